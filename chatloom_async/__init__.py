@@ -1,0 +1,61 @@
+"""Async Python SDK for the Chatloom public API."""
+
+from chatloom_async.auth import ApiKey
+from chatloom_async.client import AsyncChatloom, ClientStatistics
+from chatloom_async.errors import (
+    APIConnectionError,
+    APIStatusError,
+    APITimeoutError,
+    Attempt,
+    AuthenticationError,
+    BadRequestError,
+    ChatloomError,
+    ClientClosedError,
+    ConfigurationError,
+    DeadlineExceededError,
+    InternalServerError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    RedirectError,
+    ResponseDecodeError,
+)
+from chatloom_async.fanout import Failure, FanOut, Success
+from chatloom_async.models import Agent, AgentList, AllowedDomains
+from chatloom_async.pool import ConnectionPool
+from chatloom_async.ratelimit import LimiterStatistics, RateLimit
+from chatloom_async.retry import RetryPolicy
+from chatloom_async.version import __version__
+
+__all__ = [
+    "APIConnectionError",
+    "APIStatusError",
+    "APITimeoutError",
+    "Agent",
+    "AgentList",
+    "AllowedDomains",
+    "ApiKey",
+    "AsyncChatloom",
+    "Attempt",
+    "AuthenticationError",
+    "BadRequestError",
+    "ChatloomError",
+    "ClientClosedError",
+    "ClientStatistics",
+    "ConfigurationError",
+    "ConnectionPool",
+    "DeadlineExceededError",
+    "Failure",
+    "FanOut",
+    "InternalServerError",
+    "LimiterStatistics",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "RateLimit",
+    "RateLimitError",
+    "RedirectError",
+    "ResponseDecodeError",
+    "RetryPolicy",
+    "Success",
+    "__version__",
+]

@@ -1,0 +1,198 @@
+"""API keys: checked early, shown never.
+
+Here: the key as a value, and where a client takes it from. Not here: how it travels (``transport``)
+and when another one is asked for (``client``, after a 401).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import inspect
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Literal, NoReturn
+from weakref import WeakKeyDictionary
+
+from chatloom_async.errors import ConfigurationError
+
+KeyHeader = Literal["Authorization", "X-API-Key"]
+KeySource = Callable[[], "str | ApiKey | Awaitable[str | ApiKey]"]
+
+_PREFIX = "clf_"
+_REDACTED = "clf_[redacted]"
+_TELLING = 16  # fewer letters may stand in any text
+_HOW = "generate one under Settings, API Keys, and pass it or set CHATLOOM_API_KEY"
+
+
+class ApiKey:
+    """A Chatloom API key and the header it is sent in (API reference, Authentication).
+
+    Surrounding white space is dropped. The key is kept in a closure, not in an attribute: what
+    prints locals, slots or ``__dict__`` (error reporters, debuggers) has nothing to show. Keys are
+    equal when their values are, can be copied, and refuse to be pickled.
+
+    Raises:
+        ConfigurationError: it is empty, does not start with ``clf_`` or holds other than printable
+            ASCII; the message never shows it.
+
+    """
+
+    __slots__ = ("_fingerprint", "_headers", "_redact")
+
+    def __init__(self, value: str, header: KeyHeader = "Authorization") -> None:
+        """Check the key; nothing is sent."""
+        self._fingerprint = ""  # a traceback shows the locals of its frames: self too
+        key, problem = _check(value)
+        del value
+        if header not in ("Authorization", "X-API-Key"):
+            problem = "the key's header is either 'Authorization' or 'X-API-Key'"
+        if problem:
+            del key
+            raise ConfigurationError(problem)
+        headers: dict[str, str] = {header: f"Bearer {key}" if header == "Authorization" else key}
+        self._headers: Callable[[], Mapping[str, str]] = lambda: headers
+        self._redact: Callable[[str], str] = lambda text: _without(key, text)
+        self._fingerprint = hashlib.sha256(key.encode()).hexdigest()
+
+    @property
+    def fingerprint(self) -> str:
+        """Eight hex digits of the key's SHA-256: tells keys apart in logs and statistics."""
+        return self._fingerprint[:8]
+
+    def headers(self) -> Mapping[str, str]:
+        """Return the header to send; for the transport, and never to be kept."""
+        return self._headers()
+
+    def redact(self, text: str) -> str:
+        """Return the text without the key: a server may repeat what it was sent."""
+        return self._redact(text)
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether both stand for the same key, in whatever header."""
+        if not isinstance(other, ApiKey):
+            return NotImplemented
+        return self._fingerprint == other._fingerprint
+
+    def __hash__(self) -> int:
+        """Agree with equality."""
+        return hash(self._fingerprint)
+
+    def __repr__(self) -> str:
+        """Show the fingerprint only."""
+        return f"ApiKey({_REDACTED}, fingerprint={self.fingerprint})"
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse: a pickle is a file with the key in it."""
+        raise TypeError("an ApiKey is not pickled or copied; pass the name of a secret instead")
+
+    def __copy__(self) -> ApiKey:
+        """Return itself: a key never changes."""
+        return self
+
+    def __deepcopy__(self, _: object) -> ApiKey:
+        """Return itself: a key never changes."""
+        return self
+
+
+def _without(key: str, text: str) -> str:
+    """Return the text without the key, its part after the prefix, or its beginning at the end."""
+    text = text.replace(key, _REDACTED)
+    secret = key.removeprefix(_PREFIX)
+    if len(secret) >= _TELLING:
+        text = text.replace(secret, _REDACTED.removeprefix(_PREFIX))
+    if _PREFIX in text[-len(key) :]:  # a text may be cut off in the middle of the key
+        for length in range(len(key) - 1, len(_PREFIX), -1):
+            if text.endswith(key[:length]):
+                return text[:-length] + _REDACTED
+    return text
+
+
+def _check(value: object) -> tuple[str, str | None]:
+    """Return the stripped key and what is wrong with it; raising here would show it as a local."""
+    if not isinstance(value, str):
+        return "", f"an API key is text, not {type(value).__name__}"
+    key = value.strip()
+    if not key:
+        return "", f"no API key: {_HOW}"
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        return "", "the API key holds white space or other than printable ASCII; copy it again"
+    if not key.startswith(_PREFIX) or key == _PREFIX:
+        return "", f"an API key starts with {_PREFIX} and goes on after it; {_HOW}"
+    return key, None
+
+
+class Credentials:
+    """Where a client's key comes from: a fixed key, or a callable asked when needed.
+
+    A callable is asked at the first call and again after a 401, once for all calls that failed with
+    the same key. ``generation`` counts the answers.
+    """
+
+    __slots__ = ("_asking", "_key", "_source", "generation")
+
+    def __init__(self, api_key: str | ApiKey | KeySource | None) -> None:
+        """Take the key, or CHATLOOM_API_KEY if it is None.
+
+        Raises:
+            ConfigurationError: the key cannot be one.
+
+        """
+        self.generation: int = 0
+        self._source: KeySource | None = None
+        self._key: ApiKey | None = None
+        self._asking: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = (
+            WeakKeyDictionary()
+        )
+        try:
+            if isinstance(api_key, ApiKey):
+                self._key = api_key
+            elif callable(api_key):
+                self._source = api_key
+            else:
+                self._key = ApiKey(
+                    os.environ.get("CHATLOOM_API_KEY", "") if api_key is None else api_key
+                )
+        finally:
+            del api_key  # a traceback shows the locals of its frames
+
+    @property
+    def current(self) -> ApiKey | None:
+        """The key in use; None before the callable was first asked."""
+        return self._key
+
+    @property
+    def renewable(self) -> bool:
+        """Whether there is anybody to ask for another key."""
+        return self._source is not None
+
+    async def renew(self, generation: int) -> ApiKey:
+        """Ask the callable, unless somebody has since this generation; return the key in use.
+
+        What the callable raises goes to its one asker. The others of the generation take the key
+        there is.
+
+        Raises:
+            ConfigurationError: the callable returned something that is not a key.
+
+        """
+        async with self._asking.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+            if self._source is not None and (self.generation == generation or self._key is None):
+                self._key = await self._ask(self._source)
+            if self._key is None:  # pragma: no cover - a fixed key is set by the constructor
+                raise ConfigurationError(f"no API key: {_HOW}")
+            return self._key
+
+    async def _ask(self, source: KeySource) -> ApiKey:
+        try:
+            answer = source()
+            if inspect.isawaitable(answer):
+                answer = await answer
+        except Exception:
+            self.generation += 1
+            raise
+        self.generation += 1
+        try:
+            return answer if isinstance(answer, ApiKey) else ApiKey(answer)
+        finally:
+            del answer  # a traceback shows the locals of its frames

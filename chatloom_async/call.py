@@ -1,0 +1,331 @@
+"""One call, from its first attempt to its result or its error.
+
+An attempt passes the rate limiter, makes one exchange and judges the answer. The first attempt is
+made directly; only a failed one enters the retry engine. Errors travel as values and are raised in
+one place, without the inner frames: those hold nothing a caller could use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+from collections.abc import Awaitable, Mapping
+from http import HTTPStatus
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from attrs import define, field
+
+from chatloom_async.auth import ApiKey, Credentials
+from chatloom_async.errors import (
+    APIConnectionError,
+    APIStatusError,
+    ChatloomError,
+    ClientClosedError,
+    DeadlineExceededError,
+    RedirectError,
+    ResponseDecodeError,
+    status_error_class,
+)
+from chatloom_async.ratelimit import RateLimit, RateLimiter
+from chatloom_async.ratelimit import Verdict as Price
+from chatloom_async.retry import Failed, RetryPolicy, Verdict, parse_retry_after, repeat
+from chatloom_async.transport import MAX_ERROR_BODY, Response, Transport
+from chatloom_async.wire import decode, decode_error
+
+Model = TypeVar("Model")
+
+_METHOD = "GET"
+_OK = range(200, 300)
+_HEALING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
+# The server does not know how, and will not in a second either.
+_LASTING = (HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
+_LASTING_REASONS = ("dns", "tls", "too large")
+_URGENT = 10.0  # a deadline up to this many seconds: a person waits
+_EXCERPT = 200
+_LONGEST_MESSAGE = 2_000
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+_PHRASES = frozenset(HTTPStatus)
+
+
+@define(eq=False, repr=False)
+class _Call:
+    """What one call remembers from attempt to attempt."""
+
+    path: str
+    failures: list[Failed] = field(factory=list)
+    started: float = 0.0  # the latest attempt
+    failed_at: float = 0.0
+    refused: bool = False
+    stale: bool = False
+    renewed: bool = False
+
+    def failed(self, error: ChatloomError, verdict: Verdict, elapsed: float) -> Failed:
+        failure = Failed(error, verdict, elapsed)
+        self.failures.append(failure)
+        return failure
+
+    def waited_until(self, now: float) -> None:
+        """Note how long the latest failure was waited after, at the gate too."""
+        if self.failures:
+            self.failures[-1].wait = now - self.failed_at
+
+
+@define(eq=False, repr=False)
+class Caller:
+    """Makes the calls of one client; what they share and what they count."""
+
+    transport: Transport
+    credentials: Credentials
+    base_url: str
+    timeout: float
+    retry: RetryPolicy
+    rate_limit: RateLimit | None
+    closed: bool = False
+    calls: int = 0
+    requests: int = 0
+    retried: int = 0
+    limiter: RateLimiter | None = None  # of the key and loop of the latest attempt
+    _gate: tuple[ApiKey, asyncio.AbstractEventLoop, RateLimiter | None] | None = None
+
+    async def fetch(self, path: str, model: type[Model]) -> Model:
+        """Return the model that the path answers with.
+
+        Raises:
+            ChatloomError: the last failure, with the attempts that led to it.
+
+        """
+        if self.closed or self.transport.closed:
+            raise ClientClosedError("the client is closed; make a new one")
+        self.calls += 1
+        call = _Call(path)
+        in_flight = self.transport.in_flight
+        in_flight.enter(call, self)
+        outcome: Response | Failed | None = None
+        try:
+            deadline = self.retry.deadline
+            if deadline is None:
+                outcome = await self._attempt(call)
+                if type(outcome) is Failed:
+                    outcome = await self._repeat(call, outcome)
+            else:
+                outcome = await self._race(call, deadline)
+            if isinstance(outcome, Response):
+                return decode(outcome.body, model)
+            error = outcome.error
+        except ResponseDecodeError as failure:
+            error = failure
+            elapsed = self.transport.clock.monotonic() - call.started
+            call.failed(error, Verdict.FINAL, elapsed)
+        except asyncio.CancelledError:
+            if not in_flight.was_ended(call):
+                raise
+            error = ClientClosedError("the client was closed during the call")
+        finally:
+            in_flight.leave(call)
+        try:
+            raise _finished(error, call)
+        finally:
+            # The traceback holds this frame: a local that holds the error would close a circle.
+            del error, outcome, call
+
+    async def _race(self, call: _Call, deadline: float) -> Response | Failed:
+        """Run the call against its deadline."""
+        give_up_at = asyncio.get_running_loop().time() + deadline
+        scope = asyncio.timeout_at(give_up_at)
+        try:
+            async with scope:
+                outcome = await self._attempt(call)
+                if isinstance(outcome, Failed):
+                    outcome = await self._repeat(call, outcome, give_up_at)
+                return outcome
+        except TimeoutError:
+            if not scope.expired():  # a TimeoutError of the caller's own key source
+                raise
+        last = call.failures[-1].error if call.failures else self._gate_error()
+        error = DeadlineExceededError(f"not finished within {deadline:g} s", last)
+        return Failed(error, Verdict.FINAL, deadline)
+
+    def _gate_error(self) -> ChatloomError | None:
+        """Return what keeps the gate closed."""
+        error = None if self.limiter is None else self.limiter.last_error
+        return error if isinstance(error, ChatloomError) else None
+
+    async def _repeat(
+        self, call: _Call, first: Failed, give_up_at: float = math.inf
+    ) -> Response | Failed:
+        """Make the attempts after the first."""
+        if first.verdict is Verdict.FINAL:
+            return first
+
+        async def next_attempt() -> Response | Failed:
+            self.retried += 1
+            return await self._attempt(call)
+
+        return await repeat(next_attempt, first, self.retry, self.transport.clock, give_up_at)
+
+    async def _attempt(self, call: _Call) -> Response | Failed:
+        """Make one request: gate, exchange, judgement."""
+        credentials = self.credentials
+        key = credentials.current or await credentials.renew(credentials.generation)
+        generation = credentials.generation
+        limiter = self._limiter_of(key)
+        ticket = None if limiter is None else limiter.enter(call.path)
+        started = self.transport.clock.monotonic()
+        if limiter is not None and ticket is None:
+            try:
+                ticket = await self._wait(call, limiter)
+            except ChatloomError as error:
+                call.waited_until(self.transport.clock.monotonic())
+                vars(error).pop("__notes__", None)  # the probe's: they tell of its own attempts
+                return Failed(error, Verdict.FINAL, 0.0)  # nothing was sent: no attempt
+            started = ticket
+        call.waited_until(started)
+        self.requests += 1
+        call.started = started
+        try:
+            answer = await self.transport.exchange(
+                _METHOD, self.base_url + call.path, key, self.timeout
+            )
+        except ChatloomError as error:
+            failure = error
+        except BaseException:
+            if limiter is not None and ticket is not None:
+                limiter.lost(ticket)
+            raise
+        else:
+            if answer.status in _OK:
+                if limiter is not None and ticket is not None:
+                    limiter.admitted(ticket, call.path)
+                return answer
+            failure = self._status_error(answer, key)
+        call.failed_at = self.transport.clock.monotonic()
+        elapsed = call.failed_at - started
+        verdict = self._judge(call, failure, limiter, ticket)
+        if self.credentials.renewable and _status(failure) == HTTPStatus.UNAUTHORIZED:
+            verdict = await self._renew(call, failure, key, generation)
+        return call.failed(failure, verdict, elapsed)
+
+    def _limiter_of(self, key: ApiKey) -> RateLimiter | None:
+        loop = asyncio.get_running_loop()
+        gate = self._gate
+        if gate is None or gate[0] is not key or gate[1] is not loop:
+            self.limiter = limiter = (
+                None
+                if self.rate_limit is None
+                else self.transport.gates.get(self.base_url, key, self.rate_limit)
+            )
+            # In one piece: loops in several threads may share the client.
+            gate = self._gate = key, loop, limiter
+        return gate[2]
+
+    def _wait(self, call: _Call, limiter: RateLimiter) -> Awaitable[float]:
+        deadline = self.retry.deadline
+        return limiter.wait(
+            call.path,
+            urgent=deadline is not None and deadline <= _URGENT,
+            refused=call.refused,
+            patience=self.retry.patience,
+        )
+
+    def _status_error(self, answer: Response, key: ApiKey) -> APIStatusError:
+        """Return the error for an answer, without the key: a server may repeat what it was sent."""
+        headers = {name.lower(): key.redact(value) for name, value in answer.headers.items()}
+        body = key.redact(answer.body[:MAX_ERROR_BODY].decode("latin-1")).encode("latin-1")
+        kind = status_error_class(answer.status)
+        message = _redirect(headers) if kind is RedirectError else _message(answer.status, body)
+        message = key.redact(message)  # JSON has escapes, in which the body may still hide it
+        retry_after = parse_retry_after(headers, self.transport.clock)
+        return kind(answer.status, message, body, headers, retry_after)
+
+    def _judge(
+        self, call: _Call, error: ChatloomError, limiter: RateLimiter | None, ticket: float | None
+    ) -> Verdict:
+        """Tell the limiter what became of its ticket, and the engine what the failure means."""
+        status, reason = _status(error), getattr(error, "reason", None)
+        price = Price.COUNTED
+        if limiter is not None and ticket is not None:
+            if status == HTTPStatus.TOO_MANY_REQUESTS:
+                price = limiter.refused(ticket, call.path, _retry_after(error), error)
+            elif reason == "stale" or not isinstance(error, APIStatusError | APIConnectionError):
+                limiter.lost(ticket)  # it says nothing about the server
+            elif _heals(error):
+                price = limiter.failed(ticket, call.path, error)
+            else:
+                limiter.admitted(ticket, call.path)
+        call.refused = status == HTTPStatus.TOO_MANY_REQUESTS
+        if price is Price.FINAL or not _heals(error):
+            return Verdict.FINAL
+        if price is Price.FREE:
+            return Verdict.AT_THE_GATE
+        if reason == "stale" and not call.stale:
+            call.stale = True
+            return Verdict.AT_ONCE
+        return Verdict.BACK_OFF
+
+    async def _renew(
+        self, call: _Call, error: ChatloomError, key: ApiKey, generation: int
+    ) -> Verdict:
+        """After a 401: ask for another key, once per call; only a different one is worth a try."""
+        if call.renewed:
+            return Verdict.FINAL
+        call.renewed = True
+        try:
+            fresh = await self.credentials.renew(generation)
+        except Exception as problem:  # noqa: BLE001 - whatever the caller's key source raises
+            error.add_note(f"asking for another key failed: {type(problem).__name__}")
+            return Verdict.FINAL
+        return Verdict.FINAL if fresh == key else Verdict.AT_ONCE
+
+
+def _finished(error: ChatloomError, call: _Call) -> ChatloomError:
+    """Return the error as its caller sees it: with its request and what was tried."""
+    error.method, error.path = _METHOD, call.path
+    error.attempts = tuple(failed.record() for failed in call.failures)
+    count = len(error.attempts)
+    if count > 1:
+        took = sum(attempt.elapsed + attempt.wait for attempt in error.attempts)
+        error.add_note(f"tried {count} times, {took:.1f} s in all")
+    return error.with_traceback(None)
+
+
+def _heals(error: ChatloomError) -> bool:
+    """Tell whether another attempt may fare better."""
+    if isinstance(error, APIStatusError):
+        return error.status in _HEALING or (
+            error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and error.status not in _LASTING
+        )
+    return isinstance(error, APIConnectionError) and error.reason not in _LASTING_REASONS
+
+
+def _status(error: ChatloomError) -> int | None:
+    return error.status if isinstance(error, APIStatusError) else None
+
+
+def _retry_after(error: ChatloomError) -> float | None:
+    return error.retry_after if isinstance(error, APIStatusError) else None
+
+
+def _redirect(headers: Mapping[str, str]) -> str:
+    try:
+        host = urlsplit(headers.get("location", "")).hostname
+    except ValueError:
+        host = None
+    return f"a redirect to {host or 'another path'} is not followed; set base_url to the API itself"
+
+
+def _message(status: int, body: bytes) -> str:
+    told = decode_error(body)
+    if told is not None:
+        return _clean(told)
+    text = " ".join(body.decode(errors="replace").split())
+    if text and "<" not in text:
+        return text[:_EXCERPT]
+    return HTTPStatus(status).phrase if status in _PHRASES else "no message"
+
+
+def _clean(text: str) -> str:
+    """Make a server's text fit for a log: one line, not endless, encodable."""
+    line = _CONTROL.sub(" ", text).encode(errors="replace").decode()
+    return line if len(line) <= _LONGEST_MESSAGE else line[:_LONGEST_MESSAGE] + "…"

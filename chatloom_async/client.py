@@ -1,0 +1,230 @@
+"""The client: one short method per endpoint, and the options they share."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any, Self, TypeVar
+
+from attrs import frozen
+
+from chatloom_async import retry as retrying
+from chatloom_async import wire
+from chatloom_async.address import AGENTS, allowed_domains_path, check_base_url, check_raw_path
+from chatloom_async.auth import ApiKey, Credentials, KeySource
+from chatloom_async.call import Caller
+from chatloom_async.models import AgentList, AllowedDomains
+from chatloom_async.pool import ConnectionPool
+from chatloom_async.ratelimit import LimiterStatistics, RateLimit
+from chatloom_async.retry import RetryPolicy, require_seconds
+from chatloom_async.transport import Transport
+
+Option = TypeVar("Option")
+
+
+class _Unchanged(Enum):
+    """What ``with_options`` is not told, it keeps."""
+
+    UNCHANGED = "unchanged"
+
+    def __repr__(self) -> str:
+        return "unchanged"
+
+
+_UNCHANGED = _Unchanged.UNCHANGED
+
+
+@frozen
+class ClientStatistics:
+    """What a client has done so far.
+
+    Attributes:
+        calls: calls made.
+        requests: requests handed to the transport for them.
+        retried: attempts after the first ones.
+        in_flight: calls under way on its pool, of all its clients.
+        limiter: the gate of its key in the latest event loop; None before the first call, and
+            without a rate limit.
+
+    """
+
+    calls: int
+    requests: int
+    retried: int
+    in_flight: int
+    limiter: LimiterStatistics | None
+
+
+class AsyncChatloom:
+    """The Chatloom API (API reference, Endpoints), for one workspace.
+
+    Use it as ``async with AsyncChatloom() as chatloom``, or call ``aclose`` yourself. It may be
+    made anywhere and used from any number of tasks and event loops.
+
+    Args:
+        api_key: the key, an ``ApiKey`` that names its header, or a callable (asynchronous or not)
+            that returns either and is asked again after a 401; None: ``CHATLOOM_API_KEY``.
+        base_url: None: ``CHATLOOM_BASE_URL``, or https://chatloom.app.
+        timeout: seconds for one attempt, from connecting (at most 5 s of it) to the last byte.
+        retry: what is tried again, how often and for how long.
+        rate_limit: pacing, shared by all clients with this key on this pool; None: none.
+        pool: shared connections; the caller closes them. None: a pool of its own.
+
+    Raises:
+        ConfigurationError: an option cannot work; nothing was sent.
+
+    """
+
+    __slots__ = ("_caller", "_owns_pool")
+
+    def __init__(  # noqa: PLR0913 - what a client is; six, and no more
+        self,
+        api_key: str | ApiKey | KeySource | None = None,
+        *,
+        base_url: str | None = None,
+        timeout: float = 15.0,
+        retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - immutable
+        rate_limit: RateLimit | None = RateLimit(),  # noqa: B008 - immutable
+        pool: Transport | None = None,
+    ) -> None:
+        """Check the options; the first call opens the pool."""
+        try:
+            credentials, address = Credentials(api_key), check_base_url(base_url)
+        finally:
+            del api_key, base_url  # a traceback shows the locals of its frames
+        require_seconds("timeout", timeout)
+        self._owns_pool = pool is None
+        self._caller = Caller(
+            transport=ConnectionPool() if pool is None else pool,
+            credentials=credentials,
+            base_url=address,
+            timeout=timeout,
+            retry=retry,
+            rate_limit=rate_limit,
+        )
+
+    async def list_agents(self) -> AgentList:
+        """Return every agent of the workspace, newest first.
+
+        Raises:
+            AuthenticationError: the key is invalid, expired or revoked.
+            ResponseDecodeError: the answer is not what is documented.
+            ChatloomError: any other failure, after the retries the policy allows.
+
+        """
+        return await self._caller.fetch(AGENTS, AgentList)
+
+    async def get_allowed_domains(self, agent_id: str) -> AllowedDomains:
+        """Return the domains an agent's widget may load on, oldest first.
+
+        Raises:
+            ConfigurationError: the id cannot be one; nothing was sent.
+            NotFoundError: the agent does not exist or belongs to another workspace.
+            AuthenticationError: the key is invalid, expired or revoked.
+            ResponseDecodeError: the answer is not what is documented.
+            ChatloomError: any other failure, after the retries the policy allows.
+
+        """
+        return await self._caller.fetch(allowed_domains_path(agent_id), AllowedDomains)
+
+    async def get_raw(self, path: str) -> Any:
+        """Return the JSON of a path this release has no method for, as plain Python values.
+
+        Args:
+            path: below the base URL, percent-encoded, maybe with a query: ``/api/plugin/…``.
+
+        Raises:
+            ConfigurationError: the path cannot be one; nothing was sent.
+            ChatloomError: as for the other methods.
+
+        """
+        return await self._caller.fetch(check_raw_path(path), object)
+
+    def with_options(
+        self,
+        *,
+        api_key: str | ApiKey | KeySource | _Unchanged = _UNCHANGED,
+        timeout: float | _Unchanged = _UNCHANGED,
+        retry: RetryPolicy | _Unchanged = _UNCHANGED,
+        rate_limit: RateLimit | _Unchanged | None = _UNCHANGED,
+    ) -> Self:
+        """Return another client on the same pool and base URL, with other options.
+
+        With the same key and limit it shares this client's gate, with another key nothing. Closing
+        it leaves the pool open; closing the owner of the pool closes both.
+
+        Raises:
+            ConfigurationError: an option cannot work.
+
+        """
+        mine = self._caller
+        try:
+            credentials = (
+                mine.credentials if isinstance(api_key, _Unchanged) else Credentials(api_key)
+            )
+        finally:
+            del api_key  # a traceback shows the locals of its frames
+        if not isinstance(timeout, _Unchanged):
+            require_seconds("timeout", timeout)
+        return self._beside(
+            Caller(
+                transport=mine.transport,
+                credentials=credentials,
+                base_url=mine.base_url,
+                timeout=_chosen(timeout, mine.timeout),
+                retry=_chosen(retry, mine.retry),
+                rate_limit=_chosen(rate_limit, mine.rate_limit),
+            )
+        )
+
+    @classmethod
+    def _beside(cls, caller: Caller) -> Self:
+        self = cls.__new__(cls)
+        self._caller, self._owns_pool = caller, False
+        return self
+
+    @property
+    def retry(self) -> RetryPolicy:
+        """The policy of its calls."""
+        return self._caller.retry
+
+    def stats(self) -> ClientStatistics:
+        """Return a snapshot of what was done so far."""
+        mine = self._caller
+        return ClientStatistics(
+            calls=mine.calls,
+            requests=mine.requests,
+            retried=mine.retried,
+            in_flight=len(mine.transport.in_flight),
+            limiter=None if mine.limiter is None else mine.limiter.statistics(),
+        )
+
+    async def aclose(self) -> None:
+        """End the calls in flight, close the pool if it is this client's own; idempotent."""
+        self._caller.closed = True
+        if self._owns_pool:
+            await self._caller.transport.aclose()
+        else:
+            self._caller.transport.in_flight.end(self._caller)
+
+    async def __aenter__(self) -> Self:
+        """Return the client, ready; the first call opens the pool."""
+        wire.prepare()
+        retrying.prepare()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close it."""
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        """Show where it points, and the key's fingerprint."""
+        mine = getattr(self, "_caller", None)
+        if mine is None:  # refused by the constructor, and shown by a debugger
+            return "AsyncChatloom(refused)"
+        return (
+            f"AsyncChatloom({mine.credentials.current or 'key from a callable'}, {mine.base_url})"
+        )
+
+
+def _chosen(option: Option | _Unchanged, current: Option) -> Option:
+    return current if isinstance(option, _Unchanged) else option

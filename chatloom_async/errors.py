@@ -1,0 +1,233 @@
+"""The one tree of errors; nothing of aiohttp, tenacity or cattrs escapes it.
+
+::
+
+    ChatloomError
+    ├── ConfigurationError (ValueError)       bad key, URL, agent id, option: before any I/O
+    ├── ClientClosedError (RuntimeError)      used after, or while, it was closed
+    ├── APIConnectionError                    no complete answer arrived
+    │   └── APITimeoutError (TimeoutError)    one attempt ran out of time
+    ├── DeadlineExceededError (TimeoutError)  the whole call ran out of time
+    ├── ResponseDecodeError                   a 2xx that is not what is documented
+    └── APIStatusError                        an answer with an error status
+        ├── RedirectError           3xx
+        ├── BadRequestError         400
+        ├── AuthenticationError     401
+        ├── PermissionDeniedError   403
+        ├── NotFoundError           404
+        ├── RateLimitError          429
+        └── InternalServerError     500 and above
+
+Not here: which of them are retried (``retry``), and how an answer becomes one of them (``client``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from attrs import frozen
+
+ConnectionReason = Literal[
+    "connect",  # refused, unreachable, reset while connecting, temporary DNS failure
+    "disconnected",  # the connection ended before the answer began
+    "stale",  # the same, on a connection kept alive from an earlier request
+    "cut off",  # the connection ended inside the body
+    "protocol",  # what arrived is not HTTP
+    "too large",  # the body is larger than the client accepts
+    "timeout",
+    "dns",  # the host name does not exist
+    "tls",  # the certificate or the handshake was refused
+    "proxy",  # the proxy refused
+]
+
+
+@frozen
+class Attempt:
+    """One request of a call, as its error remembers it.
+
+    ``outcome`` is the status (``"503"``) or the reason (``"timeout"``, ``"malformed"``),
+    ``elapsed`` how many seconds the request took, ``wait`` how many passed before the next one.
+    """
+
+    outcome: str
+    elapsed: float
+    wait: float = 0.0
+
+
+class ChatloomError(Exception):
+    """Base of everything this package raises on purpose.
+
+    Attributes:
+        message: what happened, without the request it happened to.
+        method: the HTTP method, or ``""`` when no request was made.
+        path: the path below the base URL, or ``""``.
+        attempts: the requests that were made for the call, oldest first.
+
+    """
+
+    def __init__(self, message: str) -> None:
+        """Make the error; the client adds method, path and attempts when it leaves a call."""
+        super().__init__(message)
+        self.message = message
+        self.method = ""
+        self.path = ""
+        self.attempts: tuple[Attempt, ...] = ()
+
+    def __str__(self) -> str:
+        """Return the message and the request it belongs to."""
+        return f"{self.message} ({self.method} {self.path})" if self.path else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Keep every field through pickle and copy, whatever the constructor takes."""
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(
+    kind: type[ChatloomError], args: tuple[object, ...], state: dict[str, object]
+) -> ChatloomError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    notes = state.get("__notes__")
+    if isinstance(notes, list):
+        error.__notes__ = [*notes]  # shared, a note on the copy would show on the original too
+    return error
+
+
+class ConfigurationError(ChatloomError, ValueError):
+    """A key, URL, agent id or option that cannot work; raised before any request."""
+
+
+class ClientClosedError(ChatloomError, RuntimeError):
+    """The client or its pool was closed before the call could finish."""
+
+
+class APIConnectionError(ChatloomError):
+    """No complete answer arrived.
+
+    Attributes:
+        reason: what ended the exchange, one of ``ConnectionReason``.
+
+    """
+
+    def __init__(self, message: str, reason: ConnectionReason) -> None:
+        """Make the error."""
+        super().__init__(message)
+        self.reason: ConnectionReason = reason
+
+
+class APITimeoutError(APIConnectionError, TimeoutError):
+    """One attempt took longer than ``timeout``, or connecting longer than 5 s."""
+
+    def __init__(self, message: str) -> None:
+        """Make the error."""
+        super().__init__(message, "timeout")
+
+
+class DeadlineExceededError(ChatloomError, TimeoutError):
+    """The whole call took longer than ``RetryPolicy.deadline``.
+
+    Attributes:
+        last_failure: the last real failure of the call, or of its closed gate; None if there was
+            none.
+
+    """
+
+    def __init__(self, message: str, last_failure: ChatloomError | None = None) -> None:
+        """Make the error."""
+        super().__init__(message)
+        self.last_failure = last_failure
+
+
+class ResponseDecodeError(ChatloomError):
+    """A successful answer that is not what the API reference describes.
+
+    The message names the place: ``$.agents[0].primaryColor: expected str, got NoneType``.
+    """
+
+
+class APIStatusError(ChatloomError):
+    """An answer with an error status (API reference, Errors).
+
+    Attributes:
+        status: the HTTP status.
+        message: the ``error`` field of the answer; its text or the status' name if it has none.
+        body: the answer's body, at most 64 KiB of it.
+        headers: the answer's headers, names in lower case.
+        retry_after: seconds the server asked to wait, or None.
+
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        """Make the error."""
+        super().__init__(message)
+        self.status = status
+        self.body = body
+        self.headers: Mapping[str, str] = dict(headers or {})
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        """Return status, message and request."""
+        return f"{self.status} {super().__str__()}"
+
+    @property
+    def request_id(self) -> str | None:
+        """The answer's request id if it has one; none is documented."""
+        return self.headers.get("x-request-id") or self.headers.get("request-id")
+
+
+class RedirectError(APIStatusError):
+    """3xx: redirects are never followed, for the key would travel with them."""
+
+
+class BadRequestError(APIStatusError):
+    """400: the parameters were malformed."""
+
+
+class AuthenticationError(APIStatusError):
+    """401: the key is missing, invalid, expired or malformed."""
+
+
+class PermissionDeniedError(APIStatusError):
+    """403: not documented; the key may not do this."""
+
+
+class NotFoundError(APIStatusError):
+    """404: the agent does not exist or belongs to another workspace."""
+
+
+class RateLimitError(APIStatusError):
+    """429: a rate limit was hit, and deadline or patience ended the waiting."""
+
+
+class InternalServerError(APIStatusError):
+    """500 and above: something went wrong on the server's side."""
+
+
+_SERVER_ERROR = 500
+_CLIENT_ERROR = 400
+_REDIRECT = 300
+_BY_STATUS: Mapping[int, type[APIStatusError]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    429: RateLimitError,
+}
+
+
+def status_error_class(status: int) -> type[APIStatusError]:
+    """Return the class for an error status."""
+    if status >= _SERVER_ERROR:
+        return InternalServerError
+    if _REDIRECT <= status < _CLIENT_ERROR:
+        return RedirectError
+    return _BY_STATUS.get(status, APIStatusError)

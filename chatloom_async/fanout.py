@@ -1,0 +1,174 @@
+"""Many calls at once, their results as they finish."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Sized,
+)
+from typing import Generic, Self, TypeVar
+
+from attrs import define, field, frozen
+
+from chatloom_async.errors import ConfigurationError
+
+Item = TypeVar("Item")
+Value = TypeVar("Value")
+
+
+@frozen
+class Success(Generic[Item, Value]):
+    """What the call for one item returned."""
+
+    item: Item
+    value: Value
+
+
+@frozen
+class Failure(Generic[Item]):
+    """What the call for one item raised; the other items go on."""
+
+    item: Item
+    error: Exception
+
+
+@define(eq=False, repr=False)
+class FanOut(Generic[Item, Value]):
+    """Calls a function for every item, a bounded number at once, and yields as they finish.
+
+    ::
+
+        async with FanOut(chatloom.get_allowed_domains, agent_ids, concurrency=100) as answers:
+            async for answer in answers: ...
+
+    Workers pull from the items, so that neither items nor results pile up: when ``concurrency``
+    results wait to be read, the workers wait too. Leaving the block cancels what is under way. An
+    ``Exception`` becomes a ``Failure``; an error of the items themselves ends the iteration.
+
+    Args:
+        call: an asynchronous function of one item.
+        items: an iterable or asynchronous iterable, read only as fast as calls finish.
+        concurrency: calls in flight.
+
+    Raises:
+        ConfigurationError: concurrency is not a whole positive number.
+
+    """
+
+    call: Callable[[Item], Awaitable[Value]]
+    items: Iterable[Item] | AsyncIterable[Item]
+    concurrency: int = field(default=100, kw_only=True)
+    _results: deque[Success[Item, Value] | Failure[Item]] = field(factory=deque, init=False)
+    _workers: set[asyncio.Task[None]] = field(factory=set, init=False)
+    _running: int = field(default=0, init=False)
+    _entered: bool = field(default=False, init=False)
+    _reader: asyncio.Future[None] | None = field(default=None, init=False)
+    _full: deque[asyncio.Future[None]] = field(factory=deque, init=False)
+    _broken: BaseException | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse what cannot work; nothing is called yet."""
+        if (
+            isinstance(self.concurrency, bool)
+            or not isinstance(self.concurrency, int)
+            or self.concurrency < 1
+        ):
+            raise ConfigurationError("FanOut's concurrency is a whole number, 1 or more")
+
+    async def __aenter__(self) -> Self:
+        """Start the workers."""
+        if self._entered:
+            raise ConfigurationError("a FanOut runs once; make another one")
+        self._entered = True
+        items = self.items
+        if isinstance(items, AsyncIterable):
+            turn = asyncio.Lock()  # an asynchronous generator must not be asked twice at once
+            source = aiter(items)
+            workers = [self._pull(source, turn) for _ in range(self.concurrency)]
+        else:
+            most = min(self.concurrency, len(items) if isinstance(items, Sized) else math.inf)
+            shared = iter(items)
+            workers = [self._take(shared) for _ in range(int(most))]
+        for worker in workers:
+            task = asyncio.create_task(worker)
+            self._workers.add(task)
+            task.add_done_callback(self._ended)
+        self._running = len(workers)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Cancel what is under way and wait until it is gone."""
+        for worker in self._workers:
+            worker.cancel()
+        await asyncio.gather(*self._workers, return_exceptions=True)
+        self._results.clear()
+        self._broken = ConfigurationError("a FanOut is read inside its 'async with' block")
+
+    def __aiter__(self) -> AsyncIterator[Success[Item, Value] | Failure[Item]]:
+        """Return itself."""
+        if not self._entered:  # else it would look like one without items
+            raise ConfigurationError("a FanOut is read inside its 'async with' block")
+        return self
+
+    async def __anext__(self) -> Success[Item, Value] | Failure[Item]:
+        """Return the next result, in the order in which calls finish."""
+        while not self._results:
+            if self._broken is not None:
+                raise self._broken
+            if not self._running:
+                raise StopAsyncIteration
+            self._reader = asyncio.get_running_loop().create_future()
+            await self._reader
+        result = self._results.popleft()
+        if self._full:
+            _wake(self._full.popleft())
+        return result
+
+    async def _take(self, items: Iterator[Item]) -> None:
+        for item in items:
+            await self._do(item)
+
+    async def _pull(self, items: AsyncIterator[Item], turn: asyncio.Lock) -> None:
+        while True:
+            async with turn:
+                try:
+                    item = await anext(items)
+                except StopAsyncIteration:
+                    return
+            await self._do(item)
+
+    async def _do(self, item: Item) -> None:
+        result: Success[Item, Value] | Failure[Item]
+        try:
+            result = Success(item, await self.call(item))
+        except Exception as error:  # noqa: BLE001 - one item's trouble is its own result
+            result = Failure(item, error)
+        self._results.append(result)
+        if self._reader is not None:
+            _wake(self._reader)
+        while len(self._results) > self.concurrency:
+            room = asyncio.get_running_loop().create_future()
+            self._full.append(room)
+            await room
+
+    def _ended(self, worker: asyncio.Task[None]) -> None:
+        self._running -= 1
+        if worker.cancelled():
+            self._broken = asyncio.CancelledError("a call of this FanOut was cancelled")
+        elif worker.exception() is not None:
+            self._broken = worker.exception()
+        if self._reader is not None:
+            _wake(self._reader)
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

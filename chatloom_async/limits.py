@@ -1,0 +1,78 @@
+"""The values around a rate limiter: its ceiling, what a failure costs, what it tells of itself.
+
+Not here: how requests are paced (``ratelimit``).
+"""
+
+from __future__ import annotations
+
+import math
+from enum import Enum
+from typing import Literal
+
+from attrs import frozen
+
+from chatloom_async.errors import ConfigurationError
+
+
+@frozen
+class RateLimit:
+    """A ceiling: at most ``burst + per_minute / 60 * t`` requests of one key in any t seconds.
+
+    The default stays within fair use ("a few hundred requests per minute per API key", API
+    reference, Rate limits). Lower limits are learned from refusals, with or without a ceiling.
+
+    Attributes:
+        per_minute: requests per minute in the long run; None lifts the ceiling.
+        burst: requests that may leave ahead of that, 1 or more.
+
+    Raises:
+        ConfigurationError: not such a number.
+
+    """
+
+    per_minute: float | None = 300
+    burst: float = 60
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse what would never let a request through."""
+        if self.per_minute is not None:
+            _require("RateLimit.per_minute", self.per_minute, at_least=0.001)
+        _require("RateLimit.burst", self.burst, at_least=1)
+
+
+def _require(name: str, value: object, *, at_least: float) -> None:
+    number = value if isinstance(value, int | float) else math.nan
+    if isinstance(value, bool) or not at_least <= number < math.inf:
+        raise ConfigurationError(f"{name} is a number, {at_least} or more, not {value!r}")
+
+
+class Verdict(Enum):
+    """What a failed attempt costs its call."""
+
+    COUNTED = "an attempt"
+    FREE = "time: the next attempt waits at the gate"
+    FINAL = "its patience: the error is to be raised"
+
+
+@frozen
+class LimiterStatistics:
+    """One key's gate at one moment.
+
+    Attributes:
+        sent: attempts that left, whatever became of them.
+        refused: 429s.
+        waited: seconds spent at the gate, all calls together.
+        waiting: calls at the gate.
+        in_flight: attempts that left and did not come back.
+        rate: requests per minute learned from refusals, None as long as there were none.
+        state: "refused" and "outage" are the two reasons for a closed gate.
+
+    """
+
+    sent: int
+    refused: int
+    waited: float
+    waiting: int
+    in_flight: int
+    rate: float | None
+    state: Literal["open", "refused", "outage"]

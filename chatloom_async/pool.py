@@ -1,0 +1,377 @@
+"""HTTP exchanges over a shared pool of connections: the only door of aiohttp's client.
+
+An exchange is one request on the wire and its whole answer, or an ``APIConnectionError``. Not here:
+what a status means, retries, pacing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import math
+import os
+import re
+import socket
+import ssl
+import sys
+import warnings
+from collections.abc import AsyncGenerator, Sequence
+from functools import lru_cache
+from typing import Self
+
+import aiohttp
+from attrs import define, field
+from yarl import URL
+
+from chatloom_async.auth import ApiKey
+from chatloom_async.clock import Clock, SystemClock
+from chatloom_async.errors import (
+    APIConnectionError,
+    APITimeoutError,
+    ChatloomError,
+    ClientClosedError,
+    ConfigurationError,
+    ConnectionReason,
+)
+from chatloom_async.gates import Gates
+from chatloom_async.inflight import InFlight
+from chatloom_async.slots import Slots
+from chatloom_async.timeouts import Timeouts, Watch
+from chatloom_async.transport import MAX_ERROR_BODY, Response
+from chatloom_async.version import __version__
+
+MAX_BODY = 10 * 1024 * 1024
+_CONNECT_TIMEOUT = 5.0
+_OK = range(200, 300)
+
+
+@define(eq=False, repr=False)
+class _Sockets:
+    """Counts what aiohttp opens: a request during which the count stood still met a kept one."""
+
+    opened: int = 0
+
+    def new(self, address: aiohttp.AddrInfoType) -> socket.socket:
+        self.opened += 1
+        family, kind, protocol, *_ = address
+        return socket.socket(family, kind, protocol)
+
+
+@define(eq=False, repr=False)
+class _Connections:
+    """A pool's share of one event loop."""
+
+    session: aiohttp.ClientSession
+    slots: Slots
+    sockets: _Sockets
+    keeper: AsyncGenerator[None, None]
+    timeouts: dict[float, Timeouts] = field(factory=dict)
+
+    def watch(self, timeout: float) -> Watch:
+        """Start the timeout of the running task's request."""
+        timeouts = self.timeouts.get(timeout)
+        if timeouts is None:
+            timeouts = self.timeouts[timeout] = Timeouts(timeout)
+        return timeouts.start()
+
+
+@define(eq=False)
+class ConnectionPool:
+    """Connections shared by any number of clients, keys and event loops.
+
+    Made anywhere, opened by the first call, one aiohttp session per running loop. Keys travel in
+    per-request headers only, cookies are never kept, redirects never followed.
+
+    Args:
+        limit: requests in flight per event loop; more of them queue, which costs no timeout.
+        proxy: URL of an HTTP proxy; the key stays inside the TLS tunnel.
+        ssl: a context for private certificate authorities.
+        trust_env: take proxies from the environment, as aiohttp does.
+        trace_configs: aiohttp's hooks, for example OpenTelemetry's; they see headers, so the key.
+        session: bring your own aiohttp session; you close it, it works on its loop only, and its
+            own middlewares do not run.
+
+    Raises:
+        ConfigurationError: the limit is not a whole positive number, or a session comes with
+            options that belong to making one.
+
+    """
+
+    limit: int = 100
+    proxy: str | None = field(default=None, kw_only=True, repr=False)
+    ssl: ssl.SSLContext | None = field(default=None, kw_only=True, repr=False)
+    trust_env: bool = field(default=False, kw_only=True)
+    trace_configs: Sequence[aiohttp.TraceConfig] = field(default=(), kw_only=True, repr=False)
+    session: aiohttp.ClientSession | None = field(default=None, kw_only=True, repr=False)
+    clock: Clock = field(factory=SystemClock, init=False, repr=False)
+    gates: Gates = field(factory=Gates, init=False, repr=False)
+    in_flight: InFlight = field(factory=InFlight, init=False, repr=False)
+    closed: bool = field(default=False, init=False)
+    _by_loop: dict[asyncio.AbstractEventLoop, _Connections] = field(
+        factory=dict, init=False, repr=False
+    )
+    _made_at: str = field(init=False, repr=False)
+    _used: bool = field(default=False, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse what cannot work; nothing is opened."""
+        if isinstance(self.limit, bool) or not isinstance(self.limit, int) or self.limit < 1:
+            raise ConfigurationError("ConnectionPool.limit is a whole number, 1 or more")
+        if self.session is not None and (self.ssl or self.trust_env or self.trace_configs):
+            raise ConfigurationError(
+                "ssl, trust_env and trace_configs belong to the session you bring: set them there"
+            )
+        self._made_at = _caller()
+
+    @property
+    def opened(self) -> int:
+        """How many sockets this pool has opened on its running loop so far."""
+        connections = self._by_loop.get(asyncio.get_running_loop())
+        return 0 if connections is None else connections.sockets.opened
+
+    async def exchange(self, method: str, url: str, key: ApiKey, timeout: float) -> Response:
+        """Make exactly one request and return its whole answer.
+
+        Args:
+            method: the HTTP method.
+            url: the whole URL, already encoded.
+            key: sent in its header.
+            timeout: seconds from connecting to the last byte; waiting for a slot is not counted.
+
+        Raises:
+            APIConnectionError: no complete answer arrived.
+            ClientClosedError: the pool, or the session it was given, is closed.
+            ConfigurationError: the session belongs to another loop, or netrc interferes.
+
+        """
+        connections = self._by_loop.get(asyncio.get_running_loop()) or await self._open()
+        # Our own slots: aiohttp counts the time in its queue against its timeouts.
+        if not connections.slots.take():
+            await connections.slots.wait()
+        opened = connections.sockets.opened
+        watch = connections.watch(timeout)
+        problem: ChatloomError
+        try:
+            return await self._exchange(connections.session, method, url, key, timeout)
+        except asyncio.CancelledError as cancelled:
+            if not watch.expired():
+                # aiohttp's frames hold the key.
+                raise cancelled.with_traceback(None)  # noqa: B904 - itself
+            problem = APITimeoutError(f"no complete answer within {timeout:g} s")
+        except (aiohttp.ClientError, APIConnectionError, OSError, ValueError) as error:
+            kept = self.session is None and connections.sockets.opened == opened
+            problem = self._explain(error, url, timeout, kept=kept)
+        except Exception as error:  # noqa: BLE001 - a trace hook's, say; the same frames
+            raise error.with_traceback(None)  # noqa: B904 - itself
+        finally:
+            connections.timeouts[timeout].end(watch)
+            connections.slots.release()
+        # Raised out here, the error has no context: aiohttp's errors show the request's headers.
+        raise problem
+
+    async def _exchange(
+        self, session: aiohttp.ClientSession, method: str, url: str, key: ApiKey, timeout: float
+    ) -> Response:
+        if session is self.session and session.closed:
+            raise APIConnectionError("the session is closed", "connect")
+        answer = await session.request(
+            method,
+            URL(url, encoded=True),
+            headers=key.headers(),
+            allow_redirects=False,
+            proxy=self.proxy,
+            timeout=_client_timeout(timeout),
+            middlewares=_EXACTLY_ONCE,
+        )
+        try:
+            body = await answer.content.readany()
+            if not answer.content.at_eof():
+                body = await _read_on(answer, body)
+        except aiohttp.ClientPayloadError:
+            answer.close()
+            if answer.status in _OK:
+                raise
+            body = b""  # the status alone says what went wrong
+        except BaseException:
+            answer.close()
+            raise
+        return Response(answer.status, answer.headers, body)
+
+    def _explain(self, error: Exception, url: str, timeout: float, *, kept: bool) -> ChatloomError:
+        if self.closed:
+            return ClientClosedError("the connection pool was closed")
+        if self.session is not None and self.session.closed:
+            return ClientClosedError("the aiohttp session you brought is closed")
+        if isinstance(error, APIConnectionError):
+            reason: ConnectionReason = "stale" if kept else error.reason
+            return APIConnectionError(error.message, reason)
+        return _translate(error, URL(url, encoded=True).host or url, timeout)
+
+    async def _open(self) -> _Connections:
+        if self.closed:
+            raise ClientClosedError("the connection pool is closed")
+        if self.session is not None and self._by_loop:
+            raise ConfigurationError(
+                "a session you bring works on one event loop; let the pool make it"
+            )
+        for loop in list(self._by_loop):  # which another thread's loop may change
+            if loop.is_closed():
+                self._by_loop.pop(loop, None)
+        sockets = _Sockets()
+        session = self.session or aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0, ssl=self.ssl or _default_ssl(), socket_factory=sockets.new
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=self.trust_env,
+            trace_configs=list(self.trace_configs),
+            headers={"Accept": "application/json", "User-Agent": _USER_AGENT},
+        )
+        # asyncio.run ends a loop's asynchronous generators: that closes the session in time.
+        keeper = _keep(session, ours=self.session is None)
+        connections = _Connections(session, Slots(self.limit), sockets, keeper)
+        self._by_loop[asyncio.get_running_loop()] = connections
+        self._used = True
+        await anext(keeper)
+        return connections
+
+    async def aclose(self) -> None:
+        """End the calls in flight and close what the pool opened; later calls raise; idempotent."""
+        if self.closed:
+            return
+        self.closed = True
+        self.in_flight.end()
+        here = asyncio.get_running_loop()
+        for loop, connections in list(self._by_loop.items()):
+            if loop is here:
+                await connections.keeper.aclose()
+            elif loop.is_running():
+                asyncio.run_coroutine_threadsafe(_close(connections.keeper), loop)
+
+    async def __aenter__(self) -> Self:
+        """Return the pool; the first call opens it."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close it."""
+        await self.aclose()
+
+    def __del__(self) -> None:
+        """Warn about a pool that was opened and forgotten."""
+        by_loop = getattr(self, "_by_loop", None)  # missing when the constructor refused
+        if by_loop is not None and not self.closed and self.session is None and self._used:
+            warnings.warn(
+                f"the ConnectionPool made at {self._made_at} was never closed: "
+                "use it with 'async with', or await its aclose()",
+                ResourceWarning,
+                stacklevel=2,
+                source=self,
+            )
+
+
+async def _keep(session: aiohttp.ClientSession, *, ours: bool) -> AsyncGenerator[None, None]:
+    """Hold a session until the pool or its loop ends."""
+    try:
+        yield
+    finally:
+        if ours:
+            await session.close()
+
+
+async def _close(keeper: AsyncGenerator[None, None]) -> None:
+    await keeper.aclose()
+
+
+async def _exactly_once(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Hide a disconnect from aiohttp, which would silently send the request a second time."""
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
+        pass
+    raise APIConnectionError("the connection ended before an answer", "disconnected")
+
+
+async def _read_on(answer: aiohttp.ClientResponse, body: bytes) -> bytes:
+    """Read what did not come with the first piece, never more than the limit."""
+    ok = answer.status in _OK
+    limit = MAX_BODY if ok else MAX_ERROR_BODY
+    pieces, size = [body], len(body)
+    while size <= limit and not answer.content.at_eof():
+        piece = await answer.content.readany()
+        pieces.append(piece)
+        size += len(piece)
+    if size > limit:
+        answer.close()
+        if ok:
+            raise APIConnectionError(f"the answer is larger than {limit} bytes", "too large")
+    return b"".join(pieces)[:limit]
+
+
+def _translate(error: Exception, host: str, timeout: float) -> ChatloomError:
+    """Return our error for one of aiohttp's, without keeping anything of it."""
+    match error:
+        case aiohttp.ConnectionTimeoutError():
+            return APITimeoutError(f"connecting to {host} took longer than {_connect(timeout):g} s")
+        case aiohttp.ClientSSLError() | ssl.SSLError() | aiohttp.ServerFingerprintMismatch():
+            return APIConnectionError(f"no trusted TLS connection to {host}: {error}", "tls")
+        case aiohttp.ClientConnectorDNSError() if error.os_error.errno != socket.EAI_AGAIN:
+            return APIConnectionError(f"the host name {host} does not exist", "dns")
+        case aiohttp.ClientProxyConnectionError():
+            return APIConnectionError(f"cannot connect to the proxy: {error.strerror}", "connect")
+        case aiohttp.ClientHttpProxyError():
+            return APIConnectionError(f"the proxy answered {error.status}", "proxy")
+        case aiohttp.ClientConnectorError():
+            return APIConnectionError(f"cannot connect to {host}: {error.strerror}", "connect")
+        case aiohttp.ClientPayloadError():
+            return APIConnectionError("the connection ended inside the answer", "cut off")
+        case aiohttp.ClientResponseError():
+            # The rest of the message quotes the answer, and that may repeat the key.
+            what = re.split("[\n'\"]|: b['\"]", error.message.strip(), maxsplit=1)[0]
+            return APIConnectionError(
+                f"what {host} answered is not HTTP: {what.rstrip(': ')}", "protocol"
+            )
+        case aiohttp.ClientError() | OSError():
+            return APIConnectionError("the connection ended before an answer", "disconnected")
+    return ConfigurationError(
+        f"aiohttp refuses the request ({error}): does netrc hold credentials for {host}? "
+        "They cannot go with an API key; use proxy= instead of trust_env=True"
+    )
+
+
+@lru_cache
+def _client_timeout(timeout: float) -> aiohttp.ClientTimeout:
+    # The whole attempt is timed by our own watch. aiohttp rounds timeouts above the threshold up.
+    return aiohttp.ClientTimeout(connect=_connect(timeout), ceil_threshold=math.inf)
+
+
+def _connect(timeout: float) -> float:
+    return min(timeout, _CONNECT_TIMEOUT)
+
+
+def _default_ssl() -> ssl.SSLContext | bool:
+    """Honour certificates named in the environment: aiohttp's own context was made at import."""
+    named = "SSL_CERT_FILE" in os.environ or "SSL_CERT_DIR" in os.environ
+    return ssl.create_default_context() if named else True
+
+
+def _caller() -> str:
+    """Return file and line of the first frame outside this package and its generated code."""
+    frame = inspect.currentframe()
+    package = __name__.partition(".")[0]
+    while frame is not None and (
+        frame.f_code.co_filename.startswith("<")
+        or frame.f_globals.get("__name__", "").partition(".")[0] == package
+    ):
+        frame = frame.f_back
+    return "unknown" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+_EXACTLY_ONCE = (_exactly_once,)
+_USER_AGENT = (
+    f"chatloom-async/{__version__} aiohttp/{aiohttp.__version__} "
+    f"python/{sys.version_info.major}.{sys.version_info.minor}"
+)
