@@ -1,0 +1,81 @@
+"""`FakeClock`: virtual time for tests and simulations that open no socket.
+
+Waiting costs nothing: as soon as every task waits for a timer, the time jumps to the first one.
+Sockets and threads live in real time and have no place in such a run (looptime serves those).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from attrs import define, field
+
+T = TypeVar("T")
+
+
+@define(eq=False)
+class FakeClock:
+    """A `Clock` of virtual seconds, still outside `run`; `wall()` starts at `epoch`."""
+
+    epoch: float = 1_767_225_600.0  # 2026-01-01T00:00:00Z
+    _now: float = field(default=0.0, init=False)
+
+    def monotonic(self) -> float:
+        """Return the virtual seconds that have passed in every `run` of this clock."""
+        return self._now
+
+    def wall(self) -> float:
+        """Return virtual seconds since 1970."""
+        return self.epoch + self._now
+
+    async def sleep(self, seconds: float) -> None:
+        """Let that much virtual time pass."""
+        await asyncio.sleep(seconds)
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run like `asyncio.run`, in virtual time; the next run goes on where this one ends.
+
+        Raises RuntimeError when every task waits and no timer is left that could wake one.
+        """
+        with asyncio.Runner(loop_factory=lambda: _VirtualLoop(self._now, self._move)) as runner:
+            return runner.run(coroutine)
+
+    def _move(self, now: float) -> None:
+        self._now = now
+
+
+class _VirtualLoop(asyncio.SelectorEventLoop):
+    """A subclass, because `time` is the only public seam for the clock of asyncio's timers."""
+
+    def __init__(self, now: float, moved: Callable[[float], None]) -> None:
+        self._virtual_now = now
+        self._moved = moved
+        super().__init__(_JumpingSelector(self._jump))
+
+    def time(self) -> float:
+        return self._virtual_now
+
+    def _jump(self, seconds: float) -> None:
+        self._virtual_now += seconds
+        self._moved(self._virtual_now)
+
+
+class _JumpingSelector(selectors.DefaultSelector):
+    """Moves virtual time where a selector of the real world would sleep."""
+
+    def __init__(self, jump: Callable[[float], None]) -> None:
+        super().__init__()
+        self._jump = jump
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is not None and timeout <= 0:
+            return []  # callbacks are ready; looking for events would cost a system call each time
+        events = super().select(0)
+        if not events and timeout is None:
+            raise RuntimeError("deadlock in virtual time: every task waits and no timer is set")
+        if not events and timeout is not None:
+            self._jump(timeout)
+        return events

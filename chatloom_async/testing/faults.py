@@ -1,0 +1,252 @@
+"""Planted faults: what a `Sandbox` does wrong on purpose, to which requests, and how often.
+
+Faults are values. Carrying one out on a connection is `delivery`'s business.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from enum import Enum
+from random import Random
+
+import attrs
+from attrs import define, field, frozen
+
+from chatloom_async.testing.records import matches
+from chatloom_async.testing.rules import Reply, default_error
+
+
+class Mishap(Enum):
+    """Ways not to give the ordinary answer that need no further detail."""
+
+    RESET = "the connection is reset (TCP RST) before any byte of an answer"
+    DISCONNECT = "the connection is closed in good order, without an answer"
+    CUT_BODY = "the connection is closed in the middle of the promised body"
+    HANG = "no answer, until the client or the sandbox gives up"
+
+
+@frozen
+class Drip:
+    """The ordinary answer, its body one byte at a time with `pause` seconds between."""
+
+    pause: float
+
+
+Effect = Reply | Mishap | Drip | None
+"""What happens instead of the ordinary answer; None: nothing, it only comes late."""
+
+
+def _seconds(_: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if not 0 <= value < math.inf:
+        raise ValueError(f"{attribute.name} must be a finite number of seconds, not {value!r}")
+
+
+@frozen
+class Occurrence:
+    """Which of the requests a fault fits it strikes: at most `times` of them (None: no end).
+
+    With `every`, each n-th one; with `probability`, each with that chance, drawn from a
+    generator seeded with `seed`. ValueError when both are given or a number makes no sense.
+    """
+
+    times: int | None = 1
+    every: int | None = None
+    probability: float | None = None
+    seed: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse what could never strike or contradicts itself."""
+        if self.times is not None and self.times < 1:
+            raise ValueError(f"times must be at least 1, or None for ever, not {self.times!r}")
+        if self.every is not None and self.every < 1:
+            raise ValueError(f"every must be at least 1, not {self.every!r}")
+        if self.probability is not None and not 0 < self.probability <= 1:
+            raise ValueError(f"probability must be above 0 and at most 1, not {self.probability!r}")
+        if self.every is not None and self.probability is not None:
+            raise ValueError("a fault strikes every n-th request or by chance, not both")
+
+
+@frozen
+class Fault:
+    """Something to go wrong; made by the constructors below, narrowed by the methods after them.
+
+    `path` is a path as on the wire or a shell pattern of it (None: every path), `workspace` a
+    name (None: everybody, also requests without a valid key); `wait` is seconds before anything
+    happens.
+
+    >>> Fault.status(503, times=2, retry_after=1)
+    >>> Fault.reset(path="/api/plugin/agents/*").every(10)
+    >>> Fault.delay(0.5, workspace="acme").sometimes(0.05, seed=7)
+    """
+
+    effect: Effect
+    occurrence: Occurrence = field(factory=Occurrence, kw_only=True)
+    path: str | None = field(default=None, kw_only=True)
+    workspace: str | None = field(default=None, kw_only=True)
+    wait: float = field(default=0.0, kw_only=True, validator=_seconds)
+
+    @classmethod
+    def status(  # noqa: PLR0913 - what to send, and to whom: all of it reads best at once
+        cls,
+        status: int,
+        *,
+        times: int | None = 1,
+        path: str | None = None,
+        workspace: str | None = None,
+        retry_after: float | str | None = None,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Fault:
+        """Answer with this status, an error object as documented, and these extra headers.
+
+        `body` takes the error object's place (give its Content-Type in `headers` when it is not
+        JSON); `retry_after` is sent as given: seconds, or any text.
+        """
+        if not 200 <= status <= 599:  # noqa: PLR2004 - the statuses that end an exchange
+            raise ValueError(f"a final status is 200 to 599, not {status!r}")
+        extra = dict(headers or {})
+        if retry_after is not None:
+            if any(name.lower() == "retry-after" for name in extra):
+                raise ValueError("give retry_after or a Retry-After header, not both")
+            extra["Retry-After"] = str(retry_after)
+        return cls(
+            _reply(status, body, extra),
+            occurrence=Occurrence(times),
+            path=path,
+            workspace=workspace,
+        )
+
+    @classmethod
+    def reset(
+        cls, *, times: int | None = 1, path: str | None = None, workspace: str | None = None
+    ) -> Fault:
+        """Reset the connection (TCP RST) before any byte of an answer."""
+        return cls(Mishap.RESET, occurrence=Occurrence(times), path=path, workspace=workspace)
+
+    @classmethod
+    def disconnect(
+        cls, *, times: int | None = 1, path: str | None = None, workspace: str | None = None
+    ) -> Fault:
+        """Close the connection in good order, without an answer."""
+        return cls(Mishap.DISCONNECT, occurrence=Occurrence(times), path=path, workspace=workspace)
+
+    @classmethod
+    def cut_body(
+        cls, *, times: int | None = 1, path: str | None = None, workspace: str | None = None
+    ) -> Fault:
+        """Send the ordinary head and half of the body it promises, then close."""
+        return cls(Mishap.CUT_BODY, occurrence=Occurrence(times), path=path, workspace=workspace)
+
+    @classmethod
+    def hang(
+        cls, *, times: int | None = 1, path: str | None = None, workspace: str | None = None
+    ) -> Fault:
+        """Never answer, until the client goes away or the sandbox stops."""
+        return cls(Mishap.HANG, occurrence=Occurrence(times), path=path, workspace=workspace)
+
+    @classmethod
+    def malformed(
+        cls,
+        body: bytes = b'{"agents": [{"id": ',
+        *,
+        times: int | None = 1,
+        path: str | None = None,
+        workspace: str | None = None,
+    ) -> Fault:
+        """Answer 200 with a well-delivered body that is not what is documented."""
+        return cls.status(200, times=times, path=path, workspace=workspace, body=body)
+
+    @classmethod
+    def delay(
+        cls,
+        seconds: float,
+        *,
+        times: int | None = 1,
+        path: str | None = None,
+        workspace: str | None = None,
+    ) -> Fault:
+        """Give the ordinary answer, that many seconds late."""
+        return cls(None, occurrence=Occurrence(times), path=path, workspace=workspace, wait=seconds)
+
+    @classmethod
+    def drip(
+        cls,
+        pause: float,
+        *,
+        times: int | None = 1,
+        path: str | None = None,
+        workspace: str | None = None,
+    ) -> Fault:
+        """Give the ordinary answer, its body one byte each `pause` seconds."""
+        if not 0 < pause < math.inf:
+            raise ValueError(f"pause must be a finite, positive number of seconds, not {pause!r}")
+        return cls(Drip(pause), occurrence=Occurrence(times), path=path, workspace=workspace)
+
+    def every(self, n: int, *, times: int | None = None) -> Fault:
+        """The same fault for each n-th request it fits, `times` times (None: for ever)."""
+        return attrs.evolve(self, occurrence=Occurrence(times, every=n))
+
+    def sometimes(self, probability: float, *, seed: int = 0, times: int | None = None) -> Fault:
+        """The same fault by chance, the same chances on every run with one seed."""
+        return attrs.evolve(self, occurrence=Occurrence(times, probability=probability, seed=seed))
+
+    def after(self, seconds: float) -> Fault:
+        """The same fault, happening that many seconds after the request came in."""
+        return attrs.evolve(self, wait=seconds)
+
+
+@define(eq=False)
+class PlantedFault:
+    """A fault at work in one sandbox: how often it has been met and may still strike."""
+
+    fault: Fault
+    _met: int = field(default=0, init=False)
+    _left: float = field(init=False)
+    _random: Random = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Wind it up."""
+        occurrence = self.fault.occurrence
+        self._left = math.inf if occurrence.times is None else occurrence.times
+        self._random = Random(occurrence.seed)
+
+    @property
+    def spent(self) -> bool:
+        """Whether it can strike no more."""
+        return self._left <= 0
+
+    def strikes(self, path: str, workspace: str | None) -> bool:
+        """Meet one request; whether it is hit."""
+        if self.spent or not self._fits(path, workspace) or not self._due():
+            return False
+        self._left -= 1
+        return True
+
+    def _fits(self, path: str, workspace: str | None) -> bool:
+        fault = self.fault
+        return fault.workspace in (None, workspace) and (
+            fault.path is None or matches(path, fault.path)
+        )
+
+    def _due(self) -> bool:
+        occurrence = self.fault.occurrence
+        self._met += 1
+        if occurrence.every is not None:
+            return self._met % occurrence.every == 0
+        if occurrence.probability is not None:
+            return self._random.random() < occurrence.probability
+        return True
+
+
+def _reply(status: int, body: bytes | None, extra: Mapping[str, str]) -> Reply:
+    for name, value in extra.items():
+        if not (name + value).isprintable():
+            raise ValueError(f"header {name!r} carries a control character")
+    ordinary = default_error(status)
+    headers = {name: v for name, v in ordinary.headers.items() if not _given(name, extra)}
+    return Reply(status, ordinary.body if body is None else body, {**headers, **extra})
+
+
+def _given(name: str, extra: Mapping[str, str]) -> bool:
+    return name.lower() in {other.lower() for other in extra}

@@ -1,0 +1,105 @@
+"""The sandbox's memory of what it was asked: the last requests one by one, and counters of all.
+
+Keys never get in here: credentials are redacted before a request is kept.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from threading import Lock
+
+from attrs import define, field, frozen
+from multidict import CIMultiDict, CIMultiDictProxy
+
+NO_ANSWER = 0
+"""The status of a request that was reset, dropped or left hanging."""
+
+KEPT = 10_000
+"""How many requests are kept one by one, unless told otherwise."""
+
+_SECRET = ("Authorization", "Proxy-Authorization", "X-API-Key", "Cookie")
+_SCHEMES = ("bearer", "basic", "digest")
+
+
+@frozen
+class RecordedRequest:
+    """One request as it came in, and what it got.
+
+    `path` is the target as on the wire, still percent-encoded and with its query; `status` is 0
+    when it never got an answer; `at` is seconds on the sandbox's clock; `workspace` is None for
+    a request without a valid key. Of credentials in `headers` only the scheme is left.
+    """
+
+    method: str
+    path: str
+    status: int
+    at: float
+    workspace: str | None
+    headers: Mapping[str, str] = field(hash=False, repr=False)
+
+
+@define(eq=False)
+class Ledger:
+    """Counts every request, keeps the last ones; safe to read from any thread."""
+
+    _counts: Counter[tuple[str | None, str, int]] = field(
+        factory=Counter[tuple[str | None, str, int]]
+    )
+    _kept: deque[RecordedRequest] = field(factory=lambda: deque(maxlen=KEPT))
+    _lock: Lock = field(factory=Lock)
+
+    def keep(self, last: int | None) -> None:
+        """Keep the `last` requests one by one from now on; 0 for none, None for all."""
+        with self._lock:
+            self._kept = deque(self._kept, maxlen=last)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether requests are kept at all."""
+        return self._kept.maxlen != 0
+
+    def tally(self, workspace: str | None, path: str, status: int) -> None:
+        """Count one request."""
+        with self._lock:
+            self._counts[workspace, path, status] += 1
+
+    def record(self, request: RecordedRequest) -> None:
+        """Keep one request."""
+        with self._lock:
+            self._kept.append(request)
+
+    def requests(self) -> list[RecordedRequest]:
+        """The kept requests, oldest first."""
+        with self._lock:
+            return list(self._kept)
+
+    def count(self, path: str | None, status: int | None, workspace: str | None) -> int:
+        """How many requests match; `path` may be a shell pattern, None matches everything."""
+        with self._lock:
+            counts = list(self._counts.items())
+        return sum(
+            n
+            for (name, target, answered), n in counts
+            if (path is None or matches(target, path))
+            and (status is None or answered == status)
+            and (workspace is None or name == workspace)
+        )
+
+
+def matches(target: str, pattern: str) -> bool:
+    """Whether a request target is this path or fits this shell pattern, query left aside."""
+    path = target.partition("?")[0]
+    return pattern in (path, target) or fnmatchcase(path, pattern)
+
+
+def redacted(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """A copy with credentials cut to their scheme; names match in any case."""
+    copy = CIMultiDict(headers)
+    for name in _SECRET:
+        if name in copy:
+            scheme = copy[name].partition(" ")[0]
+            # Without a known scheme the first word may be the key itself.
+            copy[name] = scheme if scheme.lower() in _SCHEMES else "(redacted)"
+    return CIMultiDictProxy(copy)

@@ -1,0 +1,244 @@
+"""Sandbox: the API served locally on real sockets, with faults, quotas and counters.
+
+Here are its life and its handles. What the API says is in `rules`, what happens to a request in
+`verdict`, how it is carried out in `delivery`, the memory of requests in `records`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future
+from contextlib import contextmanager
+from ssl import SSLContext
+from threading import Lock, Thread
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+from attrs import define, field
+
+from chatloom_async.testing import delivery, rules
+from chatloom_async.testing.faults import Fault
+from chatloom_async.testing.quota import Quota
+from chatloom_async.testing.records import Ledger, RecordedRequest, redacted
+from chatloom_async.testing.tenants import Tenants
+from chatloom_async.testing.verdict import Judge, Verdict
+from chatloom_async.testing.workspaces import Workspace
+
+HOST = "127.0.0.1"
+
+# Enough for every connection of a large fan-out to be opened at once: one that finds the queue
+# full is tried again by the kernel only a second later.
+_BACKLOG = 4096
+
+# Seconds for handlers that are about to be done when the sandbox stops.
+_GRACE = 0.01
+
+
+@define(eq=False)
+class _Service:
+    """What exists only while serving."""
+
+    web: web.Server
+    listener: asyncio.Server
+    waiting: set[asyncio.Task[object]] = field(factory=set[asyncio.Task[object]])
+
+
+@define(eq=False)
+class Sandbox:
+    """A local server that behaves as the API reference says, on 127.0.0.1.
+
+    `async with` serves on the running loop, `in_thread` from a thread of its own. `quota` holds
+    per key, `latency` seconds come before every answer, `port` 0 picks a free one, `ssl` makes
+    it https. `clock` is what quotas and records read, in seconds; by default the serving loop's
+    own time, so that a virtual loop moves them. Methods and counters may be used from any
+    thread, before, while and after it serves.
+    """
+
+    _workspaces: Iterable[Workspace] = field(default=(), alias="workspaces", repr=False)
+    _faults: Iterable[Fault] = field(default=(), alias="faults", kw_only=True, repr=False)
+    _quota: Quota | None = field(default=None, alias="quota", kw_only=True, repr=False)
+    _latency: float = field(default=0.0, alias="latency", kw_only=True, repr=False)
+    _port: int = field(default=0, alias="port", kw_only=True, repr=False)
+    _ssl: SSLContext | None = field(default=None, alias="ssl", kw_only=True, repr=False)
+    _clock: Callable[[], float] | None = field(
+        default=None, alias="clock", kw_only=True, repr=False
+    )
+    connections: int = field(default=0, init=False, repr=False)
+    """Connections opened so far, also those that never carried a request."""
+    peak_in_flight: int = field(default=0, init=False, repr=False)
+    """The most requests kept waiting for their answers at one time (by latency or a fault)."""
+    _base_url: str | None = field(default=None, init=False)
+    _tenants: Tenants = field(init=False, repr=False)
+    _judge: Judge = field(init=False, repr=False)
+    _ledger: Ledger = field(factory=Ledger, init=False, repr=False)
+    _lock: Lock = field(factory=Lock, init=False, repr=False)
+    _now: Callable[[], float] = field(default=time.monotonic, init=False, repr=False)
+    _service: _Service | None = field(default=None, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Take in what was given."""
+        self._tenants = Tenants(self._quota)
+        self._judge = Judge(self._tenants, self._latency)
+        for workspace in self._workspaces:
+            self.add(workspace)
+        for fault in self._faults:
+            self.plant(fault)
+
+    @property
+    def base_url(self) -> str:
+        """Where it serves, or served last; RuntimeError before it ever did."""
+        if self._base_url is None:
+            raise RuntimeError("the sandbox has no address yet: enter it first")
+        return self._base_url
+
+    @property
+    def requests(self) -> list[RecordedRequest]:
+        """The requests so far, oldest first; only the last ones, see `keep`."""
+        return self._ledger.requests()
+
+    def count(
+        self, path: str | None = None, status: int | None = None, workspace: str | None = None
+    ) -> int:
+        """How many requests came in for this path (or shell pattern), status and workspace.
+
+        Status 0 counts those that never got an answer. Every request counts, kept or not.
+        """
+        return self._ledger.count(path, status, workspace)
+
+    def keep(self, last: int | None) -> Self:
+        """Hold only the `last` requests in `requests` (at first 10,000; 0 none, None all)."""
+        self._ledger.keep(last)
+        return self
+
+    def add(self, workspace: Workspace) -> None:
+        """Serve this workspace, in place of one with the same name.
+
+        ValueError when another workspace has its key.
+        """
+        with self._lock:
+            self._tenants.add(workspace)
+
+    def plant(self, fault: Fault) -> None:
+        """Let this fault happen; of several that hit a request, the one planted first does."""
+        with self._lock:
+            self._judge.plant(fault)
+
+    def revoke(self, name_or_key: str) -> None:
+        """Refuse the key of this workspace from now on; LookupError when there is none."""
+        with self._lock:
+            self._tenants.revoke(name_or_key)
+
+    def rotate(self, name: str) -> str:
+        """Give this workspace a new key, return it, and refuse the old one from now on.
+
+        LookupError when there is no such workspace.
+        """
+        with self._lock:
+            return self._tenants.rotate(name)
+
+    async def __aenter__(self) -> Self:
+        """Serve on the running loop; RuntimeError when it serves already, OSError for the port."""
+        if self._service is not None:
+            raise RuntimeError("the sandbox is serving already")
+        loop = asyncio.get_running_loop()
+        self._now = self._clock or loop.time
+        server = web.Server(self._handle, access_log=None, handler_cancellation=True)
+
+        def connected() -> asyncio.Protocol:
+            self.connections += 1
+            return server()
+
+        listener = await loop.create_server(
+            connected, HOST, self._port, ssl=self._ssl, backlog=_BACKLOG
+        )
+        port = listener.sockets[0].getsockname()[1]
+        self._base_url = f"{'https' if self._ssl else 'http'}://{HOST}:{port}"
+        self._service = _Service(server, listener)
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop: refuse connections, cancel the answers waited for, drop what is open."""
+        service, self._service = self._service, None
+        if service is None:
+            return
+        service.listener.close()
+        for task in service.waiting:
+            task.cancel()
+        await asyncio.gather(*service.waiting, return_exceptions=True)
+        transports = [connection.transport for connection in service.web.connections]
+        service.web.pre_shutdown()
+        await service.web.shutdown(_GRACE)
+        for transport in filter(None, transports):
+            # Closing would wait for a peer that has stopped reading.
+            transport.abort()
+        await service.listener.wait_closed()
+
+    @contextmanager
+    def in_thread(self) -> Generator[Self]:
+        """Serve from a thread and a loop of its own while the block runs."""
+        started: Future[Callable[[], object]] = Future()
+        thread = Thread(target=self._run, args=(started,), name="chatloom-sandbox", daemon=True)
+        thread.start()
+        stop = started.result()
+        try:
+            yield self
+        finally:
+            stop()
+            thread.join()
+
+    def _run(self, started: Future[Callable[[], object]]) -> None:
+        try:
+            asyncio.run(self._serve(started))
+        except Exception as error:
+            if started.done():
+                raise
+            started.set_exception(error)
+
+    async def _serve(self, started: Future[Callable[[], object]]) -> None:
+        async with self:
+            loop, stop = asyncio.get_running_loop(), asyncio.Event()
+            started.set_result(lambda: loop.call_soon_threadsafe(stop.set))
+            await stop.wait()
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        verdict = self._decide(request)
+        if verdict.wait or verdict.spoilt:
+            return await self._deliver_late(request, verdict)
+        return delivery.whole(verdict.reply)
+
+    async def _deliver_late(self, request: web.BaseRequest, verdict: Verdict) -> web.StreamResponse:
+        task, service = asyncio.current_task(), self._service
+        if task is None or service is None:
+            return delivery.whole(verdict.reply)
+        service.waiting.add(task)
+        self.peak_in_flight = max(self.peak_in_flight, len(service.waiting))
+        try:
+            await asyncio.sleep(verdict.wait)
+            if verdict.spoilt is not None:
+                return await delivery.spoilt(request, verdict.reply, verdict.spoilt)
+            return delivery.whole(verdict.reply)
+        finally:
+            service.waiting.discard(task)
+
+    def _decide(self, request: web.BaseRequest) -> Verdict:
+        """Decide about a request at the moment it comes in, and record it."""
+        target, now = request.raw_path, self._now()
+        # A request through a proxy may name the whole URL (RFC 9112 §3.2.2).
+        path = target if target.startswith("/") else request.rel_url.raw_path_qs
+        with self._lock:
+            key = rules.given_key(request.headers)
+            verdict = self._judge.verdict(key, request.method, path, now)
+        name, status = verdict.workspace, verdict.status
+        self._ledger.tally(name, path, status)
+        if self._ledger.keeps:
+            headers = redacted(request.headers)
+            self._ledger.record(RecordedRequest(request.method, path, status, now, name, headers))
+        return verdict

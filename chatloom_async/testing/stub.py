@@ -1,0 +1,88 @@
+"""A script of replies in place of the network, for tests of code that uses a client."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from attrs import define, field, frozen
+
+from chatloom_async.auth import ApiKey
+from chatloom_async.clock import Clock, SystemClock
+from chatloom_async.errors import APITimeoutError, ChatloomError, ClientClosedError
+from chatloom_async.gates import Gates
+from chatloom_async.inflight import InFlight
+from chatloom_async.transport import Response
+
+
+@frozen
+class StubReply:
+    """One answer: a JSON value (or ``body`` as it is), and after how many seconds it comes."""
+
+    json: Any = None
+    status: int = 200
+    headers: Mapping[str, str] = field(factory=dict)
+    body: bytes | None = None
+    after: float = 0.0
+
+
+@frozen
+class StubRequest:
+    """One request that was made; the key only as its fingerprint."""
+
+    method: str
+    url: str
+    fingerprint: str
+    at: float
+
+
+@define(eq=False)
+class StubTransport:
+    """Answers from a script, in order; pass it as ``AsyncChatloom(key, pool=StubTransport([…]))``.
+
+    A reply is a ``StubReply``, or a ``ChatloomError`` that the transport would raise. A request
+    beyond the script raises AssertionError. With ``clock=FakeClock()`` and its ``run``, waits take
+    no time.
+    """
+
+    script: Iterable[StubReply | ChatloomError]
+    clock: Clock = field(factory=SystemClock, kw_only=True)
+    requests: list[StubRequest] = field(factory=list, init=False)
+    gates: Gates = field(factory=Gates, init=False, repr=False)
+    in_flight: InFlight = field(factory=InFlight, init=False, repr=False)
+    closed: bool = field(default=False, init=False)
+    _left: deque[StubReply | ChatloomError] = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Read the script."""
+        self._left = deque(self.script)
+
+    async def exchange(self, method: str, url: str, key: ApiKey, timeout: float) -> Response:
+        """Return or raise the next reply of the script.
+
+        Raises:
+            AssertionError: the script is at its end.
+            APITimeoutError: the reply comes later than the timeout.
+
+        """
+        if self.closed:
+            raise ClientClosedError("the transport is closed")
+        self.requests.append(StubRequest(method, url, key.fingerprint, self.clock.monotonic()))
+        if not self._left:
+            raise AssertionError(f"the script has no reply for {method} {url}")
+        reply = self._left.popleft()
+        if isinstance(reply, ChatloomError):
+            raise reply
+        if reply.after:
+            await self.clock.sleep(min(reply.after, timeout))
+        if reply.after > timeout:
+            raise APITimeoutError(f"no complete answer within {timeout:g} s")
+        body = json.dumps(reply.json).encode() if reply.body is None else reply.body
+        return Response(reply.status, dict(reply.headers), body)
+
+    async def aclose(self) -> None:
+        """End the calls in flight; later ones raise ClientClosedError."""
+        self.closed = True
+        self.in_flight.end()
