@@ -1,0 +1,114 @@
+"""A transport that counts: requests, refusals, and which failure each repeated request followed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from http import HTTPStatus
+
+from attrs import define, field, frozen
+
+from chatloom_async.auth import ApiKey
+from chatloom_async.clock import Clock
+from chatloom_async.errors import APIConnectionError
+from chatloom_async.gates import Gates
+from chatloom_async.inflight import InFlight
+from chatloom_async.text import plural
+from chatloom_async.transport import Response, Transport
+
+_OK = range(200, 300)
+_WORDS = {
+    "stale": "lost connection",
+    "disconnected": "lost connection",
+    "cut off": "cut answer",
+    "connect": "no connection",
+    "protocol": "no HTTP",
+    "dns": "DNS",
+    "tls": "TLS",
+}
+_TIMES = "\N{MULTIPLICATION SIGN}"
+
+
+@frozen
+class Incident:
+    """A request that failed, or one that got its answer after failures.
+
+    ``outcome`` is the failure (``"503"``, ``"cut off"``), or ``""`` for the answer; ``failures``
+    how many of its requests have failed so far; ``key`` the fingerprint of the key that asked.
+    """
+
+    url: str
+    key: str
+    outcome: str
+    failures: int
+
+
+@define(eq=False)
+class Tally:
+    """Passes every request on to another transport and remembers how it ended.
+
+    A request to the same address with the same key as a failed one counts as its retry, which an
+    audit's requests allow: it asks each question once.
+    """
+
+    inner: Transport
+    listener: Callable[[Incident], None] | None = None
+    requests: int = 0
+    refusals: int = 0
+    retries: Counter[str] = field(factory=Counter[str])
+    retried_by_key: Counter[str] = field(factory=Counter[str])
+    clock: Clock = field(init=False)
+    gates: Gates = field(init=False)
+    in_flight: InFlight = field(init=False)
+    _failed: dict[tuple[str, str], tuple[str, int]] = field(
+        factory=dict[tuple[str, str], tuple[str, int]]
+    )
+
+    def __attrs_post_init__(self) -> None:
+        """Share what the other transport shares."""
+        self.clock, self.gates = self.inner.clock, self.inner.gates
+        self.in_flight = self.inner.in_flight
+
+    @property
+    def closed(self) -> bool:
+        """Whether the other transport is."""
+        return self.inner.closed
+
+    async def exchange(self, method: str, url: str, key: ApiKey, timeout: float) -> Response:
+        """Make the request, as the other transport does."""
+        whose = key.fingerprint
+        cause, failures = self._failed.pop((url, whose), ("", 0))
+        if failures:
+            self.retries[cause] += 1
+            self.retried_by_key[whose] += 1
+        self.requests += 1
+        try:
+            answer = await self.inner.exchange(method, url, key, timeout)
+        except APIConnectionError as error:
+            self._note(url, whose, _WORDS.get(error.reason, error.reason), failures + 1)
+            raise
+        if answer.status not in _OK:
+            self.refusals += answer.status == HTTPStatus.TOO_MANY_REQUESTS
+            self._note(url, whose, str(answer.status), failures + 1)
+        elif failures and self.listener is not None:
+            self.listener(Incident(url, whose, "", failures))
+        return answer
+
+    def _note(self, url: str, key: str, outcome: str, failures: int) -> None:
+        self._failed[url, key] = outcome, failures
+        if self.listener is not None:
+            self.listener(Incident(url, key, outcome, failures))
+
+    async def aclose(self) -> None:
+        """Close the other transport."""
+        await self.inner.aclose()
+
+    def summary(self) -> str:
+        """Return one sentence: how many requests, how many of them retries, and after what."""
+        retried = self.retries.total()
+        made = plural(self.requests, "request")
+        if not retried:
+            return f"{made}, none of them retried"
+        what = "a retry" if retried == 1 else "retries"
+        causes = [f"{cause} {_TIMES}{count}" for cause, count in self.retries.most_common()]
+        return f"{made}, {retried:,} of them {what} after {', '.join(causes)}"

@@ -1,0 +1,1 @@
+"""Optional integrations, one module each; each needs the extra of its name."""

@@ -1,0 +1,249 @@
+"""The same audit on a Dask cluster: one task per workspace (extra ``dask``).
+
+Only names travel: a task's arguments, its key, the logs and the dashboard show the name of a
+workspace, and each worker finds the key for it by itself. Workers may die: their tasks run again
+elsewhere, and every workspace is delivered once.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import AsyncExitStack
+from typing import Any, Self
+from uuid import uuid4
+
+import distributed
+from attrs import define, field, frozen
+from distributed import Client, WorkerPlugin
+
+from chatloom_async.address import check_base_url
+from chatloom_async.audit import stream_audit
+from chatloom_async.audited import Gap, WorkspaceAudit
+from chatloom_async.auth import ApiKey
+from chatloom_async.client import AsyncChatloom
+from chatloom_async.errors import ChatloomError, ConfigurationError
+from chatloom_async.keys import KeysFile
+from chatloom_async.pool import ConnectionPool
+
+KeyByName = Callable[[str], "str | ApiKey | Awaitable[str | ApiKey]"]
+"""Asked on the worker, with the name of a workspace: ``KeysFile``, ``EnvironmentKeys``, any
+callable that can be pickled and holds no key."""
+
+LOCAL = "local"
+"""In place of an address: a cluster of processes on this machine, for this audit only."""
+
+_dask: Any = distributed  # what annotations it has are partial, and wrong about coroutines
+
+_RETRIES = 2
+_LOCAL_AT_ONCE = 32  # workspaces per worker process of a local cluster
+_AHEAD = 4  # tasks per place on the cluster that are handed over at once
+_CONNECT = 10.0  # seconds to reach a scheduler
+
+
+def audit_on(
+    cluster: str | Client,
+    names: Iterable[str],
+    keys: KeyByName,
+    *,
+    base_url: str | None = None,
+    approved: Iterable[str] | None = None,
+) -> ClusterAudit:
+    """Audit workspaces on a cluster and yield each as it completes.
+
+    ::
+
+        keys = KeysFile("/shared/keys.toml")
+        async with audit_on("tcp://scheduler:8786", names, keys) as results:
+            async for workspace in results: ...
+
+    A worker audits as many workspaces at once as it was given threads, and uses none of them: start
+    workers with many (``dask worker --nthreads 32``). All tasks of a worker share a ConnectionPool.
+    What cannot be audited, also for a task that failed for good, is yielded with a gap.
+
+    Args:
+        cluster: the address of a scheduler, ``"local"``, or a ``distributed.Client`` made with
+            ``asynchronous=True``, which the caller closes.
+        names: of the workspaces, each once.
+        keys: finds the key for a name, on the worker.
+        base_url: as for ``AsyncChatloom``, read here and not on the workers.
+        approved: as for ``stream_audit``.
+
+    Raises:
+        ConfigurationError: an option cannot work.
+
+    """
+    if isinstance(cluster, Client) and not cluster.asynchronous:
+        raise ConfigurationError("the distributed.Client was not made with asynchronous=True")
+    lines = None if approved is None else tuple(approved)
+    return ClusterAudit(cluster, names, _Order(keys, check_base_url(base_url), lines))
+
+
+@frozen
+class _Order:
+    """What every task of an audit needs to know beyond its name."""
+
+    keys: KeyByName
+    base_url: str
+    approved: tuple[str, ...] | None
+
+
+class _Post(WorkerPlugin):  # dask accepts nothing but its subclasses
+    """What one worker process keeps for an audit: the pool, and where to find keys."""
+
+    def __init__(self, name: str, order: _Order) -> None:
+        self.name = name
+        self._order = order
+        self._pool: ConnectionPool | None = None
+        self._key_of: KeyByName | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Neither the open pool nor keys read from a file go anywhere.
+        return {**self.__dict__, "_pool": None, "_key_of": None}
+
+    async def teardown(self, worker: object) -> None:
+        _ = worker
+        if self._pool is not None:
+            await self._pool.aclose()
+
+    async def audit(self, name: str) -> WorkspaceAudit:
+        """Audit one workspace on this worker."""
+        if self._pool is None:
+            self._pool = ConnectionPool()
+        try:
+            key = await self._find_key(name)
+            client = AsyncChatloom(key, base_url=self._order.base_url, pool=self._pool)
+        except ChatloomError as error:
+            return _unreadable(name, error, error.message)
+        except Exception as error:  # noqa: BLE001 - whatever the caller's key source raises
+            return _unreadable(name, error, "the source of keys failed on the worker")
+        audits = stream_audit([(name, client)], approved=self._order.approved)
+        async with client, audits as results:
+            return await anext(results)
+
+    async def _find_key(self, name: str) -> str | ApiKey:
+        if self._key_of is None:
+            keys = self._order.keys
+            self._key_of = keys.open() if isinstance(keys, KeysFile) else keys
+        answer = self._key_of(name)
+        return await answer if inspect.isawaitable(answer) else answer
+
+
+async def _audit_here(name: str, post: str) -> WorkspaceAudit:
+    """Run as the task: find this worker's post and let it work."""
+    plugin: _Post = _dask.get_worker().plugins[post]
+    return await plugin.audit(name)
+
+
+@define(eq=False)
+class ClusterAudit:
+    """What ``audit_on`` returns: enter it once, then iterate."""
+
+    _cluster: str | Client
+    _names: Iterable[str]
+    _order: _Order
+    _post: str = field(factory=lambda: f"chatloom-audit-{uuid4().hex[:12]}", init=False)
+    _resources: AsyncExitStack = field(factory=AsyncExitStack, init=False)
+    _client: Any = field(init=False)
+    _waiting: Iterator[str] = field(init=False)
+    _numbers: Iterator[int] = field(factory=itertools.count, init=False)
+    _open: dict[str, tuple[str, Any]] = field(factory=dict, init=False)
+    _running: Any = field(init=False)
+    _done: set[str] = field(factory=set, init=False)
+
+    async def __aenter__(self) -> Self:
+        """Connect, put a post on every worker, hand over the first tasks."""
+        try:
+            self._client = await self._connect()
+            post = _Post(self._post, self._order)
+            await self._client.register_plugin(post, name=self._post)
+            self._resources.push_async_callback(self._leave)
+            self._running = _dask.as_completed(loop=self._client.loop)
+            self._waiting = iter(self._names)
+            for _ in range(max(_AHEAD, _AHEAD * await self._places())):
+                self._submit()
+        except BaseException:
+            await self._resources.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Cancel what is under way, take the posts away, close what was opened here."""
+        await self._resources.aclose()
+
+    def __aiter__(self) -> AsyncIterator[WorkspaceAudit]:
+        """Return itself."""
+        return self
+
+    async def __anext__(self) -> WorkspaceAudit:
+        """Return the next workspace, in the order in which they are finished."""
+        while self._open:
+            future = await anext(self._running)
+            name, _ = self._open.pop(str(future.key))
+            result = await _result(name, future)
+            future.release()
+            self._submit()
+            if name not in self._done:
+                self._done.add(name)
+                return result
+        raise StopAsyncIteration
+
+    async def _connect(self) -> Any:
+        if isinstance(self._cluster, Client):
+            return self._cluster
+        target: Any = self._cluster
+        if target == LOCAL:
+            target = await self._resources.enter_async_context(
+                _dask.LocalCluster(
+                    n_workers=os.cpu_count() or 1,
+                    threads_per_worker=_LOCAL_AT_ONCE,
+                    dashboard_address=None,
+                    asynchronous=True,
+                )
+            )
+        client = _dask.Client(target, asynchronous=True, timeout=_CONNECT, set_as_default=False)
+        self._resources.push_async_callback(client.close)  # also of one that never connected
+        try:
+            return await client
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(
+                f"cannot reach a Dask scheduler at {self._cluster!r}: {error}"
+            ) from None
+
+    async def _places(self) -> int:
+        threads: dict[str, int] = await self._client.nthreads()
+        return sum(threads.values())
+
+    def _submit(self) -> None:
+        """Hand over the next workspace, if there is one."""
+        name = next((each for each in self._waiting), None)
+        if name is None:
+            return
+        future = self._client.submit(
+            _audit_here,
+            name,
+            self._post,
+            key=f"{self._post}-{next(self._numbers)}",
+            pure=False,
+            retries=_RETRIES,
+        )
+        self._open[str(future.key)] = name, future
+        self._running.add(future)
+
+    async def _leave(self) -> None:
+        await self._client.cancel([future for _, future in self._open.values()])
+        await self._client.unregister_worker_plugin(self._post)
+
+
+async def _result(name: str, future: Any) -> WorkspaceAudit:
+    try:
+        audit: WorkspaceAudit = await future.result()
+    except Exception as error:  # noqa: BLE001 - one workspace's trouble is its own gap
+        return _unreadable(name, error, "the task failed on the cluster")
+    return audit
+
+
+def _unreadable(name: str, error: Exception, message: str) -> WorkspaceAudit:
+    return WorkspaceAudit(name, gaps=(Gap(None, type(error).__name__, None, message),))

@@ -1,0 +1,245 @@
+"""Keys files: workspace names and their API keys, read and checked before any request.
+
+Here: TOML and CSV, ``env:NAME``, and where a name's key comes from. Not here: what a key is
+(``auth``), and who uses it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import sys
+import tomllib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from attrs import field, frozen
+
+from chatloom_async.auth import ApiKey
+from chatloom_async.errors import ConfigurationError
+
+STANDARD_INPUT = "-"
+
+_ENVIRONMENT = "env:"
+_HEADER = ("name", "key")
+_DELIMITERS = (",", ";", "\t")
+_SUFFIXES = {".toml": "toml", ".csv": "csv", ".tsv": "csv"}
+_MOST_BYTES = 16 * 1024 * 1024
+_SWAPPED = "a key stands where its name belongs: the name comes first, then the key"
+_SHAPE = 'write one line per workspace, in TOML ("name" = "clf_…") or CSV (name,clf_…)'
+
+
+@frozen
+class KeysFile:
+    """The path of a keys file, and so a source of keys that holds none itself.
+
+    Calling it with a workspace's name reads the file, wherever the call happens; that makes it fit
+    for sending to other machines. ``path`` may be ``-``: standard input, which is read once.
+    """
+
+    path: str
+
+    def read(self) -> dict[str, ApiKey]:
+        """Return every workspace's key by its name, in the order of the file.
+
+        A value ``env:NAME`` stands for the environment variable NAME.
+
+        Raises:
+            ConfigurationError: the file cannot be read, is empty or malformed, names a workspace
+                twice, or an entry's key cannot be one. The message names file and entry, never the
+                key.
+
+        """
+        values = _entries(self.path)
+        if not values:
+            raise ConfigurationError(f"{_shown(self.path)} holds no keys; {_SHAPE}")
+        answers = {name: _resolve(name, value) for name, value in values}
+        del values
+        keys = {name: answer for name, answer in answers.items() if isinstance(answer, ApiKey)}
+        problems = [answer for answer in answers.values() if isinstance(answer, str)]
+        if problems:
+            more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+            raise ConfigurationError(f"{_shown(self.path)}: {problems[0]}{more}")
+        return keys
+
+    def open(self) -> Callable[[str], ApiKey]:
+        """Read the file now; return a function from a name to its key that judges no other entry.
+
+        Both raise ConfigurationError: the file as for ``read``, a name that is not in it, a key
+        that cannot be one.
+        """
+        path = self.path
+        values = dict(_entries(path))
+
+        def key_of(name: str) -> ApiKey:
+            if name not in values:
+                raise ConfigurationError(f"{_shown(path)} has no entry {name!r}")
+            answer = _resolve(name, values[name])
+            if isinstance(answer, str):
+                raise ConfigurationError(f"{_shown(path)}: {answer}")
+            return answer
+
+        return key_of
+
+    def __call__(self, name: str) -> ApiKey:
+        """Read the file and return one workspace's key; ConfigurationError as for ``open``."""
+        return self.open()(name)
+
+
+@frozen
+class EnvironmentKeys:
+    """Names of environment variables by workspace, and so a source of keys that holds none itself.
+
+    Calling it with a workspace's name reads the variable, wherever the call happens.
+    """
+
+    variables: Mapping[str, str] = field(hash=False)
+
+    def __call__(self, name: str) -> ApiKey:
+        """Return the key of one workspace.
+
+        Raises:
+            ConfigurationError: it has no variable, the variable is not set or holds no key.
+
+        """
+        if name not in self.variables:
+            raise ConfigurationError(f"no environment variable is known for {name!r}")
+        answer = _resolve(name, f"{_ENVIRONMENT}{self.variables[name]}")
+        if isinstance(answer, str):
+            raise ConfigurationError(answer)
+        return answer
+
+
+def same_keys(keys: Mapping[str, ApiKey]) -> Iterator[tuple[str, str]]:
+    """Yield pairs of names that stand for the same key: most likely a copied line."""
+    first: dict[ApiKey, str] = {}
+    for name, key in keys.items():
+        known = first.setdefault(key, name)
+        if known != name:
+            yield known, name
+
+
+def _shown(path: str) -> str:
+    return "the keys on standard input" if path == STANDARD_INPUT else f"keys file {path!r}"
+
+
+def _read(path: str) -> str:
+    try:
+        if path == STANDARD_INPUT:
+            data = sys.stdin.buffer.read(_MOST_BYTES + 1)
+        else:
+            with Path(path).open("rb") as file:
+                data = file.read(_MOST_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigurationError(f"cannot read {_shown(path)}: {reason}") from None
+    if len(data) > _MOST_BYTES:
+        raise ConfigurationError(f"{_shown(path)} is too large to be one; {_SHAPE}")
+    problem = ""
+    try:
+        return data.decode("utf-8-sig")  # spreadsheets write a byte order mark
+    except UnicodeDecodeError as error:
+        problem = f"byte {error.start + 1} is not UTF-8"
+    del data  # a traceback shows the locals of its frames
+    # Raised out here, the error has no context: a UnicodeDecodeError holds the whole file.
+    raise ConfigurationError(f"{_shown(path)} is not text: {problem}; save it as UTF-8")
+
+
+def _entries(path: str) -> list[tuple[str, str]]:
+    text = _read(path)
+    kind = _SUFFIXES.get(Path(path).suffix.lower()) or _guessed(text)
+    values, problem = _from_toml(text) if kind == "toml" else _from_csv(text)
+    counts = Counter(name for name, _ in values)
+    twice = next((name for name, count in counts.items() if count > 1), None)
+    if not problem and twice is not None:
+        problem = f"the name {twice!r} occurs twice; names tell workspaces apart"
+    if problem:
+        del text, values  # a traceback shows the locals of its frames
+        raise ConfigurationError(f"{_shown(path)}: {problem}")
+    return values
+
+
+def _guessed(text: str) -> str:
+    """Tell TOML from CSV by the first line that says something: only TOML has ``name = "…"``."""
+    lines = (line.strip() for line in text.splitlines())
+    first = next((line for line in lines if line and not line.startswith("#")), "")
+    return "toml" if "=" in first.partition("clf_")[0] or first.startswith("[") else "csv"
+
+
+def _from_toml(text: str) -> tuple[list[tuple[str, str]], str]:
+    """Return names and values, and what is wrong; raising here would show the keys as locals."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        told = str(error)
+        if "Cannot overwrite" in told:
+            told = told.replace("Cannot overwrite a value", "a name occurs twice")
+            return [], f"{told}; names tell workspaces apart"
+        return [], f"not TOML: {told}; names and keys are in quotes"
+    except RecursionError:
+        return [], "not TOML: nested too deeply"
+    problem = next(filter(None, (_misfit(name, value) for name, value in table.items())), "")
+    return ([] if problem else list(table.items())), problem
+
+
+def _misfit(name: str, value: object) -> str:
+    if _looks_like_a_key(name):
+        return _SWAPPED
+    if isinstance(value, dict):
+        return f"{name!r} is a table; put names with dots in quotes, and use no [section]"
+    if not isinstance(value, str):
+        return f"the key of {name!r} is not text; put it in quotes"
+    return ""
+
+
+def _from_csv(text: str) -> tuple[list[tuple[str, str]], str]:
+    """Return names and values, and what is wrong; a first line ``name,key`` is a header."""
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    delimiter = max(_DELIMITERS, key=first.count)
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True
+    )
+    values: list[tuple[str, str]] = []
+    try:
+        for row in reader:
+            cells = [cell.strip() for cell in row]
+            if not any(cells) or cells[0].startswith("#"):
+                continue
+            if not values and tuple(cell.lower() for cell in cells) == _HEADER:
+                continue
+            if len(cells) != len(_HEADER):
+                number, columns = reader.line_num, len(cells)
+                return [], f"line {number} has {columns} columns, not two: name{delimiter}key"
+            if _looks_like_a_key(cells[0]):
+                return [], _SWAPPED
+            if not cells[0]:
+                return [], f"line {reader.line_num} has a key but no name"
+            values.append((cells[0], cells[1]))
+    except csv.Error as error:
+        return [], f"line {reader.line_num} is not CSV: {error}"
+    return values, ""
+
+
+def _resolve(name: str, value: str) -> ApiKey | str:
+    """Return the key of an entry, or what is wrong with it; raising here would show the key."""
+    if not value.startswith(_ENVIRONMENT):
+        return _checked(f"entry {name!r}", value)
+    variable = value.removeprefix(_ENVIRONMENT).strip()
+    if not variable or _looks_like_a_key(variable):
+        return f"entry {name!r}: after env: comes the name of an environment variable"
+    if not os.environ.get(variable):
+        return f"entry {name!r}: environment variable {variable!r} is not set"
+    return _checked(f"entry {name!r} (from {variable})", os.environ[variable])
+
+
+def _checked(entry: str, value: str) -> ApiKey | str:
+    try:
+        return ApiKey(value)
+    except ConfigurationError as error:
+        return f"{entry}: {error.message}"
+
+
+def _looks_like_a_key(name: str) -> bool:
+    return name.strip().lower().startswith("clf_")
