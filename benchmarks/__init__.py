@@ -1,0 +1,1 @@
+"""Measurements; every figure in the README is printed by one of these."""
