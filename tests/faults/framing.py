@@ -1,0 +1,206 @@
+"""Answers that break the rules of HTTP, lie about their length, or are far too large."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from functools import cache
+
+from attrs import evolve
+
+from chatloom_async import (
+    APIConnectionError,
+    APITimeoutError,
+    InternalServerError,
+    ResponseDecodeError,
+)
+from tests.faults.case import DOCUMENT, OK, Case, Raises, answer, chunked, one, retried
+from tests.faults.server import Close, Drip, Flood, Hang, Reset, Step
+
+_TOO_MUCH = 45_000_000  # the limit of 10 MiB, in pieces and joined, and what is on its way
+
+
+def _connection(reason: str, says: str = "") -> Raises:
+    return Raises(APIConnectionError, says, {"reason": reason})
+
+
+_CUT_OFF = _connection("cut off")
+_GARBLED = _connection("protocol", "is not HTTP")
+_TOO_LARGE = _connection("too large", "larger than 10485760 bytes")
+_LATE = Raises(APITimeoutError, "within 15 s", {"reason": "timeout"})
+
+
+def _late(case: Case) -> Case:
+    return evolve(case, elapsed=(15.0, 15.1))
+
+
+def _bounded(name: str, sees: Raises, *steps: Step) -> Case:
+    return evolve(one(name, sees, *steps), memory=_TOO_MUCH, requests=1)
+
+
+def _garbled(name: str, *steps: Step) -> Case:
+    return one(name, _GARBLED, *steps, Close())
+
+
+@cache
+def _bomb(encoding: str) -> bytes:
+    """Compress 200 MB of JSON into 200 kB."""
+    pack = zlib.compressobj(9, wbits=31 if encoding == "gzip" else 15)
+    chunk = b" " * 1_000_000
+    return b"".join([*(pack.compress(chunk) for _ in range(200)), pack.flush()])
+
+
+def _packed(name: str, body: bytes, encoding: str = "gzip") -> Case:
+    return one(name, OK, answer(200, body, f"Content-Encoding: {encoding}"))
+
+
+_LENGTHS = (
+    one("Content-Length too long, then FIN", _CUT_OFF, answer(length=500), Close()),
+    one("Content-Length too long, then RST", _CUT_OFF, answer(length=500), Reset()),
+    retried(one("a body cut off is tried again", _CUT_OFF, answer(length=500), Close())),
+    _late(one("Content-Length too long, then nothing", _LATE, answer(length=500), Hang())),
+    _garbled("Content-Length too short", answer(length=20)),
+    one(
+        "Content-Length short of the line break",
+        OK,
+        answer(200, DOCUMENT + b"\r\n", length=len(DOCUMENT)),
+    ),
+    _garbled("Content-Length negative", answer(length=-1)),
+    _garbled("Content-Length no number", answer(length="ten")),
+    _garbled("Content-Length beyond 64 bits", answer(length="9" * 40)),
+    _garbled("Content-Length twice, different", answer(200, DOCUMENT, "Content-Length: 3")),
+    _garbled("Content-Length and chunks", answer(200, DOCUMENT, "Transfer-Encoding: chunked")),
+    one("no length, ended by FIN", OK, answer(length=""), Close()),
+    one("HTTP/1.0, ended by FIN", OK, b"HTTP/1.0 200 OK\r\n\r\n" + DOCUMENT, Close()),
+)
+
+_CHUNKS = (
+    one("chunks", OK, chunked(DOCUMENT[:7], DOCUMENT[7:])),
+    one("chunks of one byte", OK, chunked(*(bytes((byte,)) for byte in DOCUMENT))),
+    one("chunks with trailers", OK, chunked(DOCUMENT, last=b"0\r\nX-Sum: 1\r\n\r\n")),
+    one("chunks without an end, then FIN", _CUT_OFF, chunked(DOCUMENT, last=b""), Close()),
+    one("chunks without an end, then RST", _CUT_OFF, chunked(DOCUMENT, last=b""), Reset()),
+    _late(one("chunks without an end, then nothing", _LATE, chunked(DOCUMENT, last=b""), Hang())),
+    one("a chunk cut off", _CUT_OFF, chunked(DOCUMENT, last=b"ff\r\nhalf"), Close()),
+    one("a chunk size of letters", _GARBLED, chunked(DOCUMENT, last=b"xyz\r\n\r\n"), Close()),
+    one("a negative chunk size", _GARBLED, chunked(DOCUMENT, last=b"-1\r\n\r\n"), Close()),
+    one(
+        "a chunk size beyond 64 bits",
+        _GARBLED,
+        chunked(DOCUMENT, last=b"f" * 40 + b"\r\n"),
+        Close(),
+    ),
+    one(
+        "a chunk longer than its size",
+        _GARBLED,
+        chunked(DOCUMENT, last=b"1\r\nabc\r\n0\r\n\r\n"),
+        Close(),
+    ),
+)
+
+_HEADS = (
+    _garbled("no HTTP at all", b"220 mail.example ESMTP ready\r\n\r\n"),
+    _garbled("an answer of another century", b"<html>hello</html>\r\n\r\n"),
+    _garbled("a status of letters", b"HTTP/1.1 abc OK\r\n\r\n"),
+    _garbled("a status of two digits", b"HTTP/1.1 20 OK\r\n\r\n"),
+    _garbled("another protocol version", b"HTTP/9.7 200 OK\r\n\r\n"),
+    _garbled("a header without a colon", b"HTTP/1.1 200 OK\r\nBroken header\r\n\r\n"),
+    _garbled("a header with a null byte", b"HTTP/1.1 200 OK\r\nX-Null: a\x00b\r\n\r\n"),
+    _garbled("a header of 100 kB", answer(200, DOCUMENT, "X-Long: " + "x" * 100_000)),
+    _garbled("a reason of 100 kB", b"HTTP/1.1 200 " + b"x" * 100_000 + b"\r\n\r\n"),
+    evolve(
+        one("100,000 headers", _GARBLED, b"HTTP/1.1 200 OK\r\n", Flood(b"X-A: b\r\n" * 100, 1_000)),
+        memory=8_000_000,
+    ),
+    evolve(
+        one(
+            "a header without an end",
+            _GARBLED,
+            b"HTTP/1.1 200 OK\r\nX: ",
+            Flood(b"x" * 100_000, 2_000),
+        ),
+        memory=8_000_000,
+    ),
+    one(
+        "a garbled answer that repeats the key",
+        Raises(APIConnectionError, "not HTTP", never_says="clf_Secret"),
+        b"HTTP/1.1 200 OK\r\nX-Echo: clf_SecretOfTheFaultSuite\x00\r\n\r\n",
+        Close(),
+    ),
+    one(
+        "a status line that repeats the key",
+        Raises(APIConnectionError, "not HTTP", never_says="clf_Secret"),
+        b"HTTP/1.1 clf_SecretOfTheFaultSuite OK\r\n\r\n",
+        Close(),
+    ),
+    one("a 100 before the answer", OK, b"HTTP/1.1 100 Continue\r\n\r\n", answer()),
+    one(
+        "early hints before the answer",
+        OK,
+        b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n",
+        answer(),
+    ),
+    one("line feeds alone", OK, answer().replace(b"\r\n", b"\n"), Close()),
+    one("headers in other than ASCII", OK, answer(200, DOCUMENT, "X-Name: caf\udce9 ☃")),
+)
+
+_SIZES = (
+    _bounded(
+        "200 MB with a length", _TOO_LARGE, answer(length=200_000_000), Flood(b" " * 100_000, 2_000)
+    ),
+    _bounded(
+        "200 MB in chunks",
+        _TOO_LARGE,
+        chunked(last=b""),
+        Flood(b"186a0\r\n" + b" " * 100_000 + b"\r\n", 2_000),
+    ),
+    _bounded(
+        "200 MB without a length",
+        _TOO_LARGE,
+        answer(200, b"", length=""),
+        Flood(b" " * 100_000, 2_000),
+    ),
+    _bounded("a bomb in gzip", _TOO_LARGE, answer(200, _bomb("gzip"), "Content-Encoding: gzip")),
+    _bounded(
+        "a bomb in deflate", _TOO_LARGE, answer(200, _bomb("deflate"), "Content-Encoding: deflate")
+    ),
+    _bounded(
+        "a bomb in an error",
+        Raises(InternalServerError, having={"status": 500}),
+        answer(500, _bomb("gzip"), "Content-Encoding: gzip"),
+    ),
+    retried(
+        _bounded(
+            "too large is not tried again",
+            _TOO_LARGE,
+            answer(length=200_000_000),
+            Flood(b" " * 100_000, 2_000),
+        ),
+        1,
+    ),
+    one(
+        "just below the limit",
+        OK,
+        answer(200, DOCUMENT + b" " * (10 * 1024 * 1024 - len(DOCUMENT))),
+    ),
+    one(
+        "just above the limit",
+        _TOO_LARGE,
+        answer(200, DOCUMENT + b" " * (10 * 1024 * 1024 - len(DOCUMENT) + 1)),
+    ),
+    _packed("gzip", gzip.compress(DOCUMENT)),
+    _packed("deflate", zlib.compress(DOCUMENT), "deflate"),
+    _packed("gzip in two members", gzip.compress(DOCUMENT[:9]) + gzip.compress(DOCUMENT[9:])),
+    one(
+        "gzip cut off",
+        Raises(ResponseDecodeError, "not JSON"),
+        answer(200, gzip.compress(DOCUMENT)[:-12], "Content-Encoding: gzip"),
+    ),
+    one("gzip that is none", _CUT_OFF, answer(200, DOCUMENT, "Content-Encoding: gzip")),
+    one("an unknown encoding", OK, answer(200, DOCUMENT, "Content-Encoding: rot13")),
+    _late(one("a slow drip", _LATE, answer(200, b"", length=500), Drip(b" " * 500, 1.0))),
+    _late(one("a slow drip of headers", _LATE, Drip(answer(), 1.0))),
+    evolve(one("a drip that is fast enough", OK, Drip(answer(), 0.01)), elapsed=(0.5, 5.0)),
+)
+
+FRAMING: tuple[Case, ...] = (*_LENGTHS, *_CHUNKS, *_HEADS, *_SIZES)

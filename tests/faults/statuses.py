@@ -1,0 +1,161 @@
+"""Error statuses, and error bodies of every kind."""
+
+from __future__ import annotations
+
+import json
+
+from attrs import evolve
+
+from chatloom_async import (
+    APIStatusError,
+    AuthenticationError,
+    BadRequestError,
+    InternalServerError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+)
+from tests.faults.case import (
+    DOCUMENT,
+    OK,
+    TWICE,
+    Case,
+    Raises,
+    Returns,
+    answer,
+    one,
+    retried,
+    says,
+)
+from tests.faults.server import Close, Flood, Reset
+
+_CLASSES: dict[int, type[APIStatusError]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    429: RateLimitError,
+}
+_FINAL = (400, 401, 402, 403, 404, 405, 406, 409, 410, 413, 418, 422, 451, 499, 501, 505)
+_RETRIED = (408, 500, 502, 503, 504, 507, 520, 529, 599)
+
+
+def _class(status: int) -> type[APIStatusError]:
+    return _CLASSES.get(status, InternalServerError if status >= 500 else APIStatusError)
+
+
+def _told(status: int) -> Case:
+    error = says({"error": "It went wrong."}, "X-Request-Id: r-1", status=status)
+    having = {"status": status, "message": "It went wrong.", "request_id": "r-1"}
+    sees = Raises(_class(status), rf"^{status} It went wrong\. \(GET /api", having)
+    return one(f"status {status}", sees, error)
+
+
+def _body(name: str, body: bytes, message: str, *headers: str, kind: str = "text/html") -> Case:
+    sees = Raises(NotFoundError, having={"status": 404, "message": message})
+    return one(f"404 {name}", sees, answer(404, body, *headers, kind=kind))
+
+
+_BODIES = (
+    _body("with HTML", b"<!doctype html><title>Nope</title>", "Not Found"),
+    _body("with an empty body", b"", "Not Found"),
+    _body("with white space", b" \n\t ", "Not Found"),
+    _body("with plain text", b"no such\nthing", "no such thing", kind="text/plain"),
+    _body("with long plain text", b"x" * 5_000, "x" * 200, kind="text/plain"),
+    _body("with error null", b'{"error": null}', '{"error": null}'),
+    _body("with error a number", b'{"error": 5}', '{"error": 5}'),
+    _body("with error an object", b'{"error": {"code": 5}}', '{"error": {"code": 5}}'),
+    _body("with error an empty text", b'{"error": ""}', '{"error": ""}'),
+    _body("with a list", b'["error"]', '["error"]'),
+    _body("with a text", b'"error"', '"error"'),
+    _body("with null", b"null", "null"),
+    _body("with a truncated object", b'{"error": "cut', '{"error": "cut'),
+    _body("with a byte order mark", b'\xef\xbb\xbf{"error": "marked"}', "marked"),
+    _body("with JSON called HTML", b'{"error": "told"}', "told"),
+    _body("with other than UTF-8", b"caf\xe9", "caf\ufffd", kind="text/plain"),
+    _body("with half a character", b'{"error": "\\ud800!"}', "?!"),
+    _body("with deep nesting", b"[" * 60_000, "[" * 200),
+    _body("with line breaks", b'{"error": "one\\ntwo\\u001b[31m"}', "one two [31m"),
+)
+
+_HUGE = answer(500, b"", length=200_000_000)
+_HUGE_ERROR = Raises(
+    InternalServerError, having={"status": 500, "message": "Internal Server Error"}
+)
+
+STATUSES: tuple[Case, ...] = (
+    *(_told(status) for status in (*_FINAL, *_RETRIED, 429)),
+    *(retried(evolve(_told(status), name=f"status {status}, tried once"), 1) for status in _FINAL),
+    *(retried(evolve(_told(status), name=f"status {status}, tried again")) for status in _RETRIED),
+    *_BODIES,
+    Case(
+        "status 503, then an answer",
+        ((says({"error": "later"}, status=503),), (answer(),)),
+        OK,
+        requests=2,
+        retry=TWICE,
+    ),
+    Case(
+        "401 with a fixed key is not repeated",
+        ((says({"error": "no"}, status=401),),),
+        Raises(AuthenticationError, having={"status": 401}),
+        retry=TWICE,
+    ),
+    evolve(
+        one("500 with 200 MB", _HUGE_ERROR, _HUGE, Flood(b"<" * 100_000, 2_000)),
+        memory=4_000_000,
+    ),
+    evolve(
+        one(
+            "404 with a huge error text",
+            Raises(NotFoundError, "^404 y+… \\(GET"),
+            says({"error": "y" * 60_000}, status=404),
+        ),
+        memory=4_000_000,
+    ),
+    one(
+        "404 cut off in its body",
+        Raises(NotFoundError, having={"status": 404, "message": "Not Found"}),
+        answer(404, b'{"error"', length=500),
+        Close(),
+    ),
+    one(
+        "401 reset in its body",
+        Raises(AuthenticationError, having={"status": 401}),
+        answer(401, b"<", length=500),
+        Reset(),
+    ),
+    one(
+        "404 with a broken gzip body",
+        Raises(NotFoundError, having={"status": 404}),
+        answer(404, b"not gzip at all", "Content-Encoding: gzip"),
+    ),
+    one(
+        "an error that repeats the key",
+        Raises(BadRequestError, r"clf_\[redacted\]", never_says="clf_Secret"),
+        says(
+            {"error": "bad key clf_SecretOfTheFaultSuite"},
+            "X-Echo: Bearer clf_SecretOfTheFaultSuite",
+            status=400,
+        ),
+    ),
+    one(
+        "an error that repeats the key with escapes",
+        Raises(BadRequestError, r"clf_\[redacted\]", never_says="clf_Secret"),
+        answer(400, b'{"error": "bad key clf_\\u0053ecretOfTheFaultSuite"}'),
+    ),
+    one("status 999", Raises(InternalServerError, "^999 "), answer(999, b"")),
+    one("status 600", Raises(InternalServerError, "^600 "), answer(600, b"?")),
+    one("status 101", Raises(APIStatusError, "^101 "), answer(101, b"", "Upgrade: websocket")),
+    one("status 201 is fine", OK, answer(201)),
+    one("status 206 is fine", OK, answer(206)),
+    one("status 299 is fine", OK, answer(299, DOCUMENT)),
+    evolve(
+        one("status 200 for raw", Returns({"a": [1, None]}), says({"a": [1, None]})), call="raw"
+    ),
+    one(
+        "an error body is kept",
+        Raises(NotFoundError, having={"body": json.dumps({"error": "x"}).encode()}),
+        says({"error": "x"}, status=404),
+    ),
+)

@@ -1,0 +1,22 @@
+"""The whole table."""
+
+from __future__ import annotations
+
+from tests.faults.case import Case
+from tests.faults.connections import CONNECTIONS
+from tests.faults.documents import DOCUMENTS
+from tests.faults.framing import FRAMING
+from tests.faults.redirects import REDIRECTS
+from tests.faults.retry_after import RETRY_AFTER
+from tests.faults.statuses import STATUSES
+from tests.faults.tls import TLS
+
+CASES: tuple[Case, ...] = (
+    *STATUSES,
+    *RETRY_AFTER,
+    *DOCUMENTS,
+    *FRAMING,
+    *CONNECTIONS,
+    *REDIRECTS,
+    *TLS,
+)

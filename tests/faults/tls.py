@@ -1,0 +1,82 @@
+"""TLS with every kind of wrong certificate, and proxies."""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from chatloom_async import APIConnectionError, APITimeoutError
+from tests.faults.case import OK, TWICE, Case, Peer, Raises, Returns, answer
+from tests.faults.server import Close, Hang, Reset, Script, Tunnel
+
+_UNTRUSTED = Raises(APIConnectionError, "no trusted TLS connection", {"reason": "tls"})
+
+
+def _tls(name: str, peer: Peer, sees: Raises | Returns = _UNTRUSTED, requests: int = 0) -> Case:
+    # A refused certificate is refused tomorrow as well: no second connection.
+    return Case(f"TLS {name}", ((answer(),),), sees, requests=requests, peer=peer, retry=TWICE)
+
+
+def _proxy(name: str, sees: Raises | Returns, *script: bytes | Close | Reset | Hang) -> Case:
+    peer = Peer(certificate="good", proxy=(*script,))
+    return Case(f"proxy {name}", ((answer(),),), sees, requests=0, peer=peer)
+
+
+_THROUGH: Script = (Tunnel(),)
+
+TLS: tuple[Case, ...] = (
+    _tls("that is fine", Peer(certificate="good"), OK, 1),
+    _tls("of an unknown authority", Peer(certificate="unknown authority")),
+    _tls("for another host", Peer(certificate="wrong host")),
+    _tls("with an expired certificate", Peer(certificate="expired")),
+    _tls(
+        "with a server that speaks HTTP",
+        Peer(client_speaks_tls=True, greeting=(answer(400, b""),)),
+    ),
+    Case(
+        "TLS with a server that hangs up",
+        ((),),
+        Raises(APIConnectionError),
+        requests=0,
+        peer=Peer(client_speaks_tls=True, greeting=(Close(),)),
+    ),
+    Case(
+        "TLS with a server that says nothing",
+        ((),),
+        Raises(APITimeoutError),
+        requests=0,
+        peer=Peer(client_speaks_tls=True, greeting=(Hang(),)),
+        elapsed=(5.0, 5.1),
+    ),
+    Case(
+        "proxy to https",
+        ((answer(),),),
+        OK,
+        peer=Peer(certificate="good", proxy=_THROUGH),
+    ),
+    Case(
+        "proxy to https with a wrong certificate behind it",
+        ((answer(),),),
+        _UNTRUSTED,
+        requests=0,
+        peer=Peer(certificate="wrong host", proxy=_THROUGH),
+    ),
+    Case("proxy to http on loopback", ((),), OK, requests=0, peer=Peer(proxy=(answer(),))),
+    _proxy(
+        "wants a password",
+        Raises(APIConnectionError, "the proxy answered 407", {"reason": "proxy"}),
+        answer(407, b"", "Proxy-Authenticate: Basic"),
+    ),
+    _proxy(
+        "has no way",
+        Raises(APIConnectionError, "the proxy answered 502", {"reason": "proxy"}),
+        answer(502, b"<html>bad gateway</html>"),
+    ),
+    _proxy("hangs up", Raises(APIConnectionError), Close()),
+    _proxy("resets", Raises(APIConnectionError), Reset()),
+    _proxy("answers nonsense", Raises(APIConnectionError), b"hello\r\n\r\n", Close()),
+    evolve(_proxy("says nothing", Raises(APITimeoutError), Hang()), elapsed=(5.0, 15.1)),
+    evolve(
+        _proxy("refuses connections", Raises(APIConnectionError, "proxy", {"reason": "connect"})),
+        peer=Peer(certificate="good", proxy=(), proxy_refused=True),
+    ),
+)

@@ -1,0 +1,108 @@
+"""The house rules that a machine can check: who may import whom, and which module is whose door."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+PACKAGE = "chatloom_async"
+
+# Reading order is import order: a module imports only from stairs above its own.
+STAIRS: tuple[frozenset[str], ...] = tuple(
+    frozenset(stair.split())
+    for stair in (
+        "version clock errors models text",
+        "address auth wire retry limits budget lanes inflight slots timeouts fanout",
+        "ratelimit keys",
+        "gates",
+        "transport",
+        "pool call",
+        "client",
+        "audited domains",
+        "approved auditlog auditdiff rows",
+        "findings turns",
+        "visit report",
+        "audit",
+        "testing contrib",
+        "cli",
+    )
+)
+
+# A dependency comes in through one door, so that replacing it is one module's affair.
+DOORS: Mapping[str, frozenset[str]] = {
+    "aiohttp": frozenset({"pool", "testing"}),
+    "idna": frozenset({"domains"}),
+    "publicsuffixlist": frozenset({"domains"}),
+    "jinja2": frozenset({"report"}),
+    "distributed": frozenset({"contrib"}),
+    "pyarrow": frozenset({"contrib"}),
+    "yarl": frozenset({"pool"}),
+    "tenacity": frozenset({"retry"}),
+    "cattrs": frozenset({"wire"}),
+    "rich": frozenset({"cli"}),
+    "pytest": frozenset({"testing"}),
+}
+
+
+def violations(sources: Mapping[str, str]) -> list[str]:
+    """Return what breaks the rules in these modules (dotted name below the package → source)."""
+    found: list[str] = []
+    for module, source in sources.items():
+        for imported in _imports(ast.parse(source)):
+            found += _climbs(module, imported) + _forces(module, imported)
+    return found
+
+
+def package_sources(root: Path) -> dict[str, str]:
+    """Read every module of the package, the package's own face excepted."""
+    return {
+        ".".join(path.relative_to(root).with_suffix("").parts): path.read_text("utf-8")
+        for path in sorted(root.rglob("*.py"))
+        if path != root / "__init__.py"
+    }
+
+
+def _imports(tree: ast.AST) -> Iterator[str]:
+    """Yield dotted names, also those imported inside functions and for type checkers only."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                yield f"{PACKAGE}.<relative>"
+            elif node.module == PACKAGE:
+                yield from (f"{PACKAGE}.{name.name}" for name in node.names)
+            else:
+                yield node.module or ""
+
+
+def _top(dotted: str) -> str:
+    return dotted.partition(".")[0]
+
+
+def _stair(name: str) -> int | None:
+    for number, stair in enumerate(STAIRS):
+        if name in stair:
+            return number
+    return None
+
+
+def _climbs(module: str, imported: str) -> list[str]:
+    package, _, below = imported.partition(".")
+    if package != PACKAGE:
+        return []
+    own, target = _top(module), _top(below)
+    if own == target:
+        return []
+    here, there = _stair(own), _stair(target)
+    if here is None or there is None:
+        return [f"{module} or {imported} stands on no stair"]
+    return [] if there < here else [f"{module} climbs to {imported}"]
+
+
+def _forces(module: str, imported: str) -> list[str]:
+    doors = DOORS.get(_top(imported))
+    if doors is None or _top(module) in doors:
+        return []
+    return [f"{module} imports {imported}, whose door is {', '.join(sorted(doors))}"]

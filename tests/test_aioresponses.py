@@ -1,0 +1,191 @@
+"""The pool under aioresponses: how aiohttp's own errors are translated, without a socket.
+
+Middlewares, timeouts and TLS do not run here; the sandbox has those.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator
+from typing import Any
+from unittest.mock import Mock
+
+import aiohttp
+import aioresponses.core
+import pytest
+from aiohttp.client_reqrep import ConnectionKey
+from aioresponses.core import aioresponses as Mocked  # noqa: N812 - a class
+from yarl import URL
+
+from chatloom_async import (
+    APIConnectionError,
+    APITimeoutError,
+    AsyncChatloom,
+    ChatloomError,
+    ConfigurationError,
+    NotFoundError,
+    RetryPolicy,
+)
+
+KEY = "clf_mocked"
+BASE_URL = "https://chatloom.app"
+AGENTS = f"{BASE_URL}/api/plugin/agents"
+
+
+class _Writer:
+    """What aiohttp asks of the writer of a request that was never written."""
+
+    output_size = 0
+
+
+class _Answer(aiohttp.ClientResponse):
+    """aiohttp requires a stream writer that aioresponses does not give."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        options.setdefault("stream_writer", _Writer())
+        super().__init__(*arguments, **options)
+
+
+@pytest.fixture
+def mocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mocked]:
+    monkeypatch.setattr(aioresponses.core, "ClientResponse", _Answer)
+    with Mocked() as answers:
+        yield answers
+
+
+def client(retry: RetryPolicy = RetryPolicy(attempts=1)) -> AsyncChatloom:  # noqa: B008 - immutable
+    return AsyncChatloom(KEY, base_url=BASE_URL, retry=retry, rate_limit=None)
+
+
+async def test_a_mocked_answer_becomes_a_model(mocked: Mocked) -> None:
+    mocked.get(f"{AGENTS}/agt_1/allowed-domains", payload={"domains": ["a.example"]})
+    async with client() as chatloom:
+        assert list(await chatloom.get_allowed_domains("agt_1")) == ["a.example"]
+
+
+async def test_a_mocked_error_answer_becomes_its_error(mocked: Mocked) -> None:
+    mocked.get(AGENTS, status=404, payload={"error": "no such thing"})
+    async with client() as chatloom:
+        with pytest.raises(NotFoundError, match="no such thing"):
+            await chatloom.list_agents()
+
+
+async def test_the_key_travels_in_the_request_s_own_headers(mocked: Mocked) -> None:
+    mocked.get(AGENTS, payload={"agents": [], "count": 0})
+    async with client() as chatloom:
+        await chatloom.list_agents()
+    (call,) = mocked.requests["GET", URL(AGENTS)]
+    assert call.kwargs["headers"]["Authorization"] == f"Bearer {KEY}"
+    assert call.kwargs["allow_redirects"] is False
+
+
+async def test_a_mocked_failure_is_repeated(mocked: Mocked) -> None:
+    mocked.get(AGENTS, exception=aiohttp.ServerDisconnectedError())
+    mocked.get(AGENTS, payload={"agents": [], "count": 0})
+    async with client(RetryPolicy(initial_delay=0.001)) as chatloom:
+        assert len(await chatloom.list_agents()) == 0
+
+
+WHERE = ConnectionKey("chatloom.app", 443, True, True, None, None, None)
+INFO = Mock(spec=aiohttp.RequestInfo, real_url=URL(AGENTS))
+
+
+@pytest.mark.parametrize(
+    ("problem", "reason", "message"),
+    [
+        (
+            aiohttp.ClientConnectorError(WHERE, OSError(111, "refused")),
+            "connect",
+            "cannot connect to chatloom.app: refused",
+        ),
+        (
+            aiohttp.ClientConnectorDNSError(WHERE, socket.gaierror(socket.EAI_NONAME, "unknown")),
+            "dns",
+            "the host name chatloom.app does not exist",
+        ),
+        (
+            aiohttp.ClientConnectorDNSError(WHERE, socket.gaierror(socket.EAI_AGAIN, "try again")),
+            "connect",
+            "cannot connect to chatloom.app: try again",
+        ),
+        (
+            aiohttp.ClientConnectorCertificateError(WHERE, ssl.SSLCertVerificationError("expired")),
+            "tls",
+            "no trusted TLS connection to chatloom.app",
+        ),
+        (
+            aiohttp.ClientConnectorSSLError(WHERE, ssl.SSLError(1, "handshake")),
+            "tls",
+            "no trusted TLS connection to chatloom.app",
+        ),
+        (
+            aiohttp.ServerFingerprintMismatch(b"a", b"b", "chatloom.app", 443),
+            "tls",
+            "no trusted TLS connection to chatloom.app",
+        ),
+        (
+            aiohttp.ClientProxyConnectionError(WHERE, OSError(111, "refused")),
+            "connect",
+            "cannot connect to the proxy: refused",
+        ),
+        (aiohttp.ClientHttpProxyError(INFO, (), status=407), "proxy", "the proxy answered 407"),
+        (aiohttp.ClientPayloadError("cut"), "cut off", "the connection ended inside the answer"),
+        (
+            aiohttp.ClientResponseError(INFO, (), status=400, message="bad header"),
+            "protocol",
+            "what chatloom.app answered is not HTTP: bad header",
+        ),
+        (
+            aiohttp.ServerDisconnectedError(),
+            "disconnected",
+            "the connection ended before an answer",
+        ),
+        (
+            aiohttp.ClientOSError(104, "reset by peer"),
+            "disconnected",
+            "the connection ended before an answer",
+        ),
+        (ConnectionResetError(104, "reset"), "disconnected", "the connection ended before"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
+)
+async def test_an_error_of_aiohttp_is_translated(
+    mocked: Mocked, problem: Exception, reason: str, message: str
+) -> None:
+    mocked.get(AGENTS, exception=problem)
+    async with client() as chatloom:
+        with pytest.raises(APIConnectionError) as caught:
+            await chatloom.list_agents()
+    assert caught.value.reason == reason
+    assert caught.value.message.startswith(message)
+
+
+async def test_a_slow_connect_is_a_timeout(mocked: Mocked) -> None:
+    mocked.get(AGENTS, exception=aiohttp.ConnectionTimeoutError("slow"))
+    async with client() as chatloom:
+        with pytest.raises(
+            APITimeoutError, match=r"connecting to chatloom\.app took longer than 5 s"
+        ):
+            await chatloom.list_agents()
+
+
+async def test_a_refusal_of_aiohttp_to_send_is_a_configuration_error(mocked: Mocked) -> None:
+    mocked.get(AGENTS, exception=ValueError("Cannot combine AUTHORIZATION header with AUTH"))
+    async with client() as chatloom:
+        with pytest.raises(ConfigurationError, match="does netrc hold credentials"):
+            await chatloom.list_agents()
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [aiohttp.ServerDisconnectedError(), aiohttp.ClientResponseError(INFO, (), status=400)],
+)
+async def test_an_error_of_aiohttp_hangs_nowhere_on_ours(
+    mocked: Mocked, problem: Exception
+) -> None:
+    mocked.get(AGENTS, exception=problem)
+    async with client() as chatloom:
+        with pytest.raises(ChatloomError) as caught:
+            await chatloom.list_agents()
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)

@@ -1,0 +1,301 @@
+"""A call may be cancelled, closed or timed out at any of its awaits; nothing else may notice."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+
+import pytest
+from attrs import field, frozen
+
+from chatloom_async import (
+    AllowedDomains,
+    APITimeoutError,
+    AsyncChatloom,
+    ClientClosedError,
+    ConnectionPool,
+    InternalServerError,
+    RateLimit,
+    RetryPolicy,
+)
+from chatloom_async.testing import StubReply, StubTransport
+from tests.faults.case import answer, says
+from tests.faults.server import HOST, Close, Hang, Pause, Script, Server
+
+KEY = "clf_cancelled"
+NO_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # reading those of a machine takes long
+DOMAINS = StubReply({"domains": []})
+pytestmark = pytest.mark.looptime
+
+Call = Callable[[], Coroutine[None, None, AllowedDomains]]
+
+
+async def slow_key() -> str:
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    return KEY
+
+
+@frozen
+class Scene:
+    """A call on its way through one part of the machinery."""
+
+    name: str
+    scripts: tuple[Script, ...] = ((answer(),),)
+    retry: RetryPolicy = RetryPolicy(attempts=3, initial_delay=0.01)
+    rate_limit: RateLimit | None = RateLimit(per_minute=None)
+    api_key: str | Callable[[], Awaitable[str]] = KEY
+    limit: int = 1
+    siblings: int = 0
+    timeout: float = field(default=15.0)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+_ERROR = (says({"error": "later"}, status=503),)
+_REFUSAL = (says({"error": "slow down"}, "Retry-After: 0.05", status=429),)
+SCENES = (
+    Scene("answered at once"),
+    Scene(
+        "answered in pieces",
+        ((answer()[:40], Pause(0.02), answer()[40:90], Pause(0.02), answer()[90:]),),
+    ),
+    Scene("tried again after a wait", (_ERROR, _ERROR, (answer(),))),
+    Scene("tried again after a lost connection", ((Close(),), (answer(),))),
+    Scene("tried again after a timeout", ((Hang(),), (answer(),)), timeout=0.05),
+    Scene("waiting at a closed gate", (_REFUSAL, _REFUSAL, (answer(),)), siblings=2),
+    Scene("waiting for its turn", rate_limit=RateLimit(per_minute=600, burst=1), siblings=3),
+    Scene("waiting for a slot", siblings=3),
+    Scene("waiting for a key", api_key=slow_key),
+    Scene("under a deadline", (_ERROR, (answer(),)), RetryPolicy(deadline=9.0, initial_delay=0.01)),
+    Scene("without a gate", (_ERROR, (answer(),)), rate_limit=None),
+)
+
+
+@asynccontextmanager
+async def played(scene: Scene) -> AsyncGenerator[tuple[AsyncChatloom, Server]]:
+    async with (
+        Server(scene.scripts) as server,
+        ConnectionPool(limit=scene.limit, ssl=NO_AUTHORITIES) as pool,
+        AsyncChatloom(
+            scene.api_key,
+            base_url=f"http://{HOST}:{server.port}",
+            timeout=scene.timeout,
+            retry=scene.retry,
+            rate_limit=scene.rate_limit,
+            pool=pool,
+        ) as chatloom,
+    ):
+        yield chatloom, server
+
+
+async def pass_steps(n: int) -> None:
+    """Let the loop turn: first one iteration for each step, later a moment of virtual time."""
+    for step in range(n):
+        await asyncio.sleep(0 if step < 40 else 0.02)
+
+
+async def assert_whole(chatloom: AsyncChatloom, server: Server) -> None:
+    """Nothing is taken, nobody waits, and a slot, a ticket and a connection are to be had."""
+    statistics = chatloom.stats()
+    assert statistics.in_flight == 0
+    if statistics.limiter is not None:
+        assert (statistics.limiter.in_flight, statistics.limiter.waiting) == (0, 0)
+    server.play((answer(),))
+    async with asyncio.timeout(10):
+        assert len(await chatloom.get_allowed_domains("after")) == 2
+
+
+async def interrupt(
+    scene: Scene,
+    n: int,
+    how: Callable[[asyncio.Task[AllowedDomains]], Awaitable[None]] | None = None,
+) -> asyncio.Task[AllowedDomains]:
+    """Interrupt one call after n steps and see to everything around it."""
+    async with played(scene) as (chatloom, server):
+        siblings = [
+            asyncio.create_task(chatloom.get_allowed_domains(f"sibling-{number}"))
+            for number in range(scene.siblings)
+        ]
+        task = asyncio.create_task(chatloom.get_allowed_domains("agt_1"))
+        await pass_steps(n)
+        if how is None:
+            task.cancel()
+        else:
+            await how(task)
+        await asyncio.wait([task])
+        for sibling in siblings:
+            async with asyncio.timeout(10):
+                assert len(await sibling) == 2
+        await assert_whole(chatloom, server)
+        return task
+
+
+async def end_of(scene: Scene) -> int:
+    """Count the steps after which a call is over."""
+    async with played(scene) as (chatloom, _):
+        for number in range(scene.siblings):
+            asyncio.create_task(chatloom.get_allowed_domains(f"sibling-{number}"))  # noqa: RUF006
+        task = asyncio.create_task(chatloom.get_allowed_domains("agt_1"))
+        steps = 0
+        while not task.done():
+            await asyncio.sleep(0 if steps < 40 else 0.02)
+            steps += 1
+        return steps
+
+
+@pytest.mark.parametrize("scene", SCENES, ids=str)
+async def test_a_call_cancelled_at_any_step_leaves_everything_whole(scene: Scene) -> None:
+    steps = await end_of(scene)
+    cancelled = 0
+    for n in range(steps):
+        task = await interrupt(scene, n)
+        cancelled += task.cancelled()
+        if not task.cancelled():
+            assert len(task.result()) == 2
+    assert cancelled >= min(steps, 5)
+
+
+@pytest.mark.parametrize("scene", SCENES, ids=str)
+async def test_a_call_in_a_timeout_at_any_step_raises_the_timeout_of_its_caller(
+    scene: Scene,
+) -> None:
+    for n in range(0, await end_of(scene), 3):
+        async with played(scene) as (chatloom, server):
+            scope = asyncio.timeout(None)
+
+            async def call() -> AllowedDomains:
+                async with scope:
+                    return await chatloom.get_allowed_domains("agt_1")
+
+            task = asyncio.create_task(call())
+            await pass_steps(n + 1)
+            if not task.done():
+                scope.reschedule(asyncio.get_running_loop().time())
+            await asyncio.wait([task])
+            assert task.exception() is None or type(task.exception()) is TimeoutError
+            assert task.cancelling() == 0
+            await assert_whole(chatloom, server)
+
+
+@pytest.mark.parametrize("scene", SCENES, ids=str)
+async def test_a_call_closed_at_any_step_ends_at_once_and_its_task_goes_on(scene: Scene) -> None:
+    for n in range(await end_of(scene)):
+        async with played(scene) as (chatloom, server):
+            other = chatloom.with_options(timeout=20.0)
+
+            async def call() -> str:
+                try:
+                    await chatloom.get_allowed_domains("agt_1")
+                except ClientClosedError:
+                    return await go_on("closed")
+                return await go_on("answered")
+
+            async def go_on(outcome: str) -> str:
+                await asyncio.sleep(0.1)  # a cancellation that comes too late would hit this
+                return outcome
+
+            task = asyncio.create_task(call())
+            await pass_steps(n)
+            closed_at = asyncio.get_running_loop().time()
+            await chatloom.aclose()
+            assert await task in ("closed", "answered")
+            assert asyncio.get_running_loop().time() - closed_at < 0.11
+            assert task.cancelling() == 0
+            await assert_whole(other, server)
+
+
+@pytest.mark.parametrize("scene", SCENES, ids=str)
+async def test_a_cancelled_call_stays_cancelled_when_the_client_is_closed_at_once(
+    scene: Scene,
+) -> None:
+    for n in range(0, await end_of(scene), 2):
+        async with played(scene) as (chatloom, _):
+            task = asyncio.create_task(chatloom.get_allowed_domains("agt_1"))
+            await pass_steps(n)
+            over = task.done()
+            task.cancel()
+            await chatloom.aclose()
+            await asyncio.wait([task])
+            assert over or task.cancelled()
+
+
+async def test_a_cancelled_call_stays_cancelled_when_its_timeout_ends_in_the_same_tick() -> None:
+    scene = Scene("silent", ((Hang(),),), timeout=1.0)
+    async with played(scene) as (chatloom, server):
+        task = asyncio.create_task(chatloom.get_allowed_domains("agt_1"))
+        await pass_steps(20)
+        loop = asyncio.get_running_loop()
+        # Earlier than the timeout, by less than the resolution of the loop's clock.
+        loop.call_at(loop.time() + 1.0 - 5e-10, task.cancel)
+        await asyncio.wait([task])
+        assert task.cancelled()
+        await assert_whole(chatloom, server)
+
+
+async def test_a_cancelled_call_stays_cancelled_when_its_deadline_ends_in_the_same_tick() -> None:
+    scene = Scene("silent", ((Hang(),),), RetryPolicy(deadline=1.0))
+    async with played(scene) as (chatloom, server):
+        loop = asyncio.get_running_loop()
+        task = asyncio.create_task(chatloom.get_allowed_domains("agt_1"))
+        loop.call_at(loop.time() + 1.0, task.cancel)
+        await asyncio.wait([task])
+        assert task.cancelled()
+        await assert_whole(chatloom, server)
+
+
+async def test_siblings_finish_when_a_call_in_their_task_group_fails() -> None:
+    async with played(Scene("failing", (_ERROR,), RetryPolicy(attempts=1), limit=3)) as (
+        chatloom,
+        server,
+    ):
+        with pytest.RaisesGroup(InternalServerError):
+            async with asyncio.TaskGroup() as group:
+                for number in range(10):
+                    group.create_task(chatloom.get_allowed_domains(f"agt_{number}"))
+        await assert_whole(chatloom, server)
+
+
+async def test_the_next_call_probes_when_the_probe_of_a_closed_gate_is_cancelled() -> None:
+    async with played(Scene("refused", (_REFUSAL, (Hang(),), (answer(),)))) as (chatloom, server):
+        probe = asyncio.create_task(chatloom.get_allowed_domains("probe"))
+        while len(server.requests) < 2:
+            await asyncio.sleep(0.01)
+        waiting = asyncio.create_task(chatloom.get_allowed_domains("waiting"))
+        await asyncio.sleep(1)
+        assert len(server.requests) == 2
+        probe.cancel()
+        assert len(await waiting) == 2
+        assert probe.cancelled()
+
+
+async def test_only_the_cancelled_caller_is_cancelled_when_calls_wait_for_one_key() -> None:
+    asked = 0
+
+    async def source() -> str:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(1)
+        return KEY
+
+    chatloom = AsyncChatloom(source, pool=StubTransport([DOMAINS] * 4))
+    first, *others = [asyncio.create_task(chatloom.get_allowed_domains("a")) for _ in range(5)]
+    await asyncio.sleep(0.5)
+    first.cancel()
+    assert [len(answer) for answer in await asyncio.gather(*others)] == [0] * 4
+    assert asked == 2
+
+
+async def test_a_timeout_of_one_attempt_is_not_taken_for_a_cancellation_of_the_caller() -> None:
+    async with played(Scene("silent", ((Hang(),),), RetryPolicy(attempts=1), timeout=0.5)) as (
+        chatloom,
+        _,
+    ):
+        task = asyncio.current_task()
+        with pytest.raises(APITimeoutError):
+            await chatloom.list_agents()
+        assert task is not None
+        assert task.cancelling() == 0

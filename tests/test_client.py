@@ -1,0 +1,492 @@
+"""The client: its methods, its options, what clients share, and how they close."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from chatloom_async import (
+    Agent,
+    ApiKey,
+    APITimeoutError,
+    AsyncChatloom,
+    ClientClosedError,
+    ClientStatistics,
+    ConfigurationError,
+    ConnectionPool,
+    RateLimit,
+    RetryPolicy,
+)
+from chatloom_async.testing import FakeClock, StubReply, StubTransport
+
+KEY = "clf_client"
+OTHER = "clf_other"
+NO_AGENTS = StubReply({"agents": [], "count": 0})
+SLOW = StubReply({"agents": [], "count": 0}, after=5.0)
+ONCE = RetryPolicy(attempts=1)
+
+
+def stub(*replies: StubReply) -> tuple[StubTransport, FakeClock]:
+    clock = FakeClock()
+    return StubTransport(replies, clock=clock), clock
+
+
+# Methods
+
+
+def test_agents_are_listed_as_models() -> None:
+    agent = {
+        "id": "agt_abc123",
+        "name": "Sales Assistant",
+        "primaryColor": "#611F69",
+        "secondaryColor": "#764ba2",
+        "position": "bottom-right",
+        "template": "modern",
+        "status": "active",
+        "createdAt": "2026-01-15T09:00:00.000Z",
+    }
+    transport, clock = stub(StubReply({"agents": [agent], "count": 1}))
+    agents = clock.run(AsyncChatloom(KEY, pool=transport).list_agents())
+    assert list(agents) == [
+        Agent(
+            "agt_abc123",
+            "Sales Assistant",
+            "#611F69",
+            "#764ba2",
+            "bottom-right",
+            "modern",
+            "active",
+            datetime(2026, 1, 15, 9, tzinfo=UTC),
+        )
+    ]
+
+
+def test_allowed_domains_are_listed_in_order() -> None:
+    transport, clock = stub(StubReply({"domains": ["b.example", "a.example"]}))
+    domains = clock.run(AsyncChatloom(KEY, pool=transport).get_allowed_domains("agt_1"))
+    assert list(domains) == ["b.example", "a.example"]
+
+
+def test_raw_json_comes_as_plain_values() -> None:
+    transport, clock = stub(StubReply({"webhooks": [{"id": 1, "on": True}], "next": None}))
+    answer = clock.run(AsyncChatloom(KEY, pool=transport).get_raw("/api/v2/webhooks"))
+    assert answer == {"webhooks": [{"id": 1, "on": True}], "next": None}
+
+
+def test_requests_are_gets_below_the_base_url() -> None:
+    transport, clock = stub(NO_AGENTS, StubReply({"domains": []}), StubReply(None))
+    client = AsyncChatloom(KEY, pool=transport, base_url="https://proxy.example/chatloom/")
+
+    async def main() -> None:
+        await client.list_agents()
+        await client.get_allowed_domains("a/b")
+        await client.get_raw("/api/v2/x?y=1")
+
+    clock.run(main())
+    root = "https://proxy.example/chatloom/api"
+    assert [(request.method, request.url) for request in transport.requests] == [
+        ("GET", f"{root}/plugin/agents"),
+        ("GET", f"{root}/plugin/agents/a%2Fb/allowed-domains"),
+        ("GET", f"{root}/v2/x?y=1"),
+    ]
+
+
+# Options
+
+
+@pytest.mark.parametrize("timeout", [0, -1, math.nan, math.inf, "15", None, True])
+def test_a_timeout_that_cannot_work_is_refused(timeout: Any) -> None:
+    with pytest.raises(ConfigurationError, match="timeout is a positive number of seconds"):
+        AsyncChatloom(KEY, timeout=timeout)
+
+
+@pytest.mark.parametrize("timeout", [0, -1, math.nan, math.inf, "15", None, True])
+def test_with_options_refuses_a_timeout_that_cannot_work(timeout: Any) -> None:
+    client = AsyncChatloom(KEY, pool=StubTransport([]))
+    with pytest.raises(ConfigurationError, match="timeout is a positive number of seconds"):
+        client.with_options(timeout=timeout)
+
+
+def test_with_options_refuses_a_key_that_cannot_be_one() -> None:
+    client = AsyncChatloom(KEY, pool=StubTransport([]))
+    with pytest.raises(ConfigurationError, match="starts with clf_"):
+        client.with_options(api_key="sk_1")
+
+
+def test_the_timeout_bounds_one_attempt() -> None:
+    transport, clock = stub(SLOW)
+    client = AsyncChatloom(KEY, pool=transport, timeout=2, retry=ONCE)
+    with pytest.raises(APITimeoutError, match="within 2 s"):
+        clock.run(client.list_agents())
+    assert clock.monotonic() == 2
+
+
+def test_there_is_one_timeout_of_fifteen_seconds_by_default() -> None:
+    transport, clock = stub(StubReply(after=60))
+    with pytest.raises(APITimeoutError):
+        clock.run(AsyncChatloom(KEY, pool=transport, retry=ONCE).list_agents())
+    assert clock.monotonic() == 15
+
+
+def test_the_base_url_is_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHATLOOM_API_KEY", KEY)
+    monkeypatch.setenv("CHATLOOM_BASE_URL", "http://127.0.0.1:9/")
+    transport, clock = stub(NO_AGENTS)
+    clock.run(AsyncChatloom(pool=transport).list_agents())
+    assert transport.requests[0].url == "http://127.0.0.1:9/api/plugin/agents"
+
+
+def test_the_environment_is_read_when_the_client_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHATLOOM_BASE_URL", "https://first.example")
+    transport, clock = stub(NO_AGENTS)
+    client = AsyncChatloom(KEY, pool=transport)
+    monkeypatch.setenv("CHATLOOM_BASE_URL", "https://second.example")
+    clock.run(client.list_agents())
+    assert transport.requests[0].url.startswith("https://first.example/")
+
+
+# with_options
+
+
+def test_another_timeout_holds_for_the_new_client_only() -> None:
+    transport, clock = stub(SLOW, SLOW)
+    client = AsyncChatloom(KEY, pool=transport, retry=ONCE)
+    brisk = client.with_options(timeout=1)
+
+    async def main() -> int:
+        with pytest.raises(APITimeoutError):
+            await brisk.list_agents()
+        return len(await client.list_agents())
+
+    assert clock.run(main()) == 0
+
+
+def test_another_policy_holds_for_the_new_client_only() -> None:
+    failing = StubReply(status=503)
+    transport, clock = stub(failing, failing, NO_AGENTS)
+    client = AsyncChatloom(KEY, pool=transport)
+    once = client.with_options(retry=ONCE)
+
+    async def main() -> int:
+        with pytest.raises(Exception, match="503"):
+            await once.list_agents()
+        return len(await client.list_agents())
+
+    assert clock.run(main()) == 0
+
+
+def test_what_with_options_is_not_told_is_kept() -> None:
+    transport, clock = stub(SLOW)
+    client = AsyncChatloom(
+        KEY, pool=transport, timeout=2, retry=ONCE, rate_limit=None, base_url="https://a.example"
+    )
+    same = client.with_options()
+    with pytest.raises(APITimeoutError):
+        clock.run(same.list_agents())
+    assert clock.monotonic() == 2
+    assert same.stats().limiter is None
+    assert transport.requests[0].url.startswith("https://a.example/")
+    assert transport.requests[0].fingerprint == ApiKey(KEY).fingerprint
+
+
+def test_clients_with_one_key_share_one_limiter() -> None:
+    transport, clock = stub(NO_AGENTS, NO_AGENTS)
+    client = AsyncChatloom(KEY, pool=transport)
+    brisk = client.with_options(retry=RetryPolicy(deadline=3))
+
+    async def main() -> None:
+        await client.list_agents()
+        await brisk.list_agents()
+
+    clock.run(main())
+    assert [sent(client), sent(brisk)] == [2, 2]
+
+
+def test_clients_made_apart_on_one_pool_share_the_limiter_of_their_key() -> None:
+    transport, clock = stub(NO_AGENTS, NO_AGENTS)
+    clients = [AsyncChatloom(KEY, pool=transport) for _ in range(2)]
+
+    async def main() -> None:
+        for client in clients:
+            await client.list_agents()
+
+    clock.run(main())
+    assert [sent(client) for client in clients] == [2, 2]
+
+
+def test_another_key_shares_no_limiter() -> None:
+    transport, clock = stub(NO_AGENTS, NO_AGENTS)
+    client = AsyncChatloom(KEY, pool=transport)
+    other = client.with_options(api_key=OTHER)
+
+    async def main() -> None:
+        await client.list_agents()
+        await other.list_agents()
+
+    clock.run(main())
+    assert [sent(client), sent(other)] == [1, 1]
+    assert [request.fingerprint for request in transport.requests] == [
+        ApiKey(KEY).fingerprint,
+        ApiKey(OTHER).fingerprint,
+    ]
+
+
+def test_a_refused_key_does_not_delay_another() -> None:
+    refused = StubReply(status=429, headers={"Retry-After": "60"})
+    transport, clock = stub(refused, NO_AGENTS, NO_AGENTS)
+    client = AsyncChatloom(KEY, pool=transport)
+    other = client.with_options(api_key=OTHER)
+
+    async def main() -> float:
+        waiting = asyncio.create_task(client.list_agents())
+        await asyncio.sleep(0)
+        await other.list_agents()
+        ended = clock.monotonic()
+        await waiting
+        return ended
+
+    assert clock.run(main()) == 0
+    assert clock.monotonic() >= 60
+
+
+def test_another_base_url_shares_no_limiter() -> None:
+    transport, clock = stub(NO_AGENTS, NO_AGENTS)
+    clients = [
+        AsyncChatloom(KEY, pool=transport, base_url=url)
+        for url in ("https://a.example", "https://b.example")
+    ]
+
+    async def main() -> None:
+        for client in clients:
+            await client.list_agents()
+
+    clock.run(main())
+    assert [sent(client) for client in clients] == [1, 1]
+
+
+def test_no_rate_limit_switches_the_limiter_off() -> None:
+    transport, clock = stub(*[NO_AGENTS] * 200)
+    client = AsyncChatloom(KEY, pool=transport).with_options(rate_limit=None)
+
+    async def main() -> None:
+        await asyncio.gather(*(client.list_agents() for _ in range(200)))
+
+    clock.run(main())
+    assert clock.monotonic() == 0
+
+
+def test_the_rate_limit_paces_calls() -> None:
+    transport, clock = stub(*[NO_AGENTS] * 30)
+    client = AsyncChatloom(KEY, pool=transport, rate_limit=RateLimit(per_minute=60, burst=10))
+
+    async def main() -> None:
+        await asyncio.gather(*(client.list_agents() for _ in range(30)))
+
+    clock.run(main())
+    assert clock.monotonic() == pytest.approx(20, rel=0.05)
+
+
+def sent(client: AsyncChatloom) -> int:
+    limiter = client.stats().limiter
+    assert limiter is not None
+    return limiter.sent
+
+
+# Statistics
+
+
+def test_statistics_are_empty_before_the_first_call() -> None:
+    client = AsyncChatloom(KEY, pool=StubTransport([]))
+    assert client.stats() == ClientStatistics(0, 0, 0, 0, None)
+
+
+def test_statistics_count_calls_requests_and_retries() -> None:
+    transport, clock = stub(StubReply(status=503), NO_AGENTS, NO_AGENTS)
+    client = AsyncChatloom(KEY, pool=transport)
+
+    async def main() -> None:
+        await client.list_agents()
+        await client.list_agents()
+
+    clock.run(main())
+    stats = client.stats()
+    assert (stats.calls, stats.requests, stats.retried, stats.in_flight) == (2, 3, 1, 0)
+
+
+def test_statistics_count_failed_calls() -> None:
+    transport, clock = stub(StubReply(status=404))
+    client = AsyncChatloom(KEY, pool=transport)
+    with pytest.raises(Exception, match="404"):
+        clock.run(client.list_agents())
+    assert (client.stats().calls, client.stats().requests) == (1, 1)
+
+
+def test_statistics_are_each_client_s_own() -> None:
+    transport, clock = stub(NO_AGENTS)
+    client = AsyncChatloom(KEY, pool=transport)
+    other = client.with_options(timeout=1)
+    clock.run(client.list_agents())
+    assert (client.stats().calls, other.stats().calls) == (1, 0)
+
+
+def test_statistics_show_the_calls_in_flight_on_the_pool() -> None:
+    transport, clock = stub(SLOW, SLOW)
+    client = AsyncChatloom(KEY, pool=transport)
+    other = client.with_options(api_key=OTHER)
+
+    async def main() -> int:
+        tasks = [asyncio.create_task(each.list_agents()) for each in (client, other)]
+        await asyncio.sleep(1)
+        in_flight = client.stats().in_flight
+        await asyncio.gather(*tasks)
+        return in_flight
+
+    assert clock.run(main()) == 2
+    assert client.stats().in_flight == 0
+
+
+# Closing
+
+
+def test_a_client_works_without_async_with() -> None:
+    transport, clock = stub(NO_AGENTS)
+    assert len(clock.run(AsyncChatloom(KEY, pool=transport).list_agents())) == 0
+
+
+def test_async_with_gives_the_client_and_closes_it() -> None:
+    transport, clock = stub(NO_AGENTS)
+    client = AsyncChatloom(KEY, pool=transport)
+
+    async def main() -> None:
+        async with client as entered:
+            assert entered is client
+            await entered.list_agents()
+        with pytest.raises(ClientClosedError):
+            await client.list_agents()
+
+    clock.run(main())
+    assert len(transport.requests) == 1
+
+
+@pytest.mark.parametrize("method", ["list_agents", "get_allowed_domains", "get_raw"])
+def test_every_method_of_a_closed_client_raises(method: str) -> None:
+    client = AsyncChatloom(KEY, pool=StubTransport([]))
+    arguments = {"list_agents": [], "get_allowed_domains": ["agt_1"], "get_raw": ["/x"]}[method]
+
+    async def main() -> None:
+        await client.aclose()
+        await getattr(client, method)(*arguments)
+
+    with pytest.raises(ClientClosedError):
+        FakeClock().run(main())
+
+
+def test_closing_twice_does_nothing_more() -> None:
+    client = AsyncChatloom(KEY, pool=StubTransport([]))
+
+    async def main() -> None:
+        await client.aclose()
+        await client.aclose()
+
+    FakeClock().run(main())
+
+
+def test_a_pool_that_was_passed_in_stays_open() -> None:
+    transport, clock = stub(NO_AGENTS)
+
+    async def main() -> None:
+        async with AsyncChatloom(KEY, pool=transport):
+            pass
+        await AsyncChatloom(KEY, pool=transport).list_agents()
+
+    clock.run(main())
+    assert not transport.closed
+
+
+def test_closing_the_client_ends_its_calls_in_flight() -> None:
+    transport, clock = stub(SLOW)
+    client = AsyncChatloom(KEY, pool=transport)
+
+    async def main() -> None:
+        task = asyncio.create_task(client.list_agents())
+        await asyncio.sleep(1)
+        await client.aclose()
+        with pytest.raises(ClientClosedError, match="closed during the call"):
+            await task
+
+    clock.run(main())
+    assert clock.monotonic() == 1
+
+
+def test_closing_ends_a_call_between_its_attempts() -> None:
+    transport, clock = stub(StubReply(status=503, headers={"Retry-After": "60"}))
+    client = AsyncChatloom(KEY, pool=transport)
+
+    async def main() -> None:
+        task = asyncio.create_task(client.list_agents())
+        await asyncio.sleep(1)
+        await client.aclose()
+        with pytest.raises(ClientClosedError) as caught:
+            await task
+        assert [attempt.outcome for attempt in caught.value.attempts] == ["503"]
+
+    clock.run(main())
+
+
+def test_closing_one_client_leaves_the_calls_of_another() -> None:
+    transport, clock = stub(SLOW)
+    client = AsyncChatloom(KEY, pool=transport)
+    other = client.with_options(timeout=10)
+
+    async def main() -> int:
+        task = asyncio.create_task(client.list_agents())
+        await asyncio.sleep(1)
+        await other.aclose()
+        return len(await task)
+
+    assert clock.run(main()) == 0
+
+
+def test_closing_the_owner_of_the_pool_closes_the_clients_beside_it() -> None:
+    async def main() -> None:
+        owner = AsyncChatloom(KEY)
+        beside = owner.with_options(timeout=1)
+        await owner.aclose()
+        with pytest.raises(ClientClosedError):
+            await beside.list_agents()
+
+    asyncio.run(main())
+
+
+def test_closing_the_pool_closes_its_clients() -> None:
+    async def main() -> None:
+        pool = ConnectionPool()
+        client = AsyncChatloom(KEY, pool=pool)
+        await pool.aclose()
+        with pytest.raises(ClientClosedError):
+            await client.list_agents()
+
+    asyncio.run(main())
+
+
+def test_a_call_from_a_second_event_loop_works() -> None:
+    transport, clock = stub(NO_AGENTS, NO_AGENTS)
+    client = AsyncChatloom(KEY, pool=transport)
+    assert [len(clock.run(client.list_agents())) for _ in range(2)] == [0, 0]
+
+
+# How it reads
+
+
+def test_a_client_shows_its_key_s_fingerprint_and_where_it_points() -> None:
+    client = AsyncChatloom(KEY, pool=StubTransport([]), base_url="https://a.example/")
+    assert repr(client) == f"AsyncChatloom({ApiKey(KEY)!r}, https://a.example)"
+
+
+def test_a_client_whose_callable_was_not_asked_shows_no_key() -> None:
+    client = AsyncChatloom(lambda: KEY, pool=StubTransport([]), base_url="https://a.example")
+    assert repr(client) == "AsyncChatloom(key from a callable, https://a.example)"

@@ -1,0 +1,443 @@
+"""The one tree of errors: its shape, what raises each of them, and that nothing of them is lost."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import json
+import pickle
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from chatloom_async import (
+    APIConnectionError,
+    APIStatusError,
+    APITimeoutError,
+    AsyncChatloom,
+    Attempt,
+    AuthenticationError,
+    BadRequestError,
+    ChatloomError,
+    ClientClosedError,
+    ConfigurationError,
+    DeadlineExceededError,
+    InternalServerError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    RedirectError,
+    ResponseDecodeError,
+    RetryPolicy,
+    errors,
+)
+from chatloom_async.testing import FakeClock, StubReply, StubTransport
+
+KEY = "clf_errors"
+PATH = "/api/plugin/agents"
+ONCE = RetryPolicy(attempts=1)
+
+CLASSES = tuple(
+    kind
+    for _, kind in inspect.getmembers(errors, inspect.isclass)
+    if issubclass(kind, ChatloomError)
+)
+STATUS_CLASSES = tuple(kind for kind in CLASSES if issubclass(kind, APIStatusError))
+
+
+def raised(
+    *replies: StubReply | ChatloomError, retry: RetryPolicy = ONCE, timeout: float = 15.0
+) -> ChatloomError:
+    """What ``list_agents`` raises after these replies."""
+    clock = FakeClock()
+    transport = StubTransport(replies, clock=clock)
+    client = AsyncChatloom(KEY, pool=transport, retry=retry, timeout=timeout)
+    with pytest.raises(ChatloomError) as caught:
+        clock.run(client.list_agents())
+    return caught.value
+
+
+def status_error(
+    status: int, body: bytes = b"", headers: Mapping[str, str] | None = None
+) -> APIStatusError:
+    error = raised(StubReply(status=status, body=body, headers=headers or {}))
+    assert isinstance(error, APIStatusError)
+    return error
+
+
+def filled(kind: type[ChatloomError]) -> ChatloomError:
+    """One error with something in every field."""
+    error: ChatloomError
+    if issubclass(kind, APIStatusError):
+        error = kind(418, "tea", b'{"error": "tea"}', {"x-request-id": "r-1"}, 2.5)
+    elif kind is APIConnectionError:
+        error = APIConnectionError("gone", "cut off")
+    elif kind is DeadlineExceededError:
+        error = DeadlineExceededError("late", filled(RateLimitError))
+    else:
+        error = kind("what happened")
+    error.method, error.path = "GET", PATH
+    error.attempts = (Attempt("503", 0.25, 1.5), Attempt("timeout", 15.0))
+    error.add_note("tried 2 times, 16.8 s in all")
+    return error
+
+
+def fields(error: ChatloomError) -> dict[str, object]:
+    return {"class": type(error), "args": error.args, "str": str(error)} | {
+        name: fields(value) if isinstance(value, ChatloomError) else value
+        for name, value in vars(error).items()
+    }
+
+
+# The tree
+
+
+@pytest.mark.parametrize(
+    ("kind", "bases"),
+    [
+        (ChatloomError, (Exception,)),
+        (ConfigurationError, (ChatloomError, ValueError)),
+        (ClientClosedError, (ChatloomError, RuntimeError)),
+        (APIConnectionError, (ChatloomError,)),
+        (APITimeoutError, (APIConnectionError, TimeoutError)),
+        (DeadlineExceededError, (ChatloomError, TimeoutError)),
+        (ResponseDecodeError, (ChatloomError,)),
+        (APIStatusError, (ChatloomError,)),
+        (RedirectError, (APIStatusError,)),
+        (BadRequestError, (APIStatusError,)),
+        (AuthenticationError, (APIStatusError,)),
+        (PermissionDeniedError, (APIStatusError,)),
+        (NotFoundError, (APIStatusError,)),
+        (RateLimitError, (APIStatusError,)),
+        (InternalServerError, (APIStatusError,)),
+    ],
+)
+def test_every_class_has_exactly_the_bases_of_the_tree(
+    kind: type[ChatloomError], bases: tuple[type, ...]
+) -> None:
+    assert kind.__bases__ == bases
+
+
+def test_the_module_holds_no_class_beside_the_tree() -> None:
+    assert len(CLASSES) == 15
+
+
+# Copies
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_pickle_keeps_every_field_in_every_protocol(kind: type[ChatloomError]) -> None:
+    error = filled(kind)
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        assert fields(pickle.loads(pickle.dumps(error, protocol))) == fields(error)  # noqa: S301
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy])
+def test_a_copy_keeps_every_field(
+    kind: type[ChatloomError], duplicate: Callable[[ChatloomError], ChatloomError]
+) -> None:
+    error = filled(kind)
+    other = duplicate(error)
+    assert other is not error
+    assert fields(other) == fields(error)
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy])
+def test_a_note_on_a_copy_stays_off_the_original(
+    duplicate: Callable[[ChatloomError], ChatloomError],
+) -> None:
+    error = filled(RateLimitError)
+    duplicate(error).add_note("of the copy")
+    assert error.__notes__ == ["tried 2 times, 16.8 s in all"]
+
+
+def test_pickle_keeps_what_a_real_call_put_into_its_error() -> None:
+    error = raised(
+        *[StubReply(status=503, headers={"Retry-After": "1", "X-Request-Id": "r"})] * 4,
+        retry=RetryPolicy(),
+    )
+    assert len(error.attempts) == 4
+    assert fields(pickle.loads(pickle.dumps(error))) == fields(error)  # noqa: S301
+
+
+# What raises each of them
+
+
+async def _bad_agent_id() -> None:
+    await AsyncChatloom(KEY, pool=StubTransport([])).get_allowed_domains("..")
+
+
+async def _closed_client() -> None:
+    client = AsyncChatloom(KEY, pool=StubTransport([]))
+    await client.aclose()
+    await client.list_agents()
+
+
+async def _nobody_listens() -> None:
+    async with AsyncChatloom(KEY, base_url="http://127.0.0.1:9", retry=ONCE) as client:
+        await client.list_agents()
+
+
+def _answers(reply: StubReply, retry: RetryPolicy = ONCE) -> Callable[[], Awaitable[None]]:
+    async def call() -> None:
+        client = AsyncChatloom(KEY, pool=StubTransport([reply]), retry=retry, timeout=0.01)
+        await client.list_agents()
+
+    return call
+
+
+SCENARIOS: dict[type[ChatloomError], Callable[[], Awaitable[None]]] = {
+    ConfigurationError: _bad_agent_id,
+    ClientClosedError: _closed_client,
+    APIConnectionError: _nobody_listens,
+    APITimeoutError: _answers(StubReply(after=60)),
+    DeadlineExceededError: _answers(StubReply(after=60), RetryPolicy(deadline=0.005)),
+    ResponseDecodeError: _answers(StubReply(body=b"<html>")),
+    APIStatusError: _answers(StubReply(status=418)),
+    RedirectError: _answers(StubReply(status=302)),
+    BadRequestError: _answers(StubReply(status=400)),
+    AuthenticationError: _answers(StubReply(status=401)),
+    PermissionDeniedError: _answers(StubReply(status=403)),
+    NotFoundError: _answers(StubReply(status=404)),
+    RateLimitError: _answers(StubReply(status=429)),
+    InternalServerError: _answers(StubReply(status=500)),
+}
+
+
+def test_every_class_but_the_base_has_a_scenario() -> None:
+    assert set(SCENARIOS) == set(CLASSES) - {ChatloomError}
+
+
+@pytest.mark.parametrize("kind", SCENARIOS, ids=lambda kind: kind.__name__)
+async def test_every_class_is_raised_by_something(kind: type[ChatloomError]) -> None:
+    with pytest.raises(ChatloomError) as caught:
+        await SCENARIOS[kind]()
+    assert type(caught.value) is kind
+
+
+# Status to class
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (300, RedirectError),
+        (301, RedirectError),
+        (304, RedirectError),
+        (308, RedirectError),
+        (399, RedirectError),
+        (400, BadRequestError),
+        (401, AuthenticationError),
+        (402, APIStatusError),
+        (403, PermissionDeniedError),
+        (404, NotFoundError),
+        (409, APIStatusError),
+        (422, APIStatusError),
+        (428, APIStatusError),
+        (429, RateLimitError),
+        (499, APIStatusError),
+        (500, InternalServerError),
+        (501, InternalServerError),
+        (503, InternalServerError),
+        (599, InternalServerError),
+    ],
+)
+def test_a_status_becomes_its_class(status: int, kind: type[APIStatusError]) -> None:
+    error = status_error(status)
+    assert type(error) is kind
+    assert error.status == status
+
+
+# What a status error carries
+
+
+def test_the_documented_error_text_is_the_message() -> None:
+    text = "API key is required. Please provide it in Authorization or X-API-Key header."
+    assert status_error(401, json.dumps({"error": text}).encode()).message == text
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "message"),
+    [
+        (502, b"<html><h1>Bad gateway</h1></html>", "Bad Gateway"),
+        (502, b"", "Bad Gateway"),
+        (502, b"  upstream\n\n is  away ", "upstream is away"),
+        (502, b"x" * 300, "x" * 200),
+        (599, b"", "no message"),
+        (502, b'{"error": ""}', '{"error": ""}'),
+        (502, b'{"error": {"code": 7}}', '{"error": {"code": 7}}'),
+        (502, b'["error"]', '["error"]'),
+        (502, b"\xff\xfe", "��"),
+    ],
+)
+def test_an_undocumented_error_body_still_makes_a_message(
+    status: int, body: bytes, message: str
+) -> None:
+    assert status_error(status, body).message == message
+
+
+def test_the_body_is_kept_up_to_64_kib() -> None:
+    assert status_error(500, b"x" * 70_000).body == b"x" * 64 * 1024
+
+
+def test_the_body_is_kept_byte_for_byte() -> None:
+    body = bytes(range(256))
+    assert status_error(500, body).body == body
+
+
+def test_header_names_are_kept_in_lower_case() -> None:
+    assert status_error(500, headers={"X-Served-By": "A"}).headers == {"x-served-by": "A"}
+
+
+@pytest.mark.parametrize("name", ["X-Request-Id", "Request-Id"])
+def test_the_request_id_is_found_when_there_is_one(name: str) -> None:
+    assert status_error(500, headers={name: "r-17"}).request_id == "r-17"
+
+
+def test_the_request_id_is_none_when_there_is_none() -> None:
+    assert status_error(500).request_id is None
+
+
+def test_retry_after_is_seconds_when_the_server_asks_for_a_wait() -> None:
+    assert status_error(503, headers={"Retry-After": "7"}).retry_after == 7.0
+
+
+def test_retry_after_is_none_when_the_server_asks_for_nothing() -> None:
+    assert status_error(503).retry_after is None
+
+
+@pytest.mark.parametrize("where", ["body", "header"])
+def test_a_key_repeated_by_the_server_is_redacted(where: str) -> None:
+    text = f"no such key: {KEY}"
+    error = (
+        status_error(401, json.dumps({"error": text}).encode())
+        if where == "body"
+        else status_error(401, headers={"X-Debug": text})
+    )
+    assert KEY not in repr((vars(error), str(error)))
+    assert "clf_[redacted]" in repr(vars(error))
+
+
+@pytest.mark.parametrize(
+    ("location", "named"),
+    [
+        ("https://elsewhere.example/x?y", "elsewhere.example"),
+        ("//elsewhere.example/x", "elsewhere.example"),
+        ("/v2/agents", "another path"),
+        ("http://[", "another path"),
+    ],
+)
+def test_a_redirect_names_the_host_it_points_to(location: str, named: str) -> None:
+    message = status_error(302, headers={"Location": location}).message
+    assert message == f"a redirect to {named} is not followed; set base_url to the API itself"
+
+
+def test_a_redirect_without_a_location_is_an_error_too() -> None:
+    assert "another path" in status_error(304).message
+
+
+# What every error of a call carries
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        StubReply(status=404),
+        StubReply(body=b"{}"),
+        StubReply(after=60),
+        APIConnectionError("gone", "tls"),
+    ],
+)
+def test_an_error_of_a_call_names_its_request(reply: StubReply | ChatloomError) -> None:
+    error = raised(reply)
+    assert (error.method, error.path) == ("GET", PATH)
+
+
+def test_an_error_before_any_request_names_none() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        AsyncChatloom("wrong")
+    assert (caught.value.method, caught.value.path, caught.value.attempts) == ("", "", ())
+
+
+def test_an_error_of_a_call_has_neither_cause_nor_context() -> None:
+    error = raised(*[StubReply(status=503)] * 4, retry=RetryPolicy())
+    assert (error.__cause__, error.__context__) == (None, None)
+
+
+def test_the_traceback_of_an_error_ends_in_the_call() -> None:
+    error = raised(*[APIConnectionError("gone", "connect")] * 4, retry=RetryPolicy())
+    innermost = traceback.extract_tb(error.__traceback__)[-1]
+    assert (Path(innermost.filename).name, innermost.name) == ("call.py", "fetch")
+
+
+def test_every_attempt_is_recorded_with_its_outcome() -> None:
+    error = raised(
+        StubReply(status=503),
+        StubReply(after=60),
+        APIConnectionError("gone", "disconnected"),
+        StubReply(status=404, after=0.5),
+        retry=RetryPolicy(),
+        timeout=2,
+    )
+    assert [attempt.outcome for attempt in error.attempts] == [
+        "503",
+        "timeout",
+        "disconnected",
+        "404",
+    ]
+    assert [attempt.elapsed for attempt in error.attempts] == pytest.approx([0, 2, 0, 0.5])
+
+
+def test_waits_between_attempts_are_recorded_and_none_after_the_last() -> None:
+    clock = FakeClock()
+    transport = StubTransport([StubReply(status=503)] * 4, clock=clock)
+    with pytest.raises(InternalServerError) as caught:
+        clock.run(AsyncChatloom(KEY, pool=transport).list_agents())
+    at = [request.at for request in transport.requests]
+    waits = [attempt.wait for attempt in caught.value.attempts]
+    assert waits == pytest.approx([at[1] - at[0], at[2] - at[1], at[3] - at[2], 0])
+
+
+def test_waits_at_a_closed_gate_are_recorded() -> None:
+    clock = FakeClock()
+    replies = [StubReply(status=429, headers={"Retry-After": "5"}), StubReply(status=404)]
+    transport = StubTransport(replies, clock=clock)
+    with pytest.raises(NotFoundError) as caught:
+        clock.run(AsyncChatloom(KEY, pool=transport).list_agents())
+    assert [attempt.wait for attempt in caught.value.attempts] == pytest.approx(
+        [transport.requests[1].at, 0]
+    )
+
+
+def test_a_note_says_how_often_and_how_long_was_tried() -> None:
+    replies = [StubReply(status=503, headers={"Retry-After": "30"}, after=1)] * 4
+    error = raised(*replies, retry=RetryPolicy(initial_delay=1e-6))
+    assert error.__notes__ == ["tried 4 times, 94.0 s in all"]
+
+
+def test_there_is_no_note_when_one_request_was_made() -> None:
+    assert not hasattr(raised(StubReply(status=404)), "__notes__")
+
+
+# How they read
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (filled(ConfigurationError), f"what happened (GET {PATH})"),
+        (filled(NotFoundError), f"418 tea (GET {PATH})"),
+        (ConfigurationError("bad option"), "bad option"),
+        (APIConnectionError("gone", "connect"), "gone"),
+        (NotFoundError(404, "Agent not found"), "404 Agent not found"),
+    ],
+)
+def test_an_error_reads_as_message_and_request(error: ChatloomError, text: str) -> None:
+    assert str(error) == text
+
+
+def test_an_attempt_timeout_has_its_reason() -> None:
+    assert APITimeoutError("slow").reason == "timeout"

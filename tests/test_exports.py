@@ -1,0 +1,131 @@
+"""What users import: names, versions, types, and what an import does not cost."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import subprocess
+import sys
+from importlib import metadata, resources
+
+import pytest
+
+import chatloom_async
+from chatloom_async import testing
+
+PUBLIC = [
+    "APIConnectionError",
+    "APIStatusError",
+    "APITimeoutError",
+    "Agent",
+    "AgentList",
+    "AllowedDomains",
+    "ApiKey",
+    "AsyncChatloom",
+    "Attempt",
+    "AuthenticationError",
+    "BadRequestError",
+    "ChatloomError",
+    "ClientClosedError",
+    "ClientStatistics",
+    "ConfigurationError",
+    "ConnectionPool",
+    "DeadlineExceededError",
+    "Failure",
+    "FanOut",
+    "InternalServerError",
+    "LimiterStatistics",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "RateLimit",
+    "RateLimitError",
+    "RedirectError",
+    "ResponseDecodeError",
+    "RetryPolicy",
+    "Success",
+    "__version__",
+]
+
+
+def loaded_by(statement: str) -> set[str]:
+    """The modules a fresh interpreter holds after this statement."""
+    code = f"import sys\n{statement}\nimport json; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True
+    )
+    return set(json.loads(done.stdout))
+
+
+def test_the_public_names_include_the_documented_ones() -> None:
+    assert set(PUBLIC) <= set(chatloom_async.__all__)
+
+
+@pytest.mark.parametrize("module", [chatloom_async, testing])
+def test_every_exported_name_exists(module: object) -> None:
+    for name in module.__all__:  # type: ignore[attr-defined]  # both have one
+        assert getattr(module, name) is not None
+
+
+@pytest.mark.parametrize("module", [chatloom_async, testing])
+def test_no_name_is_exported_twice(module: object) -> None:
+    names = module.__all__  # type: ignore[attr-defined]  # both have one
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("module", [chatloom_async, testing])
+def test_every_exported_class_and_function_is_documented(module: object) -> None:
+    undocumented = [
+        name
+        for name in module.__all__  # type: ignore[attr-defined]  # both have one
+        if callable(getattr(module, name)) and not inspect.getdoc(getattr(module, name))
+    ]
+    assert undocumented == []
+
+
+def test_every_public_method_of_the_client_is_documented() -> None:
+    methods = inspect.getmembers(chatloom_async.AsyncChatloom, inspect.isfunction)
+    assert [name for name, method in methods if not method.__doc__] == []
+
+
+def test_nothing_takes_more_than_six_keyword_options() -> None:
+    for name in chatloom_async.__all__:
+        exported = getattr(chatloom_async, name)
+        if inspect.isclass(exported) and not issubclass(exported, BaseException):
+            parameters = inspect.signature(exported).parameters.values()
+            options = [one for one in parameters if one.kind is one.KEYWORD_ONLY]
+            assert len(options) <= 6, name
+
+
+def test_the_version_is_the_distributions() -> None:
+    try:
+        installed = metadata.version("chatloom_async")
+    except metadata.PackageNotFoundError:
+        installed = chatloom_async.__version__  # run from a checkout that was not installed
+    assert chatloom_async.__version__ == installed
+
+
+def test_the_package_says_that_it_is_typed() -> None:
+    assert resources.files("chatloom_async").joinpath("py.typed").is_file()
+
+
+def test_importing_the_package_loads_nothing_it_may_never_need() -> None:
+    before = loaded_by("import aiohttp")
+    after = loaded_by("import chatloom_async")
+    heavy = {"tenacity", "cattrs", "aiohttp.web", "rich", "pytest", "orjson", "argparse", "sqlite3"}
+    assert heavy & (after - before) == set()
+
+
+def test_importing_the_package_starts_no_event_loop_and_opens_nothing() -> None:
+    loaded_by(
+        "import socket\n"
+        "class Refused:\n"
+        "    def __init__(self, *_, **__): raise AssertionError('a socket at import')\n"
+        "socket.socket.connect = Refused\n"
+        "import chatloom_async"
+    )
+
+
+@pytest.mark.parametrize("module", ["clock", "stub", "pytest_plugin"])
+def test_the_light_parts_of_the_test_kit_are_importable_by_themselves(module: str) -> None:
+    assert importlib.import_module(f"chatloom_async.testing.{module}")

@@ -1,0 +1,381 @@
+"""Many calls at once: their results as they finish, a flat window, and nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import Any
+
+import pytest
+
+from chatloom_async import (
+    AllowedDomains,
+    AsyncChatloom,
+    ConfigurationError,
+    Failure,
+    FanOut,
+    NotFoundError,
+    Success,
+)
+from chatloom_async.testing import FakeClock, StubReply, StubTransport
+
+Answer = Success[int, int] | Failure[int]
+
+
+class Calls:
+    """An asynchronous function of one item that counts: it takes ``item`` seconds by default."""
+
+    def __init__(self, seconds: float | None = None) -> None:
+        self.seconds = seconds
+        self.started = self.in_flight = self.peak = 0
+
+    async def __call__(self, item: int) -> int:
+        self.started += 1
+        self.in_flight += 1
+        self.peak = max(self.peak, self.in_flight)
+        try:
+            await asyncio.sleep(item if self.seconds is None else self.seconds)
+        finally:
+            self.in_flight -= 1
+        return item * 10
+
+
+async def double(item: int) -> int:
+    return item * 2
+
+
+async def refuse_odd(item: int) -> int:
+    if item % 2:
+        raise LookupError(item)
+    return item
+
+
+async def one_by_one(items: Iterable[int], pause: float = 0.0) -> AsyncIterator[int]:
+    for item in items:
+        await asyncio.sleep(pause)
+        yield item
+
+
+async def collect(answers: FanOut[int, int]) -> list[Answer]:
+    async with answers:
+        return [answer async for answer in answers]
+
+
+def items_of(answers: Iterable[Answer]) -> list[int]:
+    return [answer.item for answer in answers]
+
+
+# Results
+
+
+def test_results_come_as_calls_finish() -> None:
+    answers = FakeClock().run(collect(FanOut(Calls(), [3, 1, 2])))
+    assert answers == [Success(1, 10), Success(2, 20), Success(3, 30)]
+
+
+def test_calls_are_made_at_the_same_time() -> None:
+    clock = FakeClock()
+    clock.run(collect(FanOut(Calls(), [3, 1, 2])))
+    assert clock.monotonic() == 3
+
+
+@pytest.mark.parametrize("concurrency", [1, 7, 100, 2000])
+def test_every_item_is_called_exactly_once(concurrency: int) -> None:
+    answers = FakeClock().run(collect(FanOut(double, range(1000), concurrency=concurrency)))
+    assert sorted(items_of(answers)) == list(range(1000))
+
+
+def test_an_item_that_comes_twice_is_called_twice() -> None:
+    assert FakeClock().run(collect(FanOut(double, [4, 4]))) == [Success(4, 8)] * 2
+
+
+def test_a_failing_call_is_a_result_and_the_others_go_on() -> None:
+    answers = FakeClock().run(collect(FanOut(refuse_odd, range(4))))
+    failed = {one.item: one.error for one in answers if isinstance(one, Failure)}
+    assert sorted(items_of(answers)) == [0, 1, 2, 3]
+    assert sorted(failed) == [1, 3]
+    assert all(isinstance(error, LookupError) for error in failed.values())
+
+
+def test_results_match_by_position() -> None:
+    told: list[tuple[int, object]] = []
+    for answer in FakeClock().run(collect(FanOut(refuse_odd, [1, 2], concurrency=1))):
+        match answer:
+            case Success(item, value):
+                told.append((item, value))
+            case Failure(item, error):
+                told.append((item, type(error)))
+    assert told == [(1, LookupError), (2, 2)]
+
+
+def test_a_client_s_method_is_fanned_out() -> None:
+    clock = FakeClock()
+    replies = [StubReply({"domains": ["a.example"]}), StubReply(status=404)]
+    client = AsyncChatloom("clf_fanout", pool=StubTransport(replies, clock=clock))
+
+    async def main() -> list[Success[str, AllowedDomains] | Failure[str]]:
+        async with FanOut(client.get_allowed_domains, ["agt_1", "agt_2"]) as answers:
+            return [answer async for answer in answers]
+
+    found, failed = clock.run(main())
+    assert found == Success("agt_1", AllowedDomains(("a.example",)))
+    assert isinstance(failed, Failure)
+    assert isinstance(failed.error, NotFoundError)
+
+
+# Items
+
+
+@pytest.mark.parametrize("items", [[], (), iter(()), one_by_one([])])
+def test_no_items_make_no_results(items: Any) -> None:
+    assert FakeClock().run(collect(FanOut(double, items))) == []
+
+
+def test_items_may_be_a_generator() -> None:
+    answers = FakeClock().run(collect(FanOut(double, (n for n in range(300)))))
+    assert sorted(items_of(answers)) == list(range(300))
+
+
+@pytest.mark.parametrize("concurrency", [1, 5, 100])
+def test_items_may_come_asynchronously(concurrency: int) -> None:
+    fan = FanOut(double, one_by_one(range(50), pause=0.1), concurrency=concurrency)
+    assert sorted(items_of(FakeClock().run(collect(fan)))) == list(range(50))
+
+
+def test_asynchronous_items_are_called_while_the_next_are_awaited() -> None:
+    clock = FakeClock()
+    clock.run(collect(FanOut(Calls(seconds=10), one_by_one(range(5), pause=1), concurrency=5)))
+    assert clock.monotonic() == 15
+
+
+def broken_items() -> Iterator[int]:
+    yield 1
+    raise OSError("the file ended")
+
+
+async def broken_items_later() -> AsyncIterator[int]:
+    yield 1
+    raise OSError("the file ended")
+
+
+@pytest.mark.parametrize("items", [broken_items, broken_items_later])
+@pytest.mark.parametrize("concurrency", [1, 10])
+def test_an_error_of_the_items_ends_the_iteration(items: Any, concurrency: int) -> None:
+    with pytest.raises(OSError, match="the file ended"):
+        FakeClock().run(collect(FanOut(double, items(), concurrency=concurrency)))
+
+
+def test_results_before_an_error_of_the_items_are_delivered() -> None:
+    told: list[Answer] = []
+
+    async def main() -> None:
+        async with FanOut(double, broken_items(), concurrency=1) as answers:
+            async for answer in answers:
+                told.append(answer)  # noqa: PERF401 - the point is what came before the error
+
+    with pytest.raises(OSError, match="the file ended"):
+        FakeClock().run(main())
+    assert told == [Success(1, 2)]
+
+
+# Bounds
+
+
+@pytest.mark.parametrize("concurrency", [1, 3, 100])
+def test_never_more_calls_are_in_flight_than_allowed(concurrency: int) -> None:
+    calls = Calls(seconds=1)
+    FakeClock().run(collect(FanOut(calls, range(300), concurrency=concurrency)))
+    assert calls.peak == concurrency
+
+
+def test_no_more_tasks_are_started_than_there_are_items() -> None:
+    async def main() -> int:
+        async with FanOut(Calls(seconds=1), [1, 2, 3], concurrency=100) as answers:
+            tasks = len(asyncio.all_tasks()) - 1
+            _ = [answer async for answer in answers]
+        return tasks
+
+    assert FakeClock().run(main()) == 3
+
+
+@pytest.mark.parametrize("call", [double, Calls(seconds=1)])
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_items_are_read_only_as_fast_as_results_are(call: Any, asynchronous: bool) -> None:  # noqa: FBT001
+    read = worst = 0
+
+    def counting() -> Iterator[int]:
+        nonlocal worst
+        for item in range(500):
+            worst = max(worst, item + 1 - read)
+            yield item
+
+    async def main() -> None:
+        nonlocal read
+        items = one_by_one(counting()) if asynchronous else counting()
+        async with FanOut(call, items, concurrency=10) as answers:
+            async for _ in answers:
+                read += 1
+                await asyncio.sleep(5)  # slower than the calls
+
+    FakeClock().run(main())
+    assert read == 500
+    assert worst <= 2 * 10 + 1
+
+
+def test_a_reader_that_pauses_finds_every_result() -> None:
+    async def main() -> list[int]:
+        read = []
+        async with FanOut(double, range(100), concurrency=4) as answers:
+            async for answer in answers:
+                read.append(answer.item)
+                if answer.item % 7 == 0:
+                    await asyncio.sleep(1)
+        return read
+
+    assert sorted(FakeClock().run(main())) == list(range(100))
+
+
+# Leaving early
+
+
+def test_leaving_the_block_cancels_the_rest_and_waits_for_it() -> None:
+    cleaned = []
+
+    async def careful(item: int) -> int:
+        try:
+            await asyncio.sleep(item)
+        finally:
+            await asyncio.sleep(1)
+            cleaned.append(item)
+        return item
+
+    async def main() -> None:
+        async with FanOut(careful, [0, 50, 60]) as answers:
+            await anext(answers)
+
+    clock = FakeClock()
+    clock.run(main())
+    assert sorted(cleaned) == [0, 50, 60]
+    assert clock.monotonic() == 2
+
+
+@pytest.mark.parametrize("read", [0, 1, 5])
+def test_leaving_early_leaves_no_task_behind(read: int) -> None:
+    async def main() -> set[asyncio.Task[Any]]:
+        async with FanOut(double, iter(range(10**9)), concurrency=5) as answers:
+            for _ in range(read):
+                await anext(answers)
+            await asyncio.sleep(1)
+        return asyncio.all_tasks() - {asyncio.current_task()}
+
+    assert FakeClock().run(main()) == set()
+
+
+def test_leaving_early_calls_nothing_more() -> None:
+    calls = Calls(seconds=1)
+
+    async def main() -> None:
+        async with FanOut(calls, range(100), concurrency=5) as answers:
+            await anext(answers)
+        started = calls.started
+        await asyncio.sleep(10)
+        assert calls.started == started <= 10
+
+    FakeClock().run(main())
+
+
+def test_an_error_in_the_block_comes_out_and_cancels_the_rest() -> None:
+    calls = Calls(seconds=60)
+
+    async def main() -> None:
+        async with FanOut(calls, range(5)):
+            await asyncio.sleep(1)
+            raise KeyError("the reader's own")
+
+    with pytest.raises(KeyError):
+        FakeClock().run(main())
+    assert calls.in_flight == 0
+
+
+def test_cancelling_the_reader_cancels_the_rest() -> None:
+    calls = Calls(seconds=60)
+
+    async def main() -> set[asyncio.Task[Any]]:
+        reader = asyncio.create_task(collect(FanOut(calls, range(5))))
+        await asyncio.sleep(1)
+        reader.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reader
+        return asyncio.all_tasks() - {asyncio.current_task()}
+
+    assert FakeClock().run(main()) == set()
+    assert (calls.started, calls.in_flight) == (5, 0)
+
+
+def test_a_reader_whose_wait_timed_out_reads_on() -> None:
+    async def main() -> list[int]:
+        read: list[int] = []
+        async with FanOut(Calls(), [1, 2, 3, 4]) as answers:
+            while len(read) < 4:
+                try:
+                    async with asyncio.timeout(0.3):
+                        read.append((await anext(answers)).item)
+                except TimeoutError:
+                    continue
+        return read
+
+    assert FakeClock().run(main()) == [1, 2, 3, 4]
+
+
+def test_a_call_cancelled_from_inside_ends_the_reading_instead_of_hanging() -> None:
+    async def give_up(item: int) -> int:
+        raise asyncio.CancelledError(item)
+
+    with pytest.raises(asyncio.CancelledError):
+        FakeClock().run(collect(FanOut(give_up, [1], concurrency=1)))
+
+
+def test_a_fan_out_inside_a_fan_out_works() -> None:
+    async def total(item: int) -> int:
+        return sum(items_of(await collect(FanOut(double, range(item), concurrency=2))))
+
+    answers = FakeClock().run(collect(FanOut(total, [3, 4], concurrency=2)))
+    assert sorted(answer.value for answer in answers if isinstance(answer, Success)) == [3, 6]
+
+
+# Misuse
+
+
+@pytest.mark.parametrize("concurrency", [0, -1, 1.5, "10", None, True])
+def test_a_concurrency_that_cannot_work_is_refused(concurrency: Any) -> None:
+    with pytest.raises(ConfigurationError, match="concurrency is a whole number"):
+        FanOut(double, [1], concurrency=concurrency)
+
+
+@pytest.mark.parametrize("items", [[1], []])
+def test_a_fan_out_runs_once(items: list[int]) -> None:
+    async def main() -> None:
+        answers = FanOut(double, items)
+        await collect(answers)
+        await collect(answers)
+
+    with pytest.raises(ConfigurationError, match="runs once"):
+        FakeClock().run(main())
+
+
+def test_reading_before_the_block_is_refused() -> None:
+    async def main() -> list[Answer]:
+        return [answer async for answer in FanOut(double, [1])]
+
+    with pytest.raises(ConfigurationError, match="inside its 'async with' block"):
+        FakeClock().run(main())
+
+
+def test_reading_after_the_block_is_refused() -> None:
+    async def main() -> None:
+        async with FanOut(double, range(100)) as answers:
+            await anext(answers)
+        await anext(answers)
+
+    with pytest.raises(ConfigurationError, match="inside its 'async with' block"):
+        FakeClock().run(main())

@@ -1,0 +1,450 @@
+"""Whatever arrives or is asked for, only what is documented comes out.
+
+``HYPOTHESIS_PROFILE=long`` searches for longer than the quick default.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import os
+import re
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import HealthCheck, assume, event, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+)
+
+from chatloom_async import (
+    AgentList,
+    AllowedDomains,
+    ApiKey,
+    AsyncChatloom,
+    ChatloomError,
+    ClientClosedError,
+    ConfigurationError,
+    ConnectionPool,
+    ResponseDecodeError,
+    RetryPolicy,
+)
+from chatloom_async.address import check_base_url, check_raw_path
+from chatloom_async.retry import parse_retry_after
+from chatloom_async.testing import FakeClock
+from chatloom_async.wire import decode, decode_error
+from tests.faults.case import AGENT, DOCUMENT, answer
+from tests.faults.server import HOST, Close, Hang, Server
+
+settings.register_profile("ci", max_examples=120, deadline=None)
+settings.register_profile("long", max_examples=10_000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+FEW = settings(
+    max_examples=max(20, settings.default.max_examples // 4) if settings.default else 20,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+
+KEY = "clf_fuzz"
+ONCE = RetryPolicy(attempts=1)
+CLOCK = FakeClock()
+
+finite = st.floats(allow_nan=False, allow_infinity=False)  # JSON knows no others
+scalars = st.none() | st.booleans() | st.integers() | finite | st.text()
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=12
+)
+VALID: tuple[tuple[type[Any], dict[str, Any]], ...] = (
+    (AgentList, {"agents": [AGENT, {**AGENT, "id": "b", "new": 1}], "count": 2, "next": None}),
+    (AllowedDomains, {"domains": ["example.com", "a.example"], "extra": {"a": []}}),
+)
+
+
+def encode(value: Any) -> bytes:
+    return json.dumps(value).encode("utf-8", "surrogatepass")
+
+
+def decoded(body: bytes, model: type[Any]) -> Any:
+    """Decode, and check that the outcome is a documented one."""
+    try:
+        result = decode(body, model)
+    except ResponseDecodeError as error:
+        event("refused")
+        assert str(error)
+        return None
+    event("accepted")
+    check_document(result)
+    return result
+
+
+def check_document(result: object) -> None:
+    if isinstance(result, AgentList):
+        assert type(result.count) is int
+        for agent in result:
+            texts = [agent.id, agent.name, agent.primary_color, agent.secondary_color]
+            texts += [agent.position, agent.template, agent.status]
+            assert {type(text) for text in texts} == {str}
+            assert agent.created_at.tzinfo is not None
+    elif isinstance(result, AllowedDomains):
+        assert {type(domain) for domain in result} <= {str}
+
+
+# Payloads
+
+
+@given(value=values, model=st.sampled_from([AgentList, AllowedDomains, object]))
+def test_any_json_is_a_document_or_refused(value: Any, model: type[Any]) -> None:
+    decoded(encode(value), model)
+
+
+@given(body=st.binary(max_size=300), model=st.sampled_from([AgentList, AllowedDomains, object]))
+def test_any_bytes_are_a_document_or_refused(body: bytes, model: type[Any]) -> None:
+    decoded(body, model)
+    decode_error(body)
+
+
+def places(value: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield way
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from places(inner, (*way, key))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from places(inner, (*way, number))
+
+
+def replaced(value: Any, way: tuple[Any, ...], by: Any) -> Any:
+    if not way:
+        return by
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[way[0]] = replaced(value[way[0]], way[1:], by)
+    return copy
+
+
+@given(valid=st.sampled_from(VALID), data=st.data(), by=values)
+def test_a_valid_document_with_anything_anywhere_is_a_document_or_refused(
+    valid: tuple[type[Any], Any], data: st.DataObject, by: Any
+) -> None:
+    model, value = valid
+    way = data.draw(st.sampled_from(list(places(value))))
+    result = decoded(encode(replaced(value, way, by)), model)
+    if way[:1] in (("next",), ("extra",)) or way[-1:] == ("new",):
+        assert result is not None  # what a release does not know never breaks it
+
+
+@given(valid=st.sampled_from(VALID), data=st.data(), noise=st.binary(max_size=5))
+def test_a_valid_document_with_noise_in_it_is_a_document_or_refused(
+    valid: tuple[type[Any], Any], data: st.DataObject, noise: bytes
+) -> None:
+    model, value = valid
+    body = encode(value)
+    start = data.draw(st.integers(0, len(body)))
+    end = data.draw(st.integers(start, min(len(body), start + 6)))
+    decoded(body[:start] + noise + body[end:], model)
+
+
+@given(domains=st.lists(st.text()), extra=st.dictionaries(st.text(), values))
+def test_domains_arrive_as_they_were_sent(domains: list[str], extra: dict[str, Any]) -> None:
+    extra.pop("domains", None)
+    assume("nan" not in repr(extra) and "inf" not in repr(extra))
+    result = decode(encode({**extra, "domains": domains}), AllowedDomains)
+    assert list(result) == domains
+    assert result.extra == extra
+
+
+# Retry-After
+
+
+@given(
+    text=st.text(max_size=40)
+    | st.from_regex(r"[-+ ]?[0-9]{0,20}([.,][0-9]{0,4})?([eE]-?[0-9]{1,3})?", fullmatch=True)
+    | st.from_regex(
+        r"[A-Z][a-z]{2}, [0-9]{1,2} [A-Z][a-z]{2} [0-9]{1,5} [0-9:]{4,8} GMT", fullmatch=True
+    ),
+    name=st.sampled_from(["retry-after", "retry-after-ms"]),
+    date=st.none() | st.text(max_size=30),
+)
+def test_any_retry_after_is_a_finite_wait_or_none(text: str, name: str, date: str | None) -> None:
+    wait = parse_retry_after({name: text} | ({} if date is None else {"date": date}), CLOCK)
+    assert wait is None or (wait > 0 and math.isfinite(wait))
+
+
+@given(seconds=st.integers(1, 10**9) | st.floats(0.001, 1e9).map(lambda wait: round(wait, 3)))
+def test_a_retry_after_in_seconds_is_that_many(seconds: float) -> None:
+    text = f"{seconds}" if isinstance(seconds, int) else f"{seconds:.3f}"
+    assert parse_retry_after({"retry-after": text}, CLOCK) == pytest.approx(float(text))
+
+
+# What callers give
+
+
+ids = st.text(max_size=30) | st.text("./%?#:@ \\ä\x00\u2028", max_size=6)
+
+
+def test_any_agent_id_is_one_encoded_segment_on_the_wire_or_refused() -> None:
+    with asyncio.Runner() as runner:
+        stack = AsyncExitStack()
+        server = runner.run(stack.enter_async_context(Server([(answer(),)])))
+        chatloom = AsyncChatloom(
+            KEY, base_url=f"http://{HOST}:{server.port}", retry=ONCE, rate_limit=None
+        )
+
+        @FEW
+        @given(agent_id=ids)
+        def asked(agent_id: str) -> None:
+            server.requests.clear()
+            try:
+                runner.run(chatloom.get_allowed_domains(agent_id))
+            except ConfigurationError:
+                event("refused")
+                assert not server.requests
+                assert (
+                    agent_id in ("", ".", "..")
+                    or re.search(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", agent_id) is not None
+                )
+                return
+            (head,) = server.requests
+            found = re.match(rb"GET /api/plugin/agents/([^ /]+)/allowed-domains HTTP/1.1\r\n", head)
+            assert found is not None
+            assert re.fullmatch(rb"([A-Za-z0-9._~-]|%[0-9A-F]{2})+", found[1]) is not None
+            assert unquote(found[1].decode(), errors="strict") == agent_id
+
+        try:
+            asked()
+        finally:
+            runner.run(chatloom.aclose())
+            runner.run(stack.aclose())
+
+
+@given(path=st.text("/.%aZ09?=&#\\ \r\n@:ä", max_size=20).map(lambda text: f"/{text}"))
+def test_any_raw_path_stays_on_its_host_or_is_refused(path: str) -> None:
+    try:
+        checked = check_raw_path(path)
+    except ConfigurationError:
+        return
+    assert checked == path
+    assert re.fullmatch(r"/(?!/)[!-~]*", checked) is not None
+    assert not {".", ".."} & set(checked.partition("?")[0].split("/"))
+
+
+@given(
+    url=st.text(max_size=40)
+    | st.builds(
+        "{}://{}{}{}".format,
+        st.sampled_from(["http", "https", "ftp", "HTTPS"]),
+        st.text("user:pw@[]", max_size=4),
+        st.sampled_from(
+            ["a.example", "127.0.0.1", "localhost", "[::1]", "", "127.0.0.1.evil.example"]
+        ),
+        st.text(":/?#0189@\\", max_size=5),
+    )
+)
+def test_any_base_url_is_safe_for_a_key_or_refused(url: str) -> None:
+    assume(url)
+    try:
+        checked = check_base_url(url)
+    except ConfigurationError as error:
+        assert "pw" not in str(error)
+        return
+    host = r"(127\.\d+\.\d+\.\d+|localhost|\[[0:]+1\])"
+    assert re.match(rf"https://|http://{host}(:\d*)?(/|$)", checked, re.IGNORECASE)
+    assert not set("?#@ ") & set(checked)
+    assert not checked.endswith("/")
+
+
+@given(
+    text=st.text(max_size=30) | st.text(max_size=20).map(lambda text: f"clf_{text}"),
+    header=st.sampled_from(["Authorization", "X-API-Key"]),
+)
+def test_any_api_key_is_a_clean_header_or_refused(text: str, header: Any) -> None:
+    try:
+        key = ApiKey(text, header)
+    except ConfigurationError as error:
+        assert len(text.strip()) < 8 or text.strip() not in str(error)
+        return
+    assert re.fullmatch(r"(Bearer )?clf_[!-~]+", key.headers()[header]) is not None
+    assert text.strip() not in repr(key)
+
+
+# The wire
+
+
+def test_any_noise_in_an_answer_ends_in_a_document_or_an_error_of_ours() -> None:
+    chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n"
+    originals = [answer(), answer(404), chunks % (len(DOCUMENT), DOCUMENT)]
+    with asyncio.Runner() as runner:
+        stack = AsyncExitStack()
+        server = runner.run(stack.enter_async_context(Server([()])))
+        chatloom = AsyncChatloom(
+            KEY, base_url=f"http://{HOST}:{server.port}", retry=ONCE, rate_limit=None, timeout=0.5
+        )
+
+        @FEW
+        @given(original=st.sampled_from(originals), noise=st.binary(max_size=6), data=st.data())
+        def answered(original: bytes, noise: bytes, data: st.DataObject) -> None:
+            start = data.draw(st.integers(0, len(original)))
+            end = data.draw(st.integers(start, min(len(original), start + 8)))
+            server.play((original[:start] + noise + original[end:], Close()))
+            try:
+                check_document(runner.run(chatloom.get_allowed_domains("a")))
+            except ChatloomError as error:
+                event(type(error).__name__)
+                assert error.__context__ is None
+            assert chatloom.stats().in_flight == 0
+
+        try:
+            answered()
+        finally:
+            runner.run(chatloom.aclose())
+            runner.run(stack.aclose())
+
+
+# Life cycles
+
+
+class LifeCycles(RuleBasedStateMachine):
+    """Clients made, used, left waiting, cancelled and closed in any order, on one loop and pool."""
+
+    clients: Bundle[AsyncChatloom] = Bundle("clients")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.stack = AsyncExitStack()
+        self.closed: set[int] = set()
+        self.waiting: list[tuple[AsyncChatloom, asyncio.Task[AllowedDomains]]] = []
+        self.made: list[AsyncChatloom] = []
+        self.pool = ConnectionPool(limit=50)
+        self.pool_closed = False
+
+    @initialize(target=clients)
+    def serve(self) -> AsyncChatloom:
+        self.good = self.runner.run(self.stack.enter_async_context(Server([(answer(),)])))
+        self.silent = self.runner.run(self.stack.enter_async_context(Server([(Hang(),)])))
+        return self.keep(self.on_the_pool("clf_first"))
+
+    def on_the_pool(self, key: str) -> AsyncChatloom:
+        base_url = f"http://{HOST}:{self.good.port}"
+        return AsyncChatloom(key, base_url=base_url, retry=ONCE, pool=self.pool)
+
+    def keep(self, client: AsyncChatloom) -> AsyncChatloom:
+        self.made.append(client)
+        return client
+
+    def is_closed(self, client: AsyncChatloom) -> bool:
+        return self.pool_closed or id(client) in self.closed
+
+    @rule(target=clients, key=st.sampled_from(["clf_first", "clf_second"]))
+    def make(self, key: str) -> AsyncChatloom:
+        return self.keep(self.on_the_pool(key))
+
+    @rule(target=clients, client=clients, timeout=st.sampled_from([1.0, 15.0]))
+    def derive(self, client: AsyncChatloom, timeout: float) -> AsyncChatloom:
+        return self.keep(client.with_options(timeout=timeout))
+
+    @rule(client=clients)
+    def call(self, client: AsyncChatloom) -> None:
+        try:
+            domains = self.runner.run(client.get_allowed_domains("a"))
+        except ClientClosedError:
+            assert self.is_closed(client)
+        else:
+            assert not self.is_closed(client)
+            assert len(domains) == 2
+
+    @rule(client=clients)
+    def refuse(self, client: AsyncChatloom) -> None:
+        with pytest.raises((ConfigurationError, ClientClosedError)):
+            self.runner.run(client.get_allowed_domains(".."))
+
+    @rule()
+    def leave_waiting(self) -> None:
+        client = AsyncChatloom(
+            KEY, base_url=f"http://{HOST}:{self.silent.port}", retry=ONCE, pool=self.pool
+        )
+
+        async def start() -> None:
+            self.waiting.append((client, asyncio.create_task(client.get_allowed_domains("a"))))
+            await asyncio.sleep(0.001)
+
+        if not self.pool_closed:
+            self.runner.run(start())
+
+    @precondition(lambda self: self.waiting)
+    @rule(data=st.data(), how=st.sampled_from(["cancel", "close"]))
+    def interrupt(self, data: st.DataObject, how: str) -> None:
+        client, task = self.waiting.pop(data.draw(st.integers(0, len(self.waiting) - 1)))
+
+        async def end() -> BaseException | None:
+            if how == "cancel":
+                task.cancel()
+            else:
+                await client.aclose()
+            await asyncio.wait([task])
+            return None if task.cancelled() else task.exception()
+
+        error = self.runner.run(end())
+        if not self.pool_closed:
+            assert isinstance(error, ClientClosedError) == (how == "close")
+
+    @rule(client=clients)
+    def close(self, client: AsyncChatloom) -> None:
+        self.runner.run(client.aclose())
+        self.closed.add(id(client))
+
+    @precondition(lambda self: len(self.made) > 3)
+    @rule()
+    def close_the_pool(self) -> None:
+        self.runner.run(self.pool.aclose())
+        self.pool_closed = True
+
+        async def settle() -> list[object]:
+            tasks = [task for _, task in self.waiting]
+            return list(await asyncio.gather(*tasks, return_exceptions=True))
+
+        outcomes = self.runner.run(settle())
+        assert {type(outcome) for outcome in outcomes} <= {ClientClosedError}
+        self.waiting.clear()
+
+    @rule(target=clients)
+    def reopen(self) -> Any:
+        if not self.pool_closed:
+            return multiple()
+        self.pool, self.pool_closed = ConnectionPool(limit=50), False
+        self.closed.update(id(client) for client in self.made)
+        return self.keep(self.on_the_pool("clf_first"))
+
+    @invariant()
+    def only_those_who_wait_are_in_flight(self) -> None:
+        assert len(self.pool.in_flight) == len(self.waiting)
+
+    def teardown(self) -> None:
+        self.runner.run(self.pool.aclose())
+        for _, task in self.waiting:
+            self.runner.run(_settled(task))
+        self.runner.run(self.stack.aclose())
+        self.runner.close()
+
+
+async def _settled(task: asyncio.Task[AllowedDomains]) -> None:
+    await asyncio.wait([task])
+    assert isinstance(task.exception(), ClientClosedError)
+
+
+TestLifeCycles = LifeCycles.TestCase
+TestLifeCycles.settings = settings(
+    max_examples=15 if settings.default is None else max(15, settings.default.max_examples // 10),
+    stateful_step_count=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)

@@ -1,0 +1,48 @@
+import ast
+from pathlib import Path
+
+import pytest
+
+import chatloom_async
+from tests.house import STAIRS, package_sources, violations
+
+PACKAGE = Path(chatloom_async.__file__).parent
+
+
+def test_every_module_imports_only_from_above_and_through_the_doors() -> None:
+    assert violations(package_sources(PACKAGE)) == []
+
+
+def test_every_module_stands_on_a_stair() -> None:
+    modules = {name.split(".")[0] for name in package_sources(PACKAGE)}
+    assert modules == set().union(*STAIRS)
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("errors", "from chatloom_async.auth import ApiKey"),
+        ("retry", "from chatloom_async.client import AsyncChatloom"),
+        ("auth", "from chatloom_async.wire import decode"),
+        ("call", "from chatloom_async import audit"),
+        ("audit", "import chatloom_async.cli"),
+        ("client", "import aiohttp"),
+        ("call", "from tenacity import AsyncRetrying"),
+        ("models", "from cattrs import Converter"),
+        ("audit", "def later():\n    import rich"),
+        ("call", "if TYPE_CHECKING:\n    from aiohttp import web"),
+        ("audit", "from . import cli"),
+        ("client", "from chatloom_async import AsyncChatloom"),
+        ("stray", "from chatloom_async.errors import ChatloomError"),
+    ],
+)
+def test_a_planted_violation_is_found(module: str, source: str) -> None:
+    assert len(violations({module: source})) == 1
+
+
+def test_the_package_face_holds_imports_and_all_only() -> None:
+    body = ast.parse((PACKAGE / "__init__.py").read_text("utf-8")).body
+    docstring, *imports, names = body
+    assert isinstance(docstring, ast.Expr)
+    assert all(isinstance(node, ast.ImportFrom) for node in imports)
+    assert isinstance(names, ast.Assign)

@@ -1,0 +1,499 @@
+"""From making a client to closing it, in one loop or many, in threads, forks and forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import warnings
+from collections.abc import Awaitable, Callable, Iterator
+
+import aiohttp
+import pytest
+
+from chatloom_async import (
+    APIConnectionError,
+    ApiKey,
+    AsyncChatloom,
+    ChatloomError,
+    ClientClosedError,
+    ConfigurationError,
+    ConnectionPool,
+    FanOut,
+    RateLimit,
+    RetryPolicy,
+    Success,
+)
+from chatloom_async.gates import Gates
+from chatloom_async.ratelimit import RateLimiter
+from chatloom_async.testing import Fault, Sandbox, make_workspace
+from tests.faults.case import answer, says
+from tests.faults.server import HOST, Hang, Script, Server
+
+KEY = "clf_lifecycle"
+FREE = RateLimit(per_minute=None)
+ERROR: Script = (says({"error": "later"}, status=503),)
+SILENT: Script = (Hang(),)
+AT_IMPORT = AsyncChatloom(KEY, base_url="http://127.0.0.1:9")  # never used
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox([make_workspace("acme", KEY, agents=20)]).in_thread() as served:
+        yield served
+
+
+def url(server: Server) -> str:
+    return f"http://{HOST}:{server.port}"
+
+
+async def until(condition: Callable[[], object]) -> None:
+    while not condition():
+        await asyncio.sleep(0.001)
+
+
+# Closing
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize(
+    ("where", "scripts", "limit", "rate_limit"),
+    [
+        ("in an exchange", [SILENT], 9, FREE),
+        ("waiting for a slot", [SILENT], 1, FREE),
+        ("waiting for its turn", [SILENT], 9, RateLimit(per_minute=1, burst=1)),
+        ("waiting before another attempt", [ERROR], 9, None),
+        ("at a closed gate", [(says({}, "Retry-After: 60", status=429),)], 9, FREE),
+    ],
+)
+async def test_calls_end_at_once_when_the_client_is_closed(
+    where: str, scripts: list[Script], limit: int, rate_limit: RateLimit | None
+) -> None:
+    retry = RetryPolicy(attempts=9, initial_delay=1e6, max_delay=1e6)
+    async with Server(scripts) as server, ConnectionPool(limit) as pool:
+        chatloom = AsyncChatloom(
+            KEY, base_url=url(server), retry=retry, rate_limit=rate_limit, pool=pool
+        )
+        calls = [asyncio.create_task(chatloom.get_allowed_domains(f"a{n}")) for n in range(3)]
+        await asyncio.sleep(1)
+        closed_at = asyncio.get_running_loop().time()
+        await chatloom.aclose()
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [ClientClosedError] * 3, where
+        assert "closed during the call" in str(outcomes[0])
+        assert asyncio.get_running_loop().time() - closed_at < 0.1
+        assert [call.cancelling() for call in calls] == [0] * 3
+
+
+@pytest.mark.looptime
+async def test_a_call_waiting_for_its_key_ends_when_the_client_is_closed() -> None:
+    async def source() -> str:
+        await asyncio.sleep(1e6)
+        return KEY
+
+    async with AsyncChatloom(source, base_url="http://127.0.0.1:9") as chatloom:
+        call = asyncio.create_task(chatloom.list_agents())
+        await asyncio.sleep(1)
+    with pytest.raises(ClientClosedError):
+        await call
+
+
+@pytest.mark.looptime
+async def test_closing_the_pool_ends_the_calls_of_all_its_clients() -> None:
+    async with Server([SILENT]) as server:
+        pool = ConnectionPool(5)
+        clients = [AsyncChatloom(f"{KEY}{n}", base_url=url(server), pool=pool) for n in range(3)]
+        calls = [asyncio.create_task(client.list_agents()) for client in clients]
+        await asyncio.sleep(1)
+        await pool.aclose()
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [ClientClosedError] * 3
+        with pytest.raises(ClientClosedError):
+            await clients[0].list_agents()
+
+
+@pytest.mark.looptime
+async def test_closing_a_client_leaves_the_others_on_its_pool_alone() -> None:
+    async with Server([(answer(),)]) as server, ConnectionPool() as pool:
+        closed = AsyncChatloom(KEY, base_url=url(server), pool=pool)
+        other = closed.with_options(timeout=5)
+        calls = [asyncio.create_task(other.get_allowed_domains(f"a{n}")) for n in range(5)]
+        await asyncio.sleep(0)
+        await closed.aclose()
+        assert [len(domains) for domains in await asyncio.gather(*calls)] == [2] * 5
+
+
+@pytest.mark.looptime
+async def test_a_client_made_with_options_does_not_close_the_pool_it_shares() -> None:
+    async with (
+        Server([(answer(),)]) as server,
+        AsyncChatloom(KEY, base_url=url(server)) as chatloom,
+    ):
+        async with chatloom.with_options(timeout=1):
+            pass
+        assert len(await chatloom.get_allowed_domains("a")) == 2
+
+
+@pytest.mark.parametrize("used", [False, True])
+async def test_every_method_raises_after_closing(used: bool) -> None:  # noqa: FBT001 - a case
+    async with Server([(says({"agents": [], "count": 0}),)]) as server:
+        chatloom = AsyncChatloom(KEY, base_url=url(server))
+        if used:
+            await chatloom.list_agents()
+        for _ in range(2):
+            await chatloom.aclose()
+        sibling = chatloom.with_options(timeout=1)
+        calls: tuple[Callable[[], Awaitable[object]], ...] = (
+            chatloom.list_agents,
+            lambda: chatloom.get_allowed_domains("a"),
+            lambda: chatloom.get_raw("/x"),
+            sibling.list_agents,
+        )
+        for call in calls:
+            with pytest.raises(ClientClosedError):
+                await call()
+        assert chatloom.stats().in_flight == 0
+
+
+async def test_a_closed_session_of_the_caller_raises_client_closed() -> None:
+    async with Server([(answer(),)]) as server:
+        async with aiohttp.ClientSession() as session:
+            pool = ConnectionPool(session=session)
+            chatloom = AsyncChatloom(KEY, base_url=url(server), pool=pool)
+            await chatloom.get_allowed_domains("a")
+            await pool.aclose()
+            assert not session.closed
+            other = AsyncChatloom(KEY, base_url=url(server), pool=ConnectionPool(session=session))
+            await other.get_allowed_domains("a")
+        with pytest.raises(ClientClosedError, match="session you brought is closed"):
+            await other.get_allowed_domains("a")
+
+
+async def test_closing_while_closing_is_harmless() -> None:
+    async with Server([(answer(),)]) as server:
+        chatloom = AsyncChatloom(KEY, base_url=url(server))
+        await chatloom.get_allowed_domains("a")
+        await asyncio.gather(*(chatloom.aclose() for _ in range(5)))
+
+
+# Event loops
+
+
+def test_one_client_made_at_import_serves_three_runs_with_few_connections(sandbox: Sandbox) -> None:
+    chatloom = AsyncChatloom(
+        KEY, base_url=sandbox.base_url, rate_limit=None, pool=(pool := ConnectionPool(16))
+    )
+
+    async def run() -> int:
+        ids = [agent.id for agent in await chatloom.list_agents()]
+        wanted = (ids[n % 20] for n in range(333))
+        async with FanOut(chatloom.get_allowed_domains, wanted, concurrency=50) as answers:
+            return sum([isinstance(outcome, Success) async for outcome in answers])
+
+    assert [asyncio.run(run()) for _ in range(3)] == [333] * 3
+    assert sandbox.connections <= 50
+    asyncio.run(pool.aclose())
+    with pytest.raises(ClientClosedError):
+        asyncio.run(run())
+
+
+def test_one_client_works_in_several_threads_at_once(sandbox: Sandbox) -> None:
+    chatloom = AsyncChatloom(KEY, base_url=sandbox.base_url, rate_limit=FREE)
+    outcomes: list[object] = []
+
+    async def run() -> None:
+        calls = (chatloom.get_allowed_domains(f"agt_acme_{n % 20 + 1}") for n in range(150))
+        outcomes.extend(await asyncio.gather(*calls, return_exceptions=True))
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=lambda: asyncio.run(run())) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+        asyncio.run(chatloom.aclose())
+    assert [error for error in outcomes if isinstance(error, BaseException)] == []
+    assert len(outcomes) == 600
+    assert chatloom.stats().in_flight == 0
+
+
+def test_threads_that_meet_in_one_client_each_wait_at_the_gate_of_their_own_loop(
+    sandbox: Sandbox,
+) -> None:
+    pauses = itertools.cycle((0.004, 0.0, 0.001, 0.007, 0.0))
+
+    class SlowGates(Gates):
+        def get(self, base_url: str, key: ApiKey, limit: RateLimit) -> RateLimiter:
+            limiter = super().get(base_url, key, limit)
+            time.sleep(next(pauses))  # the other thread's turn
+            return limiter
+
+    pool = ConnectionPool()
+    pool.gates = SlowGates()
+    chatloom = AsyncChatloom(
+        KEY, base_url=sandbox.base_url, rate_limit=RateLimit(6_000, burst=1), pool=pool
+    )
+    outcomes: list[object] = []
+
+    async def run() -> None:
+        for _ in range(60):
+            outcomes.extend(await asyncio.gather(chatloom.list_agents(), return_exceptions=True))
+
+    threads = [threading.Thread(target=lambda: asyncio.run(run())) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    asyncio.run(pool.aclose())
+    assert [error for error in outcomes if isinstance(error, BaseException)] == []
+    assert len(outcomes) == 180
+
+
+def test_calls_in_another_thread_end_when_the_client_is_closed_here() -> None:
+    with Sandbox(
+        [make_workspace("acme", KEY)], faults=[Fault.hang(times=None)]
+    ).in_thread() as sandbox:
+        chatloom = AsyncChatloom(KEY, base_url=sandbox.base_url)
+        outcome: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                asyncio.run(chatloom.list_agents())
+            except ClientClosedError as error:
+                outcome.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+
+        async def close() -> None:
+            await until(lambda: sandbox.requests)
+            await chatloom.aclose()
+
+        asyncio.run(close())
+        thread.join(5)
+        assert not thread.is_alive()
+        assert len(outcome) == 1
+
+
+def test_a_pool_survives_a_loop_that_was_closed_without_ceremony(sandbox: Sandbox) -> None:
+    chatloom = AsyncChatloom(KEY, base_url=sandbox.base_url)
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(chatloom.list_agents())
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
+    assert len(asyncio.run(chatloom.list_agents())) == 20
+    asyncio.run(chatloom.aclose())
+
+
+def test_a_session_of_the_caller_works_on_its_own_loop_only(sandbox: Sandbox) -> None:
+    async def run() -> AsyncChatloom:
+        async with aiohttp.ClientSession() as session:
+            pool = ConnectionPool(session=session)
+            chatloom = AsyncChatloom(KEY, base_url=sandbox.base_url, pool=pool)
+            await chatloom.list_agents()
+            return chatloom
+
+    chatloom = asyncio.run(run())
+    with pytest.raises((ConfigurationError, ClientClosedError)):
+        asyncio.run(chatloom.list_agents())
+
+
+@pytest.mark.looptime
+async def test_the_innermost_expired_timeout_of_the_caller_is_the_one_that_raises() -> None:
+    async with Server([SILENT]) as server, AsyncChatloom(KEY, base_url=url(server)) as chatloom:
+        async with asyncio.timeout(9) as outer:
+            with pytest.raises(TimeoutError) as caught:
+                async with asyncio.timeout(1) as inner:
+                    await chatloom.list_agents()
+        assert (inner.expired(), outer.expired()) == (True, False)
+        assert not isinstance(caught.value, ChatloomError)
+        assert chatloom.stats().in_flight == 0
+
+
+@pytest.mark.looptime
+async def test_a_failing_call_cancels_its_task_group_and_nothing_else() -> None:
+    scripts = [ERROR, SILENT]
+    async with Server(scripts) as server, ConnectionPool() as pool:
+        chatloom = AsyncChatloom(
+            KEY, base_url=url(server), retry=RetryPolicy(attempts=1), pool=pool
+        )
+        with pytest.RaisesGroup(ChatloomError):
+            async with asyncio.TaskGroup() as group:
+                for n in range(4):
+                    group.create_task(chatloom.get_allowed_domains(f"a{n}"))
+        assert chatloom.stats().in_flight == 0
+        server.play((answer(),))
+        assert len(await chatloom.get_allowed_domains("a")) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forking is for POSIX")
+def test_a_client_made_and_used_before_a_fork_works_in_both_processes(sandbox: Sandbox) -> None:
+    script = f"""
+        import asyncio, os, sys
+        from chatloom_async import AsyncChatloom
+        chatloom = AsyncChatloom({KEY!r}, base_url={sandbox.base_url!r})
+        async def both():
+            assert len(await chatloom.list_agents()) == 20
+        asyncio.run(both())
+        child = os.fork()
+        asyncio.run(both())
+        asyncio.run(chatloom.aclose())
+        if child:
+            assert os.waitpid(child, 0)[1] == 0
+    """
+    assert run_strictly(script) == ""
+
+
+# Leaving nothing behind
+
+
+def run_strictly(script: str) -> str:
+    """Run a script in development mode, warnings as errors; return what it complains of."""
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    return "\n".join(line for line in lines if not line.startswith("Executing <"))  # it was slow
+
+
+def test_nothing_is_left_behind_in_development_mode() -> None:
+    script = f"""
+        import asyncio, gc
+        from chatloom_async import *
+        from chatloom_async.testing import *
+
+        faults = [Fault.status(503), Fault.reset(), Fault.cut_body(), Fault.malformed()]
+        faults.append(Fault.drip(0.01))
+        workspace = make_workspace("acme", {KEY!r}, agents=20)
+        FREE = RateLimit(per_minute=None)
+        ONCE = RetryPolicy(attempts=1)
+
+        async def main():
+            async with Sandbox([workspace], faults=faults) as sandbox:
+                chatloom = AsyncChatloom({KEY!r}, base_url=sandbox.base_url, rate_limit=FREE)
+                async with chatloom:
+                    once = chatloom.with_options(retry=ONCE, timeout=0.2)
+                    calls = [once.list_agents() for _ in range(9)]
+                    await asyncio.gather(*calls, return_exceptions=True)
+                    ids = [agent.id for agent in await chatloom.list_agents()]
+                    async with FanOut(chatloom.get_allowed_domains, ids, concurrency=5) as answers:
+                        async for answer in answers:
+                            break
+                    sandbox.plant(Fault.hang(times=None))
+                    try:
+                        async with asyncio.timeout(0.05):
+                            await chatloom.list_agents()
+                    except TimeoutError:
+                        pass
+                    left = [asyncio.create_task(chatloom.list_agents()) for _ in range(5)]
+                    await asyncio.sleep(0.05)
+                await asyncio.gather(*left, return_exceptions=True)
+
+        asyncio.run(main(), debug=True)
+        gc.collect()
+    """
+    assert run_strictly(script) == ""
+
+
+def test_calls_left_alone_at_the_end_of_a_run_leave_nothing_behind() -> None:
+    script = f"""
+        import asyncio, gc
+        from chatloom_async import *
+        from chatloom_async.testing import *
+
+        slow = RetryPolicy(initial_delay=9)
+        chatloom = AsyncChatloom({KEY!r}, base_url="http://127.0.0.1:9", retry=slow)
+
+        async def main():
+            global left
+            left = [asyncio.create_task(chatloom.list_agents()) for _ in range(5)]
+            await asyncio.sleep(0.05)
+
+        for _ in range(2):
+            asyncio.run(main())
+        asyncio.run(chatloom.aclose())
+        gc.collect()
+    """
+    assert run_strictly(script) == ""
+
+
+def forgotten(recorded: list[warnings.WarningMessage]) -> list[str]:
+    return [str(w.message) for w in recorded if "never closed" in str(w.message)]
+
+
+@pytest.mark.parametrize("what", ["client", "pool"])
+def test_a_forgotten_pool_warns_once_and_names_where_it_was_made(
+    sandbox: Sandbox, what: str
+) -> None:
+    async def forget() -> None:
+        if what == "client":
+            chatloom = AsyncChatloom(KEY, base_url=sandbox.base_url)  # made here
+        else:
+            pool = ConnectionPool()  # made here
+            chatloom = AsyncChatloom(KEY, base_url=sandbox.base_url, pool=pool)
+        await chatloom.list_agents()
+
+    with warnings.catch_warnings(record=True) as recorded:
+        warnings.simplefilter("always")
+        asyncio.run(forget())
+        gc.collect()
+    lines = forget.__code__.co_firstlineno + (2 if what == "client" else 4)
+    (message,) = forgotten(recorded)
+    assert f"made at {__file__}:{lines} " in message
+    assert [w.category for w in recorded] == [ResourceWarning]
+
+
+def test_a_client_forgotten_inside_a_running_loop_warns_once_and_closes_its_connections(
+    sandbox: Sandbox,
+) -> None:
+    async def forget() -> None:
+        await AsyncChatloom(KEY, base_url=sandbox.base_url).list_agents()
+        gc.collect()
+        await asyncio.sleep(0.01)
+
+    with warnings.catch_warnings(record=True) as recorded:
+        warnings.simplefilter("always")
+        asyncio.run(forget(), debug=True)
+        gc.collect()
+    assert len(forgotten(recorded)) == 1
+    assert [w.category for w in recorded] == [ResourceWarning]
+
+
+def test_a_client_never_used_or_refused_does_not_warn() -> None:
+    with warnings.catch_warnings(record=True) as recorded:
+        warnings.simplefilter("always")
+        AsyncChatloom(KEY)
+        ConnectionPool()
+        with pytest.raises(ConfigurationError):
+            ConnectionPool(0)
+        gc.collect()
+    assert recorded == []
+
+
+async def test_a_connection_error_leaves_no_socket_open() -> None:
+    descriptors = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0  # noqa: PTH112, PTH208
+    retry = RetryPolicy(attempts=1)
+    async with AsyncChatloom(
+        KEY, base_url="http://127.0.0.1:9", retry=retry, rate_limit=None
+    ) as chatloom:
+        for _ in range(20):
+            with pytest.raises(APIConnectionError):
+                await chatloom.list_agents()
+    await asyncio.sleep(0)
+    after = len(os.listdir("/proc/self/fd")) if descriptors else 0  # noqa: PTH208
+    assert after <= descriptors

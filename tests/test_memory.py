@@ -1,0 +1,240 @@
+"""Bounds under load: sockets, memory and descriptors, queueing, deadlines, and total outages."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import tracemalloc
+from collections import Counter
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from attrs import define, field
+
+from chatloom_async import (
+    APIConnectionError,
+    AsyncChatloom,
+    ChatloomError,
+    ConnectionPool,
+    DeadlineExceededError,
+    InternalServerError,
+    RateLimit,
+    RetryPolicy,
+)
+from tests.faults.case import answer, says
+from tests.faults.server import HOST
+
+KEY = "clf_memory"
+OK = answer()
+OUTAGE = says({"error": "down"}, status=503)
+
+
+@define(eq=False)
+class Quick(asyncio.Protocol):
+    """A server for thousands of calls: one canned answer, after a while, or never.
+
+    As a callable it makes the protocol of each of its connections.
+    """
+
+    canned: bytes | None = OK
+    delay: float = 0.0
+    requests: int = 0
+    open: int = 0
+    most: int = 0
+    transports: set[asyncio.Transport] = field(factory=set)
+
+    @asynccontextmanager
+    async def serve(self) -> AsyncGenerator[str]:
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: _Connection(self), HOST, 0, backlog=4096)
+        try:
+            yield f"http://{HOST}:{server.sockets[0].getsockname()[1]}"
+        finally:
+            server.close()
+            for transport in self.transports:
+                transport.abort()
+
+
+@define(eq=False)
+class _Connection(asyncio.Protocol):
+    server: Quick
+    transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self.server.transports.add(transport)
+        self.server.open += 1
+        self.server.most = max(self.server.most, self.server.open)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self.server.open -= 1
+        if self.transport is not None:
+            self.server.transports.discard(self.transport)
+
+    def data_received(self, data: bytes) -> None:
+        self.server.requests += data.count(b"\r\n\r\n")
+        if self.server.canned is None or self.transport is None:
+            return
+        if self.server.delay:
+            loop = asyncio.get_running_loop()
+            loop.call_later(self.server.delay, self.transport.write, self.server.canned)
+        else:
+            self.transport.write(self.server.canned)
+
+
+async def look_up(chatloom: AsyncChatloom, number: int) -> Counter[int]:
+    ids = (f"agt_{n}" for n in range(number))
+    calls = [asyncio.create_task(chatloom.get_allowed_domains(agent_id)) for agent_id in ids]
+    return Counter([len(await call) for call in calls])
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").is_dir() else 0  # noqa: PTH208
+
+
+async def test_ten_thousand_lookups_at_once_open_no_more_sockets_than_the_limit() -> None:
+    quick = Quick()
+    async with quick.serve() as url, ConnectionPool(limit=20) as pool:
+        chatloom = AsyncChatloom(KEY, base_url=url, rate_limit=None, pool=pool)
+        assert await look_up(chatloom, 10_000) == {2: 10_000}
+        assert quick.most <= 20
+        assert pool.opened == quick.most
+        assert quick.requests == 10_000
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize(
+    ("rate_limit", "calls"), [(None, 500), (RateLimit(per_minute=None), 40)], ids=["free", "gated"]
+)
+async def test_memory_and_descriptors_do_not_grow_over_ten_rounds(
+    rate_limit: RateLimit | None, calls: int
+) -> None:
+    quick = Quick()
+    async with quick.serve() as url, ConnectionPool(limit=20) as pool:
+        chatloom = AsyncChatloom(KEY, base_url=url, rate_limit=rate_limit, pool=pool)
+        for _ in range(3):
+            await look_up(chatloom, calls)
+        await asyncio.sleep(130)  # the gate remembers departures of two minutes
+        opened, held = descriptors(), []
+        tracemalloc.start()
+        try:
+            for _ in range(10):
+                await look_up(chatloom, calls)
+                await asyncio.sleep(130)
+                gc.collect()
+                held.append(tracemalloc.get_traced_memory()[0])
+        finally:
+            tracemalloc.stop()
+        assert held[-1] - held[2] < 30_000
+        assert descriptors() <= opened + 20  # those of the pool, which time had closed
+
+
+@pytest.mark.looptime
+async def test_memory_does_not_grow_with_failures() -> None:
+    quick = Quick(says({"error": "no"}, status=404))
+    held = []
+    async with quick.serve() as url, ConnectionPool(limit=20) as pool:
+        chatloom = AsyncChatloom(KEY, base_url=url, rate_limit=None, pool=pool)
+        tracemalloc.start()
+        try:
+            for _ in range(6):
+                calls = [chatloom.get_allowed_domains(f"agt_{n}") for n in range(300)]
+                errors = await asyncio.gather(*calls, return_exceptions=True)
+                assert {type(error).__name__ for error in errors} == {"NotFoundError"}
+                del errors, calls
+                held.append(tracemalloc.get_traced_memory()[0])  # without a collector's help
+        finally:
+            tracemalloc.stop()
+    assert held[-1] - held[2] < 60_000
+
+
+@pytest.mark.looptime
+async def test_five_hundred_calls_queue_on_ten_connections_and_none_times_out() -> None:
+    quick = Quick(delay=0.9)
+    async with quick.serve() as url, ConnectionPool(limit=10) as pool:
+        chatloom = AsyncChatloom(
+            KEY,
+            base_url=url,
+            timeout=1.0,
+            rate_limit=None,
+            retry=RetryPolicy(attempts=1),
+            pool=pool,
+        )
+        assert await look_up(chatloom, 500) == {2: 500}
+        assert quick.most <= 10
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("canned", [None, OUTAGE], ids=["silence", "errors"])
+@pytest.mark.parametrize("limit", [1, 100])
+async def test_a_deadline_holds_wherever_the_time_goes(canned: bytes | None, limit: int) -> None:
+    quick = Quick(canned, delay=0.3)
+    async with quick.serve() as url, ConnectionPool(limit) as pool:
+        retry = RetryPolicy(attempts=99, deadline=2.5)
+        chatloom = AsyncChatloom(KEY, base_url=url, timeout=1.0, retry=retry, pool=pool)
+        for took, error in await outcomes(chatloom, 30):
+            assert isinstance(
+                error, DeadlineExceededError | InternalServerError | APIConnectionError
+            )
+            assert took <= 2.5 + 0.15
+            if canned is None:
+                assert took >= 2.5 - 0.15
+
+
+async def outcomes(chatloom: AsyncChatloom, number: int) -> list[tuple[float, Exception | None]]:
+    """Make calls at once and return how long each took, in virtual seconds, and its error."""
+    now = asyncio.get_running_loop().time
+
+    async def one(agent_id: str) -> tuple[float, Exception | None]:
+        started = now()
+        try:
+            await chatloom.get_allowed_domains(agent_id)
+        except ChatloomError as error:
+            return now() - started, error
+        return now() - started, None
+
+    return await asyncio.gather(*(one(f"agt_{n}") for n in range(number)))
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("deadline", [5.0, 60.0])
+@pytest.mark.parametrize("rate_limit", [RateLimit(), RateLimit(per_minute=None)], ids=str)
+@pytest.mark.parametrize("kind", ["errors", "silence", "refused"])
+async def test_a_total_outage_costs_each_of_a_thousand_calls_hardly_a_request(
+    kind: str, rate_limit: RateLimit, deadline: float
+) -> None:
+    quick = Quick(OUTAGE if kind == "errors" else None)
+    async with quick.serve() as url, ConnectionPool() as pool:
+        chatloom = AsyncChatloom(
+            KEY,
+            base_url="http://127.0.0.1:9" if kind == "refused" else url,
+            timeout=2.0,
+            retry=RetryPolicy(deadline=deadline),
+            rate_limit=rate_limit,
+            pool=pool,
+        )
+        results = await outcomes(chatloom, 1_000)
+        assert chatloom.stats().requests <= 1_100
+        assert quick.requests <= 1_100
+    for took, error in results:
+        assert took <= deadline + 0.3
+        told = error.last_failure if isinstance(error, DeadlineExceededError) else error
+        assert isinstance(told, InternalServerError | APIConnectionError)
+
+
+@pytest.mark.looptime
+async def test_without_a_deadline_patience_ends_a_total_outage_with_the_real_error() -> None:
+    quick = Quick(OUTAGE)
+    async with quick.serve() as url, ConnectionPool() as pool:
+        retry = RetryPolicy(patience=20.0)
+        chatloom = AsyncChatloom(KEY, base_url=url, retry=retry, pool=pool)
+        results = await outcomes(chatloom, 1_000)
+        assert quick.requests <= 1_100
+    for took, error in results:
+        assert took <= 20.0 + 4.5  # the last probe's wait
+        assert type(error) is InternalServerError
+        assert len(getattr(error, "__notes__", ())) <= 1

@@ -1,0 +1,63 @@
+"""What is shipped: the wheel and the source distribution, built as a release would be."""
+
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("dist")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-d", str(target)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    return target
+
+
+@pytest.fixture(scope="module")
+def wheel(built: Path) -> zipfile.ZipFile:
+    with zipfile.ZipFile(next(built.glob("*.whl"))) as archive:
+        return archive
+
+
+def test_the_wheel_holds_the_package_and_its_metadata_only(wheel: zipfile.ZipFile) -> None:
+    tops = {name.split("/")[0].split("-")[0] for name in wheel.namelist()}
+    assert tops == {"chatloom_async"}
+
+
+def test_the_wheel_holds_every_module_the_marker_and_the_license(wheel: zipfile.ZipFile) -> None:
+    names = wheel.namelist()
+    modules = {
+        path.relative_to(ROOT).as_posix() for path in (ROOT / "chatloom_async").rglob("*.py")
+    }
+    assert modules <= set(names)
+    assert "chatloom_async/py.typed" in names
+    assert any(name.endswith("licenses/.github/LICENSE") for name in names)
+
+
+def test_the_wheel_holds_no_leftovers(wheel: zipfile.ZipFile) -> None:
+    leftovers = ("__pycache__", ".pyc", "/tests/", ".orig")
+    assert not [name for name in wheel.namelist() if any(part in name for part in leftovers)]
+
+
+def test_the_source_distribution_holds_the_six_entries_and_metadata(built: Path) -> None:
+    with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
+        tops = {name.split("/")[1] for name in archive.getnames()}
+    assert {name for name in tops if not name.startswith(".")} == {
+        "PKG-INFO",
+        "README.md",
+        "benchmarks",
+        "chatloom_async",
+        "noxfile.py",
+        "pyproject.toml",
+        "tests",
+    }

@@ -1,0 +1,492 @@
+"""The ceiling as a value, and the pacer's ten lines, one by one, told what the time is."""
+
+import math
+from itertools import pairwise
+
+import pytest
+from attrs.exceptions import FrozenInstanceError
+
+from chatloom_async.errors import ConfigurationError
+from chatloom_async.ratelimit import Pacer, RateLimit
+
+UNLIMITED = RateLimit(per_minute=None)
+A, B, C = "/agents/a", "/agents/b", "/agents/c"
+
+
+def no_jitter(low: float, high: float) -> float:
+    return low if low == 0 else (low + high) / 2
+
+
+def pacer(limit: RateLimit = UNLIMITED, now: float = 1000.0) -> Pacer:
+    return Pacer(limit, now, no_jitter)
+
+
+def depart(subject: Pacer, until: float) -> list[float]:
+    """Let everybody leave as early as possible, all admitted 50 ms later."""
+    tickets = list[float]()
+    while subject.ready < until:
+        tickets.append(subject.leave(subject.ready))
+        subject.admitted(tickets[-1], A)
+    return tickets
+
+
+def learned(per_second: float = 10.0, now: float = 1000.0) -> tuple[Pacer, float]:
+    """Refuse twice, ten seconds and `10 * per_second` admitted requests apart."""
+    subject = pacer(now=now)
+    refuse(subject, now)
+    start = probe(subject)
+    for number in range(round(10 * per_second)):
+        subject.admitted(now + (number + 1) / per_second, A)
+    subject.ready = now + 10
+    refuse(subject, now + 10)
+    assert start < now + 10
+    return subject, now + 10
+
+
+def refuse(subject: Pacer, now: float, retry_after: float | None = None) -> float:
+    subject.ready = min(subject.ready, now)
+    ticket = subject.leave(now)
+    subject.refused(now, ticket, retry_after)
+    return ticket
+
+
+def probe(subject: Pacer) -> float:
+    """Let the probe leave and succeed at once."""
+    assert subject.closed
+    now = subject.ready
+    ticket = subject.leave(now)
+    subject.reopen(now)
+    subject.admitted(ticket, A)
+    return now
+
+
+# The ceiling as a value
+
+
+def test_the_default_is_fair_use() -> None:
+    assert RateLimit() == RateLimit(per_minute=300, burst=60)
+
+
+@pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, "300", True, [], 1e-9])
+def test_per_minute_is_refused_when_it_is_no_positive_number(value: object) -> None:
+    with pytest.raises(ConfigurationError, match=r"RateLimit\.per_minute"):
+        RateLimit(per_minute=value)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [0, 0.5, -1, math.nan, math.inf, "60", None, False])
+def test_burst_is_refused_below_one(value: object) -> None:
+    with pytest.raises(ConfigurationError, match=r"RateLimit\.burst"):
+        RateLimit(burst=value)  # type: ignore[arg-type]
+
+
+def test_the_ceiling_cannot_be_changed() -> None:
+    limit = RateLimit()
+    with pytest.raises(FrozenInstanceError):
+        limit.burst = 1000  # type: ignore[misc]
+
+
+# Line 1: the ceiling
+
+
+@pytest.mark.parametrize(
+    "limit", [RateLimit(), RateLimit(60, 1), RateLimit(1200, 7.5), RateLimit(30, 200)], ids=str
+)
+def test_no_window_ever_holds_more_than_the_ceiling(limit: RateLimit) -> None:
+    tickets = depart(pacer(limit), 1120.0)
+    assert limit.per_minute is not None
+    for first in range(0, len(tickets), 7):
+        for last in range(first, len(tickets)):
+            window = tickets[last] - tickets[first]
+            assert last - first + 1 <= limit.burst + limit.per_minute / 60 * window + 1e-6
+
+
+def test_the_ceiling_is_used_to_the_full() -> None:
+    assert len(depart(pacer(RateLimit()), 1120.1)) == 60 + 5 * 120
+
+
+def test_a_probe_counts_against_the_ceiling() -> None:
+    subject = pacer(RateLimit(per_minute=6, burst=1))
+    refuse(subject, 1000.0, retry_after=1)
+    assert subject.ready == pytest.approx(1010)
+
+
+# Line 2: the opening
+
+
+def test_forty_a_second_leave_while_nothing_is_known() -> None:
+    assert 40 <= len(depart(pacer(), 1001.0)) <= 42
+
+
+def test_twice_as_many_leave_twenty_seconds_later() -> None:
+    subject = pacer()
+    depart(subject, 1020.0)
+    assert 79 <= len(depart(subject, 1021.0)) <= 84
+
+
+def test_the_opening_stands_still_while_nobody_wants_to_leave() -> None:
+    subject = pacer()
+    subject.leave(1000.0)
+    subject.leave(5000.0)
+    assert subject.ready == pytest.approx(5000 + 1 / 40, abs=0.006)
+
+
+def test_the_opening_reaches_any_speed_without_overflow() -> None:
+    subject, now = pacer(), 1000.0
+    for _ in range(300_000):
+        now += 0.5
+        subject.leave(now)
+    assert subject.ready < now + 1e-6
+
+
+def test_tickets_of_one_moment_differ() -> None:
+    subject = pacer()
+    assert len({subject.leave(1000.0) for _ in range(100)}) == 100
+
+
+# Line 3: the first refusal
+
+
+def test_the_first_refusal_closes_the_gate() -> None:
+    subject = pacer()
+    refuse(subject, 1000.0)
+    assert subject.closed
+    assert subject.ready == 1001
+
+
+def test_an_echo_changes_nothing() -> None:
+    subject = pacer()
+    tickets = [subject.leave(1000 + number / 40) for number in range(5)]
+    subject.refused(1000.2, tickets[0], None)
+    ready = subject.ready
+    for echo in tickets[1:]:
+        subject.refused(1000.25, echo, None)
+    assert subject.ready == ready
+
+
+def test_an_echo_is_none_when_it_arrives_after_the_reopening() -> None:
+    subject = pacer()
+    tickets = [subject.leave(1000 + number / 40) for number in range(5)]
+    subject.refused(1000.2, tickets[0], None)
+    probe(subject)
+    subject.refused(subject.ready, tickets[4], None)
+    assert not subject.closed
+
+
+def test_an_echo_that_asks_for_longer_is_obeyed() -> None:
+    subject = pacer()
+    tickets = [subject.leave(1000 + number / 40) for number in range(2)]
+    subject.refused(1000.2, tickets[0], 5)
+    subject.refused(1000.3, tickets[1], 9)
+    assert subject.ready == pytest.approx(1009.3)
+
+
+# Line 4: how long the gate stays closed
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "expected"),
+    [(30, 30), (0.25, 0.25), (1e9, 120), (None, 1), (0, 1), (-5, 1), (math.nan, 1)],
+)
+def test_the_probe_waits_as_long_as_asked(retry_after: float | None, expected: float) -> None:
+    subject = pacer()
+    refuse(subject, 1000.0, retry_after)
+    assert subject.ready == pytest.approx(1000 + expected)
+
+
+def test_only_one_probe_leaves() -> None:
+    subject = pacer()
+    refuse(subject, 1000.0)
+    subject.leave(1001.0)
+    assert subject.ready == math.inf
+
+
+def test_refused_probes_wait_1_2_4_up_to_64_seconds() -> None:
+    subject, pauses = pacer(), list[float]()
+    refuse(subject, 1000.0)
+    for _ in range(9):
+        now = subject.ready
+        subject.refused(now, subject.leave(now), None)
+        pauses.append(subject.ready - now)
+    assert pauses == pytest.approx([2, 4, 8, 16, 32, 64, 64, 64, 64])
+
+
+def test_the_probe_leaves_when_the_oldest_request_of_the_minute_is_sixty_seconds_old() -> None:
+    subject, oldest = pacer(), 990.0
+    subject.admitted(oldest, A)
+    refuse(subject, 1000.0)
+    sent = list[float]()
+    for _ in range(6):
+        now = subject.ready
+        sent.append(now)
+        subject.refused(now, subject.leave(now), None)
+    assert sent[-1] == pytest.approx(oldest + 60.5)
+
+
+def test_a_successful_probe_opens_the_gate() -> None:
+    subject = pacer()
+    refuse(subject, 1000.0)
+    probe(subject)
+    assert not subject.closed
+    assert subject.ready < math.inf
+
+
+def test_the_next_in_line_probes_when_the_probe_is_lost() -> None:
+    subject = pacer()
+    refuse(subject, 1000.0)
+    subject.lost(1003.0, subject.leave(1001.0))
+    assert subject.closed
+    assert subject.ready == 1003
+
+
+def test_a_pause_that_a_window_needed_is_tried_first_the_next_time() -> None:
+    subject = pacer()
+    refuse(subject, 1000.0, retry_after=40)
+    now = probe(subject)
+    for number in range(40):
+        subject.admitted(now + number / 10, A)
+    refuse(subject, now + 5)
+    assert subject.ready == pytest.approx(now + 5 + 40)
+
+
+# Line 5: the measurement
+
+
+@pytest.mark.parametrize("per_second", [1.0, 5.0, 10.0, 50.0])
+def test_what_was_let_in_between_two_refusals_is_the_limit(per_second: float) -> None:
+    subject, _ = learned(per_second)
+    assert subject.budget.rate == pytest.approx(per_second, rel=0.01, abs=0.11)
+
+
+def test_nothing_is_learned_from_one_refusal() -> None:
+    subject = pacer()
+    refuse(subject, 1000.0)
+    assert subject.budget.rate is None
+
+
+def test_a_long_pause_tells_a_window_from_what_it_let_in() -> None:
+    subject = pacer()
+    for number in range(300):
+        subject.admitted(1000 + number / 40, A)
+    refuse(subject, 1008.0, retry_after=52)
+    probe(subject)
+    assert subject.budget.rate == pytest.approx(5.0)
+
+
+def test_a_window_that_others_used_up_tells_nothing() -> None:
+    subject = pacer()
+    subject.admitted(999.0, A)
+    refuse(subject, 1000.0, retry_after=52)
+    probe(subject)
+    assert subject.budget.rate is None
+
+
+# Line 6: the bucket
+
+
+def test_tokens_of_the_pause_leave_quickly_and_the_rest_evenly() -> None:
+    subject, now = learned(10.0)
+    assert subject.ready == now + 1
+    tickets = [probe(subject), *depart(subject, now + 10)]
+    gaps = [later - earlier for earlier, later in pairwise(tickets)]
+    assert gaps[1] < 0.08
+    assert gaps[-1] == pytest.approx(0.1, rel=0.02)
+
+
+def test_a_little_of_what_the_rate_allows_stays_with_the_server_after_a_refusal() -> None:
+    subject, now = learned(10.0)
+    probe(subject)
+    rate = subject.budget.rate
+    assert rate is not None
+    assert 9 * rate - 5 <= len(depart(subject, now + 9)) <= 9 * rate - 2
+
+
+# Line 7: the cap
+
+
+def test_the_bucket_is_capped_when_refused_with_tokens_left() -> None:
+    subject, _ = learned(10.0)
+    now = probe(subject) + 100  # idle, so that the bucket fills
+    for number in range(20):
+        subject.admitted(subject.leave(now + number / 40), A)
+    refuse(subject, now + 0.5, retry_after=100)
+    reopened = probe(subject)
+    assert len(depart(subject, reopened + 1)) <= 20 + 10
+
+
+# Line 8: growth
+
+
+def test_the_rate_holds_for_as_long_as_it_was_measured_and_then_rises() -> None:
+    subject, _ = learned(10.0)
+    opened = probe(subject)
+    rate = subject.budget.rate
+    assert rate is not None
+    depart(subject, opened + 10)
+    assert len(depart(subject, opened + 11)) <= rate + 1
+    depart(subject, opened + 25)
+    assert len(depart(subject, opened + 26)) > 2 * rate
+
+
+def test_the_rate_does_not_rise_while_nobody_wants_to_leave() -> None:
+    subject, _ = learned(10.0)
+    now = probe(subject) + 3600
+    subject.leave(now)
+    assert subject.budget.speed(now) <= 40
+
+
+# Line 9: the limit moved
+
+
+def test_a_fall_is_learned_at_once() -> None:
+    subject, now = learned(10.0)
+    for _ in range(12):  # a minute at ten a second
+        start = probe(subject)
+        for number in range(50):
+            subject.admitted(start + number / 10, A)
+        now = start + 5
+        refuse(subject, now)
+    assert subject.budget.rate == pytest.approx(10.0, rel=0.25)
+    start = probe(subject)
+    for number in range(10):
+        subject.admitted(start + number / 2, A)
+    refuse(subject, start + 5)
+    assert subject.budget.rate == pytest.approx(2.0, rel=0.2)
+
+
+def test_a_rise_is_followed() -> None:
+    subject, now = learned(1.0)
+    for _ in range(8):
+        start = probe(subject)
+        for number in range(10):
+            subject.admitted(start + number, A)
+        now = start + 10
+        refuse(subject, now)
+    start = probe(subject)
+    tickets = depart(subject, start + 200)
+    refuse(subject, tickets[-1] + 0.01)
+    assert subject.budget.rate is not None
+    assert subject.budget.rate > 2
+
+
+# Line 10: outages
+
+
+def fail(subject: Pacer, paths: list[str], now: float = 1000.0) -> None:
+    for path in paths:
+        subject.failed(now, subject.leave(now), path)
+
+
+def test_ten_failures_in_a_row_from_three_resources_close_the_gate() -> None:
+    subject = pacer()
+    for path in (A, B, C):
+        subject.admitted(subject.leave(1000.0), path)
+    fail(subject, [A, B, C] * 3)
+    assert not subject.closed
+    fail(subject, [A])
+    assert subject.closed
+    assert subject.ready == 1000.5
+
+
+def test_one_poisoned_resource_closes_nothing() -> None:
+    subject = pacer()
+    for path in (A, B, C):
+        subject.admitted(subject.leave(1000.0), path)
+    fail(subject, [A] * 50)
+    assert not subject.closed
+
+
+def test_one_resource_closes_the_gate_when_no_other_answered_lately() -> None:
+    subject = pacer()
+    subject.admitted(subject.leave(1000.0), B)
+    fail(subject, [A] * 10, now=1061.0)
+    assert subject.closed
+
+
+def test_a_good_answer_between_starts_the_count_afresh() -> None:
+    subject = pacer()
+    fail(subject, [A, B, C] * 3)
+    subject.admitted(subject.leave(1000.0), A)
+    fail(subject, [A, B, C] * 3)
+    assert not subject.closed
+
+
+def test_a_good_answer_clears_the_resources_that_failed_before() -> None:
+    subject = pacer()
+    fail(subject, [A, B, C])
+    subject.admitted(subject.leave(1000.0), B)
+    fail(subject, [A] * 20)
+    assert not subject.closed
+
+
+def test_no_measurement_spans_an_outage() -> None:
+    subject, _ = learned(10.0)
+    now = probe(subject)
+    rate = subject.budget.rate
+    fail(subject, [A] * 10, now)
+    subject.leave(now + 50)
+    subject.reopen(now + 50)
+    refuse(subject, now + 51)
+    assert subject.budget.rate == rate
+
+
+def test_probes_of_an_outage_leave_after_half_1_2_4_4_seconds() -> None:
+    subject, pauses = pacer(), list[float]()
+    fail(subject, [A] * 10)
+    now = 1000.0
+    for _ in range(6):
+        pauses.append(subject.ready - now)
+        now = subject.ready
+        subject.failed(now, subject.leave(now), A)
+    assert pauses == pytest.approx([0.5, 1, 2, 4, 4, 4])
+
+
+def test_failures_of_requests_in_flight_do_not_prolong_an_outage() -> None:
+    subject = pacer()
+    tickets = [subject.leave(1000.0) for _ in range(30)]
+    for ticket in tickets:
+        subject.failed(1000.1, ticket, A)
+    assert subject.ready == pytest.approx(1000.6)
+
+
+def test_the_old_speed_returns_after_an_outage() -> None:
+    subject = pacer()
+    depart(subject, 1040.0)
+    before = subject.budget.speed(1040.0)
+    fail(subject, [A] * 10, now=1040.0)
+    now = 1100.0
+    subject.leave(now)
+    subject.reopen(now)
+    assert subject.budget.speed(now) == pytest.approx(before)
+
+
+def test_a_refused_probe_turns_an_outage_into_an_ordinary_refusal() -> None:
+    subject = pacer()
+    fail(subject, [A] * 10)
+    now = subject.ready
+    subject.refused(now, subject.leave(now), 7)
+    assert not subject.outage
+    assert subject.closed
+    assert subject.ready == pytest.approx(now + 7)
+
+
+def test_a_failed_probe_turns_a_refusal_into_an_outage() -> None:
+    subject = pacer()
+    refuse(subject, 1000.0, retry_after=30)
+    now = subject.ready
+    subject.failed(now, subject.leave(now), A)
+    assert subject.outage
+    assert subject.ready == pytest.approx(now + 0.5)
+
+
+def test_failures_count_as_admitted() -> None:
+    subject = pacer()
+    refuse(subject, 1000.0)
+    probe(subject)
+    for number in range(100):
+        sent_at = 1000 + (number + 1) / 10
+        if number % 5:
+            subject.failed(sent_at, sent_at, A)
+        else:
+            subject.admitted(sent_at, A)
+    refuse(subject, 1010.0)
+    assert subject.budget.rate == pytest.approx(10, rel=0.02)

@@ -1,0 +1,202 @@
+import base64
+import hashlib
+import re
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from attrs import define, field
+
+from chatloom_async.audited import AuditedAgent, Finding, Gap, WorkspaceAudit
+from chatloom_async.auditlog import AuditLog
+from chatloom_async.cli import main
+from chatloom_async.errors import ConfigurationError
+from chatloom_async.findings import agent_findings
+from chatloom_async.report import write_report
+
+NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+HOSTILE = (
+    "<script>alert('x')</script>\"'><img src=x onerror=alert(1)>{{ 7 * 7 }}\u202e\x1b[31m\ud800"
+)
+
+
+@define
+class Page(HTMLParser):
+    """What a browser would make of the page: tags, attributes, text, script and style."""
+
+    tags: list[tuple[str, dict[str, str | None]]] = field(factory=list)
+    texts: list[str] = field(factory=list)
+    raw: dict[str, str] = field(factory=dict)
+    _inside: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        super().__init__()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._inside = tag
+
+    def handle_data(self, data: str) -> None:
+        if self._inside in ("script", "style"):
+            self.raw[self._inside] = self.raw.get(self._inside, "") + data
+        elif data.strip():
+            self.texts.append(data.strip())
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == self._inside:
+            self._inside = ""
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.texts)
+
+
+def agent(
+    agent_id: str, name: str = "Helper", domains: tuple[str, ...] | None = ("shop.example",)
+) -> AuditedAgent:
+    look = ("#611F69", "#764ba2", "bottom-right", "modern", "active")
+    return AuditedAgent(agent_id, name, *look, NOON, domains)
+
+
+def workspace(name: str, *agents: AuditedAgent, gaps: tuple[Gap, ...] = ()) -> WorkspaceAudit:
+    found = tuple(finding for each in agents for finding in agent_findings(each))
+    return WorkspaceAudit(name, agents, found, gaps, requests=4, retried=1, elapsed=1.5)
+
+
+def page_of(folder: Path, *audits: WorkspaceAudit) -> tuple[Page, str]:
+    path = folder / "report.html"
+    write_report(audits, path, NOON)
+    source = path.read_text(encoding="utf-8")
+    page = Page()
+    page.feed(source)
+    page.close()
+    return page, source
+
+
+def bars(page: Page) -> dict[str, str]:
+    """Return the title of every bar by the label of a click on it."""
+    return {str(attrs["data-find"]): "" for _, attrs in page.tags if "data-find" in attrs}
+
+
+def test_totals_stand_on_the_page(tmp_path: Path) -> None:
+    gap = Gap(None, "AuthenticationError", 401, "revoked")
+    page, _ = page_of(
+        tmp_path,
+        workspace("acme", agent("a1"), agent("a2", domains=("localhost", "shop.example"))),
+        workspace("beta", gaps=(gap,)),
+    )
+    for told in ("2 workspaces", "1 not readable", "2 agents", "2 domains 3 entries", "1 findings"):
+        assert told in page.text
+    assert "AuthenticationError 401: revoked" in page.text
+    assert "4 requests, 1 retried, 1.5 s" in page.text
+
+
+def test_findings_are_counted_by_rule_the_severest_first(tmp_path: Path) -> None:
+    page, _ = page_of(
+        tmp_path,
+        workspace("acme", agent("a1", domains=()), agent("a2", domains=("*.x.example", "co.uk"))),
+    )
+    assert [each for each in bars(page) if "." not in each] == [
+        "public-suffix",
+        "wildcard",
+        "no-domain",
+    ]
+
+
+def test_domains_are_ordered_by_the_number_of_agents(tmp_path: Path) -> None:
+    page, _ = page_of(
+        tmp_path,
+        workspace("acme", agent("a1", domains=("one.example", "two.example"))),
+        workspace("beta", agent("b1", domains=("Two.example",))),
+    )
+    assert [each for each in bars(page) if "." in each] == ["two.example", "one.example"]
+    assert "allowed by 2 workspaces: acme, beta" in page.text
+
+
+def test_what_is_worst_comes_first(tmp_path: Path) -> None:
+    page, _ = page_of(
+        tmp_path,
+        workspace("calm", agent("a1")),
+        workspace("unread", gaps=(Gap(None, "APITimeoutError", None, "late"),)),
+        workspace("severe", agent("a1", domains=("co.uk",))),
+    )
+    places = [page.texts.index(name) for name in ("severe", "unread", "calm")]
+    assert places == sorted(places)
+
+
+def test_unread_domains_are_not_shown_as_none(tmp_path: Path) -> None:
+    gap = Gap("a1", "InternalServerError", 500, "Something went wrong.")
+    page, _ = page_of(tmp_path, workspace("acme", agent("a1", domains=None), gaps=(gap,)))
+    assert "domains not read" in page.text
+    assert "no domain listed" not in page.text
+
+
+def test_hostile_text_is_inert_wherever_it_stands(tmp_path: Path) -> None:
+    look = (HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE)
+    hostile = AuditedAgent(HOSTILE, HOSTILE, *look, NOON, (HOSTILE,))
+    finding = Finding("no-domain", "low", HOSTILE, HOSTILE, HOSTILE)
+    audit = WorkspaceAudit(HOSTILE, (hostile,), (finding,), (Gap(HOSTILE, HOSTILE, 1, HOSTILE),))
+    page, source = page_of(tmp_path, audit, workspace("beta", agent("b", domains=(HOSTILE,))))
+    assert [tag for tag, _ in page.tags].count("script") == 1
+    assert not [tag for tag, _ in page.tags if tag in ("img", "link", "iframe", "object", "a")]
+    assert not [name for _, attrs in page.tags for name in attrs if name.startswith("on")]
+    assert not [name for _, attrs in page.tags for name in attrs if name in ("style", "src")]
+    assert "alert" not in page.raw["script"]
+    assert "alert" not in page.raw["style"]
+    assert "\\u202e" in page.text
+    assert "{{ 7 * 7 }}" in page.text
+    assert not set(source) & {"\u202e", "\x1b", "\ud800"}
+
+
+def test_a_long_name_is_cut(tmp_path: Path) -> None:
+    page, source = page_of(tmp_path, workspace("acme", agent("a1", "N" * 10_000)))
+    assert "N" * 159 + "…" in page.texts
+    assert "N" * 200 not in source
+
+
+def test_colours_reach_the_style_only_as_hex(tmp_path: Path) -> None:
+    evil = AuditedAgent("a", "n", "red;} *{x:url(//e)", "#abc", "p", "t", "active", NOON, ())
+    page, _ = page_of(tmp_path, workspace("acme", evil))
+    assert "url(" not in page.raw["style"]
+    assert "linear-gradient(90deg, #8a8a94 50%, #abc 50%)" in page.raw["style"]
+
+
+def test_the_page_allows_its_own_script_and_style_and_nothing_else(tmp_path: Path) -> None:
+    page, _ = page_of(tmp_path, workspace("acme", agent("a1")))
+    policy = next(
+        str(attrs["content"])
+        for _, attrs in page.tags
+        if attrs.get("http-equiv") == "Content-Security-Policy"
+    )
+    assert policy.startswith("default-src 'none'; ")
+    assert "unsafe" not in policy
+    for kind in ("script", "style"):
+        digest = base64.b64encode(hashlib.sha256(page.raw[kind].encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}'" in policy
+
+
+def test_the_page_loads_nothing(tmp_path: Path) -> None:
+    _, source = page_of(tmp_path, workspace("acme", agent("a1")))
+    assert not re.search(r"https?://|src=|@import|url\(", source)
+
+
+def test_an_empty_audit_makes_a_page(tmp_path: Path) -> None:
+    page, _ = page_of(tmp_path)
+    assert "Nothing was found." in page.text
+
+
+def test_an_unwritable_page_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="cannot write"):
+        write_report([], tmp_path / "none" / "report.html", NOON)
+
+
+def test_the_command_makes_a_page_of_an_audit_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, page = tmp_path / "out.jsonl", tmp_path / "report.html"
+    with AuditLog.open(out) as log:
+        log.append(workspace("acme", agent("a1")))
+    assert main(["report", str(out), "--html", str(page)]) == 0
+    assert "acme" in page.read_text(encoding="utf-8")
+    assert str(page) in capsys.readouterr().out

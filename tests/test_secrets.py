@@ -1,0 +1,562 @@
+"""The API key is a password: nothing that leaves a call, is logged or is shown may hold it."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import gc
+import logging
+import pickle
+import traceback
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from contextlib import asynccontextmanager
+from types import (
+    AsyncGeneratorType,
+    CoroutineType,
+    FrameType,
+    FunctionType,
+    GeneratorType,
+    MethodType,
+    ModuleType,
+)
+from typing import Any
+
+import aiohttp
+import attrs
+import pytest
+
+from chatloom_async import (
+    ApiKey,
+    AsyncChatloom,
+    AuthenticationError,
+    ChatloomError,
+    ConfigurationError,
+    ConnectionPool,
+    Failure,
+    FanOut,
+    RateLimit,
+    RetryPolicy,
+)
+from chatloom_async.testing import StubReply, StubTransport
+from tests.faults.case import answer, says
+from tests.faults.server import HOST, Close, Hang, Pause, Reset, Script, Server
+
+SECRET = "SecretThatNobodyMaySee"  # noqa: S105 - the point
+KEY = f"clf_{SECRET}"
+PASSWORD = "PasswordThatNobodyMaySee"  # noqa: S105 - the point
+TWICE = RetryPolicy(attempts=2, initial_delay=0.01)
+pytestmark = pytest.mark.looptime
+
+ECHO = (f"X-Echo: Bearer {KEY}", f"Set-Cookie: key={KEY}", f"WWW-Authenticate: Bearer {KEY}")
+
+
+def reachable(root: object) -> Iterator[tuple[str, object]]:
+    """Yield everything that can be reached from an object, with the way there.
+
+    Through exceptions, tracebacks, frames' locals, containers, instances, slots, bound methods,
+    coroutines and generators; not through closures, classes and modules, nor into what is a test's
+    or the test kit's, which know the key.
+    """
+    seen: set[int] = set()
+    held: list[object] = []
+    waiting: deque[tuple[str, object]] = deque([("", root)])
+    while waiting:
+        way, value = waiting.popleft()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        held.append(value)  # an id is only unique among the living
+        yield way, value
+        waiting.extend((f"{way}{step}", inner) for step, inner in _inside(value))
+
+
+def _inside(value: object) -> Iterator[tuple[str, object]]:
+    match value:
+        case str() | bytes() | bytearray() | memoryview() | int() | float() | type() | ModuleType():
+            return
+        case FunctionType() | asyncio.AbstractEventLoop():
+            return
+        case _ if type(value).__module__.startswith(("tests", "chatloom_async.testing")):
+            return
+        case FrameType():
+            if "tests" not in value.f_code.co_filename.split("/"):
+                yield from ((f"·{name}", inner) for name, inner in value.f_locals.items())
+            return
+        case MethodType():
+            yield ".__self__", value.__self__
+            return
+        case CoroutineType():
+            yield ".frame", value.cr_frame
+            return
+        case GeneratorType():
+            yield ".frame", value.gi_frame
+            return
+        case AsyncGeneratorType():
+            yield ".frame", value.ag_frame
+            return
+        case Mapping():
+            yield from ((f"[{key!r:.40}]", inner) for key, inner in list(value.items()))
+            yield from ((".key", key) for key in list(value))
+        case list() | tuple() | deque() | AbstractSet():
+            yield from ((f"[{number}]", inner) for number, inner in enumerate(list(value)))
+    if isinstance(value, BaseException):
+        yield from (
+            (f".{name}", getattr(value, name)) for name in ("__cause__", "__context__", "args")
+        )
+        frames = traceback.walk_tb(value.__traceback__)
+        yield from ((f".{frame.f_code.co_name}()", frame) for frame, _ in frames)
+    yield from _attributes(value)
+
+
+def _attributes(value: object) -> Iterator[tuple[str, object]]:
+    yield from ((f".{name}", inner) for name, inner in getattr(value, "__dict__", {}).items())
+    for kind in type(value).__mro__:
+        names = kind.__dict__.get("__slots__", ())
+        for name in (names,) if isinstance(names, str) else names:
+            mangled = f"_{kind.__name__.lstrip('_')}{name}" if name.startswith("__") else name
+            if name != "__weakref__" and hasattr(value, mangled):
+                yield f".{name}", getattr(value, mangled)
+
+
+def leaks(root: object, *secrets: str) -> list[str]:
+    """Return where a secret is to be found in what can be reached."""
+    found = []
+    for way, value in reachable(root):
+        if isinstance(value, str):
+            text = value
+        elif isinstance(value, bytes | bytearray | memoryview):
+            text = bytes(value).decode("latin-1")
+        else:
+            continue
+        if any(secret in text for secret in secrets):
+            found.append(f"{way}: {text!r:.80}")
+    return found
+
+
+def shown(error: BaseException) -> str:
+    """Show an error in every way that error reporters know."""
+    report = traceback.TracebackException.from_exception(error, capture_locals=True)
+    for entry in _chain(report):
+        entry.stack = traceback.StackSummary.from_list(
+            [frame for frame in entry.stack if "/tests/" not in frame.filename]
+        )
+    return "\n".join((*report.format(), repr(error), str(error), f"{error!a}"))
+
+
+def _chain(report: traceback.TracebackException | None) -> Iterator[traceback.TracebackException]:
+    if report is not None:
+        yield report
+        yield from _chain(report.__cause__)
+        yield from _chain(report.__context__)
+
+
+def assert_silent(error: BaseException, *secrets: str) -> None:
+    assert leaks(error, *secrets) == []
+    assert not [secret for secret in secrets if secret in shown(error)]
+    if isinstance(error, ChatloomError):
+        pickled = pickle.dumps(error)
+        assert not [secret for secret in secrets if secret.encode() in pickled]
+        assert leaks(pickle.loads(pickled), *secrets) == []  # noqa: S301 - our own
+        assert leaks(copy.deepcopy(error), *secrets) == []
+
+
+@pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """Capture every record of every logger, down to DEBUG."""
+    caplog.set_level(logging.DEBUG)
+    for name in ("chatloom_async", "aiohttp", "aiohttp.client", "asyncio"):
+        caplog.set_level(logging.DEBUG, logger=name)
+    return caplog
+
+
+def assert_logs_silent(logged: pytest.LogCaptureFixture, *secrets: str) -> None:
+    assert not [secret for secret in secrets if secret in logged.text]
+    for record in logged.records:
+        assert leaks(vars(record), *secrets) == []
+
+
+@asynccontextmanager
+async def client(
+    *scripts: Script, api_key: Any = None, retry: RetryPolicy = TWICE, **pool: Any
+) -> AsyncGenerator[AsyncChatloom]:
+    async with Server(scripts or ((answer(),),)) as server, ConnectionPool(**pool) as connections:
+        yield AsyncChatloom(
+            KEY if api_key is None else api_key,
+            base_url=f"http://{HOST}:{server.port}",
+            timeout=0.5,
+            retry=retry,
+            pool=connections,
+        )
+
+
+def echo(status: int) -> bytes:
+    return says({"error": f"the key {KEY} will not do", "you sent": KEY}, *ECHO, status=status)
+
+
+ANSWERS: Mapping[str, Script] = {
+    **{f"status {s}": (echo(s),) for s in (400, 401, 403, 404, 409, 429, 500, 503)},
+    "status 500 in HTML": (answer(500, f"<p>{KEY}</p>".encode(), *ECHO, kind="text/html"),),
+    "status 404 in text": (answer(404, f"no {KEY}".encode(), kind="text/plain"),),
+    "status 404 with escapes": (answer(404, b'{"error": "\\u0063lf_%s"}' % SECRET.encode()),),
+    "status 404 with other escapes": (
+        answer(404, b'{"error": "c\\u006cf_%s!"}' % SECRET.encode()),
+    ),
+    "status 404 cut": (answer(404, KEY.encode(), length=900), Close()),
+    "a redirect": (answer(302, KEY.encode(), f"Location: https://{KEY}.example/{KEY}?k={KEY}"),),
+    "no JSON": (answer(200, f"{KEY} is no JSON".encode(), *ECHO),),
+    "another document": (says({"domains": [KEY, 5], KEY: KEY}),),
+    "a text for a list": (says({"domains": KEY}),),
+    "another field": (says({KEY: [KEY]}),),
+    "no UTF-8": (answer(200, KEY.encode() + b"\xff"),),
+    "a body cut off": (answer(200, KEY.encode(), *ECHO, length=900), Close()),
+    "a body that ends late": (answer(200, KEY.encode(), *ECHO, length=900), Hang()),
+    "a body too large": (answer(200, KEY.encode() * 500_000, *ECHO),),
+    "a broken header": (f"HTTP/1.1 200 OK\r\nX-Echo: {KEY}\x00\r\n\r\n".encode(), Close()),
+    "a header without colon": (f"HTTP/1.1 200 OK\r\n{KEY}\r\n\r\n".encode(), Close()),
+    "a long header": (f"HTTP/1.1 200 OK\r\n{KEY}: {KEY * 900}\r\n\r\n".encode(), Close()),
+    "a broken status": (f"HTTP/1.1 {KEY} OK\r\n\r\n".encode(), Close()),
+    "a broken length": (f"HTTP/1.1 200 OK\r\nContent-Length: {KEY}\r\n\r\n".encode(), Close()),
+    "a broken chunk": (
+        f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{KEY}\r\n".encode(),
+        Close(),
+    ),
+    "a broken chunk later": (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        Pause(0.01),
+        f"{KEY}\r\n".encode(),
+        Close(),
+    ),
+    "no HTTP": (KEY.encode() + b"\r\n\r\n", Close()),
+    "nothing": (Hang(),),
+    "a reset": (Reset(),),
+    "an end": (Close(),),
+}
+
+
+@pytest.mark.parametrize("header", ["Authorization", "X-API-Key"])
+@pytest.mark.parametrize("script", ANSWERS.values(), ids=ANSWERS)
+async def test_no_error_of_a_call_holds_the_key_when_the_server_repeats_it(
+    script: Script, header: Any, logged: pytest.LogCaptureFixture
+) -> None:
+    async with client(script, api_key=ApiKey(KEY, header)) as chatloom:
+        # asyncio's own debug log shows handles and tasks.
+        asyncio.get_running_loop().set_debug(True)
+        patient = chatloom.with_options(
+            retry=RetryPolicy(attempts=2, initial_delay=0.01, patience=1)
+        )
+        with pytest.raises(ChatloomError) as caught:
+            await patient.get_allowed_domains("agt_1")
+        assert_silent(caught.value, SECRET)
+    assert_logs_silent(logged, SECRET)
+
+
+async def test_a_key_cut_in_two_by_the_limit_of_the_body_is_not_kept_in_part() -> None:
+    body = b"x" * (64 * 1024 - len(KEY) + 3) + KEY.encode() + b"x" * 100
+    async with client((answer(404, body),)) as chatloom:
+        with pytest.raises(ChatloomError) as caught:
+            await chatloom.list_agents()
+        assert_silent(caught.value, KEY[:12])
+
+
+async def test_no_deadline_error_and_nothing_in_it_holds_the_key() -> None:
+    retry = RetryPolicy(deadline=0.8, initial_delay=0.01)
+    async with client((echo(503),), (Hang(),), retry=retry) as chatloom:
+        with pytest.raises(ChatloomError) as caught:
+            await chatloom.list_agents()
+        assert_silent(caught.value, SECRET)
+
+
+async def test_no_error_of_a_closed_gate_holds_the_key(logged: pytest.LogCaptureFixture) -> None:
+    retry = RetryPolicy(patience=3.0, initial_delay=0.01)
+    async with client((echo(429),), retry=retry) as chatloom:
+        calls = [chatloom.get_allowed_domains(f"agt_{n}") for n in range(5)]
+        for error in await asyncio.gather(*calls, return_exceptions=True):
+            assert isinstance(error, ChatloomError)
+            assert_silent(error, SECRET)
+        assert leaks(chatloom, SECRET) == []
+    assert_logs_silent(logged, SECRET)
+
+
+async def test_no_error_of_a_closed_client_holds_the_key() -> None:
+    async with client((Hang(),)) as chatloom:
+        call = asyncio.create_task(chatloom.list_agents())
+        await asyncio.sleep(0.01)
+        await chatloom.aclose()
+        for attempt in (call, chatloom.list_agents()):
+            with pytest.raises(ChatloomError) as caught:
+                await attempt
+            assert_silent(caught.value, SECRET)
+
+
+async def test_no_cancelled_error_holds_the_key() -> None:
+    async with client((Hang(),)) as chatloom:
+        call = asyncio.create_task(chatloom.list_agents())
+        await asyncio.sleep(0.01)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await call
+        assert_silent(caught.value, SECRET)
+
+
+async def test_no_timeout_of_the_caller_holds_the_key() -> None:
+    async with client((Hang(),)) as chatloom:
+        with pytest.raises(TimeoutError) as caught:
+            async with asyncio.timeout(0.1):
+                await chatloom.list_agents()
+        assert isinstance(caught.value.__cause__, asyncio.CancelledError)
+        assert_silent(caught.value, SECRET)
+
+
+async def test_no_error_of_a_trace_hook_holds_the_key() -> None:
+    async def fail(*_: object) -> None:
+        raise LookupError("no span")
+
+    hooks = aiohttp.TraceConfig()
+    hooks.on_request_start.append(fail)
+    async with client(trace_configs=[hooks]) as chatloom:
+        with pytest.raises(LookupError) as caught:
+            await chatloom.list_agents()
+        assert_silent(caught.value, SECRET)
+
+
+@pytest.mark.parametrize(
+    "proxy", [f"http://user:{PASSWORD}@127.0.0.1:1/", f"http://user:{PASSWORD}@[::1]:1"]
+)
+async def test_no_error_of_a_proxy_holds_the_key_or_the_password(proxy: str) -> None:
+    async with client(proxy=proxy, trust_env=False) as chatloom:
+        assert PASSWORD not in repr(chatloom)
+        with pytest.raises(ChatloomError) as caught:
+            await chatloom.list_agents()
+        assert_silent(caught.value, SECRET)
+        assert PASSWORD not in shown(caught.value)
+
+
+MALFORMED: Mapping[str, object] = {
+    "without the prefix": f"sk_{SECRET}",
+    "in capitals": f"CLF_{SECRET}",
+    "with a line break inside": f"clf_{SECRET}\nX-Evil: 1",
+    "with a carriage return": f"clf_{SECRET}\rX: 1",
+    "with a space": f"clf_ {SECRET}",
+    "with a null byte": f"clf_{SECRET}\x00",
+    "in other than ASCII": f"clf_{SECRET}ü",
+    "with a no-break space": f"clf_{SECRET}\u00a0x",
+    "with the scheme before it": f"Bearer clf_{SECRET}",
+    "in bytes": f"clf_{SECRET}".encode(),
+    "in a list": [f"clf_{SECRET}"],
+    "in a mapping": {"key": f"clf_{SECRET}"},
+}
+
+
+@pytest.mark.parametrize("value", MALFORMED.values(), ids=MALFORMED)
+async def test_no_refusal_of_a_malformed_key_holds_it(
+    value: Any, logged: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def asked() -> Any:
+        return value
+
+    chatloom = AsyncChatloom("clf_other", pool=StubTransport([]))
+    attempts: list[Callable[[], Awaitable[object] | object]] = [
+        lambda: ApiKey(value),
+        lambda: AsyncChatloom(value),
+        lambda: chatloom.with_options(api_key=value),
+        lambda: AsyncChatloom(asked, pool=StubTransport([])).list_agents(),
+        lambda: AsyncChatloom(lambda: value, pool=StubTransport([])).list_agents(),
+    ]
+    if isinstance(value, str) and "\x00" not in value:
+        monkeypatch.setenv("CHATLOOM_API_KEY", value)
+        attempts.append(AsyncChatloom)
+    for attempt in attempts:
+        with pytest.raises(ConfigurationError) as caught:
+            outcome = attempt()
+            if isinstance(outcome, Awaitable):
+                await outcome
+        assert_silent(caught.value, SECRET)
+    assert_logs_silent(logged, SECRET)
+
+
+async def test_no_refusal_of_a_key_after_a_401_holds_it(logged: pytest.LogCaptureFixture) -> None:
+    answers = iter((KEY, f"not a key: {SECRET}"))
+    pool = StubTransport([StubReply({"error": f"not {KEY}"}, 401)])
+    with pytest.raises(AuthenticationError) as caught:
+        await AsyncChatloom(lambda: next(answers), pool=pool).list_agents()
+    assert_silent(caught.value, SECRET)
+    assert_logs_silent(logged, SECRET)
+
+
+async def test_no_refusal_of_a_header_holds_the_key() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        ApiKey(KEY, "Cookie")  # type: ignore[arg-type]
+    assert_silent(caught.value, SECRET)
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    [
+        f"https://user:{PASSWORD}@chatloom.example",
+        f"http://{PASSWORD}@chatloom.example",
+        f"https://chatloom.example/?key={PASSWORD}",
+        f"https://chatloom.example/#{PASSWORD}",
+        f"http://chatloom.example/{PASSWORD}",
+        f"https://user:{PASSWORD}@[::1",
+        f"https://user:{PASSWORD}@chatloom.example:port",
+        f"https://{PASSWORD} x",
+    ],
+)
+async def test_no_refusal_of_a_base_url_holds_its_password(
+    base_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        AsyncChatloom(KEY, base_url=base_url)
+    assert_silent(caught.value, PASSWORD, SECRET)
+    monkeypatch.setenv("CHATLOOM_BASE_URL", base_url)
+    with pytest.raises(ConfigurationError) as caught:
+        AsyncChatloom(KEY)
+    assert_silent(caught.value, PASSWORD, SECRET)
+
+
+async def test_no_other_refusal_of_an_option_holds_the_key() -> None:
+    chatloom = AsyncChatloom(KEY, pool=StubTransport([]))
+    attempts: tuple[Callable[[], object], ...] = (
+        lambda: AsyncChatloom(KEY, timeout=0),
+        lambda: chatloom.with_options(timeout=-1),
+        lambda: chatloom.with_options(api_key=KEY, timeout=float("nan")),
+    )
+    for attempt in attempts:
+        with pytest.raises(ConfigurationError) as caught:
+            attempt()
+        assert_silent(caught.value, SECRET)
+
+
+async def test_no_failure_of_a_source_of_keys_holds_the_key_before() -> None:
+    answers: Iterator[str] = iter((KEY,))
+
+    def source() -> str:
+        return next(answers, None) or vault()
+
+    def vault() -> str:
+        raise LookupError("the vault is shut")
+
+    pool = StubTransport([StubReply({"error": f"not {KEY}"}, 401)] * 2)
+    chatloom = AsyncChatloom(source, pool=pool)
+    with pytest.raises(AuthenticationError) as caught:
+        await chatloom.list_agents()
+    assert_silent(caught.value, SECRET)
+    assert "LookupError" in "".join(caught.value.__notes__)
+
+
+async def test_no_error_holds_either_key_after_a_rotation(logged: pytest.LogCaptureFixture) -> None:
+    keys = (KEY, f"{KEY}-new")
+    answers = iter(keys)
+    script = [StubReply({"error": f"not {key}"}, 401, {"X-Echo": key}) for key in keys]
+    with pytest.raises(AuthenticationError) as caught:
+        await AsyncChatloom(lambda: next(answers), pool=StubTransport(script)).list_agents()
+    assert len(caught.value.attempts) == 2
+    assert_silent(caught.value, SECRET)
+    assert_logs_silent(logged, SECRET)
+
+
+async def test_no_failure_in_a_fan_out_holds_the_key() -> None:
+    async with client((echo(404),)) as chatloom:
+        ids = [f"agt_{n}" for n in range(5)]
+        async with FanOut(chatloom.get_allowed_domains, ids, concurrency=2) as answers:
+            failures = [outcome async for outcome in answers]
+        for failure in failures:
+            assert isinstance(failure, Failure)
+            assert_silent(failure.error, SECRET)
+            assert leaks(failure, SECRET) == []
+            assert SECRET not in repr(failure)
+
+
+def public_objects(chatloom: AsyncChatloom, pool: ConnectionPool) -> Iterable[object]:
+    return (
+        ApiKey(KEY),
+        ApiKey(KEY, "X-API-Key"),
+        chatloom,
+        chatloom.with_options(api_key=KEY),
+        chatloom.stats(),
+        pool,
+        pool.gates,
+        pool.in_flight,
+        FanOut(chatloom.get_allowed_domains, ["agt_1"]),
+        RetryPolicy(),
+        RateLimit(),
+    )
+
+
+async def test_no_public_object_shows_the_key() -> None:
+    async with client() as chatloom, client(api_key=lambda: KEY) as asking:
+        await chatloom.get_allowed_domains("agt_1")
+        await asking.get_allowed_domains("agt_1")
+        for mine in (chatloom, asking):
+            pool = attrs.evolve(ConnectionPool())
+            for shown_object in public_objects(mine, pool):
+                views = [repr(shown_object), str(shown_object), f"{shown_object!a}"]
+                if hasattr(shown_object, "__dict__"):
+                    views.append(repr(vars(shown_object)))
+                if attrs.has(type(shown_object)):
+                    views.append(repr(attrs.asdict(shown_object, recurse=False)))  # type: ignore[arg-type]
+                assert not [view for view in views if SECRET in view]
+                assert leaks(shown_object, SECRET) == []
+
+
+async def test_nothing_that_a_client_holds_after_calls_is_the_key() -> None:
+    scripts: tuple[Script, ...] = ((answer(),), (echo(404),), (Hang(),), (answer(),))
+    async with client(*scripts, retry=RetryPolicy(attempts=1)) as chatloom:
+        for _ in range(4):
+            await asyncio.gather(chatloom.list_agents(), return_exceptions=True)
+        gc.collect()
+        assert leaks(chatloom, SECRET) == []
+
+
+@pytest.mark.parametrize("pack", [pickle.dumps, copy.deepcopy, copy.copy])
+def test_a_key_is_never_copied_out_of_its_closure(pack: Callable[[object], object]) -> None:
+    key = ApiKey(KEY)
+    try:
+        packed = pack(key)
+    except TypeError as refusal:
+        assert_silent(refusal, SECRET)
+    else:
+        assert packed is key
+
+
+def test_a_client_is_not_pickled() -> None:
+    with pytest.raises((TypeError, AttributeError)) as caught:
+        pickle.dumps(AsyncChatloom(KEY, pool=StubTransport([])))
+    assert_silent(caught.value, SECRET)
+
+
+@pytest.mark.parametrize("hidden", ["local", "note", "context", "argument", "slot"])
+def test_the_search_finds_a_key_wherever_it_is_hidden(hidden: str) -> None:
+    class Slotted:
+        __slots__ = ("held",)
+        __module__ = "somewhere"
+
+        def __init__(self, held: object) -> None:
+            self.held = held
+
+    error = ValueError("nothing to see")
+    match hidden:
+        case "local":
+            with pytest.raises(LookupError) as caught:
+                exec("def f(key, raiser): raiser(0)\nf(key, raiser)", _locals(Slotted([KEY])))  # noqa: S102
+            planted: object = caught.value
+        case "note":
+            error.add_note(KEY)
+            planted = error
+        case "context":
+            error.__context__ = ValueError(KEY.encode())
+            planted = error
+        case "argument":
+            planted = ValueError({1: {KEY: 2}})
+        case _:
+            planted = Slotted(deque([Slotted((KEY,))]))
+    assert leaks(planted, SECRET) != []
+
+
+def _locals(key: object) -> dict[str, object]:
+    def raiser(_: object) -> None:
+        raise LookupError
+
+    return {"key": key, "raiser": raiser}

@@ -1,0 +1,134 @@
+"""The stub transport: a script of replies that behaves as a connection pool would."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from chatloom_async import (
+    APIConnectionError,
+    ApiKey,
+    APITimeoutError,
+    AsyncChatloom,
+    ChatloomError,
+    ClientClosedError,
+)
+from chatloom_async.testing import FakeClock, StubReply, StubTransport
+from chatloom_async.transport import Response
+
+KEY = ApiKey("clf_stub")
+URL = "https://chatloom.app/api/plugin/agents"
+
+
+def ask(*replies: StubReply | ChatloomError, timeout: float = 15.0) -> Response:
+    clock = FakeClock()
+    return clock.run(StubTransport(replies, clock=clock).exchange("GET", URL, KEY, timeout))
+
+
+def test_a_reply_is_a_json_value() -> None:
+    answer = ask(StubReply({"domains": ["é"]}, 201, {"X-A": "1"}))
+    assert (answer.status, answer.headers, answer.body) == (
+        201,
+        {"X-A": "1"},
+        b'{"domains": ["\\u00e9"]}',
+    )
+
+
+def test_a_reply_may_be_bytes_as_they_are() -> None:
+    assert ask(StubReply(body=b"\xff")).body == b"\xff"
+
+
+def test_replies_come_in_the_order_of_the_script() -> None:
+    clock = FakeClock()
+    transport = StubTransport((StubReply(n) for n in range(3)), clock=clock)
+
+    async def main() -> list[bytes]:
+        return [(await transport.exchange("GET", URL, KEY, 1)).body for _ in range(3)]
+
+    assert clock.run(main()) == [b"0", b"1", b"2"]
+
+
+def test_an_error_of_the_script_is_raised() -> None:
+    with pytest.raises(APIConnectionError) as caught:
+        ask(APIConnectionError("gone", "tls"))
+    assert caught.value.reason == "tls"
+
+
+def test_a_request_beyond_the_script_fails_the_test_that_made_it() -> None:
+    with pytest.raises(AssertionError, match=f"no reply for GET {URL}"):
+        ask()
+
+
+def test_a_request_beyond_the_script_is_not_taken_for_a_failure_to_repeat() -> None:
+    transport = StubTransport([])
+    with pytest.raises(AssertionError):
+        FakeClock().run(AsyncChatloom("clf_stub", pool=transport).list_agents())
+    assert len(transport.requests) == 1
+
+
+def test_a_late_reply_comes_late() -> None:
+    clock = FakeClock()
+    clock.run(StubTransport([StubReply(after=3)], clock=clock).exchange("GET", URL, KEY, 15))
+    assert clock.monotonic() == 3
+
+
+@pytest.mark.parametrize("timeout", [0.5, 2.0])
+def test_a_reply_later_than_the_timeout_is_a_timeout(timeout: float) -> None:
+    clock = FakeClock()
+    with pytest.raises(APITimeoutError):
+        clock.run(
+            StubTransport([StubReply(after=3)], clock=clock).exchange("GET", URL, KEY, timeout)
+        )
+    assert clock.monotonic() == timeout
+
+
+def test_requests_are_recorded_without_their_key() -> None:
+    clock = FakeClock()
+    transport = StubTransport([StubReply(), StubReply()], clock=clock)
+
+    async def main() -> None:
+        await transport.exchange("GET", URL, KEY, 1)
+        await asyncio.sleep(7)
+        await transport.exchange("GET", URL + "/x", KEY, 1)
+
+    clock.run(main())
+    assert [(request.method, request.url, request.at) for request in transport.requests] == [
+        ("GET", URL, 0),
+        ("GET", f"{URL}/x", 7),
+    ]
+    assert {request.fingerprint for request in transport.requests} == {KEY.fingerprint}
+    assert "clf_stub" not in repr(transport.requests)
+
+
+def test_a_closed_stub_refuses() -> None:
+    transport = StubTransport([StubReply()])
+
+    async def main() -> None:
+        await transport.aclose()
+        await transport.exchange("GET", URL, KEY, 1)
+
+    with pytest.raises(ClientClosedError):
+        FakeClock().run(main())
+    assert transport.requests == []
+
+
+def test_closing_a_stub_ends_the_calls_in_flight() -> None:
+    clock = FakeClock()
+    transport = StubTransport([StubReply(after=60)], clock=clock)
+    client = AsyncChatloom("clf_stub", pool=transport)
+
+    async def main() -> None:
+        task = asyncio.create_task(client.list_agents())
+        await asyncio.sleep(1)
+        await transport.aclose()
+        with pytest.raises(ClientClosedError):
+            await task
+
+    clock.run(main())
+    assert clock.monotonic() == 1
+
+
+def test_a_stub_works_in_real_time_by_default() -> None:
+    transport = StubTransport([StubReply({"agents": [], "count": 0}, after=0.001)])
+    assert len(asyncio.run(AsyncChatloom("clf_stub", pool=transport).list_agents())) == 0
