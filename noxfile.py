@@ -1,0 +1,83 @@
+"""Every check of this project, each in an environment of its own: ``nox``, or ``nox -s NAME``."""
+
+import nox
+
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.download_python = "never"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = ["lint", "types", "tests"]
+
+PYTHONS = ["3.11", "3.12", "3.13"]
+CODE = ["chatloom_async", "tests", "benchmarks", "noxfile.py"]
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """The whole suite, as a user runs it."""
+    session.install(".[test]")
+    session.run("python", "-X", "dev", "-m", "pytest", *session.posargs)
+
+
+@nox.session(python=PYTHONS[0])
+def lowest(session: nox.Session) -> None:
+    """The suite on the lowest versions that the package allows."""
+    session.install(
+        ".[test]",
+        "aiohttp==3.14.3",
+        "attrs==24.3.0",
+        "cattrs==25.1.0",
+        "tenacity==9.0.0",
+        "pytest==8.4.0",
+        "pytest-asyncio==1.1.0",
+        "looptime==0.9",
+    )
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style and the traps that ruff knows."""
+    session.install("ruff>=0.17,<0.18")
+    session.run("ruff", "format", "--check", *CODE)
+    session.run("ruff", "check", *CODE)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """The types, as mypy and pyright see them, and all of the public ones."""
+    session.install(".[test]", "mypy>=2,<3", "pyright[nodejs]>=1.1.414", "nox")
+    session.run("mypy", *CODE)
+    session.run("pyright", "chatloom_async")
+    session.run("pyright", "--verifytypes", "chatloom_async", "--ignoreexternal")
+
+
+@nox.session
+def readme(session: nox.Session) -> None:
+    """Every block of the README."""
+    session.install(".[test]")
+    session.run("python", "-X", "dev", "-m", "pytest", "tests/test_readme.py")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """The measured figures of the README."""
+    session.install(".[test]")
+    for name in ("fanout", "politeness", "fleet"):
+        session.run("python", "-m", f"benchmarks.{name}", *session.posargs)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Branch coverage of the package."""
+    session.install(".[test]", "pytest-cov")
+    session.run(
+        "python", "-m", "pytest", "--cov=chatloom_async", "--cov-branch",
+        "--cov-report=term-missing:skip-covered", "--cov-fail-under=98", *session.posargs,
+    )  # fmt: skip
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Hypothesis on what comes from outside, for longer."""
+    session.install(".[test]")
+    session.run("python", "-m", "pytest", "tests/test_fuzz.py", env={"HYPOTHESIS_PROFILE": "long"})
