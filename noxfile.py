@@ -15,7 +15,7 @@ CODE = ["chatloom_async", "tests", "benchmarks", "noxfile.py"]
 def tests(session: nox.Session) -> None:
     """The whole suite, as a user runs it."""
     session.install(".[test]")
-    session.run("python", "-X", "dev", "-m", "pytest", *session.posargs)
+    session.run("python", "-X", "dev", "-m", "pytest", "--numprocesses=auto", *session.posargs)
 
 
 @nox.session(python=PYTHONS[0])
