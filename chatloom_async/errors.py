@@ -24,7 +24,7 @@ Not here: which of them are retried (``retry``), and how an answer becomes one o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Self, cast
 
 from attrs import frozen
 
@@ -81,6 +81,10 @@ class ChatloomError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         """Keep every field through pickle and copy, whatever the constructor takes."""
         return _restore, (type(self), self.args, self.__dict__)
+
+    def __copy__(self) -> Self:
+        """Copy as above also where another library has taken over the pickling of errors."""
+        return cast("Self", _restore(type(self), self.args, self.__dict__))
 
 
 def _restore(

@@ -84,7 +84,24 @@ def decoded(body: bytes, model: type[Any]) -> Any:
         return None
     event("accepted")
     check_document(result)
+    if isinstance(result, AllowedDomains | AgentList):
+        check_nothing_was_made_up(result, json.loads(body.decode().removeprefix("\ufeff")))
     return result
+
+
+def check_nothing_was_made_up(result: AllowedDomains | AgentList, sent: Any) -> None:
+    if isinstance(result, AllowedDomains):
+        assert list(result) == sent["domains"]
+        return
+    assert result.count == sent["count"]
+    for agent, fields in zip(result, sent["agents"], strict=True):
+        assert (agent.id, agent.name, agent.status) == tuple(
+            fields[name] for name in ("id", "name", "status")
+        )
+        assert (agent.primary_color, agent.secondary_color) == (
+            *(fields["primaryColor"], fields["secondaryColor"]),
+        )
+        assert (agent.position, agent.template) == (fields["position"], fields["template"])
 
 
 def check_document(result: object) -> None:

@@ -200,6 +200,9 @@ ANSWERS: Mapping[str, Script] = {
     "status 500 in HTML": (answer(500, f"<p>{KEY}</p>".encode(), *ECHO, kind="text/html"),),
     "status 404 in text": (answer(404, f"no {KEY}".encode(), kind="text/plain"),),
     "status 404 with escapes": (answer(404, b'{"error": "\\u0063lf_%s"}' % SECRET.encode()),),
+    "status 404 with escapes in the middle": (
+        answer(404, b'{"error": "%s"}' % KEY.replace("S", "\\u0053").encode()),
+    ),
     "status 404 with other escapes": (
         answer(404, b'{"error": "c\\u006cf_%s!"}' % SECRET.encode()),
     ),
