@@ -223,7 +223,7 @@ def test_what_is_no_timestamp_is_refused_with_its_path(text: str) -> None:
     [
         (b"", "empty"),
         (b"<html>", "Expecting value at line 1, column 1"),
-        (b'{"domains": [],\n}', "Expecting property name enclosed in double quotes at line 2"),
+        (b'{"domains": [],\n 1: 2}', "Expecting property name enclosed in double quotes at line 2"),
         (b'{"domains": []} {}', "Extra data at line 1, column 17"),
         (b'{"domains": ["a.exa', "Unterminated string starting at"),
         (b'{"domains": ["\xff"]}', "not UTF-8"),
