@@ -11,7 +11,7 @@ import pytest
 from attrs import define, evolve, field
 
 from chatloom_async.audit import audit, stream_audit
-from chatloom_async.audited import AuditReport, Gap, WorkspaceAudit
+from chatloom_async.audit.values import AuditReport, Gap, WorkspaceAudit
 from chatloom_async.auth import ApiKey
 from chatloom_async.client import AsyncChatloom
 from chatloom_async.clock import Clock

@@ -11,7 +11,7 @@ import attrs
 import pytest
 from pyarrow import parquet
 
-from chatloom_async.auditlog import read_audits
+from chatloom_async.audit.log import read_audits
 from chatloom_async.cli import main
 from chatloom_async.cli.progress import PlainProgress, RichProgress, Standing, progress
 from chatloom_async.cli.tables import Table, draw

@@ -10,7 +10,7 @@ from typing import Any
 import distributed
 import pytest
 
-from chatloom_async.audited import WorkspaceAudit
+from chatloom_async.audit.values import WorkspaceAudit
 from chatloom_async.contrib.dask import audit_on
 from chatloom_async.errors import ConfigurationError
 from chatloom_async.keys import EnvironmentKeys, KeysFile

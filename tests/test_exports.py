@@ -12,7 +12,7 @@ from importlib import metadata, resources
 import pytest
 
 import chatloom_async
-from chatloom_async import testing
+from chatloom_async import audit, testing
 
 PUBLIC = [
     "APIConnectionError",
@@ -61,19 +61,19 @@ def test_the_public_names_include_the_documented_ones() -> None:
     assert set(PUBLIC) <= set(chatloom_async.__all__)
 
 
-@pytest.mark.parametrize("module", [chatloom_async, testing])
+@pytest.mark.parametrize("module", [chatloom_async, audit, testing])
 def test_every_exported_name_exists(module: object) -> None:
     for name in module.__all__:  # type: ignore[attr-defined]  # both have one
         assert getattr(module, name) is not None
 
 
-@pytest.mark.parametrize("module", [chatloom_async, testing])
+@pytest.mark.parametrize("module", [chatloom_async, audit, testing])
 def test_no_name_is_exported_twice(module: object) -> None:
     names = module.__all__  # type: ignore[attr-defined]  # both have one
     assert len(names) == len(set(names))
 
 
-@pytest.mark.parametrize("module", [chatloom_async, testing])
+@pytest.mark.parametrize("module", [chatloom_async, audit, testing])
 def test_every_exported_class_and_function_is_documented(module: object) -> None:
     undocumented = [
         name

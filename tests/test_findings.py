@@ -9,16 +9,16 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatloom_async.audited import AuditedAgent, WorkspaceAudit
-from chatloom_async.domains import parse_entry
-from chatloom_async.errors import ConfigurationError
-from chatloom_async.findings import (
+from chatloom_async.audit.approved import ApprovedDomains
+from chatloom_async.audit.domains import parse_entry
+from chatloom_async.audit.findings import (
     FINDING_RULES,
-    ApprovedDomains,
     agent_findings,
     list_findings,
     shared_domains,
 )
+from chatloom_async.audit.values import AuditedAgent, WorkspaceAudit
+from chatloom_async.errors import ConfigurationError
 
 AGENT = AuditedAgent(
     "agt_1",

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 import chatloom_async
-from tests.house import STAIRS, package_sources, violations
+from tests.house import STAIRS, package_sources, place, violations
 
 PACKAGE = Path(chatloom_async.__file__).parent
 
@@ -14,7 +14,7 @@ def test_every_module_imports_only_from_above_and_through_the_doors() -> None:
 
 
 def test_every_module_stands_on_a_stair() -> None:
-    modules = {name.split(".")[0] for name in package_sources(PACKAGE)}
+    modules = {place(name) for name in package_sources(PACKAGE)}
     assert modules == set().union(*STAIRS)
 
 
@@ -25,13 +25,16 @@ def test_every_module_stands_on_a_stair() -> None:
         ("retry", "from chatloom_async.client import AsyncChatloom"),
         ("auth", "from chatloom_async.wire import decode"),
         ("call", "from chatloom_async import audit"),
-        ("audit", "import chatloom_async.cli"),
+        ("audit.stream", "import chatloom_async.cli"),
+        ("audit.values", "from chatloom_async.audit.stream import audit"),
+        ("audit.visit", "from chatloom_async.audit import audit"),
         ("client", "import aiohttp"),
         ("call", "from tenacity import AsyncRetrying"),
         ("models", "from cattrs import Converter"),
-        ("audit", "def later():\n    import rich"),
+        ("audit.stream", "def later():\n    import rich"),
+        ("audit.stream", "import jinja2"),
         ("call", "if TYPE_CHECKING:\n    from aiohttp import web"),
-        ("audit", "from . import cli"),
+        ("audit.stream", "from . import cli"),
         ("client", "from chatloom_async import AsyncChatloom"),
         ("stray", "from chatloom_async.errors import ChatloomError"),
     ],
@@ -40,8 +43,9 @@ def test_a_planted_violation_is_found(module: str, source: str) -> None:
     assert len(violations({module: source})) == 1
 
 
-def test_the_package_face_holds_imports_and_all_only() -> None:
-    body = ast.parse((PACKAGE / "__init__.py").read_text("utf-8")).body
+@pytest.mark.parametrize("package", [".", "audit", "cli", "testing"])
+def test_a_packages_face_holds_imports_and_all_only(package: str) -> None:
+    body = ast.parse((PACKAGE / package / "__init__.py").read_text("utf-8")).body
     docstring, *imports, names = body
     assert isinstance(docstring, ast.Expr)
     assert all(isinstance(node, ast.ImportFrom) for node in imports)

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from attrs import define, field
 
-from chatloom_async.audited import AuditedAgent, Finding, Gap, WorkspaceAudit
-from chatloom_async.auditlog import AuditLog
+from chatloom_async.audit.findings import agent_findings
+from chatloom_async.audit.log import AuditLog
+from chatloom_async.audit.report import write_report
+from chatloom_async.audit.values import AuditedAgent, Finding, Gap, WorkspaceAudit
 from chatloom_async.cli import main
 from chatloom_async.errors import ConfigurationError
-from chatloom_async.findings import agent_findings
-from chatloom_async.report import write_report
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 HOSTILE = (

@@ -12,9 +12,9 @@ from urllib.parse import unquote
 
 from attrs import define, field
 
-from chatloom_async.audit import stream_audit
-from chatloom_async.audited import AuditTotals, WorkspaceAudit
-from chatloom_async.auditlog import AuditLog, read_audits
+from chatloom_async.audit.log import AuditLog, read_audits
+from chatloom_async.audit.stream import stream_audit
+from chatloom_async.audit.values import AuditTotals, WorkspaceAudit
 from chatloom_async.cli.overview import Overview
 from chatloom_async.cli.plan import Plan, make_plan
 from chatloom_async.cli.progress import TICK, Progress, Standing, progress

@@ -9,8 +9,8 @@ from itertools import groupby
 
 from attrs import asdict
 
-from chatloom_async.auditdiff import AuditDiff, Change, Unknown, diff_audits
-from chatloom_async.auditlog import read_audits
+from chatloom_async.audit.diff import AuditDiff, Change, Unknown, diff_audits
+from chatloom_async.audit.log import read_audits
 from chatloom_async.text import plural, say, visible
 
 _SIGNS = {"added": "+", "removed": "-", "changed": "~"}

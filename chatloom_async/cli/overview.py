@@ -12,9 +12,9 @@ from typing import TextIO
 
 from attrs import define, evolve, field
 
-from chatloom_async.audited import AuditTotals, Finding, Gap, Severity, WorkspaceAudit
+from chatloom_async.audit.findings import shared_domains
+from chatloom_async.audit.values import AuditTotals, Finding, Gap, Severity, WorkspaceAudit
 from chatloom_async.cli.tables import Table, draw
-from chatloom_async.findings import shared_domains
 from chatloom_async.text import plural
 
 _MOST_ROWS = 40

@@ -6,8 +6,8 @@ import sys
 from argparse import Namespace
 from datetime import datetime
 
-from chatloom_async.auditlog import read_audits
-from chatloom_async.report import write_report
+from chatloom_async.audit.log import read_audits
+from chatloom_async.audit.report import write_report
 from chatloom_async.text import say
 
 

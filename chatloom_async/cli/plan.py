@@ -10,9 +10,9 @@ from pathlib import Path
 from attrs import frozen
 
 from chatloom_async.address import check_base_url
+from chatloom_async.audit.approved import ApprovedDomains
 from chatloom_async.auth import ApiKey
 from chatloom_async.errors import ConfigurationError
-from chatloom_async.findings import ApprovedDomains
 from chatloom_async.keys import STANDARD_INPUT, KeysFile
 
 ONLY_WORKSPACE = "workspace"

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, TextIO
 
 from attrs import define, field
 
-from chatloom_async.audited import Finding, Gap, WorkspaceAudit
-from chatloom_async.auditlog import dump_audit
+from chatloom_async.audit.log import dump_audit
+from chatloom_async.audit.rows import AuditRow, rows
+from chatloom_async.audit.values import Finding, Gap, WorkspaceAudit
 from chatloom_async.errors import ConfigurationError
-from chatloom_async.rows import AuditRow, rows
 from chatloom_async.text import say, spreadsheet
 
 if TYPE_CHECKING:

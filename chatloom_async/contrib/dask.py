@@ -20,8 +20,8 @@ from attrs import define, field, frozen
 from distributed import Client, WorkerPlugin
 
 from chatloom_async.address import check_base_url
-from chatloom_async.audit import stream_audit
-from chatloom_async.audited import Gap, WorkspaceAudit
+from chatloom_async.audit.stream import stream_audit
+from chatloom_async.audit.values import Gap, WorkspaceAudit
 from chatloom_async.auth import ApiKey
 from chatloom_async.client import AsyncChatloom
 from chatloom_async.errors import ChatloomError, ConfigurationError

@@ -9,8 +9,8 @@ import pyarrow as pa
 from attrs import define, field
 from pyarrow import parquet
 
-from chatloom_async.audited import WorkspaceAudit
-from chatloom_async.rows import AuditRow, rows
+from chatloom_async.audit.rows import AuditRow, rows
+from chatloom_async.audit.values import WorkspaceAudit
 
 _BATCH = 10_000  # rows held in memory before they are written as one row group
 

@@ -1,6 +1,6 @@
 """A visit: one open workspace, from listing its agents to the finished ``WorkspaceAudit``.
 
-How many workspaces are open is decided in ``audit``, whose turn it is to make a call in ``turns``.
+How many workspaces are open is decided in ``stream``, whose turn it is to make a call in ``turns``.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from collections.abc import Iterator
 
 from attrs import define, field
 
-from chatloom_async.approved import ApprovedDomains
-from chatloom_async.audited import AuditedAgent, Finding, Gap, WorkspaceAudit
+from chatloom_async.audit.approved import ApprovedDomains
+from chatloom_async.audit.findings import agent_findings, list_findings
+from chatloom_async.audit.turns import Turns
+from chatloom_async.audit.values import AuditedAgent, Finding, Gap, WorkspaceAudit
 from chatloom_async.client import AsyncChatloom
 from chatloom_async.errors import APIStatusError, AuthenticationError, ChatloomError
-from chatloom_async.findings import agent_findings, list_findings
 from chatloom_async.models import Agent, AgentList
-from chatloom_async.turns import Turns
 
 _LONGEST_MESSAGE = 500
 

@@ -15,7 +15,7 @@ from typing import Any, Self, TypeVar
 
 from attrs import asdict, define, field, fields_dict
 
-from chatloom_async.audited import AuditedAgent, Finding, Gap, WorkspaceAudit
+from chatloom_async.audit.values import AuditedAgent, Finding, Gap, WorkspaceAudit
 from chatloom_async.errors import ConfigurationError
 
 Value = TypeVar("Value")

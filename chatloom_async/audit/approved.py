@@ -7,7 +7,7 @@ from typing import Self
 
 from attrs import frozen
 
-from chatloom_async.domains import Entry, parse_entry
+from chatloom_async.audit.domains import Entry, parse_entry
 from chatloom_async.errors import ConfigurationError
 
 _SHOWN = 80  # characters of a line in a message

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from attrs import frozen
 
-from chatloom_async.audited import AuditedAgent, Finding, Gap, WorkspaceAudit
+from chatloom_async.audit.values import AuditedAgent, Finding, Gap, WorkspaceAudit
 
 
 @frozen

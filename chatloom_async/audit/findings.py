@@ -11,9 +11,8 @@ from functools import lru_cache
 
 from attrs import frozen
 
-from chatloom_async.approved import ApprovedDomains
-from chatloom_async.audited import AuditedAgent, Finding, Severity, WorkspaceAudit
-from chatloom_async.domains import (
+from chatloom_async.audit.approved import ApprovedDomains
+from chatloom_async.audit.domains import (
     Entry,
     is_local,
     is_private,
@@ -21,15 +20,7 @@ from chatloom_async.domains import (
     look_alike,
     parse_entry,
 )
-
-__all__ = [
-    "FINDING_RULES",
-    "ApprovedDomains",
-    "Rule",
-    "agent_findings",
-    "list_findings",
-    "shared_domains",
-]
+from chatloom_async.audit.values import AuditedAgent, Finding, Severity, WorkspaceAudit
 
 _POSITIONS = ("bottom-right", "bottom-left", "top-right", "top-left")
 _USUAL_STATUS = "active"

@@ -1,4 +1,4 @@
-"""What an audit found out, as frozen values; how it finds out lives in ``audit``.
+"""What an audit found out, as frozen values; how it finds out lives in ``visit``.
 
 One ``WorkspaceAudit`` is complete in itself: it can be written to a file, sent to another process
 and compared with yesterday's. Keys are in none of them.

@@ -17,10 +17,17 @@ from typing import TYPE_CHECKING, TextIO
 
 from attrs import frozen
 
-from chatloom_async.audited import AuditedAgent, AuditTotals, Finding, Gap, Severity, WorkspaceAudit
+from chatloom_async.audit.findings import FINDING_RULES, shared_domains
+from chatloom_async.audit.rows import AuditRow, rows
+from chatloom_async.audit.values import (
+    AuditedAgent,
+    AuditTotals,
+    Finding,
+    Gap,
+    Severity,
+    WorkspaceAudit,
+)
 from chatloom_async.errors import ConfigurationError
-from chatloom_async.findings import FINDING_RULES, shared_domains
-from chatloom_async.rows import AuditRow, rows
 from chatloom_async.text import plural, visible
 
 if TYPE_CHECKING:
@@ -120,7 +127,7 @@ def _environment() -> Environment:
             "the report needs jinja2: pip install 'chatloom_async[report]'"
         ) from None
     environment = Environment(
-        loader=PackageLoader("chatloom_async"),
+        loader=PackageLoader("chatloom_async.audit"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -133,7 +140,7 @@ def _environment() -> Environment:
 
 
 def _asset(name: str) -> str:
-    return files("chatloom_async").joinpath("templates", name).read_text(encoding="utf-8")
+    return files("chatloom_async.audit").joinpath("templates", name).read_text(encoding="utf-8")
 
 
 def _hash(text: str) -> str:

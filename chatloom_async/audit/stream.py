@@ -1,7 +1,7 @@
 """Audits: every agent of many workspaces with its allowed domains, one workspace at a time.
 
 Here: opening workspaces and handing out what was found. Not here: reading one of them (``visit``),
-the values (``audited``), what counts as a finding (``findings``), files (``auditlog``).
+the values (``values``), what counts as a finding (``findings``), files (``log``).
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import Any, Self, cast
 
 from attrs import define, field, frozen
 
-from chatloom_async.approved import ApprovedDomains
-from chatloom_async.audited import AuditReport, AuditTotals, WorkspaceAudit
+from chatloom_async.audit.approved import ApprovedDomains
+from chatloom_async.audit.findings import shared_domains
+from chatloom_async.audit.turns import Turns
+from chatloom_async.audit.values import AuditReport, AuditTotals, WorkspaceAudit
+from chatloom_async.audit.visit import Visit
 from chatloom_async.client import AsyncChatloom
 from chatloom_async.errors import ConfigurationError
-from chatloom_async.findings import shared_domains
 from chatloom_async.retry import RetryPolicy
 from chatloom_async.slots import Slots
-from chatloom_async.turns import Turns
-from chatloom_async.visit import Visit
 
 Workspaces = (
     Mapping[str, AsyncChatloom]

@@ -12,9 +12,9 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatloom_async.auditdiff import AuditDiff, Change, Unknown, diff_audits
-from chatloom_async.audited import AuditedAgent, Finding, Gap, WorkspaceAudit
-from chatloom_async.auditlog import AuditLog, dump_audit, parse_audit, read_audits
+from chatloom_async.audit.diff import AuditDiff, Change, Unknown, diff_audits
+from chatloom_async.audit.log import AuditLog, dump_audit, parse_audit, read_audits
+from chatloom_async.audit.values import AuditedAgent, Finding, Gap, WorkspaceAudit
 from chatloom_async.errors import ConfigurationError
 
 AGENT = AuditedAgent(

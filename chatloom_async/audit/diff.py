@@ -7,7 +7,7 @@ from typing import Literal
 
 from attrs import fields, frozen
 
-from chatloom_async.audited import AuditedAgent, WorkspaceAudit
+from chatloom_async.audit.values import AuditedAgent, WorkspaceAudit
 
 Kind = Literal["added", "removed", "changed"]
 

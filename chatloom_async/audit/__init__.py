@@ -1,0 +1,44 @@
+"""Audits of many workspaces: run them, keep them, compare them, show them."""
+
+from chatloom_async.audit.diff import AuditDiff, Change, Unknown, diff_audits
+from chatloom_async.audit.findings import FINDING_RULES, Rule
+from chatloom_async.audit.log import AuditLog, read_audits
+from chatloom_async.audit.report import write_report
+from chatloom_async.audit.stream import (
+    AUDIT_RETRY,
+    AuditProgress,
+    AuditStream,
+    audit,
+    stream_audit,
+)
+from chatloom_async.audit.values import (
+    AuditedAgent,
+    AuditReport,
+    AuditTotals,
+    Finding,
+    Gap,
+    WorkspaceAudit,
+)
+
+__all__ = [
+    "AUDIT_RETRY",
+    "FINDING_RULES",
+    "AuditDiff",
+    "AuditLog",
+    "AuditProgress",
+    "AuditReport",
+    "AuditStream",
+    "AuditTotals",
+    "AuditedAgent",
+    "Change",
+    "Finding",
+    "Gap",
+    "Rule",
+    "Unknown",
+    "WorkspaceAudit",
+    "audit",
+    "diff_audits",
+    "read_audits",
+    "stream_audit",
+    "write_report",
+]
