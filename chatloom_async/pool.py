@@ -1,27 +1,22 @@
-"""HTTP exchanges over a shared pool of connections: the only door of aiohttp's client.
+"""A pool of connections for any number of clients, keys and event loops: sessions, their life.
 
-An exchange is one request on the wire and its whole answer, or an ``APIConnectionError``. Not here:
-what a status means, retries, pacing.
+Not here: one request and its answer (``exchange``), retries and pacing (``call``).
 """
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-import math
 import os
-import re
 import socket
 import ssl
 import sys
 import warnings
 from collections.abc import AsyncGenerator, Sequence
-from functools import lru_cache
 from typing import Self
 
 import aiohttp
 from attrs import define, field
-from yarl import URL
 
 from chatloom_async.auth import ApiKey
 from chatloom_async.clock import Clock, SystemClock
@@ -33,16 +28,13 @@ from chatloom_async.errors import (
     ConfigurationError,
     ConnectionReason,
 )
+from chatloom_async.exchange import send, translate
 from chatloom_async.gates import Gates
 from chatloom_async.inflight import InFlight
 from chatloom_async.slots import Slots
 from chatloom_async.timeouts import Timeouts, Watch
-from chatloom_async.transport import MAX_ERROR_BODY, Response
+from chatloom_async.transport import Response
 from chatloom_async.version import __version__
-
-MAX_BODY = 10 * 1024 * 1024
-_CONNECT_TIMEOUT = 5.0
-_OK = range(200, 300)
 
 
 @define(eq=False, repr=False)
@@ -152,7 +144,9 @@ class ConnectionPool:
         watch = connections.watch(timeout)
         problem: ChatloomError
         try:
-            return await self._exchange(connections.session, method, url, key, timeout)
+            return await send(
+                connections.session, method, url, key, timeout=timeout, proxy=self.proxy
+            )
         except asyncio.CancelledError as cancelled:
             if not watch.expired():
                 # aiohttp's frames hold the key.
@@ -169,34 +163,6 @@ class ConnectionPool:
         # Raised out here, the error has no context: aiohttp's errors show the request's headers.
         raise problem
 
-    async def _exchange(
-        self, session: aiohttp.ClientSession, method: str, url: str, key: ApiKey, timeout: float
-    ) -> Response:
-        if session is self.session and session.closed:
-            raise APIConnectionError("the session is closed", "connect")
-        answer = await session.request(
-            method,
-            URL(url, encoded=True),
-            headers=key.headers(),
-            allow_redirects=False,
-            proxy=self.proxy,
-            timeout=_client_timeout(timeout),
-            middlewares=_EXACTLY_ONCE,
-        )
-        try:
-            body = await answer.content.readany()
-            if not answer.content.at_eof():
-                body = await _read_on(answer, body)
-        except aiohttp.ClientPayloadError:
-            answer.close()
-            if answer.status in _OK:
-                raise
-            body = b""  # the status alone says what went wrong
-        except BaseException:
-            answer.close()
-            raise
-        return Response(answer.status, answer.headers, body)
-
     def _explain(self, error: Exception, url: str, timeout: float, *, kept: bool) -> ChatloomError:
         if self.closed:
             return ClientClosedError("the connection pool was closed")
@@ -205,7 +171,7 @@ class ConnectionPool:
         if isinstance(error, APIConnectionError):
             reason: ConnectionReason = "stale" if kept else error.reason
             return APIConnectionError(error.message, reason)
-        return _translate(error, URL(url, encoded=True).host or url, timeout)
+        return translate(error, url, timeout)
 
     async def _open(self) -> _Connections:
         if self.closed:
@@ -282,76 +248,6 @@ async def _close(keeper: AsyncGenerator[None, None]) -> None:
     await keeper.aclose()
 
 
-async def _exactly_once(
-    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-) -> aiohttp.ClientResponse:
-    """Hide a disconnect from aiohttp, which would silently send the request a second time."""
-    try:
-        return await handler(request)
-    except aiohttp.ClientConnectorError:
-        raise
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
-        pass
-    raise APIConnectionError("the connection ended before an answer", "disconnected")
-
-
-async def _read_on(answer: aiohttp.ClientResponse, body: bytes) -> bytes:
-    """Read what did not come with the first piece, never more than the limit."""
-    ok = answer.status in _OK
-    limit = MAX_BODY if ok else MAX_ERROR_BODY
-    pieces, size = [body], len(body)
-    while size <= limit and not answer.content.at_eof():
-        piece = await answer.content.readany()
-        pieces.append(piece)
-        size += len(piece)
-    if size > limit:
-        answer.close()
-        if ok:
-            raise APIConnectionError(f"the answer is larger than {limit} bytes", "too large")
-    return b"".join(pieces)[:limit]
-
-
-def _translate(error: Exception, host: str, timeout: float) -> ChatloomError:
-    """Return our error for one of aiohttp's, without keeping anything of it."""
-    match error:
-        case aiohttp.ConnectionTimeoutError():
-            return APITimeoutError(f"connecting to {host} took longer than {_connect(timeout):g} s")
-        case aiohttp.ClientSSLError() | ssl.SSLError() | aiohttp.ServerFingerprintMismatch():
-            return APIConnectionError(f"no trusted TLS connection to {host}: {error}", "tls")
-        case aiohttp.ClientConnectorDNSError() if error.os_error.errno != socket.EAI_AGAIN:
-            return APIConnectionError(f"the host name {host} does not exist", "dns")
-        case aiohttp.ClientProxyConnectionError():
-            return APIConnectionError(f"cannot connect to the proxy: {error.strerror}", "connect")
-        case aiohttp.ClientHttpProxyError():
-            return APIConnectionError(f"the proxy answered {error.status}", "proxy")
-        case aiohttp.ClientConnectorError():
-            return APIConnectionError(f"cannot connect to {host}: {error.strerror}", "connect")
-        case aiohttp.ClientPayloadError():
-            return APIConnectionError("the connection ended inside the answer", "cut off")
-        case aiohttp.ClientResponseError():
-            # The rest of the message quotes the answer, and that may repeat the key.
-            what = re.split("[\n'\"]|: b['\"]", error.message.strip(), maxsplit=1)[0]
-            return APIConnectionError(
-                f"what {host} answered is not HTTP: {what.rstrip(': ')}", "protocol"
-            )
-        case aiohttp.ClientError() | OSError():
-            return APIConnectionError("the connection ended before an answer", "disconnected")
-    return ConfigurationError(
-        f"aiohttp refuses the request ({error}): does netrc hold credentials for {host}? "
-        "They cannot go with an API key; use proxy= instead of trust_env=True"
-    )
-
-
-@lru_cache
-def _client_timeout(timeout: float) -> aiohttp.ClientTimeout:
-    # The whole attempt is timed by our own watch. aiohttp rounds timeouts above the threshold up.
-    return aiohttp.ClientTimeout(connect=_connect(timeout), ceil_threshold=math.inf)
-
-
-def _connect(timeout: float) -> float:
-    return min(timeout, _CONNECT_TIMEOUT)
-
-
 def _default_ssl() -> ssl.SSLContext | bool:
     """Honour certificates named in the environment: aiohttp's own context was made at import."""
     named = "SSL_CERT_FILE" in os.environ or "SSL_CERT_DIR" in os.environ
@@ -370,7 +266,6 @@ def _caller() -> str:
     return "unknown" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
-_EXACTLY_ONCE = (_exactly_once,)
 _USER_AGENT = (
     f"chatloom-async/{__version__} aiohttp/{aiohttp.__version__} "
     f"python/{sys.version_info.major}.{sys.version_info.minor}"

@@ -28,7 +28,7 @@ from chatloom_async import (
     RedirectError,
     RetryPolicy,
 )
-from chatloom_async.pool import MAX_BODY
+from chatloom_async.exchange import MAX_BODY
 from chatloom_async.testing import Fault, Sandbox, make_workspace
 
 KEY = "clf_pool"

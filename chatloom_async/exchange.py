@@ -1,0 +1,147 @@
+"""One HTTP exchange on an aiohttp session: the request, its whole answer, or what went wrong.
+
+With ``pool`` the only door of aiohttp's client. Not here: sessions and how long they live
+(``pool``), what a status means (``status``).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import socket
+import ssl
+from functools import lru_cache
+
+import aiohttp
+from yarl import URL
+
+from chatloom_async.auth import ApiKey
+from chatloom_async.errors import (
+    APIConnectionError,
+    APITimeoutError,
+    ChatloomError,
+    ConfigurationError,
+)
+from chatloom_async.transport import MAX_ERROR_BODY, Response
+
+MAX_BODY = 10 * 1024 * 1024
+_CONNECT_TIMEOUT = 5.0
+_OK = range(200, 300)
+
+
+async def send(  # noqa: PLR0913 - what a request is
+    session: aiohttp.ClientSession,
+    method: str,
+    url: str,
+    key: ApiKey,
+    *,
+    timeout: float,
+    proxy: str | None,
+) -> Response:
+    """Make exactly one request and return its whole answer.
+
+    ``timeout`` bounds connecting only; whoever calls bounds the whole.
+
+    Raises:
+        APIConnectionError: the connection ended before an answer, or the body is too large.
+        aiohttp.ClientError, OSError, ValueError: anything else, for ``translate``.
+
+    """
+    if session.closed:  # maybe while this request waited for its slot
+        raise APIConnectionError("the session is closed", "connect")
+    answer = await session.request(
+        method,
+        URL(url, encoded=True),
+        headers=key.headers(),
+        allow_redirects=False,
+        proxy=proxy,
+        timeout=_client_timeout(timeout),
+        middlewares=_EXACTLY_ONCE,
+    )
+    try:
+        body = await answer.content.readany()
+        if not answer.content.at_eof():
+            body = await _read_on(answer, body)
+    except aiohttp.ClientPayloadError:
+        answer.close()
+        if answer.status in _OK:
+            raise
+        body = b""  # the status alone says what went wrong
+    except BaseException:
+        answer.close()
+        raise
+    return Response(answer.status, answer.headers, body)
+
+
+async def _exactly_once(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Hide a disconnect from aiohttp, which would silently send the request a second time."""
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
+        pass
+    raise APIConnectionError("the connection ended before an answer", "disconnected")
+
+
+async def _read_on(answer: aiohttp.ClientResponse, body: bytes) -> bytes:
+    """Read what did not come with the first piece, never more than the limit."""
+    ok = answer.status in _OK
+    limit = MAX_BODY if ok else MAX_ERROR_BODY
+    pieces, size = [body], len(body)
+    while size <= limit and not answer.content.at_eof():
+        piece = await answer.content.readany()
+        pieces.append(piece)
+        size += len(piece)
+    if size > limit:
+        answer.close()
+        if ok:
+            raise APIConnectionError(f"the answer is larger than {limit} bytes", "too large")
+    return b"".join(pieces)[:limit]
+
+
+def translate(error: Exception, url: str, timeout: float) -> ChatloomError:
+    """Return our error for one of aiohttp's, without keeping anything of it."""
+    host = URL(url, encoded=True).host or url
+    match error:
+        case aiohttp.ConnectionTimeoutError():
+            return APITimeoutError(f"connecting to {host} took longer than {_connect(timeout):g} s")
+        case aiohttp.ClientSSLError() | ssl.SSLError() | aiohttp.ServerFingerprintMismatch():
+            return APIConnectionError(f"no trusted TLS connection to {host}: {error}", "tls")
+        case aiohttp.ClientConnectorDNSError() if error.os_error.errno != socket.EAI_AGAIN:
+            return APIConnectionError(f"the host name {host} does not exist", "dns")
+        case aiohttp.ClientProxyConnectionError():
+            return APIConnectionError(f"cannot connect to the proxy: {error.strerror}", "connect")
+        case aiohttp.ClientHttpProxyError():
+            return APIConnectionError(f"the proxy answered {error.status}", "proxy")
+        case aiohttp.ClientConnectorError():
+            return APIConnectionError(f"cannot connect to {host}: {error.strerror}", "connect")
+        case aiohttp.ClientPayloadError():
+            return APIConnectionError("the connection ended inside the answer", "cut off")
+        case aiohttp.ClientResponseError():
+            # The rest of the message quotes the answer, and that may repeat the key.
+            what = re.split("[\n'\"]|: b['\"]", error.message.strip(), maxsplit=1)[0]
+            return APIConnectionError(
+                f"what {host} answered is not HTTP: {what.rstrip(': ')}", "protocol"
+            )
+        case aiohttp.ClientError() | OSError():
+            return APIConnectionError("the connection ended before an answer", "disconnected")
+    return ConfigurationError(
+        f"aiohttp refuses the request ({error}): does netrc hold credentials for {host}? "
+        "They cannot go with an API key; use proxy= instead of trust_env=True"
+    )
+
+
+@lru_cache
+def _client_timeout(timeout: float) -> aiohttp.ClientTimeout:
+    # The whole attempt is timed by our own watch. aiohttp rounds timeouts above the threshold up.
+    return aiohttp.ClientTimeout(connect=_connect(timeout), ceil_threshold=math.inf)
+
+
+def _connect(timeout: float) -> float:
+    return min(timeout, _CONNECT_TIMEOUT)
+
+
+_EXACTLY_ONCE = (_exactly_once,)
