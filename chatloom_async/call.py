@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-import re
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable
 from http import HTTPStatus
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 from attrs import define, field
 
@@ -24,29 +22,20 @@ from chatloom_async.errors import (
     ChatloomError,
     ClientClosedError,
     DeadlineExceededError,
-    RedirectError,
     ResponseDecodeError,
-    status_error_class,
 )
 from chatloom_async.ratelimit import RateLimit, RateLimiter
 from chatloom_async.ratelimit import Verdict as Price
-from chatloom_async.retry import Failed, RetryPolicy, Verdict, parse_retry_after, repeat
-from chatloom_async.transport import MAX_ERROR_BODY, Response, Transport
-from chatloom_async.wire import decode, decode_error
+from chatloom_async.retry import Failed, RetryPolicy, Verdict, heals, repeat
+from chatloom_async.status import status_error
+from chatloom_async.transport import Response, Transport
+from chatloom_async.wire import decode
 
 Model = TypeVar("Model")
 
 _METHOD = "GET"
 _OK = range(200, 300)
-_HEALING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
-# The server does not know how, and will not in a second either.
-_LASTING = (HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
-_LASTING_REASONS = ("dns", "tls", "too large")
 _URGENT = 10.0  # a deadline up to this many seconds: a person waits
-_EXCERPT = 200
-_LONGEST_MESSAGE = 2_000
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
-_PHRASES = frozenset(HTTPStatus)
 
 
 @define(eq=False, repr=False)
@@ -199,7 +188,7 @@ class Caller:
                 if limiter is not None and ticket is not None:
                     limiter.admitted(ticket, call.path)
                 return answer
-            failure = self._status_error(answer, key)
+            failure = status_error(answer, key, self.transport.clock)
         call.failed_at = self.transport.clock.monotonic()
         elapsed = call.failed_at - started
         verdict = self._judge(call, failure, limiter, ticket)
@@ -229,16 +218,6 @@ class Caller:
             patience=self.retry.patience,
         )
 
-    def _status_error(self, answer: Response, key: ApiKey) -> APIStatusError:
-        """Return the error for an answer, without the key: a server may repeat what it was sent."""
-        headers = {name.lower(): key.redact(value) for name, value in answer.headers.items()}
-        body = key.redact(answer.body[:MAX_ERROR_BODY].decode("latin-1")).encode("latin-1")
-        kind = status_error_class(answer.status)
-        message = _redirect(headers) if kind is RedirectError else _message(answer.status, body)
-        message = key.redact(message)  # JSON has escapes, in which the body may still hide it
-        retry_after = parse_retry_after(headers, self.transport.clock)
-        return kind(answer.status, message, body, headers, retry_after)
-
     def _judge(
         self, call: _Call, error: ChatloomError, limiter: RateLimiter | None, ticket: float | None
     ) -> Verdict:
@@ -250,12 +229,12 @@ class Caller:
                 price = limiter.refused(ticket, call.path, _retry_after(error), error)
             elif reason == "stale" or not isinstance(error, APIStatusError | APIConnectionError):
                 limiter.lost(ticket)  # it says nothing about the server
-            elif _heals(error):
+            elif heals(error):
                 price = limiter.failed(ticket, call.path, error)
             else:
                 limiter.admitted(ticket, call.path)
         call.refused = status == HTTPStatus.TOO_MANY_REQUESTS
-        if price is Price.FINAL or not _heals(error):
+        if price is Price.FINAL or not heals(error):
             return Verdict.FINAL
         if price is Price.FREE:
             return Verdict.AT_THE_GATE
@@ -290,42 +269,9 @@ def _finished(error: ChatloomError, call: _Call) -> ChatloomError:
     return error.with_traceback(None)
 
 
-def _heals(error: ChatloomError) -> bool:
-    """Tell whether another attempt may fare better."""
-    if isinstance(error, APIStatusError):
-        return error.status in _HEALING or (
-            error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and error.status not in _LASTING
-        )
-    return isinstance(error, APIConnectionError) and error.reason not in _LASTING_REASONS
-
-
 def _status(error: ChatloomError) -> int | None:
     return error.status if isinstance(error, APIStatusError) else None
 
 
 def _retry_after(error: ChatloomError) -> float | None:
     return error.retry_after if isinstance(error, APIStatusError) else None
-
-
-def _redirect(headers: Mapping[str, str]) -> str:
-    try:
-        host = urlsplit(headers.get("location", "")).hostname
-    except ValueError:
-        host = None
-    return f"a redirect to {host or 'another path'} is not followed; set base_url to the API itself"
-
-
-def _message(status: int, body: bytes) -> str:
-    told = decode_error(body)
-    if told is not None:
-        return _clean(told)
-    text = " ".join(body.decode(errors="replace").split())
-    if text and "<" not in text:
-        return text[:_EXCERPT]
-    return HTTPStatus(status).phrase if status in _PHRASES else "no message"
-
-
-def _clean(text: str) -> str:
-    """Make a server's text fit for a log: one line, not endless, encodable."""
-    line = _CONTROL.sub(" ", text).encode(errors="replace").decode()
-    return line if len(line) <= _LONGEST_MESSAGE else line[:_LONGEST_MESSAGE] + "…"

@@ -1,7 +1,7 @@
 """When a failed request is repeated, and after how long: the only door of tenacity.
 
-Here: the policy as an immutable value, Retry-After, and the engine that repeats attempts. Not here:
-what an attempt is, and which of its failures deserve another one (``call``).
+Here: the policy as an immutable value, which errors heal, Retry-After, and the engine that repeats
+attempts. Not here: what an attempt is (``call``).
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import Enum
+from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
 
 from attrs import define, field, frozen
 
 from chatloom_async.clock import Clock
 from chatloom_async.errors import (
+    APIConnectionError,
     APIStatusError,
     Attempt,
     ChatloomError,
@@ -100,6 +102,21 @@ def require_seconds(name: str, value: object) -> None:
         or not (math.isfinite(value) and value > 0)
     ):
         raise ConfigurationError(f"{name} is a positive number of seconds, not {value!r}")
+
+
+_HEALING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
+# The server does not know how, and will not in a second either.
+_LASTING = (HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
+_LASTING_REASONS = ("dns", "tls", "too large")
+
+
+def heals(error: ChatloomError) -> bool:
+    """Tell whether another attempt may fare better."""
+    if isinstance(error, APIStatusError):
+        return error.status in _HEALING or (
+            error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and error.status not in _LASTING
+        )
+    return isinstance(error, APIConnectionError) and error.reason not in _LASTING_REASONS
 
 
 _SECONDS = re.compile(r"\d{1,15}(\.\d*)?|\.\d+", re.ASCII)

@@ -18,7 +18,7 @@ STAIRS: tuple[frozenset[str], ...] = tuple(
         "ratelimit keys",
         "gates",
         "transport",
-        "exchange",
+        "exchange status",
         "pool call",
         "client",
         "audit.values audit.domains",
