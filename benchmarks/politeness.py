@@ -154,7 +154,7 @@ def politeness(seeds: int, *, quick: bool) -> Iterator[Row]:
         ]
         yield row(f"{quota}, 0.5 % 500s", cells, seeds, (MAKESPAN[quota], REFUSED))
     for quota in ("token bucket", "sliding log") if quick else MAKESPAN:
-        cells = [Scenario(quota, tells=tells, gates=4) for tells in (True, False)]
+        cells = [Scenario(quota, *cell, gates=4) for cell in product((300, 600), (True, False))]
         yield row(f"{quota}, four gates", cells, seeds, (1 / 0.95, 0.02))
     for quota in ("token bucket", "fixed window") if quick else MAKESPAN:
         for client in list(CLIENTS)[1:]:

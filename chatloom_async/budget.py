@@ -12,6 +12,7 @@ from attrs import define, field
 
 _OPENING, _DOUBLING = 40.0, 20.0  # per second, seconds; a first refusal wastes speed * round trip
 _MINUTE = 60.0  # the documented limit is one "per minute"
+_TRUSTED = 90.0  # a rate holds at most so long: gates that share a key pay for each other's tries
 _WINDOW = 5.0  # longer pauses are those of a window that has to end, shorter ones of a bucket
 _ENOUGH = 10  # fewer tell nothing: somebody else may have used the window up
 _SURPLUS = 1.4  # seconds in which stored tokens leave, about: longer wastes windows' ends
@@ -122,7 +123,7 @@ class Budget:
         age = sent_at - self._anchor
         span = _MINUTE if window else min(_MINUTE, age)
         measured = max(1, self._count(sent_at - span) - 1) / span  # the lower end of ±1 token
-        mature, self._trust = self._trust >= _MINUTE, min(_MINUTE, age)
+        mature, self._trust = self._trust >= _MINUTE, min(_TRUSTED, age)
         if self.rate is not None and not window:
             since = sent_at - self._refused_at
             lately, raised = (self._count(self._refused_at) + 1) / since, self._raised(now)

@@ -7,7 +7,7 @@
  5. Refused, the server is empty: (let in between two refusals) ÷ (time between) is the limit.
  6. A token bucket fills at that rate, also while closed; surplus leaves fast, the rest evenly.
  7. Each refusal empties it; refused with tokens left, the server holds less: the bucket gets a cap.
- 8. Measured over T s (at most 60), a rate holds for T s, then rises along a cubic until refused.
+ 8. Measured over T s, a rate holds for T s (at most 90), then rises along a cubic until refused.
  9. Measured far below the rate in use, or refused far above it: the limit moved, measure afresh.
 10. Ten failures in a row, not one resource's own, are an outage: probes after 0.5, 1, 2, 4, 4 … s;
     a failed probe costs no attempt, and beyond a call's patience ends its wait with the real error.

@@ -362,7 +362,7 @@ def test_a_rise_is_followed() -> None:
         now = start + 10
         refuse(subject, now)
     start = probe(subject)
-    tickets = depart(subject, start + 200)
+    tickets = depart(subject, start + 250)
     refuse(subject, tickets[-1] + 0.01)
     assert subject.budget.rate is not None
     assert subject.budget.rate > 2
