@@ -1,0 +1,112 @@
+"""What the rate limiter costs: CPU per call, with nobody waiting and with thousands.
+
+::
+
+    python -m benchmarks.gate [--rounds 5] [--json]
+
+- ``free``: microseconds that the gate adds to a call that leaves at once; the policy adds none to
+  one that succeeds. The transport answers from memory; with a gate and without take turns.
+- ``waiting``: microseconds per admission while 100, 1,000 and 10,000 calls queue at one gate, in
+  virtual time; each call's own task is part of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import time
+
+from attrs import define, field
+
+from chatloom_async import AsyncChatloom, RateLimit
+from chatloom_async.auth import ApiKey
+from chatloom_async.clock import Clock, SystemClock
+from chatloom_async.gates import Gates
+from chatloom_async.inflight import InFlight
+from chatloom_async.ratelimit import RateLimiter
+from chatloom_async.testing.clock import FakeClock
+from chatloom_async.transport import Response
+
+CALLS = 4000
+WAITING = (100, 1000, 10_000)
+NO_CEILING = RateLimit(per_minute=None)
+
+
+@define(eq=False)
+class Memory:
+    """A transport that answers at once."""
+
+    clock: Clock = field(factory=SystemClock)
+    gates: Gates = field(factory=Gates)
+    in_flight: InFlight = field(factory=InFlight)
+    closed: bool = False
+    answer: Response = field(factory=lambda: Response(200, {}, b'{"domains":["example.com"]}'))
+
+    async def exchange(self, method: str, url: str, key: ApiKey, timeout: float) -> Response:
+        """Return the one answer."""
+        del method, url, key, timeout
+        return self.answer
+
+    async def aclose(self) -> None:
+        """Hold nothing."""
+
+
+async def spent(chatloom: AsyncChatloom) -> float:
+    """Return the microseconds of CPU per call, one every tenth of a virtual second."""
+    started = time.process_time()
+    for _ in range(CALLS):
+        await chatloom.get_allowed_domains("agt_1")
+        await asyncio.sleep(0.1)
+    return (time.process_time() - started) / CALLS * 1e6
+
+
+async def free(rounds: int) -> float:
+    """Return what a gate at which nobody waits adds to a call."""
+    memory = Memory()
+    unpaced = AsyncChatloom("clf_benchmark", rate_limit=None, pool=memory)
+    paced = unpaced.with_options(rate_limit=NO_CEILING)
+    turns = [(await spent(paced), await spent(unpaced)) for _ in range(rounds + 1)][1:]
+    return statistics.median(one - other for one, other in turns)
+
+
+def waiting(calls: int) -> float:
+    """Return the microseconds of CPU per admission while so many queue."""
+
+    async def scenario() -> float:
+        gate = RateLimiter(RateLimit(per_minute=60_000, burst=1), name="benchmark")
+
+        async def call() -> None:
+            gate.admitted(await gate.wait("/agents"), "/agents")
+
+        tasks = [asyncio.create_task(call()) for _ in range(calls)]
+        await asyncio.sleep(0)
+        started = time.process_time()
+        await asyncio.gather(*tasks)
+        return (time.process_time() - started) / calls * 1e6
+
+    return FakeClock().run(scenario())
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gate", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    added = FakeClock().run(free(options.rounds))
+    turns = [[waiting(calls) for calls in WAITING] for _ in range(options.rounds)]
+    queued = dict(zip(WAITING, map(statistics.median, zip(*turns, strict=True)), strict=True))
+    ratio = max(queued.values()) / min(queued.values())
+    if options.json:
+        print(json.dumps({"free": added, "waiting": queued, "ratio": ratio}))
+        return
+    print(f"nobody waiting  {added:6.2f} µs added to a call")
+    for calls, microseconds in queued.items():
+        print(f"{calls:6} waiting  {microseconds:6.2f} µs per admission")
+    print(f"most ÷ least    {ratio:6.2f}")
+
+
+if __name__ == "__main__":
+    main()
