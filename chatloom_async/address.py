@@ -102,6 +102,7 @@ def check_raw_path(path: str) -> str:
         raise ConfigurationError(
             f"{path!r} is no path: it starts with one '/', and other than ASCII is percent-encoded"
         )
-    if any(segment in (".", "..") for segment in path.partition("?")[0].split("/")):
+    segments = path.partition("?")[0].lower().replace("%2e", ".").split("/")  # RFC 3986 §6.2.2
+    if "." in segments or ".." in segments:
         raise ConfigurationError(f"{path!r} climbs with '.' or '..'; write the path itself")
     return path

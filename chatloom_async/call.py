@@ -21,12 +21,13 @@ from chatloom_async.errors import (
     APIStatusError,
     ChatloomError,
     ClientClosedError,
+    ConfigurationError,
     DeadlineExceededError,
     ResponseDecodeError,
 )
 from chatloom_async.ratelimit import RateLimit, RateLimiter
 from chatloom_async.ratelimit import Verdict as Price
-from chatloom_async.retry import Failed, RetryPolicy, Verdict, heals, repeat
+from chatloom_async.retry import Failed, RetryPolicy, Verdict, heals, repeat, require_seconds
 from chatloom_async.status import status_error
 from chatloom_async.transport import Response, Transport
 from chatloom_async.wire import decode
@@ -77,6 +78,21 @@ class Caller:
     retried: int = 0
     limiter: RateLimiter | None = None  # of the key and loop of the latest attempt
     _gate: tuple[ApiKey, asyncio.AbstractEventLoop, RateLimiter | None] | None = None
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse options that cannot work, before any request."""
+        require_seconds("timeout", self.timeout)
+        if not isinstance(self.retry, RetryPolicy):
+            raise ConfigurationError(
+                "retry is a RetryPolicy; to retry nothing: RetryPolicy(attempts=1)"
+            )
+        if not isinstance(self.rate_limit, RateLimit | None):
+            raise ConfigurationError("rate_limit is a RateLimit, or None to switch it off")
+        if not callable(getattr(self.transport, "exchange", None)):
+            raise ConfigurationError(
+                "pool is a ConnectionPool; for an aiohttp session of your own: "
+                "ConnectionPool(session=…)"
+            )
 
     async def fetch(self, path: str, model: type[Model]) -> Model:
         """Return the model that the path answers with.

@@ -15,7 +15,7 @@ from chatloom_async.call import Caller
 from chatloom_async.models import AgentList, AllowedDomains
 from chatloom_async.pool import ConnectionPool
 from chatloom_async.ratelimit import LimiterStatistics, RateLimit
-from chatloom_async.retry import RetryPolicy, require_seconds
+from chatloom_async.retry import RetryPolicy
 from chatloom_async.transport import Transport
 
 Option = TypeVar("Option")
@@ -91,7 +91,6 @@ class AsyncChatloom:
             credentials, address = Credentials(api_key), check_base_url(base_url)
         finally:
             del api_key, base_url  # a traceback shows the locals of its frames
-        require_seconds("timeout", timeout)
         self._owns_pool = pool is None
         self._caller = Caller(
             transport=ConnectionPool() if pool is None else pool,
@@ -163,8 +162,6 @@ class AsyncChatloom:
             )
         finally:
             del api_key  # a traceback shows the locals of its frames
-        if not isinstance(timeout, _Unchanged):
-            require_seconds("timeout", timeout)
         return self._beside(
             Caller(
                 transport=mine.transport,

@@ -111,6 +111,30 @@ def test_with_options_refuses_a_timeout_that_cannot_work(timeout: Any) -> None:
         client.with_options(timeout=timeout)
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"retry": None}, "retry is a RetryPolicy"),
+        ({"retry": 3}, "retry is a RetryPolicy"),
+        ({"rate_limit": 300}, "rate_limit is a RateLimit"),
+        ({"rate_limit": 0}, "rate_limit is a RateLimit"),
+    ],
+)
+def test_an_option_of_another_kind_is_refused_before_any_request(
+    options: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        AsyncChatloom(KEY, **options)
+    with pytest.raises(ConfigurationError, match=told):
+        AsyncChatloom(KEY, pool=StubTransport([])).with_options(**options)
+
+
+def test_a_pool_of_another_kind_is_refused_and_told_how_to_bring_a_session() -> None:
+    session: Any = object()
+    with pytest.raises(ConfigurationError, match="ConnectionPool\\(session=…\\)"):
+        AsyncChatloom(KEY, pool=session)
+
+
 def test_with_options_refuses_a_key_that_cannot_be_one() -> None:
     client = AsyncChatloom(KEY, pool=StubTransport([]))
     with pytest.raises(ConfigurationError, match="starts with clf_"):
