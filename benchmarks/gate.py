@@ -25,7 +25,7 @@ from chatloom_async.auth import ApiKey
 from chatloom_async.clock import Clock, SystemClock
 from chatloom_async.gates import Gates
 from chatloom_async.inflight import InFlight
-from chatloom_async.ratelimit import RateLimiter
+from chatloom_async.ratelimit import RateLimiter, Terms
 from chatloom_async.testing.clock import FakeClock
 from chatloom_async.transport import Response
 
@@ -78,7 +78,7 @@ def waiting(calls: int) -> float:
         gate = RateLimiter(RateLimit(per_minute=60_000, burst=1), name="benchmark")
 
         async def call() -> None:
-            gate.admitted(await gate.wait("/agents"), "/agents")
+            gate.admitted(await gate.wait("/agents", Terms()), "/agents")
 
         tasks = [asyncio.create_task(call()) for _ in range(calls)]
         await asyncio.sleep(0)

@@ -18,7 +18,7 @@ from tenacity import (
 )
 
 from benchmarks.simulated_servers import Refused, Server, Unavailable
-from chatloom_async.ratelimit import RateLimit, RateLimiter, Verdict
+from chatloom_async.ratelimit import RateLimit, RateLimiter, Terms, Verdict
 from chatloom_async.retry import RetryPolicy
 
 POLICY = RetryPolicy()
@@ -36,7 +36,7 @@ def gate(server: Server, _limit: float) -> Call:
         while True:
             ticket = limiter.enter(path)
             if ticket is None:
-                ticket = await limiter.wait(path, refused=refused, patience=POLICY.patience)
+                ticket = await limiter.wait(path, Terms(), refused=refused)
             try:
                 await server.request(path)
             except Refused as error:

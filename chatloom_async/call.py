@@ -8,24 +8,24 @@ one place, without the inner frames: those hold nothing a caller could use.
 from __future__ import annotations
 
 import asyncio
-import math
-from collections.abc import Awaitable
 from http import HTTPStatus
 from typing import TypeVar
 
-from attrs import define, field
+from attrs import define
 
 from chatloom_async.auth import ApiKey, Credentials
 from chatloom_async.errors import (
     APIConnectionError,
     APIStatusError,
+    APITimeoutError,
     ChatloomError,
     ClientClosedError,
     ConfigurationError,
     DeadlineExceededError,
     ResponseDecodeError,
 )
-from chatloom_async.ratelimit import RateLimit, RateLimiter
+from chatloom_async.history import History
+from chatloom_async.ratelimit import RateLimit, RateLimiter, Terms
 from chatloom_async.ratelimit import Verdict as Price
 from chatloom_async.retry import Failed, RetryPolicy, Verdict, heals, repeat, require_seconds
 from chatloom_async.status import status_error
@@ -37,29 +37,7 @@ Model = TypeVar("Model")
 _METHOD = "GET"
 _OK = range(200, 300)
 _URGENT = 10.0  # a deadline up to this many seconds: a person waits
-
-
-@define(eq=False, repr=False)
-class _Call:
-    """What one call remembers from attempt to attempt."""
-
-    path: str
-    failures: list[Failed] = field(factory=list)
-    started: float = 0.0  # the latest attempt
-    failed_at: float = 0.0
-    refused: bool = False
-    stale: bool = False
-    renewed: bool = False
-
-    def failed(self, error: ChatloomError, verdict: Verdict, elapsed: float) -> Failed:
-        failure = Failed(error, verdict, elapsed)
-        self.failures.append(failure)
-        return failure
-
-    def waited_until(self, now: float) -> None:
-        """Note how long the latest failure was waited after, at the gate too."""
-        if self.failures:
-            self.failures[-1].wait = now - self.failed_at
+_TELLING = 1.0  # seconds: an attempt that the deadline ends after fewer says nothing of the server
 
 
 @define(eq=False, repr=False)
@@ -104,7 +82,7 @@ class Caller:
         if self.closed or self.transport.closed:
             raise ClientClosedError("the client is closed; make a new one")
         self.calls += 1
-        call = _Call(path)
+        call = History(_METHOD, path)
         in_flight = self.transport.in_flight
         in_flight.enter(call, self)
         outcome: Response | Failed | None = None
@@ -130,87 +108,93 @@ class Caller:
         finally:
             in_flight.leave(call)
         try:
-            raise _finished(error, call)
+            raise call.finished(error)
         finally:
             # The traceback holds this frame: a local that holds the error would close a circle.
             del error, outcome, call
 
-    async def _race(self, call: _Call, deadline: float) -> Response | Failed:
+    async def _race(self, call: History, deadline: float) -> Response | Failed:
         """Run the call against its deadline."""
-        give_up_at = asyncio.get_running_loop().time() + deadline
-        scope = asyncio.timeout_at(give_up_at)
+        scope = call.scope = asyncio.timeout(deadline)
         try:
             async with scope:
                 outcome = await self._attempt(call)
                 if isinstance(outcome, Failed):
-                    outcome = await self._repeat(call, outcome, give_up_at)
+                    outcome = await self._repeat(call, outcome)
                 return outcome
         except TimeoutError:
             if not scope.expired():  # a TimeoutError of the caller's own key source
                 raise
-        last = call.failures[-1].error if call.failures else self._gate_error()
-        error = DeadlineExceededError(f"not finished within {deadline:g} s", last)
+        error = DeadlineExceededError(f"not finished within {deadline:g} s", call.last_failure())
         return Failed(error, Verdict.FINAL, deadline)
 
-    def _gate_error(self) -> ChatloomError | None:
-        """Return what keeps the gate closed."""
-        error = None if self.limiter is None else self.limiter.last_error
-        return error if isinstance(error, ChatloomError) else None
-
-    async def _repeat(
-        self, call: _Call, first: Failed, give_up_at: float = math.inf
-    ) -> Response | Failed:
+    async def _repeat(self, call: History, first: Failed) -> Response | Failed:
         """Make the attempts after the first."""
         if first.verdict is Verdict.FINAL:
             return first
 
         async def next_attempt() -> Response | Failed:
-            self.retried += 1
             return await self._attempt(call)
 
-        return await repeat(next_attempt, first, self.retry, self.transport.clock, give_up_at)
+        return await repeat(next_attempt, first, self.retry, self.transport.clock, call.give_up_at)
 
-    async def _attempt(self, call: _Call) -> Response | Failed:
+    async def _attempt(self, call: History) -> Response | Failed:
         """Make one request: gate, exchange, judgement."""
-        credentials = self.credentials
+        clock, credentials = self.transport.clock, self.credentials
         key = credentials.current or await credentials.renew(credentials.generation)
-        generation = credentials.generation
-        limiter = self._limiter_of(key)
+        limiter = call.limiter = self._limiter_of(key)
         ticket = None if limiter is None else limiter.enter(call.path)
-        started = self.transport.clock.monotonic()
+        started = clock.monotonic()
         if limiter is not None and ticket is None:
             try:
-                ticket = await self._wait(call, limiter)
+                ticket = await limiter.wait(call.path, self._terms(call), refused=call.refused)
             except ChatloomError as error:
-                call.waited_until(self.transport.clock.monotonic())
+                call.waited_until(clock.monotonic())
                 vars(error).pop("__notes__", None)  # the probe's: they tell of its own attempts
                 return Failed(error, Verdict.FINAL, 0.0)  # nothing was sent: no attempt
+            if credentials.current != key:  # renewed while the call waited
+                limiter.lost(ticket)
+                return await self._attempt(call)
             started = ticket
+        generation = credentials.generation
         call.waited_until(started)
         self.requests += 1
+        self.retried += bool(call.failures)
         call.started = started
         try:
             answer = await self.transport.exchange(
-                _METHOD, self.base_url + call.path, key, self.timeout
+                call.method, self.base_url + call.path, key, self.timeout
             )
         except ChatloomError as error:
-            failure = error
+            failure = error.with_traceback(None)  # whose frame holds the error: a circle
         except BaseException:
-            if limiter is not None and ticket is not None:
-                limiter.lost(ticket)
+            self._cut_short(call, ticket)
             raise
         else:
             if answer.status in _OK:
                 if limiter is not None and ticket is not None:
                     limiter.admitted(ticket, call.path)
                 return answer
-            failure = status_error(answer, key, self.transport.clock)
-        call.failed_at = self.transport.clock.monotonic()
-        elapsed = call.failed_at - started
-        verdict = self._judge(call, failure, limiter, ticket)
-        if self.credentials.renewable and _status(failure) == HTTPStatus.UNAUTHORIZED:
+            failure = status_error(answer, key, clock)
+        call.failed_at = clock.monotonic()
+        verdict = self._judge(call, failure, ticket)
+        if credentials.renewable and _status(failure) == HTTPStatus.UNAUTHORIZED:
             verdict = await self._renew(call, failure, key, generation)
-        return call.failed(failure, verdict, elapsed)
+        return call.failed(failure, verdict, call.failed_at - started)
+
+    def _cut_short(self, call: History, ticket: float | None) -> None:
+        """Take note of an attempt that was cancelled, maybe by the call's own deadline."""
+        elapsed = self.transport.clock.monotonic() - call.started
+        late = call.scope is not None and call.scope.expired()
+        error = APITimeoutError(f"no answer within the {elapsed:.1f} s that the deadline left")
+        if late:
+            call.cut = call.failed(error, Verdict.FINAL, elapsed)
+        if call.limiter is None or ticket is None:
+            return
+        if late and elapsed >= _TELLING:
+            call.limiter.failed(ticket, call.path, error)
+        else:
+            call.limiter.lost(ticket)
 
     def _limiter_of(self, key: ApiKey) -> RateLimiter | None:
         loop = asyncio.get_running_loop()
@@ -225,28 +209,27 @@ class Caller:
             gate = self._gate = key, loop, limiter
         return gate[2]
 
-    def _wait(self, call: _Call, limiter: RateLimiter) -> Awaitable[float]:
+    def _terms(self, call: History) -> Terms:
         deadline = self.retry.deadline
-        return limiter.wait(
-            call.path,
-            urgent=deadline is not None and deadline <= _URGENT,
-            refused=call.refused,
+        return Terms(
+            give_up_at=call.give_up_at,
             patience=self.retry.patience,
+            max_retry_after=self.retry.max_retry_after,
+            urgent=deadline is not None and deadline <= _URGENT,
         )
 
-    def _judge(
-        self, call: _Call, error: ChatloomError, limiter: RateLimiter | None, ticket: float | None
-    ) -> Verdict:
+    def _judge(self, call: History, error: ChatloomError, ticket: float | None) -> Verdict:
         """Tell the limiter what became of its ticket, and the engine what the failure means."""
         status, reason = _status(error), getattr(error, "reason", None)
-        price = Price.COUNTED
+        limiter, price, asked = call.limiter, Price.COUNTED, _retry_after(error)
         if limiter is not None and ticket is not None:
             if status == HTTPStatus.TOO_MANY_REQUESTS:
-                price = limiter.refused(ticket, call.path, _retry_after(error), error)
+                longest = self.retry.max_retry_after
+                price = limiter.refused(ticket, call.path, asked, error, longest)
             elif reason == "stale" or not isinstance(error, APIStatusError | APIConnectionError):
                 limiter.lost(ticket)  # it says nothing about the server
             elif heals(error):
-                price = limiter.failed(ticket, call.path, error)
+                price = limiter.failed(ticket, call.path, error, asked)
             else:
                 limiter.admitted(ticket, call.path)
         call.refused = status == HTTPStatus.TOO_MANY_REQUESTS
@@ -260,7 +243,7 @@ class Caller:
         return Verdict.BACK_OFF
 
     async def _renew(
-        self, call: _Call, error: ChatloomError, key: ApiKey, generation: int
+        self, call: History, error: ChatloomError, key: ApiKey, generation: int
     ) -> Verdict:
         """After a 401: ask for another key, once per call; only a different one is worth a try."""
         if call.renewed:
@@ -272,17 +255,6 @@ class Caller:
             error.add_note(f"asking for another key failed: {type(problem).__name__}")
             return Verdict.FINAL
         return Verdict.FINAL if fresh == key else Verdict.AT_ONCE
-
-
-def _finished(error: ChatloomError, call: _Call) -> ChatloomError:
-    """Return the error as its caller sees it: with its request and what was tried."""
-    error.method, error.path = _METHOD, call.path
-    error.attempts = tuple(failed.record() for failed in call.failures)
-    count = len(error.attempts)
-    if count > 1:
-        took = sum(attempt.elapsed + attempt.wait for attempt in error.attempts)
-        error.add_note(f"tried {count} times, {took:.1f} s in all")
-    return error.with_traceback(None)
 
 
 def _status(error: ChatloomError) -> int | None:

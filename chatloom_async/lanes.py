@@ -11,6 +11,8 @@ from collections.abc import Container, Iterator
 
 from attrs import define, field
 
+from chatloom_async.limits import Terms
+
 _URGENT_RUN = (
     3  # urgent calls in a row while bulk waits, which so keeps a quarter of the departures
 )
@@ -19,10 +21,10 @@ _FEW = 64  # not worth clearing up
 
 @define(eq=False)
 class Waiter:
-    """A call that waits: for a ticket, or for the error that ends its ``patience`` (seconds)."""
+    """A call that waits: for a ticket, or for the error that ends its waiting."""
 
     path: str
-    patience: float
+    terms: Terms
     outcome: asyncio.Future[float | Exception]
 
 
@@ -51,13 +53,17 @@ class Lanes:
                 lane.popleft()
         return bool(self._urgent or self._bulk)
 
-    def take(self, avoid: Container[str] = ()) -> Waiter:
-        """Remove the next in line (there is ``anyone``); one not to ``avoid``, if there is."""
+    def take_probe(self, avoid: Container[str] = ()) -> Waiter:
+        """Remove who can wait longest for an answer; one not to ``avoid``, if there is.
+
+        The next in line may be about to give up: its probe would be lost, and so on with the next.
+        """
         self.waiting -= 1
-        if avoid:
-            for waiter in self:
-                if waiter.path not in avoid:
-                    return waiter
+        return max(self, key=lambda waiter: (waiter.path not in avoid, waiter.terms.give_up_at))
+
+    def take(self) -> Waiter:
+        """Remove the next in line (there is ``anyone``)."""
+        self.waiting -= 1
         if self._urgent and (not self._bulk or self._run < _URGENT_RUN):
             self._run += 1
             return self._urgent.popleft()

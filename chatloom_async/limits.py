@@ -46,6 +46,24 @@ def _require(name: str, value: object, *, at_least: float) -> None:
         raise ConfigurationError(f"{name} is a number, {at_least} or more, not {value!r}")
 
 
+@frozen
+class Terms:
+    """On what terms a call waits at a gate.
+
+    Attributes:
+        give_up_at: when its deadline ends it, on the loop's clock.
+        patience: seconds for which the gate may stay closed before a failed probe ends the wait.
+        max_retry_after: seconds; a server that asks for more is not waited for.
+        urgent: a person waits.
+
+    """
+
+    give_up_at: float = math.inf
+    patience: float = 120.0
+    max_retry_after: float = 120.0
+    urgent: bool = False
+
+
 class Verdict(Enum):
     """What a failed attempt costs its call."""
 

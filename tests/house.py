@@ -14,9 +14,10 @@ STAIRS: tuple[frozenset[str], ...] = tuple(
     frozenset(stair.split())
     for stair in (
         "version clock errors models text",
-        "address auth wire retry limits budget lanes inflight slots timeouts fanout",
-        "ratelimit keys",
-        "gates",
+        "address auth wire retry limits budget streak gatelog inflight slots timeouts fanout",
+        "lanes pacer keys",
+        "ratelimit",
+        "gates history",
         "transport",
         "exchange status",
         "pool call",

@@ -3,10 +3,12 @@
 import asyncio
 import gc
 import logging
+import math
 import time
 import weakref
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import pytest
@@ -15,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatloom_async.lanes import Lanes, Waiter
-from chatloom_async.ratelimit import RateLimit, RateLimiter, Verdict
+from chatloom_async.ratelimit import RateLimit, RateLimiter, Terms, Verdict
 from chatloom_async.testing.clock import FakeClock
 
 T = TypeVar("T")
@@ -41,7 +43,7 @@ def limiter(limit: RateLimit = UNLIMITED, name: str = "k") -> RateLimiter:
 
 async def ticket(gate: RateLimiter, path: str = "/a", *, urgent: bool = False) -> float:
     found = gate.enter(path)
-    return await gate.wait(path, urgent=urgent) if found is None else found
+    return await gate.wait(path, Terms(urgent=urgent)) if found is None else found
 
 
 async def lookup(gate: RateLimiter, path: str = "/a", latency: float = 0.05) -> float:
@@ -73,15 +75,20 @@ class Api:
     sent: list[tuple[float, str]] = field(factory=list)
 
     async def call(
-        self, path: str = "/a", *, attempts: int = 4, patience: float = 120.0, urgent: bool = False
+        self,
+        path: str = "/a",
+        *,
+        attempts: int = 4,
+        patience: float = 120.0,
+        urgent: bool = False,
+        give_up_at: float = math.inf,
     ) -> float:
         refused = False
         while True:
             sent_at = self.gate.enter(path)
             if sent_at is None:
-                sent_at = await self.gate.wait(
-                    path, urgent=urgent, refused=refused, patience=patience
-                )
+                terms = Terms(give_up_at, urgent=urgent, patience=patience)
+                sent_at = await self.gate.wait(path, terms, refused=refused)
             try:
                 self.sent.append((now(), path))
                 answer = self.answer(path)
@@ -189,7 +196,7 @@ def test_a_refused_call_leaves_before_those_who_wait_already() -> None:
         gate, order = limiter(), list[str]()
 
         async def call(name: str, *, refused: bool) -> None:
-            sent_at = await gate.wait(name, refused=refused)
+            sent_at = await gate.wait(name, Terms(), refused=refused)
             order.append(name)
             gate.admitted(sent_at, name)
 
@@ -264,7 +271,7 @@ def test_a_probe_is_preferably_of_a_resource_that_has_not_failed() -> None:
         gate, order = limiter(), list[str]()
 
         async def call(path: str) -> None:
-            sent_at = await gate.wait(path)
+            sent_at = await gate.wait(path, Terms())
             order.append(path)
             gate.admitted(sent_at, path)
 
@@ -275,6 +282,66 @@ def test_a_probe_is_preferably_of_a_resource_that_has_not_failed() -> None:
         return order
 
     assert virtual(scenario) == ["/d", "/a", "/b", "/c"]
+
+
+def test_the_probes_of_an_outage_wait_as_long_as_the_server_asks() -> None:
+    async def scenario() -> list[float]:
+        gate, probes = limiter(), list[float]()
+        await break_down(gate)
+        for asked in (20, None):
+            probe = await gate.wait("/a", Terms())
+            probes.append(probe)
+            gate.failed(probe, "/a", ERROR, asked)
+        probes.append(await gate.wait("/a", Terms()))
+        return probes
+
+    first, second, third = virtual(scenario)
+    assert second == pytest.approx(first + 20, abs=0.01)
+    assert third <= second + 2.3
+
+
+def test_the_probe_is_of_who_can_wait_longest_for_its_answer() -> None:
+    async def scenario() -> list[str]:
+        gate, order = limiter(), list[str]()
+
+        async def call(name: str, give_up_at: float) -> None:
+            sent_at = await gate.wait(name, Terms(give_up_at))
+            order.append(name)
+            gate.admitted(sent_at, name)
+
+        await close(gate)
+        async with asyncio.TaskGroup() as group:
+            for name, give_up_at in (("first", 10.5), ("late", 15.0), ("latest", 16.0)):
+                group.create_task(call(name, give_up_at))
+        return order
+
+    assert virtual(scenario) == ["latest", "first", "late"]
+
+
+@pytest.mark.parametrize(("answer", "most"), [("429", 16.0), ("503", 8.0)])
+@pytest.mark.parametrize(("latency", "pause"), [(0.3, 0.2), (0.3, 0.25), (0.6, 0.33), (3.0, 0.5)])
+def test_a_gate_opens_soon_although_every_call_has_a_short_deadline(
+    answer: str, most: float, latency: float, pause: float
+) -> None:
+    """Calls come steadily; the next in line is always about to give up."""
+
+    async def scenario() -> float:
+        api = Api(limiter(), latency=latency)
+        api.answer = lambda _path: answer if 10 <= now() < 30 else "200"
+        healthy_since = list[float]()
+
+        async def call(number: int) -> None:
+            await asyncio.sleep(number * pause)
+            with suppress(TimeoutError, ConnectionError):
+                async with asyncio.timeout(5):
+                    await api.call(f"/{number % 20}", give_up_at=now() + 5)
+                if now() > 30:
+                    healthy_since.append(now())
+
+        await asyncio.gather(*(call(number) for number in range(int(90 / pause))))
+        return min(healthy_since)
+
+    assert virtual(scenario) <= 30 + most + latency
 
 
 @pytest.mark.parametrize("seconds", [2, 30])
@@ -409,11 +476,11 @@ def test_those_who_wait_for_a_healthy_resource_are_not_failed() -> None:
     async def scenario() -> str:
         gate = limiter()
         await break_down(gate, "/poisoned")
-        waiting = asyncio.create_task(gate.wait("/poisoned", patience=1))
+        waiting = asyncio.create_task(gate.wait("/poisoned", Terms(patience=1)))
         await asyncio.sleep(0)
         await asyncio.sleep(0.6)
         probe = await waiting
-        bystander = asyncio.create_task(gate.wait("/healthy", patience=0.1))
+        bystander = asyncio.create_task(gate.wait("/healthy", Terms(patience=0.1)))
         await asyncio.sleep(5)
         assert gate.failed(probe, "/poisoned", ERROR) is Verdict.FINAL
         return "served" if await bystander else "lost"
@@ -429,7 +496,7 @@ def test_each_waiter_gets_a_copy_of_the_error() -> None:
 
         async def call() -> None:
             try:
-                sent_at = await gate.wait("/a", patience=0.1)
+                sent_at = await gate.wait("/a", Terms(patience=0.1))
             except ConnectionError as error:
                 errors.append(error)
             else:
@@ -474,7 +541,7 @@ def test_urgent_calls_are_served_first() -> None:
         gate, order = limiter(ONE_A_SECOND), list[str]()
 
         async def call(name: str, *, urgent: bool) -> None:
-            await gate.wait("/a", urgent=urgent)
+            await gate.wait("/a", Terms(urgent=urgent))
             order.append(name)
 
         gate.enter("/a")
@@ -510,7 +577,7 @@ def test_bulk_keeps_every_fourth_departure_when_urgent_calls_never_end() -> None
 
         async def job(kind: str) -> None:
             while now() < 400:
-                await gate.wait("/a", urgent=kind == "urgent")
+                await gate.wait("/a", Terms(urgent=kind == "urgent"))
                 served[kind] += now() < 400
 
         async with asyncio.TaskGroup() as group:
@@ -544,8 +611,8 @@ def test_a_task_cancelled_in_the_tick_of_its_turn_passes_it_on() -> None:
     async def scenario() -> tuple[float, float, float]:
         gate = limiter()
         await close(gate)
-        probe = await gate.wait("/a")
-        first, second = (asyncio.create_task(gate.wait("/a")) for _ in range(2))
+        probe = await gate.wait("/a", Terms())
+        first, second = (asyncio.create_task(gate.wait("/a", Terms())) for _ in range(2))
         await asyncio.sleep(1)
         gate.admitted(probe, "/a")  # opens the gate, and lets the first one through
         assert gate.statistics().waiting == 1
@@ -562,8 +629,8 @@ def test_a_probe_cancelled_in_the_tick_of_its_turn_passes_it_on() -> None:
     async def scenario() -> str:
         gate = limiter()
         await close(gate)
-        probe = await gate.wait("/a")
-        first, second = (asyncio.create_task(gate.wait("/a")) for _ in range(2))
+        probe = await gate.wait("/a", Terms())
+        first, second = (asyncio.create_task(gate.wait("/a", Terms())) for _ in range(2))
         await asyncio.sleep(1)
         gate.lost(probe)  # now the first one is the probe
         first.cancel()
@@ -577,8 +644,8 @@ def test_a_turn_passed_on_is_not_paid_twice() -> None:
     async def scenario() -> tuple[float, float]:
         gate = limiter(RateLimit(per_minute=6, burst=1))
         await close(gate)
-        probe = await gate.wait("/a")
-        first, second = (asyncio.create_task(gate.wait("/a")) for _ in range(2))
+        probe = await gate.wait("/a", Terms())
+        first, second = (asyncio.create_task(gate.wait("/a", Terms())) for _ in range(2))
         started = now()
         await asyncio.sleep(11)
         gate.lost(probe)
@@ -592,8 +659,8 @@ def test_a_lonely_probe_cancelled_in_the_tick_of_its_turn_leaves_the_gate_usable
     async def scenario() -> float:
         gate = limiter()
         await close(gate)
-        probe = await gate.wait("/a")
-        only = asyncio.create_task(gate.wait("/a"))
+        probe = await gate.wait("/a", Terms())
+        only = asyncio.create_task(gate.wait("/a", Terms()))
         await asyncio.sleep(1)
         gate.lost(probe)
         only.cancel()
@@ -609,7 +676,7 @@ def test_those_who_gave_up_do_not_stay_in_memory() -> None:
         lanes, loop = Lanes(), asyncio.get_running_loop()
         remembered = weakref.WeakSet[Waiter]()
         for number in range(2000):
-            waiter = Waiter("/a", 120.0, loop.create_future())
+            waiter = Waiter("/a", Terms(), loop.create_future())
             remembered.add(waiter)
             lanes.add(waiter, urgent=number % 2 == 0, first=False)
         for waiter in list(lanes):
@@ -673,7 +740,7 @@ def test_a_refused_key_never_delays_another() -> None:
     async def scenario() -> float:
         refused, healthy = limiter(), limiter()
         await close(refused, retry_after=100)
-        waiting = asyncio.create_task(refused.wait("/a"))
+        waiting = asyncio.create_task(refused.wait("/a", Terms()))
         await asyncio.gather(*(lookup(healthy) for _ in range(40)))
         took = now()
         waiting.cancel()

@@ -7,7 +7,8 @@ import pytest
 from attrs.exceptions import FrozenInstanceError
 
 from chatloom_async.errors import ConfigurationError
-from chatloom_async.ratelimit import Pacer, RateLimit
+from chatloom_async.pacer import Pacer
+from chatloom_async.ratelimit import RateLimit
 
 UNLIMITED = RateLimit(per_minute=None)
 A, B, C = "/agents/a", "/agents/b", "/agents/c"

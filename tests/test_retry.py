@@ -25,6 +25,7 @@ from chatloom_async import (
     ConfigurationError,
     DeadlineExceededError,
     InternalServerError,
+    LimiterStatistics,
     RateLimit,
     RateLimitError,
     ResponseDecodeError,
@@ -486,18 +487,30 @@ def test_the_last_failure_is_inside_the_error_of_the_deadline() -> None:
     told = call(FAILING, StubReply(after=60), retry=RetryPolicy(deadline=5))
     assert isinstance(told.error, DeadlineExceededError)
     assert isinstance(told.error.last_failure, InternalServerError)
-    assert [attempt.outcome for attempt in told.error.attempts] == ["503"]
+    assert told.error.last_failure.path == told.error.path == "/api/plugin/agents"
+    assert [attempt.outcome for attempt in told.error.attempts] == ["503", "timeout"]
 
 
-def test_there_is_no_last_failure_when_nothing_was_answered() -> None:
+def test_the_attempt_under_way_is_the_last_failure_when_nothing_was_answered() -> None:
     told = call(StubReply(after=60), retry=RetryPolicy(deadline=5))
     assert isinstance(told.error, DeadlineExceededError)
-    assert told.error.last_failure is None
+    assert isinstance(told.error.last_failure, APITimeoutError)
+    assert [(each.outcome, each.elapsed) for each in told.error.attempts] == [("timeout", 5)]
+
+
+def test_there_is_no_last_failure_of_a_call_that_only_waited_its_turn() -> None:
+    *_, last = calls(
+        61, [OK] * 60, RetryPolicy(deadline=0.1), RateLimit(per_minute=60, burst=1), 15.0
+    )
+    assert isinstance(last.error, DeadlineExceededError)
+    assert last.error.last_failure is None
 
 
 def test_what_keeps_the_gate_closed_is_the_last_failure_of_a_call_that_only_waited() -> None:
     clock = FakeClock()
-    transport = StubTransport([asking(429, 60), OK], clock=clock)
+    transport = StubTransport(
+        [LIMITED, StubReply({"agents": [], "count": 0}, after=10)], clock=clock
+    )
     bulk = AsyncChatloom(KEY, pool=transport)
     brisk = bulk.with_options(retry=RetryPolicy(deadline=3))
 
@@ -512,6 +525,87 @@ def test_what_keeps_the_gate_closed_is_the_last_failure_of_a_call_that_only_wait
     error = clock.run(main())
     assert isinstance(error.last_failure, RateLimitError)
     assert error.attempts == ()
+
+
+def test_a_call_is_told_at_once_when_the_server_asks_to_stay_away_beyond_its_deadline() -> None:
+    clock = FakeClock()
+    transport = StubTransport([asking(429, 60), OK, OK], clock=clock)
+    bulk = AsyncChatloom(KEY, pool=transport)
+    brisk = bulk.with_options(retry=RetryPolicy(deadline=3))
+
+    async def main() -> tuple[float, RateLimitError]:
+        waiting = asyncio.create_task(bulk.list_agents())
+        await asyncio.sleep(1)
+        with pytest.raises(RateLimitError) as caught:
+            await brisk.list_agents()
+        told_at = clock.monotonic()
+        await waiting
+        await brisk.list_agents()
+        return told_at, caught.value
+
+    told_at, error = clock.run(main())
+    assert told_at == 1
+    assert error.retry_after == 60
+    assert error.attempts == ()
+
+
+def test_everyone_is_told_at_once_when_the_server_asks_for_longer_than_anyone_would_wait() -> None:
+    told = calls(50, [asking(429, 3600)] * 50, DEFAULT, PACED, 15.0)
+    assert {type(each.error) for each in told} == {RateLimitError}
+    assert {each.ended for each in told} == {0.0}
+
+
+def test_a_server_that_asked_for_an_hour_is_asked_again_after_two_minutes() -> None:
+    clock = FakeClock()
+    transport = StubTransport([asking(429, 3600), OK], clock=clock)
+    client = AsyncChatloom(KEY, pool=transport)
+
+    async def main() -> None:
+        for wait in (60, 60.2):
+            with pytest.raises(RateLimitError):
+                await client.list_agents()
+            await asyncio.sleep(wait)
+        await client.list_agents()
+
+    clock.run(main())
+    assert len(transport.requests) == 2
+
+
+def test_a_longer_retry_after_is_waited_for_when_the_policy_allows() -> None:
+    told = call(asking(429, 300), OK, retry=RetryPolicy(max_retry_after=600))
+    assert told.succeeded
+    assert len(told.at) == 2
+    assert 300 <= told.at[1] <= 300.2
+
+
+def test_a_service_that_hangs_until_the_deadlines_is_an_outage() -> None:
+    clock = FakeClock()
+    transport = StubTransport([StubReply(after=60)] * 200, clock=clock)
+    client = AsyncChatloom(KEY, pool=transport, retry=RetryPolicy(attempts=3, deadline=5))
+
+    async def call(number: int) -> None:
+        await asyncio.sleep(number / 5)
+        with pytest.raises(DeadlineExceededError):
+            await client.get_allowed_domains(f"agt_{number % 20}")
+
+    async def main() -> LimiterStatistics | None:
+        await asyncio.gather(*map(call, range(200)))
+        return client.stats().limiter
+
+    limiter = clock.run(main())
+    assert limiter is not None
+    assert limiter.state == "outage"
+    assert len(transport.requests) <= 60
+
+
+def test_a_repeated_request_is_counted_when_it_leaves() -> None:
+    clock = FakeClock()
+    transport = StubTransport([LIMITED] * 40, clock=clock)
+    client = AsyncChatloom(KEY, pool=transport)
+    with pytest.raises(RateLimitError):
+        clock.run(client.list_agents())
+    stats = client.stats()
+    assert (stats.requests, stats.retried) == (len(transport.requests), len(transport.requests) - 1)
 
 
 def test_waiting_at_the_gate_counts_against_the_deadline() -> None:
