@@ -74,8 +74,10 @@ class Budget:
         """Go on: the probe sent at ``sent_at`` ended the pause after a refusal."""
         self.pause = pause
         minute = self._count(now - pause - _MINUTE)
-        if self.rate is None and pause > _WINDOW and minute >= _ENOUGH:  # a minute's worth at once
-            self.rate, self._trust = minute / _MINUTE, _MINUTE
+        if self.rate is None and pause > _WINDOW and minute >= _ENOUGH:  # a window's worth at once
+            # It began with the first of them, or before: those at its end are of one this long.
+            self._trust = min(_MINUTE, now - self.oldest(now - pause))
+            self.rate = minute / self._trust
         self._resume(now, sent_at)
 
     def recover(self, now: float, sent_at: float, outage: float) -> None:
@@ -121,7 +123,7 @@ class Budget:
             self._anchor = sent_at
             return
         age = sent_at - self._anchor
-        span = _MINUTE if window else min(_MINUTE, age)
+        span = min(_MINUTE, age)
         measured = max(1, self._count(sent_at - span) - 1) / span  # the lower end of ±1 token
         mature, self._trust = self._trust >= _MINUTE, min(_TRUSTED, age)
         if self.rate is not None and not window:
