@@ -113,6 +113,8 @@ class Server:
         task = asyncio.create_task(self._serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # Also when it is cancelled before its first step.
+        task.add_done_callback(lambda _: writer.transport.abort())
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -124,8 +126,6 @@ class Server:
                 await _play(script, head, reader, writer)
         except (_EndedError, OSError, asyncio.IncompleteReadError):
             pass
-        finally:
-            writer.transport.abort()
 
 
 async def _play(
