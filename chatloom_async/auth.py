@@ -7,12 +7,12 @@ and when another one is asked for (``client``, after a 401).
 from __future__ import annotations
 
 import asyncio
+import copy
 import hashlib
 import inspect
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal, NoReturn
-from weakref import WeakKeyDictionary
 
 from chatloom_async.errors import ConfigurationError
 
@@ -125,8 +125,10 @@ def _check(value: object) -> tuple[str, str | None]:
 class Credentials:
     """Where a client's key comes from: a fixed key, or a callable asked when needed.
 
-    A callable is asked at the first call and again after a 401, once for all calls that failed with
-    the same key. ``generation`` counts the answers.
+    A callable is asked at the first call and again after a 401, by one task per event loop, however
+    many calls need the key: all of them get what it brings, its key or its error, and none of them
+    can stop it. It ends when the callable does or with the event loop, not with the client: a
+    callable that may hang needs a timeout of its own. ``generation`` counts the answers.
     """
 
     __slots__ = ("_asking", "_key", "_source", "generation")
@@ -141,9 +143,7 @@ class Credentials:
         self.generation: int = 0
         self._source: KeySource | None = None
         self._key: ApiKey | None = None
-        self._asking: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = (
-            WeakKeyDictionary()
-        )
+        self._asking: dict[asyncio.AbstractEventLoop, asyncio.Task[ApiKey]] = {}
         try:
             if isinstance(api_key, ApiKey):
                 self._key = api_key
@@ -167,32 +167,68 @@ class Credentials:
         return self._source is not None
 
     async def renew(self, generation: int) -> ApiKey:
-        """Ask the callable, unless somebody has since this generation; return the key in use.
+        """Ask the callable, unless somebody does or has since this generation; return the key.
 
-        What the callable raises goes to its one asker. The others of the generation take the key
-        there is.
+        Whatever the callable raises goes to all who wait for it, to each as a copy. Who comes later
+        takes the key there is, or asks again if there is none.
 
         Raises:
-            ConfigurationError: the callable returned something that is not a key.
+            ConfigurationError: the callable returned something that is not a key, or was cancelled.
 
         """
-        async with self._asking.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
-            if self._source is not None and (self.generation == generation or self._key is None):
-                self._key = await self._ask(self._source)
-            if self._key is None:  # pragma: no cover - a fixed key is set by the constructor
-                raise ConfigurationError(f"no API key: {_HOW}")
-            return self._key
-
-    async def _ask(self, source: KeySource) -> ApiKey:
+        loop = asyncio.get_running_loop()
+        asking = self._asking.get(loop)
+        if asking is None:
+            known = self._source is None or self.generation != generation
+            if known and self._key is not None:
+                return self._key
+            asking = self._asking[loop] = loop.create_task(self._ask())
+            asking.add_done_callback(self._asked)
+        await asyncio.wait([asking])  # unlike 'await asking': no cancellation crosses it
+        if asking.cancelled():
+            raise ConfigurationError("the key source was cancelled before it returned a key")
+        error = asking.exception()
+        if error is None:
+            return asking.result()
         try:
-            answer = source()
+            raise _copied(error)
+        finally:
+            del error, asking  # the traceback holds this frame: either would close a circle
+
+    async def _ask(self) -> ApiKey:
+        if self._source is None:  # pragma: no cover - a fixed key is set by the constructor
+            raise ConfigurationError(f"no API key: {_HOW}")
+        try:
+            answer = self._source()
             if inspect.isawaitable(answer):
                 answer = await answer
-        except Exception:
+        finally:
             self.generation += 1
-            raise
-        self.generation += 1
         try:
-            return answer if isinstance(answer, ApiKey) else ApiKey(answer)
+            self._key = answer if isinstance(answer, ApiKey) else ApiKey(answer)
         finally:
             del answer  # a traceback shows the locals of its frames
+        return self._key
+
+    def _asked(self, asking: asyncio.Task[ApiKey]) -> None:
+        del self._asking[asking.get_loop()]
+        if not asking.cancelled():
+            asking.exception()  # all who waited may be gone: asyncio would call it unheard
+
+
+def _copied(error: BaseException) -> BaseException:
+    """Return a copy of an error, so that tracebacks do not pile up on it; itself if none is true.
+
+    A copied exception is made anew from its arguments, which its class may not allow or may change.
+    """
+    try:
+        twin = copy.copy(error)
+    except Exception:  # noqa: BLE001 - a constructor of somebody else
+        return error
+    if type(twin) is not type(error) or str(twin) != str(error):
+        return error
+    twin.__cause__, twin.__context__ = error.__cause__, error.__context__
+    twin.__suppress_context__ = error.__suppress_context__
+    if hasattr(error, "__notes__"):
+        twin.__notes__ = [*error.__notes__]
+    return twin.with_traceback(error.__traceback__)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import gc
 import hashlib
 import pickle
 import traceback
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,9 @@ from chatloom_async import (
     AsyncChatloom,
     AuthenticationError,
     ChatloomError,
+    ClientClosedError,
     ConfigurationError,
+    DeadlineExceededError,
     RetryPolicy,
 )
 from chatloom_async.testing import FakeClock, StubReply, StubTransport
@@ -249,6 +253,187 @@ def test_a_callable_that_gives_no_key_is_a_configuration_error() -> None:
     assert transport.requests == []
 
 
+# One asker, whatever becomes of it
+
+
+class CodedError(Exception):
+    """An error that copying would change: its message becomes the code of the copy."""
+
+    def __init__(self, code: object) -> None:
+        super().__init__(f"code {code}")
+
+
+class NamedError(Exception):
+    """An error that copying cannot make."""
+
+    def __init__(self, *, name: str) -> None:
+        super().__init__(name)
+
+
+async def outcomes(client: AsyncChatloom, calls: int) -> list[object]:
+    found = await asyncio.gather(
+        *(client.list_agents() for _ in range(calls)), return_exceptions=True
+    )
+    return list(found)
+
+
+async def cancelled() -> str:
+    """A key source that waits for what somebody else has cancelled."""
+    lost = asyncio.get_running_loop().create_future()
+    lost.cancel()
+    answer: str = await lost
+    return answer
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+@pytest.mark.parametrize("answer", [OSError("vault is down"), "sk_wrong"])
+def test_a_callable_that_fails_is_asked_once_for_many_calls(
+    kind: str, answer: str | Exception
+) -> None:
+    source = Source(answer, after=2.0)
+    client, _, clock = made(source if kind == "sync" else source.later)
+    expected = OSError if isinstance(answer, OSError) else ConfigurationError
+    assert [type(each) for each in clock.run(outcomes(client, 20))] == [expected] * 20
+    assert source.asked == 1
+    assert clock.monotonic() == (0 if kind == "sync" else 2)
+
+
+def test_each_call_gets_the_error_of_the_callable_with_a_traceback_of_its_own() -> None:
+    problem = OSError(5, "vault is down")
+    problem.__cause__ = KeyError("why")
+    problem.add_note("a note")
+    client, _, clock = made(Source(problem))
+    errors = [each for each in clock.run(outcomes(client, 3)) if isinstance(each, OSError)]
+    assert len({id(each) for each in (problem, *errors)}) == 4
+    assert len({len(traceback.extract_tb(each.__traceback__)) for each in errors}) == 1
+    errors[0].add_note("for one only")
+    for each in errors[1:]:
+        assert (each.errno, each.__cause__, each.__notes__) == (5, problem.__cause__, ["a note"])
+        assert traceback.extract_tb(each.__traceback__)[-1].name == "__call__"
+
+
+@pytest.mark.parametrize("problem", [CodedError(7), NamedError(name="code 7")])
+def test_an_error_that_cannot_be_copied_reaches_every_call_as_it_is(problem: Exception) -> None:
+    client, _, clock = made(Source(problem))
+    assert clock.run(outcomes(client, 3)) == [problem] * 3
+    assert str(problem) == "code 7"
+
+
+class PlainError(Exception):
+    """An error that can be copied."""
+
+
+@pytest.mark.parametrize("kind", [PlainError, CodedError])
+def test_an_error_of_the_callable_needs_no_garbage_collection(
+    kind: type[PlainError | CodedError],
+) -> None:
+    async def source() -> str:
+        raise kind(7)
+
+    async def main() -> list[weakref.ref[Exception]]:
+        client, _, _ = made(source)
+        alive: list[weakref.ref[Exception]] = []
+        for call in [asyncio.create_task(client.list_agents()) for _ in range(3)]:
+            try:
+                await call
+            except kind as error:
+                alive.append(weakref.ref(error))
+            del call
+        return alive
+
+    gc.disable()
+    try:
+        assert [alive() for alive in FakeClock().run(main())] == [None] * 3
+    finally:
+        gc.enable()
+
+
+def test_a_slow_callable_is_not_asked_anew_when_calls_give_up() -> None:
+    source = Source(KEY, after=5.0)
+    client, transport, clock = made(source.later, NO_AGENTS, retry=RetryPolicy(deadline=3.0))
+
+    async def main() -> None:
+        with pytest.raises(DeadlineExceededError):
+            await client.list_agents()
+        await client.list_agents()
+
+    clock.run(main())
+    assert (source.asked, len(transport.requests), clock.monotonic()) == (1, 1, 5)
+
+
+def test_a_callable_cancelled_from_inside_is_an_error_of_the_call() -> None:
+    client, transport, clock = made(cancelled)
+    with pytest.raises(ConfigurationError, match="the key source was cancelled"):
+        clock.run(client.list_agents())
+    assert transport.requests == []
+
+
+def test_a_callable_cancelled_from_inside_does_not_end_a_task_group_in_silence() -> None:
+    client, _, clock = made(cancelled)
+
+    async def main() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(client.list_agents())
+
+    with pytest.raises(ExceptionGroup) as caught:
+        clock.run(main())
+    assert caught.group_contains(ConfigurationError)
+
+
+@pytest.mark.parametrize("problem", [None, LookupError("sealed"), asyncio.CancelledError()])
+@pytest.mark.parametrize("stay", [0.5, 2.0])
+def test_a_callable_that_nobody_waits_for_any_more_makes_no_noise(
+    problem: BaseException | None, stay: float
+) -> None:
+    complaints: list[dict[str, Any]] = []
+
+    async def source() -> str:
+        await asyncio.sleep(1)
+        if problem is not None:
+            raise problem
+        return KEY
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, told: complaints.append(told))
+        client, _, _ = made(source)
+        call = asyncio.create_task(client.list_agents())
+        await asyncio.sleep(0.1)
+        call.cancel()
+        await asyncio.wait([call])
+        await asyncio.sleep(stay)
+        del client
+
+    FakeClock().run(main())
+    gc.collect()
+    assert complaints == []
+
+
+def test_a_callable_goes_on_when_its_client_is_closed() -> None:
+    source = Source(KEY, after=1.0)
+    client, transport, clock = made(source.later, NO_AGENTS)
+    brisk = client.with_options(timeout=5.0)
+
+    async def main() -> None:
+        closed = asyncio.create_task(client.list_agents())
+        other = asyncio.create_task(brisk.list_agents())
+        await asyncio.sleep(0.5)
+        await client.aclose()
+        with pytest.raises(ClientClosedError):
+            await closed
+        await other
+
+    clock.run(main())
+    assert (source.asked, len(transport.requests)) == (1, 1)
+
+
+def test_every_401_comes_out_when_the_one_asking_for_another_key_fails() -> None:
+    source = Source(KEY, LookupError("sealed"), after=0.5)
+    client, _, clock = made(source.later, *[StubReply(status=401, after=1.0)] * 20)
+    found = clock.run(outcomes(client, 20))
+    assert [type(each) for each in found] == [AuthenticationError] * 20
+    assert source.asked == 2
+
+
 # After a 401
 
 
@@ -356,7 +541,7 @@ def test_cancelling_the_asker_leaves_the_others_their_key() -> None:
         await other
 
     clock.run(main())
-    assert len(transport.requests) == 1
+    assert (source.asked, len(transport.requests)) == (1, 1)
 
 
 def test_one_client_asks_in_every_event_loop_it_is_used_in() -> None:
