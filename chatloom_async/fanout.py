@@ -70,6 +70,7 @@ class FanOut(Generic[Item, Value]):
     _workers: set[asyncio.Task[None]] = field(factory=set, init=False)
     _running: int = field(default=0, init=False)
     _entered: bool = field(default=False, init=False)
+    _left: bool = field(default=False, init=False)
     _reader: asyncio.Future[None] | None = field(default=None, init=False)
     _full: deque[asyncio.Future[None]] = field(factory=deque, init=False)
     _broken: BaseException | None = field(default=None, init=False)
@@ -106,11 +107,11 @@ class FanOut(Generic[Item, Value]):
 
     async def __aexit__(self, *_: object) -> None:
         """Cancel what is under way and wait until it is gone."""
+        self._left = True  # a call may swallow its cancellation: nothing comes after it
         for worker in self._workers:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
         self._results.clear()
-        self._broken = ConfigurationError("a FanOut is read inside its 'async with' block")
 
     def __aiter__(self) -> AsyncIterator[Success[Item, Value] | Failure[Item]]:
         """Return itself."""
@@ -120,13 +121,15 @@ class FanOut(Generic[Item, Value]):
 
     async def __anext__(self) -> Success[Item, Value] | Failure[Item]:
         """Return the next result, in the order in which calls finish."""
-        while not self._results:
+        while not self._results and not self._left:
             if self._broken is not None:
                 raise self._broken
             if not self._running:
                 raise StopAsyncIteration
             self._reader = asyncio.get_running_loop().create_future()
             await self._reader
+        if self._left:
+            raise ConfigurationError("a FanOut is read inside its 'async with' block")
         result = self._results.popleft()
         if self._full:
             _wake(self._full.popleft())
@@ -135,15 +138,18 @@ class FanOut(Generic[Item, Value]):
     async def _take(self, items: Iterator[Item]) -> None:
         for item in items:
             await self._do(item)
+            if self._left:
+                return
 
     async def _pull(self, items: AsyncIterator[Item], turn: asyncio.Lock) -> None:
-        while True:
+        while not self._left:
             async with turn:
                 try:
                     item = await anext(items)
                 except StopAsyncIteration:
                     return
-            await self._do(item)
+            if not self._left:
+                await self._do(item)
 
     async def _do(self, item: Item) -> None:
         result: Success[Item, Value] | Failure[Item]
@@ -154,7 +160,7 @@ class FanOut(Generic[Item, Value]):
         self._results.append(result)
         if self._reader is not None:
             _wake(self._reader)
-        while len(self._results) > self.concurrency:
+        while len(self._results) > self.concurrency and not self._left:
             room = asyncio.get_running_loop().create_future()
             self._full.append(room)
             await room

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -325,6 +326,62 @@ def test_a_reader_whose_wait_timed_out_reads_on() -> None:
         return read
 
     assert FakeClock().run(main()) == [1, 2, 3, 4]
+
+
+class Stubborn:
+    """A call that takes its cancellation for an answer, after so many that do not wait."""
+
+    def __init__(self, at_once: int = 0) -> None:
+        self.at_once, self.started = at_once, 0
+
+    async def __call__(self, item: int) -> int:
+        self.started += 1
+        if self.started > self.at_once:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+        return item
+
+
+async def leave(answers: FanOut[int, int]) -> None:
+    async with answers:
+        await asyncio.sleep(1)
+
+
+@pytest.mark.parametrize("at_once", [0, 1])
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_leaving_calls_nothing_more_when_calls_swallow_their_cancellation(
+    at_once: int,
+    asynchronous: bool,  # noqa: FBT001
+) -> None:
+    call, items = Stubborn(at_once), range(100)
+    source = one_by_one(items, pause=0.1) if asynchronous else items
+    clock = FakeClock()
+    clock.run(leave(FanOut(call, source, concurrency=1)))
+    assert (call.started, clock.monotonic()) == (at_once + 1, 1)
+
+
+def test_leaving_calls_nothing_more_when_the_items_swallow_their_cancellation() -> None:
+    calls = Calls()
+
+    async def items() -> AsyncIterator[int]:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        yield 1
+
+    clock = FakeClock()
+    clock.run(leave(FanOut(calls, items(), concurrency=1)))
+    assert (calls.started, clock.monotonic()) == (0, 1)
+
+
+def test_a_reader_left_behind_in_the_block_is_told() -> None:
+    async def main() -> None:
+        async with FanOut(Stubborn(), range(10), concurrency=1) as answers:
+            reader = asyncio.ensure_future(anext(answers))
+            await asyncio.sleep(1)
+        await reader
+
+    with pytest.raises(ConfigurationError, match="inside its 'async with' block"):
+        FakeClock().run(main())
 
 
 def test_a_call_cancelled_from_inside_ends_the_reading_instead_of_hanging() -> None:
