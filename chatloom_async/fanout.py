@@ -152,12 +152,13 @@ class FanOut(Generic[Item, Value]):
                 await self._do(item)
 
     async def _do(self, item: Item) -> None:
-        result: Success[Item, Value] | Failure[Item]
         try:
-            result = Success(item, await self.call(item))
+            value = await self.call(item)
         except Exception as error:  # noqa: BLE001 - one item's trouble is its own result
-            result = Failure(item, error)
-        self._results.append(result)
+            # Its traceback holds this frame: a local that holds the Failure would close a circle.
+            self._results.append(Failure(item, error))
+        else:
+            self._results.append(Success(item, value))
         if self._reader is not None:
             _wake(self._reader)
         while len(self._results) > self.concurrency and not self._left:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -96,6 +98,29 @@ def test_a_failing_call_is_a_result_and_the_others_go_on() -> None:
     assert sorted(items_of(answers)) == [0, 1, 2, 3]
     assert sorted(failed) == [1, 3]
     assert all(isinstance(error, LookupError) for error in failed.values())
+
+
+def test_a_failure_needs_no_garbage_collection() -> None:
+    class LookedUpError(Exception):
+        pass
+
+    async def refuse(_: int) -> int:
+        raise LookedUpError
+
+    async def main() -> list[weakref.ref[Exception]]:
+        alive = []
+        async with FanOut(refuse, range(3)) as answers:
+            async for answer in answers:
+                if isinstance(answer, Failure):
+                    alive.append(weakref.ref(answer.error))
+                del answer
+        return alive
+
+    gc.disable()
+    try:
+        assert [alive() for alive in FakeClock().run(main())] == [None] * 3
+    finally:
+        gc.enable()
 
 
 def test_results_match_by_position() -> None:
