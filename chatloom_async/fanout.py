@@ -120,12 +120,19 @@ class FanOut(Generic[Item, Value]):
         return self
 
     async def __anext__(self) -> Success[Item, Value] | Failure[Item]:
-        """Return the next result, in the order in which calls finish."""
+        """Return the next result, in the order in which calls finish.
+
+        Raises:
+            ConfigurationError: it is read outside its block, or by two tasks at once.
+
+        """
         while not self._results and not self._left:
             if self._broken is not None:
                 raise self._broken
             if not self._running:
                 raise StopAsyncIteration
+            if self._reader is not None and not self._reader.done():
+                raise ConfigurationError("a FanOut has one reader; it is waiting in another task")
             self._reader = asyncio.get_running_loop().create_future()
             await self._reader
         if self._left:

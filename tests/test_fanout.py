@@ -445,6 +445,18 @@ def test_a_fan_out_runs_once(items: list[int]) -> None:
         FakeClock().run(main())
 
 
+def test_a_second_reader_is_refused_while_the_first_one_waits() -> None:
+    async def main() -> list[int]:
+        async with FanOut(Calls(), [1, 2]) as answers:
+            first = asyncio.ensure_future(anext(answers))
+            await asyncio.sleep(0.5)
+            with pytest.raises(ConfigurationError, match="one reader"):
+                await anext(answers)
+            return [(await first).item, *[answer.item async for answer in answers]]
+
+    assert FakeClock().run(main()) == [1, 2]
+
+
 def test_reading_before_the_block_is_refused() -> None:
     async def main() -> list[Answer]:
         return [answer async for answer in FanOut(double, [1])]
