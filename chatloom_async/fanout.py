@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import deque
 from collections.abc import (
     AsyncIterable,
@@ -95,9 +94,8 @@ class FanOut(Generic[Item, Value]):
             source = aiter(items)
             workers = [self._pull(source, turn) for _ in range(self.concurrency)]
         else:
-            most = min(self.concurrency, len(items) if isinstance(items, Sized) else math.inf)
             shared = iter(items)
-            workers = [self._take(shared) for _ in range(int(most))]
+            workers = [self._take(shared) for _ in range(_useful(self.concurrency, items))]
         for worker in workers:
             task = asyncio.create_task(worker)
             self._workers.add(task)
@@ -181,6 +179,14 @@ class FanOut(Generic[Item, Value]):
             self._broken = worker.exception()
         if self._reader is not None:
             _wake(self._reader)
+
+
+def _useful(concurrency: int, items: Iterable[object]) -> int:
+    """Return how many workers find something to do; a length that lies costs speed, no item."""
+    try:
+        return max(1, min(concurrency, len(items))) if isinstance(items, Sized) else concurrency
+    except (OverflowError, TypeError):  # longer than a length can be, or of no length after all
+        return concurrency
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:

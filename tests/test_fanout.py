@@ -224,6 +224,36 @@ def test_no_more_tasks_are_started_than_there_are_items() -> None:
     assert FakeClock().run(main()) == 3
 
 
+class Lengthy:
+    """Items that tell a length of their own making."""
+
+    def __init__(self, items: Iterable[int], length: Any) -> None:
+        self.items, self.length = items, length
+
+    def __len__(self) -> int:
+        if isinstance(self.length, Exception):
+            raise self.length
+        length: int = self.length
+        return length
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.items)
+
+
+@pytest.mark.parametrize("length", [0, 2, 7, 2**70, TypeError("unsized")])
+def test_every_item_is_called_whatever_length_the_items_tell(length: Any) -> None:
+    answers = FakeClock().run(collect(FanOut(double, Lengthy([1, 2, 3], length))))
+    assert items_of(answers) == [1, 2, 3]
+
+
+def test_items_may_be_more_than_a_length_can_tell() -> None:
+    async def main() -> int:
+        async with FanOut(double, range(2**70), concurrency=2) as answers:
+            return (await anext(answers)).item
+
+    assert FakeClock().run(main()) == 0
+
+
 @pytest.mark.parametrize("call", [double, Calls(seconds=1)])
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_items_are_read_only_as_fast_as_results_are(call: Any, asynchronous: bool) -> None:  # noqa: FBT001
