@@ -33,7 +33,11 @@ class Success(Generic[Item, Value]):
 
 @frozen
 class Failure(Generic[Item]):
-    """What the call for one item raised; the other items go on."""
+    """What the call for one item raised; the other items go on.
+
+    A call that was cancelled from inside, by a future that it waited for, say, failed with a
+    RuntimeError whose cause is the cancellation.
+    """
 
     item: Item
     error: Exception
@@ -162,6 +166,8 @@ class FanOut(Generic[Item, Value]):
         except Exception as error:  # noqa: BLE001 - one item's trouble is its own result
             # Its traceback holds this frame: a local that holds the Failure would close a circle.
             self._results.append(Failure(item, error))
+        except asyncio.CancelledError as cancellation:
+            self._results.append(Failure(item, _from_inside(cancellation)))
         else:
             self._results.append(Success(item, value))
         if self._reader is not None:
@@ -179,6 +185,21 @@ class FanOut(Generic[Item, Value]):
             self._broken = worker.exception()
         if self._reader is not None:
             _wake(self._reader)
+
+
+def _from_inside(cancellation: asyncio.CancelledError) -> RuntimeError:
+    """Return the error of a call whose task nobody cancelled; its reader must not be, either.
+
+    Raises:
+        CancelledError: somebody did cancel the task.
+
+    """
+    task = asyncio.current_task()
+    if task is None or task.cancelling():
+        raise cancellation
+    error = RuntimeError("the call was cancelled from inside")
+    error.__cause__ = cancellation
+    return error
 
 
 def _useful(concurrency: int, items: Iterable[object]) -> int:

@@ -439,9 +439,29 @@ def test_a_reader_left_behind_in_the_block_is_told() -> None:
         FakeClock().run(main())
 
 
-def test_a_call_cancelled_from_inside_ends_the_reading_instead_of_hanging() -> None:
+def test_a_call_cancelled_from_inside_is_a_failure_and_the_others_go_on() -> None:
+    async def lose_odd(item: int) -> int:
+        if item % 2:
+            lost = asyncio.get_running_loop().create_future()
+            lost.cancel()
+            await lost
+        return item
+
+    answers = FakeClock().run(collect(FanOut(lose_odd, range(4), concurrency=1)))
+    assert items_of(answers) == [0, 1, 2, 3]
+    for answer in answers[1::2]:
+        assert isinstance(answer, Failure)
+        assert isinstance(answer.error, RuntimeError)
+        assert isinstance(answer.error.__cause__, asyncio.CancelledError)
+
+
+def test_a_call_that_cancels_its_task_ends_the_reading_instead_of_hanging() -> None:
     async def give_up(item: int) -> int:
-        raise asyncio.CancelledError(item)
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(1)
+        return item
 
     with pytest.raises(asyncio.CancelledError):
         FakeClock().run(collect(FanOut(give_up, [1], concurrency=1)))
