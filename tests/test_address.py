@@ -67,6 +67,9 @@ def test_a_base_url_is_taken_without_its_last_slash(given: str, used: str) -> No
         ("https://bücher.example", "is an ASCII URL"),
         (b"https://chatloom.app", "is an ASCII URL"),
         (443, "is an ASCII URL"),
+        (0, "is an ASCII URL"),
+        (False, "is an ASCII URL"),
+        ("", "starts with https:// and a host"),
     ],
 )
 def test_a_base_url_that_cannot_work_is_refused(given: Any, problem: str) -> None:
@@ -92,6 +95,13 @@ def test_the_base_url_is_the_api_s_own_by_default(monkeypatch: pytest.MonkeyPatc
 def test_the_base_url_is_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHATLOOM_BASE_URL", "http://127.0.0.1:9/")
     assert check_base_url(None) == "http://127.0.0.1:9"
+
+
+def test_an_empty_base_url_in_the_environment_counts_as_unset(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CHATLOOM_BASE_URL", "")
+    assert check_base_url(None) == "https://chatloom.app"
 
 
 def test_a_base_url_from_the_environment_is_checked_too(monkeypatch: pytest.MonkeyPatch) -> None:
