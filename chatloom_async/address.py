@@ -19,9 +19,9 @@ _BASE_URL = re.compile(
 # What urlsplit takes for a host is more than that: [::1] in example.com[::1], say.
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(:\d*)?", re.ASCII)
 _UNRESERVED = re.compile(r"[A-Za-z0-9_~-]+")
-_RAW_PATH = re.compile(
-    r"/(?!/)[A-Za-z0-9\-._~!$&'()*+,;=:@%/]*(\?[A-Za-z0-9\-._~!$&'()*+,;=:@%/?]*)?"
-)
+# As in a URL (RFC 3986 §3.3), a control character not even when it is encoded.
+_STEP = r"[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%(?![01]|7[Ff])[0-9A-Fa-f]{2}"
+_RAW_PATH = re.compile(rf"/(?!/)({_STEP})*(\?({_STEP}|\?)*)?")
 
 
 def check_base_url(base_url: str | None) -> str:
@@ -97,12 +97,14 @@ def check_raw_path(path: str) -> str:
     """Return a path given by a caller, already encoded and maybe with a query.
 
     Raises:
-        ConfigurationError: it does not start with one slash, is not encoded, or climbs with dots.
+        ConfigurationError: it does not start with one slash, is not encoded, climbs with dots, or
+            holds control characters, encoded or not.
 
     """
     if not isinstance(path, str) or not _RAW_PATH.fullmatch(path):
         raise ConfigurationError(
-            f"{path!r} is no path: it starts with one '/', and other than ASCII is percent-encoded"
+            f"{path!r} is no path: it starts with one '/', other than ASCII is percent-encoded, "
+            "and control characters have no place in it"
         )
     segments = path.partition("?")[0].lower().replace("%2e", ".").split("/")  # RFC 3986 §6.2.2
     if "." in segments or ".." in segments:
