@@ -29,7 +29,7 @@ def status_error(answer: Response, key: ApiKey, clock: Clock) -> APIStatusError:
     body = key.redact(answer.body[:MAX_ERROR_BODY].decode("latin-1")).encode("latin-1")
     kind = status_error_class(answer.status)
     message = _redirect(headers) if kind is RedirectError else _message(answer.status, body)
-    message = key.redact(message)  # JSON has escapes, in which the body may still hide it
+    message = _clean(key.redact(message))  # JSON has escapes, in which the body may still hide it
     retry_after = parse_retry_after(headers, clock)
     return kind(answer.status, message, body, headers, retry_after)
 
@@ -45,8 +45,8 @@ def _redirect(headers: Mapping[str, str]) -> str:
 def _message(status: int, body: bytes) -> str:
     told = decode_error(body)
     if told is not None:
-        return _clean(told)
-    text = " ".join(body.decode(errors="replace").split())
+        return told
+    text = " ".join(_CONTROL.sub(" ", body.decode(errors="replace")).split())
     if text and "<" not in text:
         return text[:_EXCERPT]
     return HTTPStatus(status).phrase if status in _PHRASES else "no message"

@@ -271,6 +271,8 @@ def test_the_documented_error_text_is_the_message() -> None:
         (502, b'{"error": {"code": 7}}', '{"error": {"code": 7}}'),
         (502, b'["error"]', '["error"]'),
         (502, b"\xff\xfe", "��"),
+        (502, b"\x1b[2J up\x07stream\x00is away\x7f\xc2\x9b", "[2J up stream is away"),
+        (502, b"\x00\x1b", "Bad Gateway"),
     ],
 )
 def test_an_undocumented_error_body_still_makes_a_message(
@@ -328,6 +330,7 @@ def test_a_key_repeated_by_the_server_is_redacted(where: str) -> None:
         ("//elsewhere.example/x", "elsewhere.example"),
         ("/v2/agents", "another path"),
         ("http://[", "another path"),
+        ("https://a\x1b\udc80.example/", "a ?.example"),
     ],
 )
 def test_a_redirect_names_the_host_it_points_to(location: str, named: str) -> None:
