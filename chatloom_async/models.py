@@ -39,7 +39,10 @@ class Agent:
 
 @frozen
 class AgentList:
-    """The agents of a workspace, newest first; a sequence of ``Agent``.
+    """The agents of a workspace, newest first; iterated, measured, searched and indexed as a tuple.
+
+    It is no ``collections.abc.Sequence``: the API's ``count`` is a number, a sequence's a method.
+    ``agents`` is one, for whoever asks for it.
 
     Attributes:
         agents: the agents as a tuple.
@@ -75,7 +78,9 @@ class AgentList:
 
 @frozen
 class AllowedDomains:
-    """The domains an agent's widget may load on, oldest first; a sequence of ``str``.
+    """The domains an agent's widget may load on, oldest first; used as a tuple like ``AgentList``.
+
+    ``domains`` is the ``collections.abc.Sequence``, for whoever asks for one.
 
     Attributes:
         domains: the domains as a tuple. What an empty list means is not documented.
