@@ -1,32 +1,74 @@
+import csv
 import io
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import attrs
+import distributed
 import pytest
 from pyarrow import parquet
 
-from chatloom_async.audit.log import read_audits
+from chatloom_async import APIConnectionError, AsyncChatloom
+from chatloom_async.audit.log import dump_audit, read_audits
+from chatloom_async.audit.values import AuditedAgent, Gap, WorkspaceAudit
 from chatloom_async.cli import main
 from chatloom_async.cli.progress import PlainProgress, RichProgress, Standing, progress
 from chatloom_async.cli.tables import Table, draw
-from chatloom_async.testing import Fault, Sandbox, SandboxAgent, Workspace, make_workspace
+from chatloom_async.cli.tally import Tally
+from chatloom_async.keys import KeysFile
+from chatloom_async.testing import (
+    FakeClock,
+    Fault,
+    Sandbox,
+    SandboxAgent,
+    StubReply,
+    StubTransport,
+    Workspace,
+    demo_workspaces,
+    make_workspace,
+)
+from chatloom_async.text import duration
 
 COMMAND = "import sys; from chatloom_async.cli import main; sys.exit(main())"
 TIMES = "\N{MULTIPLICATION SIGN}"
 HOSTILE = "[bold]\x1b[2J\u202egnp\ud800\nred[/bold]"
 
+dask: Any = distributed
 Captured = pytest.CaptureFixture[str]
 
 
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
+
+
+class CtrlC(io.StringIO):
+    """A stream whose reader presses Ctrl-C on seeing this text."""
+
+    def __init__(self, at: str) -> None:
+        super().__init__()
+        self.at = at
+
+    def write(self, text: str) -> int:
+        written = super().write(text)
+        if self.at in text:
+            signal.raise_signal(signal.SIGINT)
+        return written
+
+
+def uninstall(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
+    """Let these modules be missing."""
+    for module in modules:
+        monkeypatch.setitem(sys.modules, module, None)
 
 
 @pytest.fixture
@@ -44,6 +86,10 @@ def keys(tmp_path: Path) -> str:
     path = tmp_path / "keys.toml"
     path.write_text('acme = "clf_key_of_acme"\nbeta = "clf_key_of_beta"\n')
     return str(path)
+
+
+def workspace_of(row: dict[str, str]) -> str:
+    return row["workspace"]
 
 
 def workspaces_in(path: Path) -> list[str]:
@@ -92,6 +138,17 @@ def test_the_last_line_of_the_demonstration_counts_the_retries(
     causes = {"500": 6, "429": 4, "503": 1, "502": 1, "lost connection": 1, "cut answer": 1}
     for cause, count in causes.items():
         assert f"{cause} {TIMES}{count}" in last
+
+
+def test_ctrl_c_ends_the_demonstration_with_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.delenv("CHATLOOM_API_KEY", raising=False)
+    shown = CtrlC(at='"workspace"')
+    monkeypatch.setattr(sys, "stdout", shown)
+    assert main(["audit", "--sandbox", "--out", "-"]) == 130
+    assert json.loads(shown.getvalue())["workspace"] in {each.name for each in demo_workspaces()}
+    assert capsys.readouterr().err == "\ninterrupted: 1 workspace complete\n"
 
 
 def test_the_demonstration_tells_the_next_step(
@@ -155,6 +212,113 @@ def test_csv_has_one_row_per_agent_and_no_formula(
     assert ",'=HYPERLINK(1)," in "\n".join(rows)
 
 
+def test_csv_tells_findings_and_gaps(served: Sandbox, keys: str, capsys: Captured) -> None:
+    agent = attrs.evolve(make_workspace("x", "clf_x").agents[0], domains=("localhost",))
+    served.add(Workspace("acme", "clf_key_of_acme", (agent,)))
+    served.revoke("beta")
+    assert main(["audit", keys, "--format", "csv"]) == 0
+    first, second = sorted(csv.DictReader(capsys.readouterr().out.splitlines()), key=workspace_of)
+    assert (first["allowed_domains"], first["gaps"]) == ("localhost", "")
+    assert first["findings"].startswith("medium ")
+    assert (second["workspace"], second["agent"], second["findings"]) == ("beta", "", "")
+    assert second["gaps"].startswith("AuthenticationError: This API key has been revoked")
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_large_audit_shows_some_rows_and_how_many_more_there_are(
+    terminal: bool,  # noqa: FBT001
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    shown = Terminal() if terminal else io.StringIO()
+    monkeypatch.setattr(sys, "stdout", shown)
+    crowd = [make_workspace(f"w{n:02}", f"clf_of_{n:02}", agents=0) for n in range(43)]
+    path = tmp_path / "keys.csv"
+    path.write_text("".join(f"{each.name},{each.key}\n" for each in crowd))
+    with Sandbox(crowd).in_thread() as server:
+        monkeypatch.setenv("CHATLOOM_BASE_URL", server.base_url)
+        assert main(["audit", str(path)]) == 0
+    assert "43 workspaces" in shown.getvalue()
+    assert "… and 3 more: --out FILE keeps them all" in shown.getvalue()
+    assert sum(each.name in shown.getvalue() for each in crowd) == 40
+
+
+def test_a_terminal_without_rich_gets_a_plain_line_and_plain_tables(
+    served: Sandbox, keys: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uninstall(monkeypatch, "rich", "rich.console", "rich.progress")
+    monkeypatch.setenv("COLUMNS", "150")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert main(["audit", keys]) == 0
+    shown = terminal.getvalue()
+    assert "\r0 of 2 workspaces · 0 requests/s · 0 refusals · 0 gaps" in shown
+    assert "2 workspaces" in shown
+    assert "\x1b" not in shown
+    assert served.count() == 6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "module", "told"),
+    [
+        (
+            ["audit", "{keys}", "--parquet", "out.parquet"],
+            "chatloom_async.contrib.parquet",
+            "--parquet needs pyarrow: pip install 'chatloom_async[parquet]'",
+        ),
+        (
+            ["audit", "{keys}", "--dask", "local"],
+            "chatloom_async.contrib.dask",
+            "--dask needs distributed: pip install 'chatloom_async[dask]'",
+        ),
+        (
+            ["report", "{out}", "--html", "out.html"],
+            "jinja2",
+            "pip install 'chatloom_async[report]'",
+        ),
+    ],
+)
+def test_a_missing_extra_is_named(  # noqa: PLR0913, PLR0917 - fixtures
+    served: Sandbox,
+    keys: str,
+    arguments: list[str],
+    module: str,
+    told: str,
+    capsys: Captured,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / "out.jsonl"
+    out.write_text(f"{dump_audit(WorkspaceAudit('acme'))}\n")
+    uninstall(monkeypatch, module)
+    assert main([argument.format(keys=keys, out=out) for argument in arguments]) == 2
+    shown = capsys.readouterr()
+    assert shown.err.endswith(f"{told}\n")
+    assert len(shown.err.splitlines()) == 1
+    assert served.count() == 0
+
+
+def test_an_audit_runs_on_a_cluster(
+    served: Sandbox, keys: str, tmp_path: Path, capsys: Captured
+) -> None:
+    out = tmp_path / "out.jsonl"
+    with dask.LocalCluster(
+        n_workers=1,
+        threads_per_worker=4,
+        processes=False,
+        protocol="tcp",
+        dashboard_address=":0",
+        silence_logs=50,
+    ) as cluster:
+        command = ["audit", keys, "--dask", cluster.scheduler_address, "--out", str(out)]
+        assert main(command) == 0
+    assert workspaces_in(out) == ["acme", "beta"]
+    assert "6 requests, 0 of them retries" in capsys.readouterr().out
+    assert served.count() == 6
+
+
 def test_an_existing_out_file_is_not_overwritten(
     served: Sandbox, keys: str, tmp_path: Path, capsys: Captured
 ) -> None:
@@ -179,6 +343,23 @@ def test_a_resumed_run_asks_only_for_what_is_missing(
     assert workspaces_in(out) == ["acme", "beta"]
     assert served.count() - before == 3
     assert "2 workspaces" in capsys.readouterr().out
+
+
+def test_ctrl_c_ends_an_audit_with_130_and_names_the_file_to_resume(
+    served: Sandbox,
+    keys: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Captured,
+) -> None:
+    served.plant(Fault.hang(workspace="beta", times=None))
+    out = tmp_path / "out.jsonl"
+    shown = CtrlC(at='"workspace"')
+    monkeypatch.setattr(sys, "stdout", shown)
+    assert main(["audit", keys, "--out", str(out), "--format", "jsonl"]) == 130
+    told = capsys.readouterr().err
+    assert told == f"\ninterrupted: 1 workspace complete in {out}; go on with --resume\n"
+    assert workspaces_in(out) == ["acme"]
 
 
 @pytest.mark.parametrize(
@@ -241,6 +422,8 @@ def test_a_parquet_file_holds_one_row_per_agent(served: Sandbox, keys: str, tmp_
         (["audit", "{keys}", "--parquet", "/nowhere/at/all"], "cannot write '/nowhere/at/all'"),
         (["audit", "{keys}", "--approved", "none.txt"], "cannot read approved list 'none.txt'"),
         (["audit", "{keys}", "--approved", "{keys}"], "is it the keys file?"),
+        (["audit", "{keys}", "--approved", "latin1.txt"], "is not text: save it as UTF-8"),
+        (["audit", "{keys}", "--approved", "wrong.txt"], "'wrong.txt': approved list, line 2"),
         (["audit", "{keys}", "--resume"], "give it with --out FILE"),
         (["audit", "{keys}", "--out", "-", "--format", "csv"], "--out - prints JSON lines"),
         (["audit", "--sandbox", "--dask", "local"], "--dask needs a keys file"),
@@ -250,6 +433,8 @@ def test_a_parquet_file_holds_one_row_per_agent(served: Sandbox, keys: str, tmp_
         (["report", "none", "--html", "x.html"], "No such file"),
         (["report", "{keys}", "--html", "x.html"], "line 1"),
         (["sandbox", "--port", "99999"], "up to 65535"),
+        (["sandbox", "--port", "http"], "up to 65535"),
+        (["sandbox", "--keys", "/nowhere/at/all"], "cannot write '/nowhere/at/all'"),
         (["agents"], "no API key"),
         (["domains", ".."], "no API key"),
     ],
@@ -264,6 +449,8 @@ def test_what_cannot_work_is_told_before_any_request(  # noqa: PLR0913, PLR0917 
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "latin1.txt").write_bytes("bücher.example\n".encode("latin-1"))
+    (tmp_path / "wrong.txt").write_text("example.com\nhttps://example.com/chat\n")
     assert main([argument.format(keys=keys) for argument in arguments]) == 2
     shown = capsys.readouterr()
     assert told in shown.err
@@ -279,6 +466,17 @@ def test_a_base_url_in_the_clear_is_refused(
     monkeypatch.setenv("CHATLOOM_BASE_URL", "http://chatloom.app")
     assert main(["audit", keys]) == 2
     assert "https" in capsys.readouterr().err
+    assert served.count() == 0
+
+
+def test_a_key_in_the_environment_that_cannot_be_one_is_refused(
+    served: Sandbox, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHATLOOM_API_KEY", "sk_secret")
+    assert main(["audit"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("chatloom-async: CHATLOOM_API_KEY: an API key starts with clf_")
+    assert "sk_secret" not in told
     assert served.count() == 0
 
 
@@ -318,6 +516,26 @@ def test_domains_are_listed_one_a_line(
     monkeypatch.setenv("CHATLOOM_API_KEY", "clf_key_of_acme")
     assert main(["domains", "agt_acme_1"]) == 0
     assert capsys.readouterr().out == "site1.agent1.example\nsite2.agent1.example\n"
+    assert served.count() == 1
+
+
+def test_an_agent_without_domains_is_told_beside_the_empty_list(
+    served: Sandbox, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHATLOOM_API_KEY", "clf_key_of_acme")
+    agent = attrs.evolve(make_workspace("x", "clf_x").agents[0], domains=())
+    served.add(Workspace("acme", "clf_key_of_acme", (agent,)))
+    assert main(["domains", agent.id]) == 0
+    assert capsys.readouterr() == ("", "no domain listed\n")
+
+
+def test_ctrl_c_ends_a_command_with_130(
+    served: Sandbox, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHATLOOM_API_KEY", "clf_key_of_acme")
+    monkeypatch.setattr(sys, "stdout", CtrlC(at="agt_acme_2"))
+    assert main(["agents", "--format", "jsonl"]) == 130
+    assert capsys.readouterr().err == "\nchatloom-async: interrupted\n"
     assert served.count() == 1
 
 
@@ -399,6 +617,44 @@ def test_the_bar_tells_workspaces_refusals_gaps_and_what_is_left(
     assert "\x1b[2J" not in shown
 
 
+@pytest.mark.parametrize("done", [0, 10])
+def test_the_bar_does_not_guess_before_the_first_workspace_or_after_the_last(done: int) -> None:
+    stream = Terminal()
+    PlainProgress(stream).show(standing(done))
+    assert "left" not in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0.04, "0.0 s"),
+        (9.94, "9.9 s"),
+        (12.4, "12 s"),
+        (59.6, "1 min 00 s"),
+        (185, "3 min 05 s"),
+        (7800, "2 h 10 min"),
+    ],
+)
+def test_a_time_is_said_as_people_say_it(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
+
+
+def test_the_count_names_what_every_repeated_request_followed() -> None:
+    clock = FakeClock()
+    cut = APIConnectionError("cut", "cut off")
+    tally = Tally(StubTransport([cut, StubReply(status=503), StubReply([])], clock=clock))
+
+    async def main() -> None:
+        await AsyncChatloom("clf_tally", pool=tally).get_raw("/x")
+        await tally.aclose()
+
+    clock.run(main())
+    assert tally.closed
+    assert (
+        tally.summary() == f"3 requests, 2 of them retries after cut answer {TIMES}1, 503 {TIMES}1"
+    )
+
+
 def test_a_terminal_gets_a_bar() -> None:
     assert isinstance(progress(Terminal()), RichProgress)
 
@@ -441,6 +697,83 @@ def test_differences_are_told_and_make_the_exit_status_1(
     }.items()
 
 
+def agent(number: int, name: str, domains: tuple[str, ...] | None = ()) -> AuditedAgent:
+    created = datetime(2026, 1, 15, 9, tzinfo=UTC)
+    look = ("#611F69", "#764ba2", "bottom-right", "modern", "active")
+    return AuditedAgent(f"agt_{number}", name, *look, created, domains)
+
+
+def written(path: Path, *audits: WorkspaceAudit) -> str:
+    path.write_text("".join(f"{dump_audit(audit)}\n" for audit in audits))
+    return str(path)
+
+
+def test_what_could_not_be_read_is_told_apart_from_what_changed(
+    tmp_path: Path, capsys: Captured
+) -> None:
+    refused = Gap(None, "AuthenticationError", 401, "Invalid API key.")
+    failed = Gap("agt_2", "InternalServerError", 500, "later")
+    old = written(
+        tmp_path / "old.jsonl",
+        WorkspaceAudit("acme", (agent(1, "One"), agent(2, "Two", None)), gaps=(failed,)),
+        WorkspaceAudit("dark", gaps=(refused,)),
+        WorkspaceAudit("gone"),
+    )
+    new = written(
+        tmp_path / "new.jsonl",
+        WorkspaceAudit("acme", (agent(1, "Uno"), agent(2, "Two", ("b.example",)))),
+        WorkspaceAudit("dark", gaps=(refused,)),
+        WorkspaceAudit("fresh", gaps=(refused,)),
+    )
+    assert main(["diff", old, new]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "acme",
+        "  ~ agt_1: name: One → Uno",
+        "fresh",
+        "  + workspace added",
+        "gone",
+        "  - workspace removed",
+        "not known, for it could not be read:",
+        "  ? acme: domains of agt_2, in the old audit",
+        "  ? dark: its agents, in both audits",
+        "  ? fresh: its agents, in the new audit",
+        "3 changes",
+    ]
+
+
+# sandbox
+
+
+def test_the_sandbox_serves_until_ctrl_c(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    shown = CtrlC(at="until Ctrl-C")
+    monkeypatch.setattr(sys, "stdout", shown)
+    assert main(["sandbox", "--port", "0"]) == 0
+    server, key, tip, _ = shown.getvalue().splitlines()
+    assert re.fullmatch(r"export CHATLOOM_BASE_URL=http://127\.0\.0\.1:\d+", server)
+    assert key.startswith("export CHATLOOM_API_KEY=clf_demo_")
+    assert "sandbox --keys demo.toml, then audit demo.toml" in tip
+    assert capsys.readouterr().err == "\nchatloom-async: sandbox stopped\n"
+
+
+def test_the_keys_file_of_the_sandbox_is_one_for_an_audit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "demo.toml"
+    shown = CtrlC(at="until Ctrl-C")
+    monkeypatch.setattr(sys, "stdout", shown)
+    assert main(["sandbox", "--keys", str(path)]) == 0
+    assert f"chatloom-async audit {path}" in shown.getvalue()
+    assert len(KeysFile(str(path)).read()) == 7
+
+
+def test_a_port_that_is_taken_is_told(capsys: Captured) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert main(["sandbox", "--port", str(taken.getsockname()[1])]) == 2
+    told = capsys.readouterr().err
+    assert "address already in use" in told
+    assert "Traceback" not in told
+
+
 # Processes
 
 
@@ -468,24 +801,6 @@ def test_the_sandbox_prints_what_to_export_and_serves_it(
         assert server.wait() == 0
     assert "agt_brightleaf_11" in capsys.readouterr().out
     assert Path(keys).read_text().count("clf_demo_") == 7
-
-
-def test_ctrl_c_ends_an_audit_with_130_and_names_the_file_to_resume(
-    served: Sandbox, keys: str, tmp_path: Path
-) -> None:
-    served.plant(Fault.hang(workspace="beta", times=None))
-    out = tmp_path / "out.jsonl"
-    with started("audit", keys, "--out", str(out), "-v") as audit:
-        while not (out.exists() and out.stat().st_size):
-            assert audit.poll() is None
-        audit.send_signal(signal.SIGINT)
-        assert audit.wait() == 130
-        assert audit.stderr is not None
-        told = audit.stderr.read()
-    assert "interrupted: 1 workspace complete" in told
-    assert "go on with --resume" in told
-    assert "Traceback" not in told
-    assert workspaces_in(out) == ["acme"]
 
 
 def test_a_reader_that_goes_away_is_no_error(served: Sandbox, keys: str) -> None:
