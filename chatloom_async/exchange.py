@@ -1,7 +1,7 @@
 """One HTTP exchange on an aiohttp session: the request, its whole answer, or what went wrong.
 
-With ``pool`` the only door of aiohttp's client. Not here: sessions and how long they live
-(``pool``), what a status means (``status``).
+With ``connector`` and ``pool`` the only door of aiohttp's client. Not here: sessions and how long
+they live (``pool``), which connections are kept (``connector``), what a status means (``status``).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import aiohttp
 from yarl import URL
 
 from chatloom_async.auth import ApiKey
+from chatloom_async.connector import Connector
 from chatloom_async.errors import (
     APIConnectionError,
     APITimeoutError,
@@ -83,7 +84,11 @@ async def _exactly_once(
         raise
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
         pass
-    raise APIConnectionError("the connection ended before an answer", "disconnected")
+    connector = request.session.connector
+    stale = isinstance(connector, Connector) and connector.was_kept(request)
+    raise APIConnectionError(
+        "the connection ended before an answer", "stale" if stale else "disconnected"
+    )
 
 
 async def _read_on(answer: aiohttp.ClientResponse, body: bytes) -> bytes:

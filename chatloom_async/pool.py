@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import os
-import socket
 import ssl
 import sys
 import warnings
@@ -20,13 +18,13 @@ from attrs import define, field
 
 from chatloom_async.auth import ApiKey
 from chatloom_async.clock import Clock, SystemClock
+from chatloom_async.connector import Connector
 from chatloom_async.errors import (
     APIConnectionError,
     APITimeoutError,
     ChatloomError,
     ClientClosedError,
     ConfigurationError,
-    ConnectionReason,
 )
 from chatloom_async.exchange import send, translate
 from chatloom_async.gates import Gates
@@ -38,24 +36,11 @@ from chatloom_async.version import __version__
 
 
 @define(eq=False, repr=False)
-class _Sockets:
-    """Counts what aiohttp opens: a request during which the count stood still met a kept one."""
-
-    opened: int = 0
-
-    def new(self, address: aiohttp.AddrInfoType) -> socket.socket:
-        self.opened += 1
-        family, kind, protocol, *_ = address
-        return socket.socket(family, kind, protocol)
-
-
-@define(eq=False, repr=False)
 class _Connections:
     """A pool's share of one event loop."""
 
     session: aiohttp.ClientSession
     slots: Slots
-    sockets: _Sockets
     keeper: AsyncGenerator[None, None]
     timeouts: dict[float, Timeouts] = field(factory=dict)
 
@@ -117,9 +102,10 @@ class ConnectionPool:
 
     @property
     def opened(self) -> int:
-        """How many sockets this pool has opened on its running loop so far."""
+        """How many connections this pool has opened on its running loop so far."""
         connections = self._by_loop.get(asyncio.get_running_loop())
-        return 0 if connections is None else connections.sockets.opened
+        connector = None if connections is None else connections.session.connector
+        return connector.opened if isinstance(connector, Connector) else 0
 
     async def exchange(self, method: str, url: str, key: ApiKey, timeout: float) -> Response:
         """Make exactly one request and return its whole answer.
@@ -140,7 +126,6 @@ class ConnectionPool:
         # Our own slots: aiohttp counts the time in its queue against its timeouts.
         if not connections.slots.take():
             await connections.slots.wait()
-        opened = connections.sockets.opened
         watch = connections.watch(timeout)
         problem: ChatloomError
         try:
@@ -153,8 +138,7 @@ class ConnectionPool:
                 raise cancelled.with_traceback(None)  # noqa: B904 - itself
             problem = APITimeoutError(f"no complete answer within {timeout:g} s")
         except (aiohttp.ClientError, APIConnectionError, OSError, ValueError) as error:
-            kept = self.session is None and connections.sockets.opened == opened
-            problem = self._explain(error, url, timeout, kept=kept)
+            problem = self._explain(error, url, timeout)
         except Exception as error:  # noqa: BLE001 - a trace hook's, say; the same frames
             raise error.with_traceback(None)  # noqa: B904 - itself
         finally:
@@ -163,14 +147,13 @@ class ConnectionPool:
         # Raised out here, the error has no context: aiohttp's errors show the request's headers.
         raise problem
 
-    def _explain(self, error: Exception, url: str, timeout: float, *, kept: bool) -> ChatloomError:
+    def _explain(self, error: Exception, url: str, timeout: float) -> ChatloomError:
         if self.closed:
             return ClientClosedError("the connection pool was closed")
         if self.session is not None and self.session.closed:
             return ClientClosedError("the aiohttp session you brought is closed")
         if isinstance(error, APIConnectionError):
-            reason: ConnectionReason = "stale" if kept else error.reason
-            return APIConnectionError(error.message, reason)
+            return APIConnectionError(error.message, error.reason)
         return translate(error, url, timeout)
 
     async def _open(self) -> _Connections:
@@ -183,11 +166,8 @@ class ConnectionPool:
         for loop in list(self._by_loop):  # which another thread's loop may change
             if loop.is_closed():
                 self._by_loop.pop(loop, None)
-        sockets = _Sockets()
         session = self.session or aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=0, ssl=self.ssl or _default_ssl(), socket_factory=sockets.new
-            ),
+            connector=Connector(self.ssl),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=self.trust_env,
             trace_configs=list(self.trace_configs),
@@ -195,7 +175,7 @@ class ConnectionPool:
         )
         # asyncio.run ends a loop's asynchronous generators: that closes the session in time.
         keeper = _keep(session, ours=self.session is None)
-        connections = _Connections(session, Slots(self.limit), sockets, keeper)
+        connections = _Connections(session, Slots(self.limit), keeper)
         self._by_loop[asyncio.get_running_loop()] = connections
         self._used = True
         await anext(keeper)
@@ -246,12 +226,6 @@ async def _keep(session: aiohttp.ClientSession, *, ours: bool) -> AsyncGenerator
 
 async def _close(keeper: AsyncGenerator[None, None]) -> None:
     await keeper.aclose()
-
-
-def _default_ssl() -> ssl.SSLContext | bool:
-    """Honour certificates named in the environment: aiohttp's own context was made at import."""
-    named = "SSL_CERT_FILE" in os.environ or "SSL_CERT_DIR" in os.environ
-    return ssl.create_default_context() if named else True
 
 
 def _caller() -> str:

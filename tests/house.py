@@ -14,7 +14,7 @@ STAIRS: tuple[frozenset[str], ...] = tuple(
     frozenset(stair.split())
     for stair in (
         "version clock errors models text",
-        "address auth wire retry limits budget streak gatelog inflight slots timeouts fanout",
+        "address auth connector wire retry limits budget streak gatelog inflight slots timeouts fanout",
         "lanes pacer keys",
         "ratelimit",
         "gates history",
@@ -35,7 +35,7 @@ STAIRS: tuple[frozenset[str], ...] = tuple(
 
 # A dependency comes in through one door, so that replacing it is one module's affair.
 DOORS: Mapping[str, frozenset[str]] = {
-    "aiohttp": frozenset({"exchange", "pool", "testing"}),
+    "aiohttp": frozenset({"connector", "exchange", "pool", "testing"}),
     "idna": frozenset({"audit.domains"}),
     "publicsuffixlist": frozenset({"audit.domains"}),
     "jinja2": frozenset({"audit.report"}),

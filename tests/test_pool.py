@@ -30,6 +30,8 @@ from chatloom_async import (
 )
 from chatloom_async.exchange import MAX_BODY
 from chatloom_async.testing import Fault, Sandbox, make_workspace
+from tests.faults.case import DOMAINS, answer, says
+from tests.faults.server import HOST, Pause, Script, Server
 
 KEY = "clf_pool"
 OTHER = "clf_pool_other"
@@ -185,6 +187,25 @@ def test_a_pool_works_in_one_event_loop_after_another() -> None:
         asyncio.run(pool.aclose())
 
 
+def client_at(
+    server: Server, pool: ConnectionPool, api_key: str = KEY, *, retry: RetryPolicy = ONCE
+) -> AsyncChatloom:
+    return AsyncChatloom(
+        api_key, base_url=f"http://{HOST}:{server.port}", pool=pool, retry=retry, rate_limit=None
+    )
+
+
+@pytest.mark.looptime
+async def test_an_answer_nobody_asked_for_is_not_given_to_the_next_key() -> None:
+    pushed = says({"domains": ["of.another.example"]})
+    scripts: list[Script] = [(answer(), Pause(1), pushed), (answer(),)]
+    async with Server(scripts) as server, ConnectionPool() as pool:
+        await client_at(server, pool).get_allowed_domains("agt_1")
+        await asyncio.sleep(2)
+        domains = await client_at(server, pool, OTHER).get_allowed_domains("agt_2")
+        assert (tuple(domains), pool.opened) == (DOMAINS, 2)
+
+
 # When it breaks
 
 
@@ -234,6 +255,28 @@ async def test_a_kept_connection_that_was_dropped_is_reported_as_stale(sandbox: 
         with pytest.raises(APIConnectionError) as caught:
             await client.list_agents()
     assert caught.value.reason == "stale"
+
+
+async def test_a_kept_connection_is_stale_whoever_opens_another_meanwhile(sandbox: Sandbox) -> None:
+    async with ConnectionPool() as pool:
+        client = client_of(sandbox, pool=pool)
+        await client.list_agents()
+        sandbox.plant(Fault.disconnect(path=AGENTS))
+        failing = asyncio.create_task(client.list_agents())
+        await asyncio.sleep(0)
+        await client.get_raw("/api/plugin/agents/agt_acme_1/allowed-domains")
+        with pytest.raises(APIConnectionError) as caught:
+            await failing
+    assert caught.value.reason == "stale"
+
+
+async def test_an_answer_too_large_is_that_on_a_kept_connection_too(sandbox: Sandbox) -> None:
+    async with client_of(sandbox) as client:
+        await client.list_agents()
+        sandbox.plant(Fault.malformed(b" " * (MAX_BODY + 1)))
+        with pytest.raises(APIConnectionError) as caught:
+            await client.list_agents()
+    assert caught.value.reason == "too large"
 
 
 async def test_one_attempt_is_one_request_when_a_kept_connection_was_dropped(
