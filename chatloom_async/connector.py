@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import ssl
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -19,7 +19,9 @@ class Connector(aiohttp.TCPConnector):
     """Hands out a kept connection only while nothing speaks against it.
 
     Bytes that arrive while nobody waits for an answer belong to no request of ours; aiohttp would
-    take them for the next one's answer, whoever's key that carries.
+    take them for the next one's answer, whoever's key that carries. And what ends one kept
+    connection, a balancer that forgot it, say, has often ended them all: after one was found dead,
+    those that are as old are not tried.
 
     A subclass, because ``connect`` is aiohttp's only public place between a kept connection and its
     next request.
@@ -29,8 +31,10 @@ class Connector(aiohttp.TCPConnector):
         """Make it in its running loop; without a context, the usual authorities are trusted."""
         super().__init__(limit=0, ssl=context or _default_context())  # the pool has slots
         self.opened = 0
-        self._known: WeakSet[ResponseHandler] = WeakSet()
-        self._reused: WeakSet[aiohttp.ClientRequest] = WeakSet()
+        # A kept connection found dead ends the era of all that were opened before.
+        self._era = 0
+        self._opened_in: WeakKeyDictionary[ResponseHandler, int] = WeakKeyDictionary()
+        self._reused: WeakKeyDictionary[aiohttp.ClientRequest, int] = WeakKeyDictionary()
 
     async def connect(
         self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
@@ -40,18 +44,22 @@ class Connector(aiohttp.TCPConnector):
             connection = await super().connect(req, traces, timeout)
             protocol = connection.protocol
             assert protocol is not None  # noqa: S101 - it has just been handed out
-            if protocol not in self._known:
-                self._known.add(protocol)
+            era = self._opened_in.get(protocol)
+            if era is None:
+                self._opened_in[protocol] = self._era
                 self.opened += 1
                 return connection
-            if not protocol.should_close:
-                self._reused.add(req)
+            if era == self._era and not protocol.should_close:
+                self._reused[req] = era
                 return connection
             connection.close()
 
-    def was_kept(self, request: aiohttp.ClientRequest) -> bool:
-        """Tell whether this request went out on a connection kept from an earlier one."""
-        return request in self._reused
+    def was_stale(self, request: aiohttp.ClientRequest) -> bool:
+        """Tell whether a request that met a dead connection met a kept one; it ends its era."""
+        era = self._reused.get(request)
+        if era == self._era:
+            self._era += 1
+        return era is not None
 
 
 def _default_context() -> ssl.SSLContext | bool:

@@ -85,7 +85,7 @@ async def _exactly_once(
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
         pass
     connector = request.session.connector
-    stale = isinstance(connector, Connector) and connector.was_kept(request)
+    stale = isinstance(connector, Connector) and connector.was_stale(request)
     raise APIConnectionError(
         "the connection ended before an answer", "stale" if stale else "disconnected"
     )

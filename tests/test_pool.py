@@ -31,7 +31,7 @@ from chatloom_async import (
 from chatloom_async.exchange import MAX_BODY
 from chatloom_async.testing import Fault, Sandbox, make_workspace
 from tests.faults.case import DOMAINS, answer, says
-from tests.faults.server import HOST, Pause, Script, Server
+from tests.faults.server import HOST, Pause, Reset, Script, Server
 
 KEY = "clf_pool"
 OTHER = "clf_pool_other"
@@ -204,6 +204,32 @@ async def test_an_answer_nobody_asked_for_is_not_given_to_the_next_key() -> None
         await asyncio.sleep(2)
         domains = await client_at(server, pool, OTHER).get_allowed_domains("agt_2")
         assert (tuple(domains), pool.opened) == (DOMAINS, 2)
+
+
+@pytest.mark.looptime
+async def test_one_dead_connection_is_enough_to_try_none_that_is_as_old() -> None:
+    scripts: list[Script] = [(Pause(1), answer())] * 4 + [(Reset(),), (answer(),)]
+    async with Server(scripts) as server, ConnectionPool() as pool:
+        client = client_at(server, pool, retry=RetryPolicy(attempts=2))
+        await asyncio.gather(*(client.get_allowed_domains(f"agt_{n}") for n in range(4)))
+        await client.get_allowed_domains("agt_5")
+        assert pool.opened == 5
+
+
+@pytest.mark.looptime
+async def test_a_dead_connection_says_nothing_about_those_opened_since_its_time() -> None:
+    scripts: list[Script] = [
+        *[(Pause(1), answer())] * 2,
+        (Reset(),),
+        (Pause(2), Reset()),
+        (answer(),),
+    ]
+    async with Server(scripts) as server, ConnectionPool() as pool:
+        client = client_at(server, pool, retry=RetryPolicy(attempts=2))
+        for _ in range(2):
+            await asyncio.gather(*(client.get_allowed_domains(f"agt_{n}") for n in range(2)))
+        await client.get_allowed_domains("agt_3")
+        assert pool.opened == 3
 
 
 # When it breaks
