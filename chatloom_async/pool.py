@@ -12,6 +12,7 @@ import sys
 import warnings
 from collections.abc import AsyncGenerator, Sequence
 from typing import Self
+from weakref import WeakValueDictionary
 
 import aiohttp
 from attrs import define, field
@@ -30,7 +31,7 @@ from chatloom_async.exchange import send, translate
 from chatloom_async.gates import Gates
 from chatloom_async.inflight import InFlight
 from chatloom_async.slots import Slots
-from chatloom_async.timeouts import Timeouts, Watch
+from chatloom_async.timeouts import Timeouts
 from chatloom_async.transport import Response
 from chatloom_async.version import __version__
 
@@ -42,14 +43,15 @@ class _Connections:
     session: aiohttp.ClientSession
     slots: Slots
     keeper: AsyncGenerator[None, None]
-    timeouts: dict[float, Timeouts] = field(factory=dict)
+    # Its timer keeps each alive; one that nobody used for as long as it lasts goes.
+    _timeouts: WeakValueDictionary[float, Timeouts] = field(factory=WeakValueDictionary)
 
-    def watch(self, timeout: float) -> Watch:
-        """Start the timeout of the running task's request."""
-        timeouts = self.timeouts.get(timeout)
+    def timeouts(self, seconds: float) -> Timeouts:
+        """Return what times the requests that may last so long."""
+        timeouts = self._timeouts.get(seconds)
         if timeouts is None:
-            timeouts = self.timeouts[timeout] = Timeouts(timeout)
-        return timeouts.start()
+            timeouts = self._timeouts[seconds] = Timeouts(seconds)
+        return timeouts
 
 
 @define(eq=False)
@@ -126,7 +128,8 @@ class ConnectionPool:
         # Our own slots: aiohttp counts the time in its queue against its timeouts.
         if not connections.slots.take():
             await connections.slots.wait()
-        watch = connections.watch(timeout)
+        timeouts = connections.timeouts(timeout)
+        watch = timeouts.start()
         problem: ChatloomError
         try:
             return await send(
@@ -142,7 +145,7 @@ class ConnectionPool:
         except Exception as error:  # noqa: BLE001 - a trace hook's, say; the same frames
             raise error.with_traceback(None)  # noqa: B904 - itself
         finally:
-            connections.timeouts[timeout].end(watch)
+            timeouts.end(watch)
             connections.slots.release()
         # Raised out here, the error has no context: aiohttp's errors show the request's headers.
         raise problem

@@ -59,12 +59,6 @@ class Timeouts:
         """Stop watching."""
         self._watches.pop(watch, None)
 
-    def close(self) -> None:
-        """Take the timer back."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
     def _expire(self) -> None:
         self._timer = None
         now = self._loop.time()

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable
 
 import pytest
 
+from chatloom_async import AsyncChatloom
 from chatloom_async.testing import FakeClock
 from chatloom_async.timeouts import Timeouts
+from tests.faults.case import answer
+from tests.faults.server import HOST, Server
 
 
 async def guarded(timeouts: Timeouts, seconds: float) -> str:
@@ -150,16 +154,21 @@ def test_one_timer_serves_any_number_of_blocks() -> None:
     assert timers == 1
 
 
-def test_nothing_ends_after_the_timer_was_taken_back() -> None:
-    async def main() -> str:
-        timeouts = Timeouts(1)
-        watch = timeouts.start()
-        timeouts.close()
-        await asyncio.sleep(5)
-        timeouts.end(watch)
-        return "done"
+def alive() -> int:
+    gc.collect()
+    return sum(isinstance(each, Timeouts) for each in gc.get_objects())
 
-    assert FakeClock().run(main()) == "done"
+
+@pytest.mark.looptime
+async def test_a_timeout_of_its_own_for_each_call_leaves_nothing_behind() -> None:
+    before = alive()
+    async with Server([(answer(),)]) as server:
+        base_url = f"http://{HOST}:{server.port}"
+        async with AsyncChatloom("clf_timeouts", base_url=base_url, rate_limit=None) as chatloom:
+            for extra in range(20):
+                await chatloom.with_options(timeout=2 + extra / 100).get_allowed_domains("agt_1")
+            await asyncio.sleep(3)
+            assert alive() == before
 
 
 def test_a_timeout_outside_a_task_is_refused() -> None:
