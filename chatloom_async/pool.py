@@ -122,30 +122,33 @@ class ConnectionPool:
             APIConnectionError: no complete answer arrived.
             ClientClosedError: the pool, or the session it was given, is closed.
             ConfigurationError: the session belongs to another loop, or netrc interferes.
+            RuntimeError: it was called outside a task.
 
         """
         connections = self._by_loop.get(asyncio.get_running_loop()) or await self._open()
         # Our own slots: aiohttp counts the time in its queue against its timeouts.
         if not connections.slots.take():
             await connections.slots.wait()
-        timeouts = connections.timeouts(timeout)
-        watch = timeouts.start()
         problem: ChatloomError
         try:
-            return await send(
-                connections.session, method, url, key, timeout=timeout, proxy=self.proxy
-            )
-        except asyncio.CancelledError as cancelled:
-            if not watch.expired():
-                # aiohttp's frames hold the key.
-                raise cancelled.with_traceback(None)  # noqa: B904 - itself
-            problem = APITimeoutError(f"no complete answer within {timeout:g} s")
-        except (aiohttp.ClientError, APIConnectionError, OSError, ValueError) as error:
-            problem = self._explain(error, url, timeout)
-        except Exception as error:  # noqa: BLE001 - a trace hook's, say; the same frames
-            raise error.with_traceback(None)  # noqa: B904 - itself
+            timeouts = connections.timeouts(timeout)
+            watch = timeouts.start()
+            try:
+                return await send(
+                    connections.session, method, url, key, timeout=timeout, proxy=self.proxy
+                )
+            except asyncio.CancelledError as cancelled:
+                if not watch.expired():
+                    # aiohttp's frames hold the key.
+                    raise cancelled.with_traceback(None)  # noqa: B904 - itself
+                problem = APITimeoutError(f"no complete answer within {timeout:g} s")
+            except (aiohttp.ClientError, APIConnectionError, OSError, ValueError) as error:
+                problem = self._explain(error, url, timeout)
+            except Exception as error:  # noqa: BLE001 - a trace hook's, say; the same frames
+                raise error.with_traceback(None)  # noqa: B904 - itself
+            finally:
+                timeouts.end(watch)
         finally:
-            timeouts.end(watch)
             connections.slots.release()
         # Raised out here, the error has no context: aiohttp's errors show the request's headers.
         raise problem

@@ -174,6 +174,24 @@ async def test_no_more_connections_are_opened_than_the_limit_allows() -> None:
     assert (sandbox.connections, sandbox.peak_in_flight) == (3, 3)
 
 
+async def test_a_call_outside_a_task_is_refused_and_keeps_no_place(sandbox: Sandbox) -> None:
+    refused = []
+    async with ConnectionPool(limit=1) as pool:
+        client = client_of(sandbox, pool=pool)
+        await client.list_agents()
+
+        def drive() -> None:
+            with pytest.raises(RuntimeError, match="inside a task") as caught:
+                client.list_agents().send(None)
+            refused.append(caught.value)
+
+        asyncio.get_running_loop().call_soon(drive)
+        await asyncio.sleep(0)
+        async with asyncio.timeout(1):
+            assert len(await client.list_agents()) == 2
+    assert len(refused) == 1
+
+
 async def test_a_pool_that_was_never_used_has_opened_nothing() -> None:
     async with ConnectionPool() as pool:
         assert pool.opened == 0
