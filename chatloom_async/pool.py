@@ -23,7 +23,6 @@ from chatloom_async.connector import Connector
 from chatloom_async.errors import (
     APIConnectionError,
     APITimeoutError,
-    ChatloomError,
     ClientClosedError,
     ConfigurationError,
 )
@@ -31,7 +30,7 @@ from chatloom_async.exchange import send, translate
 from chatloom_async.gates import Gates
 from chatloom_async.inflight import InFlight
 from chatloom_async.slots import Slots
-from chatloom_async.timeouts import Timeouts
+from chatloom_async.timeouts import Timeouts, Watch
 from chatloom_async.transport import Response
 from chatloom_async.version import __version__
 
@@ -129,7 +128,6 @@ class ConnectionPool:
         # Our own slots: aiohttp counts the time in its queue against its timeouts.
         if not connections.slots.take():
             await connections.slots.wait()
-        problem: ChatloomError
         try:
             timeouts = connections.timeouts(timeout)
             watch = timeouts.start()
@@ -137,30 +135,33 @@ class ConnectionPool:
                 return await send(
                     connections.session, method, url, key, timeout=timeout, proxy=self.proxy
                 )
-            except asyncio.CancelledError as cancelled:
-                if not watch.expired():
-                    # aiohttp's frames hold the key.
-                    raise cancelled.with_traceback(None)  # noqa: B904 - itself
-                problem = APITimeoutError(f"no complete answer within {timeout:g} s")
-            except (aiohttp.ClientError, APIConnectionError, OSError, ValueError) as error:
-                problem = self._explain(error, url, timeout)
-            except Exception as error:  # noqa: BLE001 - a trace hook's, say; the same frames
-                raise error.with_traceback(None)  # noqa: B904 - itself
+            except BaseException as error:  # noqa: BLE001 - raised below
+                problem = self._problem(error, watch, url, timeout)
             finally:
                 timeouts.end(watch)
         finally:
             connections.slots.release()
-        # Raised out here, the error has no context: aiohttp's errors show the request's headers.
-        raise problem
+        try:
+            raise problem  # out here, where nothing of aiohttp becomes its context
+        finally:
+            del problem  # the traceback holds this frame
 
-    def _explain(self, error: Exception, url: str, timeout: float) -> ChatloomError:
-        if self.closed:
-            return ClientClosedError("the connection pool was closed")
-        if self.session is not None and self.session.closed:
-            return ClientClosedError("the aiohttp session you brought is closed")
-        if isinstance(error, APIConnectionError):
-            return APIConnectionError(error.message, error.reason)
-        return translate(error, url, timeout)
+    def _problem(
+        self, error: BaseException, watch: Watch, url: str, timeout: float
+    ) -> BaseException:
+        """Return what to raise for an error of ``send``, rid of aiohttp's: they hold the key."""
+        if isinstance(error, asyncio.CancelledError) and watch.expired():
+            return APITimeoutError(f"no complete answer within {timeout:g} s")
+        if isinstance(error, aiohttp.ClientError | APIConnectionError | OSError | ValueError):
+            if self.closed:
+                return ClientClosedError("the connection pool was closed")
+            if self.session is not None and self.session.closed:
+                return ClientClosedError("the aiohttp session you brought is closed")
+            if not isinstance(error, APIConnectionError):
+                return translate(error, url, timeout)
+        # Ours, a cancellation, or what a trace hook raised: itself, without where it has been.
+        error.__cause__ = error.__context__ = None
+        return error.with_traceback(None)
 
     async def _open(self) -> _Connections:
         if self.closed:

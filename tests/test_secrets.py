@@ -312,15 +312,32 @@ async def test_no_timeout_of_the_caller_holds_the_key() -> None:
         assert_silent(caught.value, SECRET)
 
 
-async def test_no_error_of_a_trace_hook_holds_the_key() -> None:
-    async def fail(*_: object) -> None:
-        raise LookupError("no span")
-
+def hooked(name: str, hook: Callable[..., Awaitable[None]]) -> aiohttp.TraceConfig:
     hooks = aiohttp.TraceConfig()
-    hooks.on_request_start.append(fail)
-    async with client(trace_configs=[hooks]) as chatloom:
+    getattr(hooks, name).append(hook)
+    return hooks
+
+
+@pytest.mark.parametrize("name", ["on_request_start", "on_request_exception"])
+async def test_no_error_of_a_trace_hook_holds_the_key(name: str) -> None:
+    async def fail(*_: object) -> None:
+        raise LookupError("no span") from KeyError("span")
+
+    async with client((Reset(),), trace_configs=[hooked(name, fail)]) as chatloom:
         with pytest.raises(LookupError) as caught:
             await chatloom.list_agents()
+        assert_silent(caught.value, SECRET)
+
+
+async def test_no_timeout_of_the_caller_holds_the_key_when_a_trace_hook_is_at_work() -> None:
+    async def dawdle(*_: object) -> None:
+        await asyncio.sleep(0.4)
+
+    hooks = hooked("on_request_exception", dawdle)
+    async with client((Reset(),), trace_configs=[hooks]) as chatloom:
+        with pytest.raises(TimeoutError) as caught:
+            async with asyncio.timeout(0.1):
+                await chatloom.list_agents()
         assert_silent(caught.value, SECRET)
 
 
