@@ -107,22 +107,18 @@ async def _read_on(answer: aiohttp.ClientResponse, body: bytes) -> bytes:
     return b"".join(pieces)[:limit]
 
 
-def translate(error: Exception, url: str, timeout: float) -> ChatloomError:
-    """Return our error for one of aiohttp's, without keeping anything of it."""
+def translate(
+    error: BaseException, url: str, timeout: float, *, trust_env: bool
+) -> ChatloomError | None:
+    """Return our error for one of aiohttp's, without keeping anything of it; None: it is not."""
     host = URL(url, encoded=True).host or url
     match error:
         case aiohttp.ConnectionTimeoutError():
             return APITimeoutError(f"connecting to {host} took longer than {_connect(timeout):g} s")
-        case aiohttp.ClientSSLError() | ssl.SSLError() | aiohttp.ServerFingerprintMismatch():
-            return APIConnectionError(f"no trusted TLS connection to {host}: {error}", "tls")
-        case aiohttp.ClientConnectorDNSError() if error.os_error.errno != socket.EAI_AGAIN:
-            return APIConnectionError(f"the host name {host} does not exist", "dns")
-        case aiohttp.ClientProxyConnectionError():
-            return APIConnectionError(f"cannot connect to the proxy: {error.strerror}", "connect")
+        case aiohttp.ClientConnectorError() | aiohttp.ServerFingerprintMismatch() | ssl.SSLError():
+            return _unconnected(error, host)
         case aiohttp.ClientHttpProxyError():
             return APIConnectionError(f"the proxy answered {error.status}", "proxy")
-        case aiohttp.ClientConnectorError():
-            return APIConnectionError(f"cannot connect to {host}: {error.strerror}", "connect")
         case aiohttp.ClientPayloadError():
             return APIConnectionError("the connection ended inside the answer", "cut off")
         case aiohttp.ClientResponseError():
@@ -133,10 +129,26 @@ def translate(error: Exception, url: str, timeout: float) -> ChatloomError:
             )
         case aiohttp.ClientError() | OSError():
             return APIConnectionError("the connection ended before an answer", "disconnected")
-    return ConfigurationError(
-        f"aiohttp refuses the request ({error}): does netrc hold credentials for {host}? "
-        "They cannot go with an API key; use proxy= instead of trust_env=True"
-    )
+        case ValueError() if trust_env:
+            return ConfigurationError(
+                f"aiohttp refuses the request ({error}): does netrc hold credentials for {host}? "
+                "They cannot go with an API key; use proxy= instead of trust_env=True"
+            )
+    return None
+
+
+def _unconnected(
+    error: aiohttp.ClientConnectorError | aiohttp.ServerFingerprintMismatch | ssl.SSLError,
+    host: str,
+) -> APIConnectionError:
+    match error:
+        case aiohttp.ClientSSLError() | ssl.SSLError() | aiohttp.ServerFingerprintMismatch():
+            return APIConnectionError(f"no trusted TLS connection to {host}: {error}", "tls")
+        case aiohttp.ClientConnectorDNSError() if error.os_error.errno != socket.EAI_AGAIN:
+            return APIConnectionError(f"the host name {host} does not exist", "dns")
+        case aiohttp.ClientProxyConnectionError():
+            return APIConnectionError(f"cannot connect to the proxy: {error.strerror}", "connect")
+    return APIConnectionError(f"cannot connect to {host}: {error.strerror}", "connect")
 
 
 @lru_cache

@@ -152,16 +152,19 @@ class ConnectionPool:
         """Return what to raise for an error of ``send``, rid of aiohttp's: they hold the key."""
         if isinstance(error, asyncio.CancelledError) and watch.expired():
             return APITimeoutError(f"no complete answer within {timeout:g} s")
-        if isinstance(error, aiohttp.ClientError | APIConnectionError | OSError | ValueError):
-            if self.closed:
-                return ClientClosedError("the connection pool was closed")
-            if self.session is not None and self.session.closed:
-                return ClientClosedError("the aiohttp session you brought is closed")
-            if not isinstance(error, APIConnectionError):
-                return translate(error, url, timeout)
-        # Ours, a cancellation, or what a trace hook raised: itself, without where it has been.
-        error.__cause__ = error.__context__ = None
-        return error.with_traceback(None)
+        found = (
+            error
+            if isinstance(error, APIConnectionError)
+            else translate(error, url, timeout, trust_env=(self.session or self).trust_env)
+        )
+        if found is not None and self.closed:
+            return ClientClosedError("the connection pool was closed")
+        if found is not None and self.session is not None and self.session.closed:
+            return ClientClosedError("the aiohttp session you brought is closed")
+        # Else it is a cancellation, or what a trace hook raised: itself, without where it has been.
+        problem = error if found is None else found
+        problem.__cause__ = problem.__context__ = None
+        return problem.with_traceback(None)
 
     async def _open(self) -> _Connections:
         if self.closed:

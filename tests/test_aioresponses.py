@@ -24,6 +24,7 @@ from chatloom_async import (
     AsyncChatloom,
     ChatloomError,
     ConfigurationError,
+    ConnectionPool,
     NotFoundError,
     RetryPolicy,
 )
@@ -172,7 +173,8 @@ async def test_a_slow_connect_is_a_timeout(mocked: Mocked) -> None:
 
 async def test_a_refusal_of_aiohttp_to_send_is_a_configuration_error(mocked: Mocked) -> None:
     mocked.get(AGENTS, exception=ValueError("Cannot combine AUTHORIZATION header with AUTH"))
-    async with client() as chatloom:
+    async with ConnectionPool(trust_env=True) as pool:
+        chatloom = AsyncChatloom(KEY, base_url=BASE_URL, pool=pool)
         with pytest.raises(ConfigurationError, match="does netrc hold credentials"):
             await chatloom.list_agents()
 

@@ -455,6 +455,18 @@ async def test_the_hooks_of_aiohttp_see_requests(sandbox: Sandbox) -> None:
     assert seen == ["GET"]
 
 
+async def test_an_error_of_a_hook_is_raised_as_it_is(sandbox: Sandbox) -> None:
+    async def refuse(*_: object) -> None:
+        raise ValueError("no span")
+
+    hooks = aiohttp.TraceConfig()
+    hooks.on_request_start.append(refuse)
+    async with ConnectionPool(trace_configs=[hooks]) as pool:
+        with pytest.raises(ValueError, match=r"^no span$") as caught:
+            await client_of(sandbox, pool=pool).list_agents()
+    assert not isinstance(caught.value, ChatloomError)
+
+
 async def test_a_proxy_gets_the_request(sandbox: Sandbox) -> None:
     async with ConnectionPool(proxy=sandbox.base_url) as pool:
         client = AsyncChatloom(KEY, base_url="http://localhost:9", pool=pool, retry=ONCE)
