@@ -28,6 +28,10 @@ from chatloom_async.transport import MAX_ERROR_BODY, Response
 MAX_BODY = 10 * 1024 * 1024
 _CONNECT_TIMEOUT = 5.0
 _OK = range(200, 300)
+# What else goes wrong with DNS may be well in a second; aiodns gives no number at all.
+_NO_SUCH_HOST = {
+    getattr(socket, name) for name in ("EAI_NONAME", "EAI_NODATA") if hasattr(socket, name)
+}
 
 
 async def send(  # noqa: PLR0913 - what a request is
@@ -144,7 +148,7 @@ def _unconnected(
     match error:
         case aiohttp.ClientSSLError() | ssl.SSLError() | aiohttp.ServerFingerprintMismatch():
             return APIConnectionError(f"no trusted TLS connection to {host}: {error}", "tls")
-        case aiohttp.ClientConnectorDNSError() if error.os_error.errno != socket.EAI_AGAIN:
+        case aiohttp.ClientConnectorDNSError() if error.os_error.errno in _NO_SUCH_HOST:
             return APIConnectionError(f"the host name {host} does not exist", "dns")
         case aiohttp.ClientProxyConnectionError():
             return APIConnectionError(f"cannot connect to the proxy: {error.strerror}", "connect")

@@ -111,6 +111,16 @@ INFO = Mock(spec=aiohttp.RequestInfo, real_url=URL(AGENTS))
             "cannot connect to chatloom.app: try again",
         ),
         (
+            aiohttp.ClientConnectorDNSError(WHERE, socket.gaierror(socket.EAI_FAIL, "failure")),
+            "connect",
+            "cannot connect to chatloom.app: failure",
+        ),
+        (
+            aiohttp.ClientConnectorDNSError(WHERE, OSError(None, "no answer")),  # by aiodns
+            "connect",
+            "cannot connect to chatloom.app: no answer",
+        ),
+        (
             aiohttp.ClientConnectorCertificateError(WHERE, ssl.SSLCertVerificationError("expired")),
             "tls",
             "no trusted TLS connection to chatloom.app",
