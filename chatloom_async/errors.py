@@ -29,7 +29,7 @@ from typing import Any, Literal, Self, cast
 from attrs import frozen
 
 ConnectionReason = Literal[
-    "connect",  # refused, unreachable, reset while connecting, temporary DNS failure
+    "connect",  # refused, unreachable, cut while connecting, temporary DNS failure
     "disconnected",  # the connection ended before the answer began
     "stale",  # the same, on a connection kept alive from an earlier request
     "cut off",  # the connection ended inside the body
@@ -37,7 +37,7 @@ ConnectionReason = Literal[
     "too large",  # the body is larger than the client accepts
     "timeout",
     "dns",  # the host name does not exist
-    "tls",  # the certificate or the handshake was refused
+    "tls",  # the server's certificate cannot be trusted
     "proxy",  # the proxy refused
 ]
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import re
 import socket
-import ssl
 from functools import lru_cache
 
 import aiohttp
@@ -119,7 +118,7 @@ def translate(
     match error:
         case aiohttp.ConnectionTimeoutError():
             return APITimeoutError(f"connecting to {host} took longer than {_connect(timeout):g} s")
-        case aiohttp.ClientConnectorError() | aiohttp.ServerFingerprintMismatch() | ssl.SSLError():
+        case aiohttp.ClientConnectorError() | aiohttp.ServerFingerprintMismatch():
             return _unconnected(error, host)
         case aiohttp.ClientHttpProxyError():
             return APIConnectionError(f"the proxy answered {error.status}", "proxy")
@@ -142,17 +141,19 @@ def translate(
 
 
 def _unconnected(
-    error: aiohttp.ClientConnectorError | aiohttp.ServerFingerprintMismatch | ssl.SSLError,
-    host: str,
+    error: aiohttp.ClientConnectorError | aiohttp.ServerFingerprintMismatch, host: str
 ) -> APIConnectionError:
     match error:
-        case aiohttp.ClientSSLError() | ssl.SSLError() | aiohttp.ServerFingerprintMismatch():
+        case aiohttp.ClientConnectorCertificateError() | aiohttp.ServerFingerprintMismatch():
             return APIConnectionError(f"no trusted TLS connection to {host}: {error}", "tls")
         case aiohttp.ClientConnectorDNSError() if error.os_error.errno in _NO_SUCH_HOST:
             return APIConnectionError(f"the host name {host} does not exist", "dns")
         case aiohttp.ClientProxyConnectionError():
-            return APIConnectionError(f"cannot connect to the proxy: {error.strerror}", "connect")
-    return APIConnectionError(f"cannot connect to {host}: {error.strerror}", "connect")
+            host = "the proxy"
+    # A TLS handshake that ends otherwise than by the certificate is a server in trouble, as a
+    # refused connection is: behind a balancer the next one may meet another.
+    why = error.strerror or type(error.os_error).__name__
+    return APIConnectionError(f"cannot connect to {host}: {why}", "connect")
 
 
 @lru_cache

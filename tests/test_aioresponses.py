@@ -127,8 +127,8 @@ INFO = Mock(spec=aiohttp.RequestInfo, real_url=URL(AGENTS))
         ),
         (
             aiohttp.ClientConnectorSSLError(WHERE, ssl.SSLError(1, "handshake")),
-            "tls",
-            "no trusted TLS connection to chatloom.app",
+            "connect",
+            "cannot connect to chatloom.app: handshake",
         ),
         (
             aiohttp.ServerFingerprintMismatch(b"a", b"b", "chatloom.app", 443),
