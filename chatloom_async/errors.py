@@ -38,7 +38,7 @@ ConnectionReason = Literal[
     "timeout",
     "dns",  # the host name does not exist
     "tls",  # the server's certificate cannot be trusted
-    "proxy",  # the proxy refused
+    "proxy",  # the proxy refused: it wants a password, say
 ]
 
 

@@ -10,6 +10,7 @@ import math
 import re
 import socket
 from functools import lru_cache
+from http import HTTPStatus
 
 import aiohttp
 from yarl import URL
@@ -121,7 +122,10 @@ def translate(
         case aiohttp.ClientConnectorError() | aiohttp.ServerFingerprintMismatch():
             return _unconnected(error, host)
         case aiohttp.ClientHttpProxyError():
-            return APIConnectionError(f"the proxy answered {error.status}", "proxy")
+            refused = error.status < HTTPStatus.INTERNAL_SERVER_ERROR  # else it found no way today
+            return APIConnectionError(
+                f"the proxy answered {error.status}", "proxy" if refused else "connect"
+            )
         case aiohttp.ClientPayloadError():
             return APIConnectionError("the connection ended inside the answer", "cut off")
         case aiohttp.ClientResponseError():

@@ -107,7 +107,7 @@ def require_seconds(name: str, value: object) -> None:
 _HEALING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 # The server does not know how, and will not in a second either.
 _LASTING = (HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
-_LASTING_REASONS = ("dns", "tls", "too large")
+_LASTING_REASONS = ("dns", "proxy", "tls", "too large")
 
 
 def heals(error: ChatloomError) -> bool:

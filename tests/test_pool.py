@@ -31,7 +31,7 @@ from chatloom_async import (
 from chatloom_async.exchange import MAX_BODY
 from chatloom_async.testing import Fault, Sandbox, make_workspace
 from tests.faults.case import DOMAINS, answer, says
-from tests.faults.server import HOST, Pause, Reset, Script, Server
+from tests.faults.server import HOST, Close, Pause, Reset, Script, Server
 
 KEY = "clf_pool"
 OTHER = "clf_pool_other"
@@ -471,6 +471,21 @@ async def test_a_proxy_gets_the_request(sandbox: Sandbox) -> None:
     async with ConnectionPool(proxy=sandbox.base_url) as pool:
         client = AsyncChatloom(KEY, base_url="http://localhost:9", pool=pool, retry=ONCE)
         assert len(await client.list_agents()) == 2
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize(("status", "asked"), [(407, 1), (403, 1), (502, 3), (503, 3)])
+async def test_a_proxy_that_refuses_is_asked_once_and_one_in_trouble_again(
+    status: int, asked: int
+) -> None:
+    async with Server([(answer(status, b""), Close())]) as proxy:
+        async with ConnectionPool(proxy=f"http://{HOST}:{proxy.port}") as pool:
+            client = AsyncChatloom(
+                KEY, base_url="https://localhost:1", pool=pool, retry=RetryPolicy(attempts=3)
+            )
+            with pytest.raises(APIConnectionError, match=f"the proxy answered {status}"):
+                await client.list_agents()
+        assert len(proxy.requests) == asked
 
 
 # A session that was brought along

@@ -383,14 +383,12 @@ def test_a_status_that_will_not_heal_is_final(status: int, retry_after: str | No
     assert len(call(StubReply(status=status, headers=headers), OK).at) == 1
 
 
-@pytest.mark.parametrize(
-    "reason", ["connect", "disconnected", "stale", "cut off", "protocol", "proxy"]
-)
+@pytest.mark.parametrize("reason", ["connect", "disconnected", "stale", "cut off", "protocol"])
 def test_a_broken_connection_is_tried_again(reason: ConnectionReason) -> None:
     assert call(APIConnectionError("x", reason), OK).succeeded
 
 
-@pytest.mark.parametrize("reason", ["dns", "tls", "too large"])
+@pytest.mark.parametrize("reason", ["dns", "proxy", "tls", "too large"])
 def test_a_connection_that_will_not_heal_is_final(reason: ConnectionReason) -> None:
     assert len(call(APIConnectionError("x", reason), OK).at) == 1
 

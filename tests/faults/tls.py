@@ -71,7 +71,7 @@ TLS: tuple[Case, ...] = (
     ),
     _proxy(
         "has no way",
-        Raises(APIConnectionError, "the proxy answered 502", {"reason": "proxy"}),
+        Raises(APIConnectionError, "the proxy answered 502", {"reason": "connect"}),
         answer(502, b"<html>bad gateway</html>"),
     ),
     _proxy("hangs up", Raises(APIConnectionError), Close()),
