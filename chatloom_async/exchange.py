@@ -61,7 +61,7 @@ async def send(  # noqa: PLR0913 - what a request is
         allow_redirects=False,
         proxy=proxy,
         timeout=_client_timeout(timeout),
-        middlewares=_EXACTLY_ONCE,
+        middlewares=_GUARDS,
     )
     try:
         body = await answer.content.readany()
@@ -78,10 +78,16 @@ async def send(  # noqa: PLR0913 - what a request is
     return Response(answer.status, answer.headers, body)
 
 
-async def _exactly_once(
+async def _guarded(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """Hide a disconnect from aiohttp, which would silently send the request a second time."""
+    """Send the request once, and let nobody on the way read its key.
+
+    aiohttp, if it saw a disconnect, would silently send the request a second time.
+    """
+    if request.proxy is not None and not request.is_ssl():
+        # A proxy would read the key. Plain http is for this very machine, where none is needed.
+        request.update_proxy(None, None, None)
     try:
         return await handler(request)
     except aiohttp.ClientConnectorError:
@@ -170,4 +176,4 @@ def _connect(timeout: float) -> float:
     return min(timeout, _CONNECT_TIMEOUT)
 
 
-_EXACTLY_ONCE = (_exactly_once,)
+_GUARDS = (_guarded,)

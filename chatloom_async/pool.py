@@ -62,7 +62,8 @@ class ConnectionPool:
 
     Args:
         limit: requests in flight per event loop; more of them queue, which costs no timeout.
-        proxy: URL of an HTTP proxy; the key stays inside the TLS tunnel.
+        proxy: URL of an HTTP proxy; the key stays inside the TLS tunnel. Plain http, which is for
+            loopback only, goes past every proxy.
         ssl: a context for private certificate authorities.
         trust_env: take proxies from the environment, as aiohttp does.
         trace_configs: aiohttp's hooks, for example OpenTelemetry's; they see headers, so the key.

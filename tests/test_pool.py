@@ -467,10 +467,24 @@ async def test_an_error_of_a_hook_is_raised_as_it_is(sandbox: Sandbox) -> None:
     assert not isinstance(caught.value, ChatloomError)
 
 
-async def test_a_proxy_gets_the_request(sandbox: Sandbox) -> None:
-    async with ConnectionPool(proxy=sandbox.base_url) as pool:
-        client = AsyncChatloom(KEY, base_url="http://localhost:9", pool=pool, retry=ONCE)
-        assert len(await client.list_agents()) == 2
+@pytest.mark.parametrize("source", ["option", "environment", "session"])
+async def test_no_proxy_reads_the_key_of_a_request_without_tls(
+    sandbox: Sandbox, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Server([(Close(),)]) as proxy:
+        url = f"http://{HOST}:{proxy.port}"
+        monkeypatch.setenv("http_proxy", url)
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        async with aiohttp.ClientSession(proxy=url) as session:
+            pools = {
+                "option": ConnectionPool(proxy=url),
+                "environment": ConnectionPool(trust_env=True),
+                "session": ConnectionPool(session=session),
+            }
+            async with pools[source] as pool:
+                assert len(await client_of(sandbox, pool=pool).list_agents()) == 2
+    assert proxy.connections == 0
 
 
 @pytest.mark.looptime

@@ -63,7 +63,7 @@ TLS: tuple[Case, ...] = (
         requests=0,
         peer=Peer(certificate="wrong host", proxy=_THROUGH),
     ),
-    Case("proxy to http on loopback", ((),), OK, requests=0, peer=Peer(proxy=(answer(),))),
+    Case("proxy passed by to http on loopback", ((answer(),),), OK, peer=Peer(proxy=(Reset(),))),
     _proxy(
         "wants a password",
         Raises(APIConnectionError, "the proxy answered 407", {"reason": "proxy"}),
