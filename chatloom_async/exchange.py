@@ -62,6 +62,8 @@ async def send(  # noqa: PLR0913 - what a request is
         proxy=proxy,
         timeout=_client_timeout(timeout),
         middlewares=_GUARDS,
+        raise_for_status=False,  # whatever a session that was brought would do
+        auto_decompress=True,
     )
     try:
         body = await answer.content.readany()

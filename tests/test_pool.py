@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import os
 import socket
@@ -25,12 +26,13 @@ from chatloom_async import (
     ConfigurationError,
     ConnectionPool,
     InternalServerError,
+    NotFoundError,
     RedirectError,
     RetryPolicy,
 )
 from chatloom_async.exchange import MAX_BODY
 from chatloom_async.testing import Fault, Sandbox, make_workspace
-from tests.faults.case import DOMAINS, answer, says
+from tests.faults.case import DOCUMENT, DOMAINS, answer, says
 from tests.faults.server import HOST, Close, Pause, Reset, Script, Server
 
 KEY = "clf_pool"
@@ -511,6 +513,26 @@ async def test_a_session_that_was_brought_is_used_and_left_open(sandbox: Sandbox
             await client_of(sandbox, pool=pool).list_agents()
         assert not session.closed
     assert sandbox.count() == 1
+
+
+async def test_a_session_that_raises_for_statuses_gives_our_errors(sandbox: Sandbox) -> None:
+    async with (
+        aiohttp.ClientSession(raise_for_status=True) as session,
+        ConnectionPool(session=session) as pool,
+    ):
+        with pytest.raises(NotFoundError, match="404"):
+            await client_of(sandbox, pool=pool).get_allowed_domains("agt_nobody")
+
+
+async def test_a_session_that_does_not_decompress_gives_models() -> None:
+    compressed = answer(200, gzip.compress(DOCUMENT), "Content-Encoding: gzip")
+    async with (
+        aiohttp.ClientSession(auto_decompress=False) as session,
+        Server([(compressed,)]) as server,
+        ConnectionPool(session=session) as pool,
+    ):
+        domains = await client_at(server, pool).get_allowed_domains("agt_1")
+        assert tuple(domains) == DOMAINS
 
 
 async def test_a_closed_session_that_was_brought_is_named(sandbox: Sandbox) -> None:
