@@ -126,7 +126,6 @@ class ConnectionPool:
 
         """
         connections = self._by_loop.get(asyncio.get_running_loop()) or await self._open()
-        # Our own slots: aiohttp counts the time in its queue against its timeouts.
         if not connections.slots.take():
             await connections.slots.wait()
         try:
@@ -186,7 +185,7 @@ class ConnectionPool:
         )
         # asyncio.run ends a loop's asynchronous generators: that closes the session in time.
         keeper = _keep(session, ours=self.session is None)
-        connections = _Connections(session, Slots(self.limit), keeper)
+        connections = _Connections(session, Slots(_places(self.limit, session.connector)), keeper)
         self._by_loop[asyncio.get_running_loop()] = connections
         self._used = True
         await anext(keeper)
@@ -224,6 +223,15 @@ class ConnectionPool:
                 stacklevel=2,
                 source=self,
             )
+
+
+def _places(limit: int, connector: aiohttp.BaseConnector | None) -> int:
+    """Return how many requests find a connection without queueing in aiohttp (0: no bound).
+
+    Time in its queue would count against the timeout; time in ours does not.
+    """
+    bounds = () if connector is None else (connector.limit, connector.limit_per_host)
+    return min([limit, *filter(None, bounds)])
 
 
 async def _keep(session: aiohttp.ClientSession, *, ours: bool) -> AsyncGenerator[None, None]:

@@ -535,6 +535,19 @@ async def test_a_session_that_does_not_decompress_gives_models() -> None:
         assert tuple(domains) == DOMAINS
 
 
+@pytest.mark.looptime
+@pytest.mark.parametrize("bound", ["limit", "limit_per_host"])
+async def test_queueing_for_a_connection_of_a_session_costs_no_timeout(bound: str) -> None:
+    bounds: dict[str, Any] = {bound: 1}
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(**bounds)) as session,
+        Server([(Pause(10), answer())]) as server,
+        ConnectionPool(session=session) as pool,
+    ):
+        calls = [client_at(server, pool).get_allowed_domains(f"agt_{n}") for n in range(3)]
+        assert [len(domains) for domains in await asyncio.gather(*calls)] == [2, 2, 2]
+
+
 async def test_a_closed_session_that_was_brought_is_named(sandbox: Sandbox) -> None:
     session = aiohttp.ClientSession()
     await session.close()
