@@ -29,6 +29,13 @@ from chatloom_async.errors import (
 from chatloom_async.exchange import send, translate
 from chatloom_async.gates import Gates
 from chatloom_async.inflight import InFlight
+from chatloom_async.pool_options import (
+    hooks_problem,
+    limit_problem,
+    proxy_problem,
+    session_problem,
+    tls_problem,
+)
 from chatloom_async.slots import Slots
 from chatloom_async.timeouts import Timeouts, Watch
 from chatloom_async.transport import Response
@@ -71,8 +78,8 @@ class ConnectionPool:
             own middlewares do not run.
 
     Raises:
-        ConfigurationError: the limit is not a whole positive number, or a session comes with
-            options that belong to making one.
+        ConfigurationError: an option is of another kind, the limit less than 1, or a session
+            comes with options that belong to making one.
 
     """
 
@@ -94,8 +101,15 @@ class ConnectionPool:
 
     def __attrs_post_init__(self) -> None:
         """Refuse what cannot work; nothing is opened."""
-        if isinstance(self.limit, bool) or not isinstance(self.limit, int) or self.limit < 1:
-            raise ConfigurationError("ConnectionPool.limit is a whole number, 1 or more")
+        problem = (
+            limit_problem(self.limit)
+            or proxy_problem(self.proxy)
+            or tls_problem(self.ssl)
+            or hooks_problem(self.trace_configs)
+            or session_problem(self.session)
+        )
+        if problem is not None:
+            raise ConfigurationError(problem)
         if self.session is not None and (self.ssl or self.trust_env or self.trace_configs):
             raise ConfigurationError(
                 "ssl, trust_env and trace_configs belong to the session you bring: set them there"

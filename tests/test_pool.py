@@ -431,6 +431,37 @@ def test_a_limit_that_cannot_work_is_refused(limit: Any) -> None:
         ConnectionPool(limit)
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("proxy", 5),
+        ("proxy", "proxy.corp:3128"),
+        ("proxy", "127.0.0.1:3128"),
+        ("proxy", "not a url"),
+        ("proxy", "http://"),
+        ("proxy", "http://proxy.corp:port"),
+        ("proxy", "http://proxy .corp"),
+        ("proxy", "socks5://proxy.corp:1080"),
+        ("ssl", "authority.pem"),
+        ("ssl", True),
+        ("ssl", False),
+        ("trace_configs", 5),
+        ("trace_configs", [5]),
+        ("trace_configs", aiohttp.TraceConfig()),
+        ("session", "x"),
+    ],
+)
+def test_an_option_of_another_kind_is_refused(option: str, value: Any) -> None:
+    options: dict[str, Any] = {option: value}
+    with pytest.raises(ConfigurationError, match=rf"^ConnectionPool\.{option} is "):
+        ConnectionPool(**options)
+
+
+@pytest.mark.parametrize("proxy", ["https://proxy.corp", "http://user:p%40ss@[::1]:3128/"])
+def test_a_proxy_may_have_credentials_or_speak_tls(proxy: str) -> None:
+    assert ConnectionPool(proxy=proxy).proxy == proxy
+
+
 def test_a_pool_shows_no_proxy() -> None:
     assert "secret" not in repr(ConnectionPool(proxy="http://user:secret@proxy.example"))
 

@@ -436,6 +436,13 @@ async def test_no_refusal_of_a_base_url_holds_its_password(
     assert_silent(caught.value, PASSWORD, SECRET)
 
 
+@pytest.mark.parametrize("proxy", [f"socks5://user:{PASSWORD}@proxy.example", f"{PASSWORD}:x"])
+def test_no_refusal_of_a_proxy_tells_its_password(proxy: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        ConnectionPool(proxy=proxy)
+    assert PASSWORD not in f"{caught.value!r} {caught.value} {vars(caught.value)}"
+
+
 async def test_no_other_refusal_of_an_option_holds_the_key() -> None:
     chatloom = AsyncChatloom(KEY, pool=StubTransport([]))
     attempts: tuple[Callable[[], object], ...] = (

@@ -1,0 +1,61 @@
+"""What a pool of connections may be given: each check says what is amiss, or None.
+
+No message shows a value: a proxy's URL may carry a password.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+import aiohttp
+
+
+def limit_problem(limit: object) -> str | None:
+    """Tell what is wrong with a number of requests in flight."""
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        return "ConnectionPool.limit is a whole number, 1 or more"
+    return None
+
+
+def proxy_problem(proxy: object) -> str | None:
+    """Tell what is wrong with a proxy's URL."""
+    if proxy is None or (isinstance(proxy, str) and _is_http(proxy)):
+        return None
+    return "ConnectionPool.proxy is a URL with scheme and host, like http://proxy.example:3128"
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(host) and url.isprintable() and " " not in url
+
+
+def tls_problem(context: object) -> str | None:
+    """Tell what is wrong with a context for TLS."""
+    if isinstance(context, ssl.SSLContext | None):
+        return None
+    return (
+        "ConnectionPool.ssl is an ssl.SSLContext, like "
+        "ssl.create_default_context(cafile='authority.pem')"
+    )
+
+
+def hooks_problem(trace_configs: object) -> str | None:
+    """Tell what is wrong with aiohttp's hooks."""
+    if isinstance(trace_configs, Sequence) and all(
+        isinstance(each, aiohttp.TraceConfig) for each in trace_configs
+    ):
+        return None
+    return "ConnectionPool.trace_configs is a list of aiohttp.TraceConfig"
+
+
+def session_problem(session: object) -> str | None:
+    """Tell what is wrong with a session that was brought along."""
+    if not isinstance(session, aiohttp.ClientSession | None):
+        return "ConnectionPool.session is an aiohttp.ClientSession"
+    return None
