@@ -74,12 +74,14 @@ class ConnectionPool:
         ssl: a context for private certificate authorities.
         trust_env: take proxies from the environment, as aiohttp does.
         trace_configs: aiohttp's hooks, for example OpenTelemetry's; they see headers, so the key.
-        session: bring your own aiohttp session; you close it, it works on its loop only, and its
-            own middlewares do not run.
+        session: bring your own aiohttp session, made with ``cookie_jar=aiohttp.DummyCookieJar()``;
+            you close it, it works on its loop only, its own middlewares do not run, and which of
+            its connections are sound is its connector's business.
 
     Raises:
         ConfigurationError: an option is of another kind, the limit less than 1, or a session
-            comes with options that belong to making one.
+            comes with options that belong to making one, or would mix cookies or credentials of
+            its own into requests.
 
     """
 

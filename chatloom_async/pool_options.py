@@ -55,7 +55,16 @@ def hooks_problem(trace_configs: object) -> str | None:
 
 
 def session_problem(session: object) -> str | None:
-    """Tell what is wrong with a session that was brought along."""
-    if not isinstance(session, aiohttp.ClientSession | None):
+    """Tell what is wrong with a session that was brought along: many keys share it."""
+    if session is None:
+        return None
+    if not isinstance(session, aiohttp.ClientSession):
         return "ConnectionPool.session is an aiohttp.ClientSession"
+    if not isinstance(session.cookie_jar, aiohttp.DummyCookieJar):
+        return (
+            "the session you bring keeps cookies, and sends one key's with the next key's request: "
+            "make it with cookie_jar=aiohttp.DummyCookieJar()"
+        )
+    if session.auth is not None:
+        return "the session you bring has an auth of its own, which cannot go with an API key"
     return None

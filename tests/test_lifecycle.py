@@ -163,7 +163,7 @@ async def test_every_method_raises_after_closing(used: bool) -> None:  # noqa: F
 
 async def test_a_closed_session_of_the_caller_raises_client_closed() -> None:
     async with Server([(answer(),)]) as server:
-        async with aiohttp.ClientSession() as session:
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
             pool = ConnectionPool(session=session)
             chatloom = AsyncChatloom(KEY, base_url=url(server), pool=pool)
             await chatloom.get_allowed_domains("a")
@@ -297,7 +297,7 @@ def test_a_pool_survives_a_loop_that_was_closed_without_ceremony(sandbox: Sandbo
 
 def test_a_session_of_the_caller_works_on_its_own_loop_only(sandbox: Sandbox) -> None:
     async def run() -> AsyncChatloom:
-        async with aiohttp.ClientSession() as session:
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
             pool = ConnectionPool(session=session)
             chatloom = AsyncChatloom(KEY, base_url=sandbox.base_url, pool=pool)
             await chatloom.list_agents()

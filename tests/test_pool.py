@@ -207,6 +207,10 @@ def test_a_pool_works_in_one_event_loop_after_another() -> None:
         asyncio.run(pool.aclose())
 
 
+def own_session(**options: Any) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), **options)
+
+
 def client_at(
     server: Server, pool: ConnectionPool, api_key: str = KEY, *, retry: RetryPolicy = ONCE
 ) -> AsyncChatloom:
@@ -509,7 +513,7 @@ async def test_no_proxy_reads_the_key_of_a_request_without_tls(
         monkeypatch.setenv("http_proxy", url)
         monkeypatch.delenv("no_proxy", raising=False)
         monkeypatch.delenv("NO_PROXY", raising=False)
-        async with aiohttp.ClientSession(proxy=url) as session:
+        async with own_session(proxy=url) as session:
             pools = {
                 "option": ConnectionPool(proxy=url),
                 "environment": ConnectionPool(trust_env=True),
@@ -538,8 +542,22 @@ async def test_a_proxy_that_refuses_is_asked_once_and_one_in_trouble_again(
 # A session that was brought along
 
 
-async def test_a_session_that_was_brought_is_used_and_left_open(sandbox: Sandbox) -> None:
+async def test_a_session_that_keeps_cookies_is_refused() -> None:
     async with aiohttp.ClientSession() as session:
+        with pytest.raises(ConfigurationError, match=r"cookie_jar=aiohttp\.DummyCookieJar\(\)"):
+            ConnectionPool(session=session)
+
+
+async def test_a_session_with_credentials_of_its_own_is_refused() -> None:
+    with pytest.warns(DeprecationWarning, match="deprecated"):
+        session = own_session(auth=aiohttp.BasicAuth("user", "password"))
+    async with session:
+        with pytest.raises(ConfigurationError, match="auth of its own"):
+            ConnectionPool(session=session)
+
+
+async def test_a_session_that_was_brought_is_used_and_left_open(sandbox: Sandbox) -> None:
+    async with own_session() as session:
         async with ConnectionPool(session=session) as pool:
             await client_of(sandbox, pool=pool).list_agents()
         assert not session.closed
@@ -548,7 +566,7 @@ async def test_a_session_that_was_brought_is_used_and_left_open(sandbox: Sandbox
 
 async def test_a_session_that_raises_for_statuses_gives_our_errors(sandbox: Sandbox) -> None:
     async with (
-        aiohttp.ClientSession(raise_for_status=True) as session,
+        own_session(raise_for_status=True) as session,
         ConnectionPool(session=session) as pool,
     ):
         with pytest.raises(NotFoundError, match="404"):
@@ -558,7 +576,7 @@ async def test_a_session_that_raises_for_statuses_gives_our_errors(sandbox: Sand
 async def test_a_session_that_does_not_decompress_gives_models() -> None:
     compressed = answer(200, gzip.compress(DOCUMENT), "Content-Encoding: gzip")
     async with (
-        aiohttp.ClientSession(auto_decompress=False) as session,
+        own_session(auto_decompress=False) as session,
         Server([(compressed,)]) as server,
         ConnectionPool(session=session) as pool,
     ):
@@ -571,7 +589,7 @@ async def test_a_session_that_does_not_decompress_gives_models() -> None:
 async def test_queueing_for_a_connection_of_a_session_costs_no_timeout(bound: str) -> None:
     bounds: dict[str, Any] = {bound: 1}
     async with (
-        aiohttp.ClientSession(connector=aiohttp.TCPConnector(**bounds)) as session,
+        own_session(connector=aiohttp.TCPConnector(**bounds)) as session,
         Server([(Pause(10), answer())]) as server,
         ConnectionPool(session=session) as pool,
     ):
@@ -580,7 +598,7 @@ async def test_queueing_for_a_connection_of_a_session_costs_no_timeout(bound: st
 
 
 async def test_a_closed_session_that_was_brought_is_named(sandbox: Sandbox) -> None:
-    session = aiohttp.ClientSession()
+    session = own_session()
     await session.close()
     async with ConnectionPool(session=session) as pool:
         with pytest.raises(ClientClosedError, match="the aiohttp session you brought is closed"):
@@ -597,7 +615,7 @@ async def test_a_closed_session_that_was_brought_is_named(sandbox: Sandbox) -> N
     ids=lambda options: next(iter(options)),
 )
 async def test_options_of_a_session_are_refused_beside_a_session(options: Any) -> None:
-    async with aiohttp.ClientSession() as session:
+    async with own_session() as session:
         with pytest.raises(ConfigurationError, match="belong to the session you bring"):
             ConnectionPool(session=session, **options)
 
@@ -607,7 +625,7 @@ def test_a_session_that_was_brought_is_refused_in_a_second_event_loop() -> None:
         pools = []
 
         async def first() -> None:
-            async with aiohttp.ClientSession() as session:
+            async with own_session() as session:
                 pools.append(ConnectionPool(session=session))
                 await client_of(sandbox, pool=pools[0]).list_agents()
 
