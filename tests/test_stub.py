@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+from collections.abc import Iterator
 
 import pytest
 
@@ -47,6 +49,20 @@ def test_replies_come_in_the_order_of_the_script() -> None:
         return [(await transport.exchange("GET", URL, KEY, 1)).body for _ in range(3)]
 
     assert clock.run(main()) == [b"0", b"1", b"2"]
+
+
+def test_a_script_is_read_as_it_is_needed() -> None:
+    read = []
+
+    def endless() -> Iterator[StubReply]:
+        for number in itertools.count():
+            assert number < 100, "read ahead"
+            read.append(number)
+            yield StubReply(number)
+
+    clock = FakeClock()
+    answer = clock.run(StubTransport(endless(), clock=clock).exchange("GET", URL, KEY, 1))
+    assert (answer.body, read) == (b"0", [0])
 
 
 def test_an_error_of_the_script_is_raised() -> None:

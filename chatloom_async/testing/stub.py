@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from attrs import define, field, frozen
@@ -42,9 +41,9 @@ class StubRequest:
 class StubTransport:
     """Answers from a script, in order; pass it as ``AsyncChatloom(key, pool=StubTransport([…]))``.
 
-    A reply is a ``StubReply``, or a ``ChatloomError`` that the transport would raise. A request
-    beyond the script raises AssertionError. With ``clock=FakeClock()`` and its ``run``, waits take
-    no time.
+    A reply is a ``StubReply``, or a ``ChatloomError`` that the transport would raise. The script is
+    read as it is needed, so it may be endless (``itertools.repeat``); a request beyond its end
+    raises AssertionError. With ``clock=FakeClock()`` and its ``run``, waits take no time.
     """
 
     script: Iterable[StubReply | ChatloomError]
@@ -53,11 +52,11 @@ class StubTransport:
     gates: Gates = field(factory=Gates, init=False, repr=False)
     in_flight: InFlight = field(factory=InFlight, init=False, repr=False)
     closed: bool = field(default=False, init=False)
-    _left: deque[StubReply | ChatloomError] = field(init=False, repr=False)
+    _left: Iterator[StubReply | ChatloomError] = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        """Read the script."""
-        self._left = deque(self.script)
+        """Open the script."""
+        self._left = iter(self.script)
 
     async def exchange(self, method: str, url: str, key: ApiKey, timeout: float) -> Response:
         """Return or raise the next reply of the script.
@@ -70,9 +69,9 @@ class StubTransport:
         if self.closed:
             raise ClientClosedError("the transport is closed")
         self.requests.append(StubRequest(method, url, key.fingerprint, self.clock.monotonic()))
-        if not self._left:
+        reply = next(self._left, None)
+        if reply is None:
             raise AssertionError(f"the script has no reply for {method} {url}")
-        reply = self._left.popleft()
         if isinstance(reply, ChatloomError):
             raise reply
         if reply.after:
