@@ -208,7 +208,11 @@ class ConnectionPool:
         return connections
 
     async def aclose(self) -> None:
-        """End the calls in flight and close what the pool opened; later calls raise; idempotent."""
+        """End the calls in flight and close what the pool opened; later calls raise; idempotent.
+
+        A loop that runs in another thread closes its own connections. So does one that stands
+        still, in its ``shutdown_asyncgens``, which ``asyncio.run`` and ``asyncio.Runner`` see to.
+        """
         if self.closed:
             return
         self.closed = True

@@ -285,6 +285,25 @@ def test_calls_in_another_thread_end_when_the_client_is_closed_here() -> None:
         assert len(outcome) == 1
 
 
+def test_a_loop_that_stood_still_while_its_client_was_closed_leaves_nothing_behind() -> None:
+    script = f"""
+        import asyncio, gc
+        from chatloom_async import AsyncChatloom
+        from chatloom_async.testing import Sandbox, make_workspace
+
+        with Sandbox([make_workspace("acme", {KEY!r})]).in_thread() as sandbox:
+            chatloom = AsyncChatloom({KEY!r}, base_url=sandbox.base_url)
+            with asyncio.Runner() as runner:
+                runner.run(chatloom.list_agents())
+                other = asyncio.new_event_loop()
+                other.run_until_complete(chatloom.aclose())
+                other.close()
+            del chatloom
+            gc.collect()
+    """
+    assert run_strictly(script) == ""
+
+
 def test_a_pool_survives_a_loop_that_was_closed_without_ceremony(sandbox: Sandbox) -> None:
     chatloom = AsyncChatloom(KEY, base_url=sandbox.base_url)
     loop = asyncio.new_event_loop()
