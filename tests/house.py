@@ -14,7 +14,8 @@ STAIRS: tuple[frozenset[str], ...] = tuple(
     frozenset(stair.split())
     for stair in (
         "version clock errors models text",
-        "address auth connector wire retry limits budget streak gatelog inflight slots timeouts fanout",
+        "address auth connector wire retry limits budget streak gatelog",
+        "inflight slots timeouts fanout",
         "lanes pacer keys",
         "ratelimit",
         "gates history",

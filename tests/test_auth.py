@@ -313,10 +313,10 @@ def test_each_call_gets_the_error_of_the_callable_with_a_traceback_of_its_own() 
 
 
 @pytest.mark.parametrize("problem", [CodedError(7), NamedError(name="code 7")])
-def test_an_error_that_cannot_be_copied_reaches_every_call_as_it_is(problem: Exception) -> None:
+def test_an_error_that_cannot_be_copied_reaches_every_call_unchanged(problem: Exception) -> None:
     client, _, clock = made(Source(problem))
-    assert clock.run(outcomes(client, 3)) == [problem] * 3
-    assert str(problem) == "code 7"
+    told = [(type(each), str(each)) for each in clock.run(outcomes(client, 3))]
+    assert told == [(type(problem), "code 7")] * 3
 
 
 class PlainError(Exception):

@@ -39,7 +39,7 @@ async def cluster(*, processes: bool) -> AsyncIterator[Any]:
             n_workers=2,
             threads_per_worker=4,
             processes=processes,
-            dashboard_address=None,
+            dashboard_address=":0",
             asynchronous=True,
             silence_logs=50,
         ) as workers,

@@ -296,7 +296,7 @@ def test_any_api_key_is_a_clean_header_or_refused(text: str, header: Any) -> Non
         assert len(text.strip()) < 8 or text.strip() not in str(error)
         return
     assert re.fullmatch(r"(Bearer )?clf_[!-~]+", key.headers()[header]) is not None
-    assert text.strip() not in repr(key)
+    assert text.strip() not in repr(key).replace("clf_[redacted]", "")
 
 
 # The wire

@@ -199,7 +199,7 @@ class ClusterAudit:
                 _dask.LocalCluster(
                     n_workers=os.cpu_count() or 1,
                     threads_per_worker=_LOCAL_AT_ONCE,
-                    dashboard_address=None,
+                    dashboard_address=":0",  # any port: with None it tries 8787 and complains
                     asynchronous=True,
                 )
             )
