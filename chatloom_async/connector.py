@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import os
 import ssl
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import aiohttp
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.connector import Connection
-from aiohttp.tracing import Trace
+
+if TYPE_CHECKING:  # names that aiohttp does not export
+    from aiohttp.client_proto import ResponseHandler
+    from aiohttp.connector import Connection
+    from aiohttp.tracing import Trace
 
 
 class Connector(aiohttp.TCPConnector):
