@@ -251,8 +251,9 @@ class _Schedule:
         floor = _asked_to_wait(error)
         if floor is not None:
             # A little jitter above the floor, but not past the deadline: everyone was told the
-            # same moment.
-            return floor + max(0.0, min(wait, 0.1 * floor + 0.1, (left - floor) / 2))
+            # same moment. Drawn below its bound, for cut off there many would return together.
+            bound = max(0.0, min(0.1 * floor + 0.1, (left - floor) / 2))
+            return floor + min(wait, random.uniform(0, bound))
         if wait < left or self.squeezed:
             return wait
         # The deadline would end inside the wait and waste what is left: one more try before it.

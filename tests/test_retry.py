@@ -278,8 +278,9 @@ def test_retry_after_is_a_floor_under_the_wait_with_a_little_jitter(seconds: flo
     assert seconds <= told.at[1] <= 1.1 * seconds + 0.1
 
 
-def test_calls_told_the_same_moment_do_not_return_together() -> None:
-    told = calls(20, [asking(503, 10)] * 20 + [OK] * 20, rate_limit=None)
+@pytest.mark.parametrize("seconds", [1, 10])
+def test_calls_told_the_same_moment_do_not_return_together(seconds: float) -> None:
+    told = calls(20, [asking(503, seconds)] * 20 + [OK] * 20, rate_limit=None)
     assert len(set(told[0].at[20:])) == 20
 
 
