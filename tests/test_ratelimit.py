@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 from attrs.exceptions import FrozenInstanceError
 
+from chatloom_async.budget import Budget
 from chatloom_async.errors import ConfigurationError
 from chatloom_async.pacer import Pacer
 from chatloom_async.ratelimit import RateLimit
@@ -61,6 +62,33 @@ def probe(subject: Pacer) -> float:
     return now
 
 
+def measured(per_second: float = 10.0, seconds: float = 10.0, pause: float = 1.0) -> Budget:
+    """Refused at 0 and after so many seconds, so many a second let in between, then reopened."""
+    subject = Budget(0.0)
+    subject.refuse(0.0, 0.0)
+    subject.reopen(1.0, 1.0, 1.0)
+    let_in(subject, round(per_second * seconds) + 1, 0.0, seconds)
+    subject.refuse(seconds, seconds)
+    subject.reopen(seconds + pause, seconds + pause, pause)
+    assert subject.rate == pytest.approx(per_second)
+    return subject
+
+
+def let_in(subject: Budget, count: int, start: float, end: float) -> None:
+    for number in range(count):
+        subject.let_in(start + (end - start) * (number + 0.5) / count)
+
+
+def stored(subject: Budget, now: float) -> int:
+    """Take what may leave at once, and count it."""
+    subject.spend(now)
+    count = 1
+    while subject.due(now, -math.inf) <= now + 1e-9:
+        subject.spend(now)
+        count += 1
+    return count
+
+
 # The ceiling as a value
 
 
@@ -70,14 +98,18 @@ def test_the_default_is_fair_use() -> None:
 
 @pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, "300", True, [], 1e-9])
 def test_per_minute_is_refused_when_it_is_no_positive_number(value: object) -> None:
-    with pytest.raises(ConfigurationError, match=r"RateLimit\.per_minute"):
+    with pytest.raises(ConfigurationError, match=r"^RateLimit\.per_minute is"):
         RateLimit(per_minute=value)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("value", [0, 0.5, -1, math.nan, math.inf, "60", None, False])
 def test_burst_is_refused_below_one(value: object) -> None:
-    with pytest.raises(ConfigurationError, match=r"RateLimit\.burst"):
+    with pytest.raises(ConfigurationError, match=r"^RateLimit\.burst is"):
         RateLimit(burst=value)  # type: ignore[arg-type]
+
+
+def test_one_request_in_a_thousand_minutes_is_a_ceiling_too() -> None:
+    assert RateLimit(per_minute=0.001).per_minute == 0.001
 
 
 def test_the_ceiling_cannot_be_changed() -> None:
@@ -223,6 +255,17 @@ def test_the_probe_leaves_when_the_oldest_request_of_the_minute_is_sixty_seconds
     assert sent[-1] == pytest.approx(oldest + 60.5)
 
 
+def test_probes_refused_after_that_minute_wait_as_long_as_it_is_over() -> None:
+    subject, pauses = pacer(), list[float]()
+    subject.admitted(940.5, A)  # its minute, and a moment, is over at 1001
+    refuse(subject, 1000.0, retry_after=0.5)
+    for _ in range(4):
+        now = subject.ready
+        subject.refused(now, subject.leave(now), None)
+        pauses.append(subject.ready - now)
+    assert pauses == pytest.approx([1, 1, 1.5, 3])
+
+
 def test_a_successful_probe_opens_the_gate() -> None:
     subject = pacer()
     refuse(subject, 1000.0)
@@ -247,6 +290,14 @@ def test_a_pause_that_a_window_needed_is_tried_first_the_next_time() -> None:
         subject.admitted(now + number / 10, A)
     refuse(subject, now + 5)
     assert subject.ready == pytest.approx(now + 5 + 40)
+
+
+def test_half_the_pause_that_a_bucket_needed_is_tried_first_the_next_time() -> None:
+    subject = pacer()
+    refuse(subject, 1000.0, retry_after=4)
+    now = probe(subject)
+    refuse(subject, now + 5)
+    assert subject.ready == pytest.approx(now + 5 + 2)
 
 
 # Line 5: the measurement
@@ -281,6 +332,34 @@ def test_a_window_that_others_used_up_tells_nothing() -> None:
     assert subject.budget.rate is None
 
 
+def test_a_server_that_let_only_the_probe_in_is_taken_to_let_one_in_each_time() -> None:
+    subject = Budget(0.0)
+    subject.refuse(0.0, 0.0)
+    subject.reopen(1.0, 1.0, 1.0)
+    subject.let_in(1.0)
+    subject.refuse(5.0, 5.0)
+    assert subject.rate == pytest.approx(1 / 5)
+
+
+def test_the_limit_of_a_window_is_measured_over_a_minute() -> None:
+    subject = measured(10.0, seconds=10, pause=10)
+    let_in(subject, 60, 20.0, 50.0)
+    subject.refuse(50.0, 50.0)
+    assert subject.rate == pytest.approx((101 + 60 - 1) / 60)
+
+
+def test_a_long_pause_that_stored_less_than_half_of_its_tokens_was_not_a_windows() -> None:
+    subject = measured(10.0, seconds=10, pause=10)
+    let_in(subject, 40, 20.0, 25.0)
+    subject.refuse(25.0, 25.0)
+    assert subject.pause == 0
+    assert subject.rate == pytest.approx(10.0)
+    subject.reopen(26.0, 26.0, 1.0)
+    let_in(subject, 21, 26.0, 35.0)
+    subject.refuse(35.0, 35.0)
+    assert subject.rate == pytest.approx(20 / 10)
+
+
 # Line 6: the bucket
 
 
@@ -301,6 +380,19 @@ def test_a_little_of_what_the_rate_allows_stays_with_the_server_after_a_refusal(
     assert 9 * rate - 5 <= len(depart(subject, now + 9)) <= 9 * rate - 2
 
 
+def test_a_refused_bucket_begins_a_token_and_a_fifth_of_a_second_below_empty() -> None:
+    subject = measured(10.0, seconds=10)
+    subject.refuse(11.0, 11.0)
+    assert subject.rate is not None
+    assert subject.due(11.0, -math.inf) == pytest.approx(11.0 + 2 / subject.rate + 0.2)
+
+
+def test_an_idle_bucket_holds_what_a_minute_brings() -> None:
+    subject = measured(0.5, seconds=20)
+    subject.stand_still(3600)
+    assert stored(subject, 3621.0) == 30
+
+
 # Line 7: the cap
 
 
@@ -314,7 +406,36 @@ def test_the_bucket_is_capped_when_refused_with_tokens_left() -> None:
     assert len(depart(subject, reopened + 1)) <= 20 + 10
 
 
+@pytest.mark.parametrize("got_through", [1, 5])
+def test_a_refusal_with_tokens_left_caps_the_bucket_at_what_got_through(got_through: int) -> None:
+    subject = measured(10.0)
+    let_in(subject, got_through, 11.0, 11.5)
+    subject.refuse(11.5, 11.5)
+    subject.reopen(12.5, 12.5, 1.0)
+    subject.stand_still(100)
+    assert stored(subject, 112.5) == got_through
+
+
+def test_a_refusal_with_no_tokens_left_caps_nothing() -> None:
+    subject = measured(10.0)
+    taken = stored(subject, 11.0)
+    let_in(subject, taken, 11.0, 11.5)
+    subject.refuse(11.5, 11.5)
+    subject.reopen(12.5, 12.5, 1.0)
+    subject.stand_still(100)
+    assert stored(subject, 112.5) > 10 * taken
+
+
 # Line 8: growth
+
+
+@pytest.mark.parametrize(
+    ("trusts", "factor"), [(0.5, 1.0), (1.0, 1.0), (1.5, 1.1), (2.0, 1.8), (3.0, 7.4)]
+)
+def test_the_rate_rises_along_a_cubic(trusts: float, factor: float) -> None:
+    subject = measured(10.0, seconds=10)
+    stored(subject, 11.0)
+    assert subject.speed(11 + trusts * 10) == pytest.approx(10 * factor)
 
 
 def test_the_rate_holds_for_as_long_as_it_was_measured_and_then_rises() -> None:
@@ -354,6 +475,45 @@ def test_a_fall_is_learned_at_once() -> None:
     assert subject.budget.rate == pytest.approx(2.0, rel=0.2)
 
 
+def test_a_fallen_limit_is_what_was_let_in_since_the_refusal_before() -> None:
+    subject = measured(10.0)
+    let_in(subject, 3, 11.0, 12.0)
+    subject.refuse(12.0, 12.0)
+    assert subject.rate == pytest.approx((3 + 1) / 2)
+
+
+def test_a_limit_that_stays_is_measured_since_the_first_refusal() -> None:
+    subject = measured(10.0, seconds=10)
+    let_in(subject, 95, 11.0, 20.0)
+    subject.refuse(20.0, 20.0)
+    assert subject.rate == pytest.approx((101 + 95 - 1) / 20)
+
+
+def test_a_rate_trusted_for_a_minute_and_refused_far_above_itself_is_left_behind() -> None:
+    subject = measured(10.0, seconds=60)
+    let_in(subject, 1200, 61.0, 181.0)
+    subject.refuse(181.0, 181.0)  # two minutes of trust later: at 1.8 times its rate
+    assert subject.rate == pytest.approx(18 / 1.25)
+    subject.reopen(182.0, 182.0, 1.0)
+    stored(subject, 182.0)
+    subject.spend(182.0)
+    assert subject.speed(182 + 2 * 5) == pytest.approx(1.8 * 18 / 1.25)
+
+
+def test_a_rate_trusted_for_a_minute_and_refused_near_itself_is_measured_on() -> None:
+    subject = measured(10.0, seconds=60)
+    let_in(subject, 590, 61.0, 120.0)
+    subject.refuse(120.0, 120.0)
+    assert subject.rate == pytest.approx((590 - 1) / 60, rel=0.02)
+
+
+def test_a_rate_of_a_few_seconds_is_measured_on_however_far_above_it_was_refused() -> None:
+    subject = measured(10.0, seconds=10)
+    let_in(subject, 180, 11.0, 31.0)
+    subject.refuse(31.0, 31.0)
+    assert subject.rate == pytest.approx((101 + 180 - 1) / 31)
+
+
 def test_a_rise_is_followed() -> None:
     subject, now = learned(1.0)
     for _ in range(8):
@@ -388,6 +548,13 @@ def test_ten_failures_in_a_row_from_three_resources_close_the_gate() -> None:
     assert subject.ready == 1000.5
 
 
+def test_three_failing_resources_close_the_gate_although_a_fourth_answers() -> None:
+    subject = pacer()
+    subject.admitted(subject.leave(1000.0), "/agents/d")
+    fail(subject, [A, B, C] * 3 + [A])
+    assert subject.closed
+
+
 def test_one_poisoned_resource_closes_nothing() -> None:
     subject = pacer()
     for path in (A, B, C):
@@ -399,7 +566,7 @@ def test_one_poisoned_resource_closes_nothing() -> None:
 def test_one_resource_closes_the_gate_when_no_other_answered_lately() -> None:
     subject = pacer()
     subject.admitted(subject.leave(1000.0), B)
-    fail(subject, [A] * 10, now=1061.0)
+    fail(subject, [A] * 10, now=1060.5)
     assert subject.closed
 
 
@@ -468,6 +635,29 @@ def test_a_refused_probe_turns_an_outage_into_an_ordinary_refusal() -> None:
     assert not subject.outage
     assert subject.closed
     assert subject.ready == pytest.approx(now + 7)
+
+
+def test_a_refused_probe_of_an_outage_measures_nothing() -> None:
+    subject, _ = learned(10.0)
+    fail(subject, [A] * 10, probe(subject))
+    rate, now = subject.budget.rate, subject.ready
+    subject.refused(now, subject.leave(now), None)
+    assert subject.budget.rate == rate
+
+
+def test_a_good_answer_to_the_probe_ends_an_outage() -> None:
+    subject = pacer()
+    fail(subject, [A] * 10)
+    probe(subject)
+    assert (subject.closed, subject.outage) == (False, 0)
+
+
+def test_the_gate_is_shut_since_the_outage_when_its_probe_is_refused() -> None:
+    subject = pacer()
+    fail(subject, [A] * 10)
+    now = subject.ready
+    subject.refused(now, subject.leave(now), None)
+    assert subject.shut_at == 1000
 
 
 def test_a_failed_probe_turns_a_refusal_into_an_outage() -> None:
