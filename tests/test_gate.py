@@ -456,6 +456,16 @@ def test_a_refusal_longer_than_the_patience_raises_for_everyone() -> None:
     assert all(120 <= at <= 200 for at in virtual(scenario))
 
 
+def test_the_patience_begins_with_the_refusal() -> None:
+    async def scenario() -> Verdict:
+        gate = limiter()
+        await asyncio.sleep(3600)
+        await close(gate)
+        return gate.refused(await ticket(gate), "/a", None, ERROR)
+
+    assert virtual(scenario) is Verdict.FREE
+
+
 def test_each_call_has_its_own_patience() -> None:
     async def scenario() -> list[float]:
         api = Api(limiter(), lambda _path: "503")
@@ -486,6 +496,20 @@ def test_those_who_wait_for_a_healthy_resource_are_not_failed() -> None:
         return "served" if await bystander else "lost"
 
     assert virtual(scenario) == "served"
+
+
+def test_those_who_wait_for_any_resource_are_failed_when_three_fail() -> None:
+    async def scenario() -> None:
+        gate = limiter()
+        await break_down(gate, "/a", "/b", "/c")
+        probe = await gate.wait("/a")
+        waiting = asyncio.create_task(gate.wait("/d", patience=0.1))
+        await asyncio.sleep(1)
+        gate.failed(probe, "/a", ERROR)
+        await waiting
+
+    with pytest.raises(ConnectionError):
+        virtual(scenario)
 
 
 def test_each_waiter_gets_a_copy_of_the_error() -> None:
@@ -795,6 +819,50 @@ def test_statistics_tell_what_happened() -> None:
     assert (statistics.waiting, statistics.rate, statistics.state) == (0, None, "refused")
 
 
+def test_every_refusal_is_counted() -> None:
+    async def scenario() -> int:
+        gate = limiter()
+        for _ in range(3):
+            await close(gate)
+        return gate.statistics().refused
+
+    assert virtual(scenario) == 3
+
+
+def test_those_who_got_an_error_do_not_wait_any_longer() -> None:
+    async def scenario() -> int:
+        gate = limiter()
+        await break_down(gate)
+        probe = asyncio.create_task(gate.wait("/a"))
+        await asyncio.sleep(0.6)
+        waiting = [
+            asyncio.create_task(gate.wait("/a", patience=patience))
+            for patience in [0.1] * 3 + [9] * 4
+        ]
+        await asyncio.sleep(1)
+        gate.failed(await probe, "/a", ERROR)
+        await asyncio.sleep(0)
+        count = gate.statistics().waiting
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        return count
+
+    assert virtual(scenario) == 4
+
+
+def test_one_request_in_ten_seconds_is_told_as_six_per_minute() -> None:
+    async def scenario() -> float | None:
+        gate = limiter()
+        await close(gate, retry_after=1)
+        await lookup(gate)
+        await asyncio.sleep(10 - now())
+        await close(gate)
+        return gate.statistics().rate
+
+    assert virtual(scenario) == pytest.approx(6)
+
+
 def test_a_learned_rate_is_told_per_minute() -> None:
     tokens, filled = 5.0, 0.0
 
@@ -841,6 +909,21 @@ def test_a_closure_is_one_warning_and_one_info(caplog: pytest.LogCaptureFixture)
     assert "0a1b2c" in lines[0][1]
     assert "the service fails" in lines[0][1]
     assert "open again" in lines[1][1]
+
+
+def test_the_warning_of_a_refusal_says_so_and_when_the_probe_leaves(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def scenario() -> None:
+        gate = limiter(name="0a1b2c")
+        await asyncio.sleep(100)
+        await close(gate, retry_after=10)
+
+    virtual(scenario)
+    (record,) = caplog.records
+    assert record.getMessage().startswith(
+        "key 0a1b2c: rate limit reached; gate closed, probe in 10."
+    )
 
 
 def test_a_long_queue_is_one_line_with_its_length_and_time(
