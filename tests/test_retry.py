@@ -8,7 +8,8 @@ import math
 import random
 import subprocess
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -109,7 +110,7 @@ def calls(
 
 @pytest.mark.parametrize("attempts", [0, -1, 1.5, 4.0, "4", None, True, math.inf])
 def test_attempts_that_are_no_positive_whole_number_are_refused(attempts: Any) -> None:
-    with pytest.raises(ConfigurationError, match=r"RetryPolicy\.attempts"):
+    with pytest.raises(ConfigurationError, match=r"^RetryPolicy\.attempts "):
         RetryPolicy(attempts=attempts)
 
 
@@ -171,6 +172,33 @@ def test_the_waits_between_attempts_stay_below_their_doubling_bounds() -> None:
         assert all(wait <= bound for wait, bound in zip(waits, (0.5, 1, 2), strict=True))
 
 
+@frozen
+class WatchedClock:
+    """A `FakeClock` that tells for how long it was slept on."""
+
+    fake: FakeClock
+    slept: list[float]
+
+    def monotonic(self) -> float:
+        return self.fake.monotonic()
+
+    def wall(self) -> float:
+        return self.fake.wall()
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        await self.fake.sleep(seconds)
+
+
+def test_the_waits_between_attempts_are_slept_on_the_clock_of_the_client() -> None:
+    clock = WatchedClock(FakeClock(), [])
+    transport = StubTransport([FAILING] * 4, clock=clock)
+    with pytest.raises(InternalServerError) as caught:
+        clock.fake.run(AsyncChatloom(KEY, pool=transport).list_agents())
+    waits = [attempt.wait for attempt in caught.value.attempts[:3]]
+    assert clock.slept == pytest.approx(waits)
+
+
 # Retry-After
 
 
@@ -216,6 +244,20 @@ def test_retry_after_in_seconds_is_understood(text: str, seconds: float) -> None
 @pytest.mark.parametrize("date", [NOW, None, "garbage", ""])
 def test_retry_after_as_a_date_is_understood(text: str, date: str | None) -> None:
     assert waiting(text, date) == 30.0
+
+
+@pytest.fixture
+def _in_tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("_in_tokyo")
+def test_a_date_of_no_zone_is_utc_wherever_the_client_runs() -> None:
+    assert waiting("Thu, 01 Jan 2026 00:00:30 -0000", NOW) == 30.0
 
 
 def test_a_date_is_held_against_the_answers_own_date() -> None:
@@ -428,6 +470,10 @@ def test_refusals_cost_no_attempts_when_a_limiter_paces() -> None:
     assert (told.succeeded, len(told.at)) == (True, 13)
 
 
+def test_a_refused_call_is_at_the_gate_again_before_it_opens() -> None:
+    assert 0.25 <= call(asking(429, 0.25), OK).at[1] <= 0.35
+
+
 def test_refusals_cost_attempts_without_a_limiter() -> None:
     told = call(*[LIMITED] * 5, rate_limit=None)
     assert isinstance(told.error, RateLimitError)
@@ -616,6 +662,11 @@ def test_waiting_at_the_gate_counts_against_the_deadline() -> None:
 def test_a_backoff_past_the_deadline_is_squeezed_into_one_more_try() -> None:
     long = RetryPolicy(initial_delay=1e9, max_delay=1e9, deadline=4)
     assert call(FAILING, OK, retry=long).at == [0, 2]
+
+
+def test_half_of_what_is_left_is_waited_for_when_the_first_try_took_its_time() -> None:
+    long = RetryPolicy(initial_delay=1e9, max_delay=1e9, deadline=9)
+    assert call(StubReply(status=503, after=3), OK, retry=long).at == [0, 6]
 
 
 def test_the_real_error_comes_out_when_the_squeezed_try_fails_too() -> None:
