@@ -199,6 +199,17 @@ def test_the_key_is_taken_out_of_a_text() -> None:
     assert ApiKey(KEY).redact(f"no {KEY}, not {KEY}!") == "no clf_[redacted], not clf_[redacted]!"
 
 
+def test_a_key_without_its_prefix_is_taken_out_too() -> None:
+    rest = "0123456789abcdef"
+    assert ApiKey(f"clf_{rest}").redact(f"no {rest}!") == "no [redacted]!"
+
+
+@pytest.mark.parametrize("length", range(len("clf_") + 1, len(KEY)))
+@pytest.mark.parametrize("before", ["", "a text much longer than the key: "])
+def test_a_key_is_taken_out_wherever_the_end_of_a_text_cuts_it(before: str, length: int) -> None:
+    assert ApiKey(KEY).redact(before + KEY[:length]) == f"{before}clf_[redacted]"
+
+
 # Callables
 
 
@@ -496,6 +507,17 @@ def test_many_calls_that_fail_together_have_one_asker(calls: int) -> None:
 
     clock.run(main())
     assert (source.asked, len(transport.requests)) == (2, 2 * calls)
+
+
+def test_many_calls_that_fail_together_have_one_asker_when_asking_fails() -> None:
+    source = Source(KEY, LookupError("sealed"), after=0.5)
+    client, _, clock = made(source.later, *[StubReply(status=401, after=1.0)] * 5)
+
+    async def main() -> None:
+        await asyncio.gather(*(client.list_agents() for _ in range(5)), return_exceptions=True)
+
+    clock.run(main())
+    assert source.asked == 2
 
 
 def test_a_call_refused_with_a_key_replaced_meanwhile_takes_the_new_one_unasked() -> None:
