@@ -435,11 +435,17 @@ def test_there_is_no_note_when_one_request_was_made() -> None:
         (filled(NotFoundError), f"418 tea (GET {PATH})"),
         (ConfigurationError("bad option"), "bad option"),
         (APIConnectionError("gone", "connect"), "gone"),
+        (DeadlineExceededError("late"), "late"),
         (NotFoundError(404, "Agent not found"), "404 Agent not found"),
     ],
 )
 def test_an_error_reads_as_message_and_request(error: ChatloomError, text: str) -> None:
     assert str(error) == text
+
+
+def test_a_status_error_made_by_hand_is_one_of_an_empty_answer() -> None:
+    error = NotFoundError(404, "Agent not found")
+    assert (error.body, error.headers, error.retry_after) == (b"", {}, None)
 
 
 def test_an_attempt_timeout_has_its_reason() -> None:
