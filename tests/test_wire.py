@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -315,7 +316,10 @@ def test_models_are_hashable_whatever_is_in_extra() -> None:
     assert len({agents(AGENT | {"tags": []})[0], agents(AGENT | {"tags": []})[0]}) == 1
 
 
-@pytest.mark.parametrize("model", [agents(AGENT, more=1), domains({"domains": ["a.example"]})])
-def test_models_survive_pickle_and_copy(model: object) -> None:
+@pytest.mark.parametrize(
+    "make", [lambda: agents(AGENT, more=1), lambda: domains({"domains": ["a.example"]})]
+)
+def test_models_survive_pickle_and_copy(make: Callable[[], object]) -> None:
+    model = make()
     assert pickle.loads(pickle.dumps(model)) == model  # noqa: S301
     assert copy.deepcopy(model) == model
