@@ -117,7 +117,7 @@ def test_a_refused_key_is_neither_in_the_message_nor_in_a_local(
 
 def test_a_missing_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CHATLOOM_API_KEY", raising=False)
-    with pytest.raises(ConfigurationError, match="set CHATLOOM_API_KEY"):
+    with pytest.raises(ConfigurationError, match=r"^no API key: .* set CHATLOOM_API_KEY"):
         AsyncChatloom()
 
 
@@ -255,6 +255,19 @@ def test_a_callable_is_asked_again_when_its_first_answer_failed() -> None:
         return len(await client.list_agents())
 
     assert clock.run(main()) == 0
+
+
+def test_a_call_that_waited_for_an_asker_who_failed_asks_itself() -> None:
+    source = Source(LookupError("sealed"), KEY, after=1.0)
+    client, _, clock = made(source.later, NO_AGENTS)
+
+    async def main() -> list[object]:
+        calls = (client.list_agents() for _ in range(2))
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    failed, answered = clock.run(main())
+    assert isinstance(failed, LookupError)
+    assert not isinstance(answered, BaseException)
 
 
 def test_a_callable_that_gives_no_key_is_a_configuration_error() -> None:
@@ -453,6 +466,13 @@ def test_a_401_is_final_with_a_fixed_key() -> None:
     with pytest.raises(AuthenticationError, match="Invalid API key"):
         clock.run(client.list_agents())
     assert len(transport.requests) == 1
+
+
+def test_nobody_is_asked_for_another_key_when_it_is_a_fixed_one() -> None:
+    client, _, clock = made(KEY, REFUSED)
+    with pytest.raises(AuthenticationError) as caught:
+        clock.run(client.list_agents())
+    assert not hasattr(caught.value, "__notes__")
 
 
 def test_a_401_is_replayed_with_the_key_that_was_rotated() -> None:
