@@ -448,5 +448,9 @@ def test_a_status_error_made_by_hand_is_one_of_an_empty_answer() -> None:
     assert (error.body, error.headers, error.retry_after) == (b"", {}, None)
 
 
+def test_the_message_is_the_argument_as_with_any_exception() -> None:
+    assert repr(ConfigurationError("bad option")) == "ConfigurationError('bad option')"
+
+
 def test_an_attempt_timeout_has_its_reason() -> None:
     assert APITimeoutError("slow").reason == "timeout"
