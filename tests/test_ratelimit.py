@@ -156,6 +156,13 @@ def test_twice_as_many_leave_twenty_seconds_later() -> None:
     assert 79 <= len(depart(subject, 1021.0)) <= 84
 
 
+@pytest.mark.parametrize(("seconds", "speed"), [(0, 40), (20, 80), (50, 40 * 2**2.5)])
+def test_the_speed_of_the_opening_doubles_every_twenty_seconds(
+    seconds: float, speed: float
+) -> None:
+    assert pacer().budget.speed(1000 + seconds) == pytest.approx(speed)
+
+
 def test_the_opening_stands_still_while_nobody_wants_to_leave() -> None:
     subject = pacer()
     subject.leave(1000.0)
@@ -387,6 +394,11 @@ def test_a_refused_bucket_begins_a_token_and_a_fifth_of_a_second_below_empty() -
     assert subject.due(11.0, -math.inf) == pytest.approx(11.0 + 2 / subject.rate + 0.2)
 
 
+def test_stored_tokens_leave_in_about_a_second_and_a_half() -> None:
+    subject = measured(10.0, seconds=10)
+    assert subject.speed(11.0) == pytest.approx(10 + (10 - 3) / 1.4)
+
+
 def test_an_idle_bucket_holds_what_a_minute_brings() -> None:
     subject = measured(0.5, seconds=20)
     subject.stand_still(3600)
@@ -527,6 +539,19 @@ def test_a_rise_is_followed() -> None:
     refuse(subject, tickets[-1] + 0.01)
     assert subject.budget.rate is not None
     assert subject.budget.rate > 2
+
+
+# How long those wait who wait
+
+
+def test_the_forecast_of_a_closed_gate_is_when_its_probe_leaves() -> None:
+    subject = pacer()
+    refuse(subject, 1000.0, retry_after=30)
+    assert subject.forecast(1000.0, 1) == pytest.approx(30)
+
+
+def test_the_forecast_of_an_open_gate_is_what_its_speed_allows() -> None:
+    assert pacer().forecast(1000.0, 400) == pytest.approx(400 / 40)
 
 
 # Line 10: outages
