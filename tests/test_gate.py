@@ -393,6 +393,31 @@ def test_hanging_requests_are_an_outage_too() -> None:
     assert virtual(scenario)[0] == pytest.approx(15.7, abs=0.2)
 
 
+def test_the_only_resource_in_use_is_an_outage_when_it_stops_answering() -> None:
+    async def scenario() -> str:
+        gate = limiter()
+        await lookup(gate, "/a")
+        await break_down(gate, "/a")
+        return gate.statistics().state
+
+    assert virtual(scenario) == "outage"
+
+
+def test_those_who_wait_keep_their_order_when_one_request_failed() -> None:
+    async def scenario() -> list[str]:
+        gate, order = limiter(ONE_A_SECOND), list[str]()
+
+        async def call(path: str) -> None:
+            await gate.wait(path)
+            order.append(path)
+
+        gate.failed(await ticket(gate, "/a"), "/a", ERROR)
+        await asyncio.gather(call("/a"), call("/b"))
+        return order
+
+    assert virtual(scenario) == ["/a", "/b"]
+
+
 def test_one_poisoned_agent_stops_nobody_else() -> None:
     async def scenario() -> tuple[int, float]:
         api = Api(limiter(), lambda path: "500" if path == "/poisoned" else "200")
@@ -924,6 +949,46 @@ def test_the_warning_of_a_refusal_says_so_and_when_the_probe_leaves(
     assert record.getMessage().startswith(
         "key 0a1b2c: rate limit reached; gate closed, probe in 10."
     )
+
+
+def test_the_opening_is_told_with_the_time_for_which_the_gate_was_closed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "chatloom_async")
+
+    async def scenario() -> None:
+        gate = limiter(name="0a1b2c")
+        await asyncio.sleep(100)
+        await close(gate, retry_after=10)
+        await lookup(gate)
+
+    virtual(scenario)
+    assert caplog.records[-1].getMessage().startswith("key 0a1b2c: gate open again after 10.")
+
+
+def test_every_long_queue_is_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "chatloom_async")
+
+    async def scenario() -> None:
+        gate = limiter(RateLimit())
+        for _ in range(2):
+            await asyncio.gather(*(lookup(gate) for _ in range(200)))
+
+    virtual(scenario)
+    assert len(caplog.records) == 2
+
+
+def test_a_short_queue_that_waits_long_is_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "chatloom_async")
+
+    async def scenario() -> None:
+        gate = limiter(ONE_A_SECOND)
+        await asyncio.gather(*(lookup(gate) for _ in range(20)))
+
+    virtual(scenario)
+    assert [record.getMessage() for record in caplog.records] == [
+        "key k: 19 calls wait, for about 18 s"
+    ]
 
 
 def test_a_long_queue_is_one_line_with_its_length_and_time(
