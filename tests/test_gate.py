@@ -143,6 +143,17 @@ def test_nobody_overtakes_those_who_wait() -> None:
     assert virtual(scenario) == list(range(20))
 
 
+def test_a_call_made_in_the_tick_of_a_turn_does_not_overtake() -> None:
+    async def scenario() -> list[float | None]:
+        gate, entered = limiter(ONE_A_SECOND), list[float | None]()
+        gate.enter("/a")
+        asyncio.get_running_loop().call_at(1.0, lambda: entered.append(gate.enter("/a")))
+        await gate.wait("/a")
+        return entered
+
+    assert virtual(scenario) == [None]
+
+
 def test_a_thousand_gathered_calls_take_the_time_of_fair_use_and_lose_nothing() -> None:
     async def scenario() -> tuple[int, float]:
         gate = limiter(RateLimit())
@@ -209,6 +220,16 @@ def test_a_refused_call_leaves_before_those_who_wait_already() -> None:
         return order
 
     assert virtual(scenario) == ["refused", "waiting 0", "waiting 1", "waiting 2"]
+
+
+def test_a_probe_leaves_from_the_queue_only() -> None:
+    async def scenario() -> float | None:
+        gate = limiter()
+        await close(gate, retry_after=1)
+        await asyncio.sleep(2)
+        return gate.enter("/a")
+
+    assert virtual(scenario) is None
 
 
 def test_one_probe_leaves_and_its_success_lets_the_others_go() -> None:
