@@ -273,6 +273,13 @@ def test_probes_refused_after_that_minute_wait_as_long_as_it_is_over() -> None:
     assert pauses == pytest.approx([1, 1, 1.5, 3])
 
 
+def test_the_gate_is_not_shut_for_longer_while_nobody_wants_to_probe() -> None:
+    subject = pacer()
+    refuse(subject, 1000.0, retry_after=5)
+    subject.leave(1005 + 3600)
+    assert subject.shut_at == 1000 + 3600
+
+
 def test_a_successful_probe_opens_the_gate() -> None:
     subject = pacer()
     refuse(subject, 1000.0)
