@@ -394,6 +394,19 @@ def test_every_attempt_is_recorded_with_its_outcome() -> None:
     assert [attempt.elapsed for attempt in error.attempts] == pytest.approx([0, 2, 0, 0.5])
 
 
+@pytest.mark.parametrize(
+    ("reply", "outcome"),
+    [
+        (StubReply(body=b"{}"), "malformed"),
+        (ClientClosedError("the transport is closed"), "ClientClosedError"),
+    ],
+)
+def test_an_attempt_with_neither_status_nor_reason_is_recorded_by_what_it_was(
+    reply: StubReply | ChatloomError, outcome: str
+) -> None:
+    assert [attempt.outcome for attempt in raised(reply).attempts] == [outcome]
+
+
 def test_waits_between_attempts_are_recorded_and_none_after_the_last() -> None:
     clock = FakeClock()
     transport = StubTransport([StubReply(status=503)] * 4, clock=clock)
