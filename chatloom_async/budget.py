@@ -125,10 +125,11 @@ class Budget:
         age = sent_at - self._anchor
         span = min(_MINUTE, age)
         measured = max(1, self._count(sent_at - span) - 1) / span  # the lower end of ±1 token
-        mature, self._trust = self._trust >= _MINUTE, min(_TRUSTED, age)
+        raised, mature = self._raised(now), self._trust >= _MINUTE
+        self._trust = min(_TRUSTED, age)
         if self.rate is not None and not window:
             since = sent_at - self._refused_at
-            lately, raised = (self._count(self._refused_at) + 1) / since, self._raised(now)
+            lately = (self._count(self._refused_at) + 1) / since
             if since < span and lately < 0.75 * measured:  # the limit fell
                 self._anchor, self._trust, measured = self._refused_at, since, lately
             elif mature and raised > 1.25 * measured:  # it rose

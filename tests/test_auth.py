@@ -257,19 +257,6 @@ def test_a_callable_is_asked_again_when_its_first_answer_failed() -> None:
     assert clock.run(main()) == 0
 
 
-def test_a_call_that_waited_for_an_asker_who_failed_asks_itself() -> None:
-    source = Source(LookupError("sealed"), KEY, after=1.0)
-    client, _, clock = made(source.later, NO_AGENTS)
-
-    async def main() -> list[object]:
-        calls = (client.list_agents() for _ in range(2))
-        return await asyncio.gather(*calls, return_exceptions=True)
-
-    failed, answered = clock.run(main())
-    assert isinstance(failed, LookupError)
-    assert not isinstance(answered, BaseException)
-
-
 def test_a_callable_that_gives_no_key_is_a_configuration_error() -> None:
     client, transport, clock = made(Source("sk_wrong"))
     with pytest.raises(ConfigurationError, match="starts with clf_"):

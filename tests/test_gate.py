@@ -148,7 +148,7 @@ def test_a_call_made_in_the_tick_of_a_turn_does_not_overtake() -> None:
         gate, entered = limiter(ONE_A_SECOND), list[float | None]()
         gate.enter("/a")
         asyncio.get_running_loop().call_at(1.0, lambda: entered.append(gate.enter("/a")))
-        await gate.wait("/a")
+        await gate.wait("/a", Terms())
         return entered
 
     assert virtual(scenario) == [None]
@@ -429,7 +429,7 @@ def test_those_who_wait_keep_their_order_when_one_request_failed() -> None:
         gate, order = limiter(ONE_A_SECOND), list[str]()
 
         async def call(path: str) -> None:
-            await gate.wait(path)
+            await gate.wait(path, Terms())
             order.append(path)
 
         gate.failed(await ticket(gate, "/a"), "/a", ERROR)
@@ -548,8 +548,8 @@ def test_those_who_wait_for_any_resource_are_failed_when_three_fail() -> None:
     async def scenario() -> None:
         gate = limiter()
         await break_down(gate, "/a", "/b", "/c")
-        probe = await gate.wait("/a")
-        waiting = asyncio.create_task(gate.wait("/d", patience=0.1))
+        probe = await gate.wait("/a", Terms())
+        waiting = asyncio.create_task(gate.wait("/d", Terms(patience=0.1)))
         await asyncio.sleep(1)
         gate.failed(probe, "/a", ERROR)
         await waiting
@@ -879,10 +879,10 @@ def test_those_who_got_an_error_do_not_wait_any_longer() -> None:
     async def scenario() -> int:
         gate = limiter()
         await break_down(gate)
-        probe = asyncio.create_task(gate.wait("/a"))
+        probe = asyncio.create_task(gate.wait("/a", Terms()))
         await asyncio.sleep(0.6)
         waiting = [
-            asyncio.create_task(gate.wait("/a", patience=patience))
+            asyncio.create_task(gate.wait("/a", Terms(patience=patience)))
             for patience in [0.1] * 3 + [9] * 4
         ]
         await asyncio.sleep(1)

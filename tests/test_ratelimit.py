@@ -355,11 +355,11 @@ def test_a_server_that_let_only_the_probe_in_is_taken_to_let_one_in_each_time() 
     assert subject.rate == pytest.approx(1 / 5)
 
 
-def test_the_limit_of_a_window_is_measured_over_a_minute() -> None:
+def test_the_limit_of_a_short_window_is_measured_between_refusals() -> None:
     subject = measured(10.0, seconds=10, pause=10)
     let_in(subject, 60, 20.0, 50.0)
     subject.refuse(50.0, 50.0)
-    assert subject.rate == pytest.approx((101 + 60 - 1) / 60)
+    assert subject.rate == pytest.approx((101 + 60 - 1) / 50)
 
 
 def test_a_long_pause_that_stored_less_than_half_of_its_tokens_was_not_a_windows() -> None:

@@ -194,7 +194,7 @@ def test_the_waits_between_attempts_are_slept_on_the_clock_of_the_client() -> No
     clock = WatchedClock(FakeClock(), [])
     transport = StubTransport([FAILING] * 4, clock=clock)
     with pytest.raises(InternalServerError) as caught:
-        clock.fake.run(AsyncChatloom(KEY, pool=transport).list_agents())
+        clock.fake.run(AsyncChatloom(KEY, pool=transport, rate_limit=None).list_agents())
     waits = [attempt.wait for attempt in caught.value.attempts[:3]]
     assert clock.slept == pytest.approx(waits)
 
