@@ -1,7 +1,8 @@
 """One HTTP exchange on an aiohttp session: the request, its whole answer, or what went wrong.
 
-With ``connector`` and ``pool`` the only door of aiohttp's client. Not here: sessions and how long
-they live (``pool``), which connections are kept (``connector``), what a status means (``status``).
+With ``connector``, ``pool`` and ``pool_options`` the only door of aiohttp's client. Not here:
+sessions and how long they live (``pool``), which connections are sound (``connector``), what a
+status means (``status``).
 """
 
 from __future__ import annotations

@@ -37,10 +37,14 @@ class Transport(Protocol):
         ...
 
     async def exchange(self, method: str, url: str, key: ApiKey, timeout: float) -> Response:
-        """Make exactly one request and return the whole answer.
+        """Make exactly one request and return the whole answer, whatever its status.
+
+        ``timeout`` is in seconds and bounds all of it, except queueing inside the transport.
 
         Raises:
-            APIConnectionError: no complete answer arrived.
+            APIConnectionError: no complete answer arrived; its reason decides about another try.
+            ChatloomError: none can, for the transport is closed, say. Any other exception passes
+                through the call as it is.
 
         """
         ...
