@@ -178,7 +178,7 @@ class Credentials:
         """
         loop = asyncio.get_running_loop()
         asking = self._asking.get(loop)
-        if asking is None:
+        if asking is None or asking.done():
             known = self._source is None or self.generation != generation
             if known and self._key is not None:
                 return self._key
@@ -211,7 +211,9 @@ class Credentials:
         return self._key
 
     def _asked(self, asking: asyncio.Task[ApiKey]) -> None:
-        del self._asking[asking.get_loop()]
+        loop = asking.get_loop()
+        if self._asking.get(loop) is asking:  # not the next one, begun between end and callback
+            del self._asking[loop]
         if not asking.cancelled():
             asking.exception()  # all who waited may be gone: asyncio would call it unheard
 

@@ -267,18 +267,24 @@ def test_a_callable_that_gives_no_key_is_a_configuration_error() -> None:
 # One asker, whatever becomes of it
 
 
-class CodedError(Exception):
-    """An error that copying would change: its message becomes the code of the copy."""
+def errors_of_a_kind() -> tuple[Exception, ...]:
+    """Return an error that can be copied, one that copying changes, and one that it cannot make.
 
-    def __init__(self, code: object) -> None:
-        super().__init__(f"code {code}")
+    Their classes are new: of those that exist when it is imported, distributed changes the copying.
+    """
 
+    class PlainError(Exception):
+        pass
 
-class NamedError(Exception):
-    """An error that copying cannot make."""
+    class CodedError(Exception):
+        def __init__(self, code: object) -> None:
+            super().__init__(f"code {code}")
 
-    def __init__(self, *, name: str) -> None:
-        super().__init__(name)
+    class NamedError(Exception):
+        def __init__(self, *, name: str) -> None:
+            super().__init__(name)
+
+    return PlainError("code 7"), CodedError(7), NamedError(name="code 7")
 
 
 async def outcomes(client: AsyncChatloom, calls: int) -> list[object]:
@@ -323,23 +329,18 @@ def test_each_call_gets_the_error_of_the_callable_with_a_traceback_of_its_own() 
         assert traceback.extract_tb(each.__traceback__)[-1].name == "__call__"
 
 
-@pytest.mark.parametrize("problem", [CodedError(7), NamedError(name="code 7")])
-def test_an_error_that_cannot_be_copied_reaches_every_call_unchanged(problem: Exception) -> None:
+@pytest.mark.parametrize("kind", [1, 2])
+def test_an_error_that_cannot_be_copied_reaches_every_call_unchanged(kind: int) -> None:
+    problem = errors_of_a_kind()[kind]
     client, _, clock = made(Source(problem))
     told = [(type(each), str(each)) for each in clock.run(outcomes(client, 3))]
     assert told == [(type(problem), "code 7")] * 3
 
 
-class PlainError(Exception):
-    """An error that can be copied."""
-
-
-@pytest.mark.parametrize("kind", [PlainError, CodedError])
-def test_an_error_of_the_callable_needs_no_garbage_collection(
-    kind: type[PlainError | CodedError],
-) -> None:
+@pytest.mark.parametrize("kind", [0, 1, 2])
+def test_an_error_of_the_callable_needs_no_garbage_collection(kind: int) -> None:
     async def source() -> str:
-        raise kind(7)
+        raise errors_of_a_kind()[kind]
 
     async def main() -> list[weakref.ref[Exception]]:
         client, _, _ = made(source)
@@ -347,7 +348,7 @@ def test_an_error_of_the_callable_needs_no_garbage_collection(
         for call in [asyncio.create_task(client.list_agents()) for _ in range(3)]:
             try:
                 await call
-            except kind as error:
+            except Exception as error:  # noqa: BLE001 - whichever it is
                 alive.append(weakref.ref(error))
             del call
         return alive
@@ -537,6 +538,28 @@ def test_a_call_refused_with_a_key_replaced_meanwhile_takes_the_new_one_unasked(
 
     clock.run(main())
     assert source.asked == 2
+
+
+def test_a_call_refused_in_the_moment_in_which_the_key_came_has_another_one_asked_for() -> None:
+    answers: list[asyncio.Future[str]] = []
+
+    async def source() -> str:
+        answers.append(asyncio.get_running_loop().create_future())
+        return await answers[-1]
+
+    client, transport, clock = made(source, REFUSED, NO_AGENTS, NO_AGENTS)
+
+    async def main() -> None:
+        first = asyncio.create_task(client.list_agents())
+        await asyncio.sleep(1)
+        answers[0].set_result("clf_old")
+        second = asyncio.create_task(client.list_agents())
+        await asyncio.sleep(1)
+        answers[1].set_result("clf_new")
+        await asyncio.gather(first, second)
+
+    clock.run(main())
+    assert transport.requests[-1].fingerprint == fingerprint("clf_new")
 
 
 def test_later_calls_use_the_rotated_key() -> None:
