@@ -406,6 +406,11 @@ def test_stored_tokens_leave_in_about_a_second_and_a_half() -> None:
     assert subject.speed(11.0) == pytest.approx(10 + (10 - 3) / 1.4)
 
 
+def test_stored_tokens_do_not_leave_all_at_once() -> None:
+    subject = measured(10.0, seconds=10)
+    assert subject.due(11.0, 11.0) == pytest.approx(11 + 1 / subject.speed(11.0))
+
+
 def test_an_idle_bucket_holds_what_a_minute_brings() -> None:
     subject = measured(0.5, seconds=20)
     subject.stand_still(3600)
