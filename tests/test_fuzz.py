@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import os
 import re
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
@@ -47,9 +46,6 @@ from chatloom_async.wire import decode, decode_error
 from tests.faults.case import AGENT, DOCUMENT, answer
 from tests.faults.server import HOST, Close, Hang, Server
 
-settings.register_profile("ci", max_examples=120, deadline=None)
-settings.register_profile("long", max_examples=10_000, deadline=None)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 FEW = settings(
     max_examples=max(20, settings.default.max_examples // 4) if settings.default else 20,
     suppress_health_check=[HealthCheck.too_slow],
