@@ -33,7 +33,7 @@ class Connector(aiohttp.TCPConnector):
     def __init__(self, context: ssl.SSLContext | None) -> None:
         """Make it in its running loop; without a context, the usual authorities are trusted."""
         super().__init__(limit=0, ssl=context or _default_context())  # the pool has slots
-        self.opened = 0
+        self.opened: int = 0
         # A kept connection found dead ends the era of all that were opened before.
         self._era = 0
         self._opened_in: WeakKeyDictionary[ResponseHandler, int] = WeakKeyDictionary()
