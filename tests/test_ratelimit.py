@@ -233,6 +233,14 @@ def test_the_probe_waits_as_long_as_asked(retry_after: float | None, expected: f
     assert subject.ready == pytest.approx(1000 + expected)
 
 
+def test_a_refused_probe_waits_as_long_as_it_is_asked_to() -> None:
+    subject = pacer()
+    refuse(subject, 1000.0)
+    now = subject.ready
+    subject.refused(now, subject.leave(now), 30)
+    assert subject.ready == pytest.approx(now + 30)
+
+
 def test_only_one_probe_leaves() -> None:
     subject = pacer()
     refuse(subject, 1000.0)
