@@ -81,3 +81,11 @@ def fuzz(session: nox.Session) -> None:
     """Hypothesis on what comes from outside, for longer."""
     session.install(".[test]")
     session.run("python", "-m", "pytest", "tests/test_fuzz.py", env={"HYPOTHESIS_PROFILE": "long"})
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Small faults in the modules that every call rests on, and which of them no test sees."""
+    session.install(".[test]", "mutmut>=3.8,<4")
+    session.run("mutmut", "run", *session.posargs)
+    session.run("mutmut", "results")
