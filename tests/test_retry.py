@@ -320,6 +320,12 @@ def test_retry_after_is_a_floor_under_the_wait_with_a_little_jitter(seconds: flo
     assert seconds <= told.at[1] <= 1.1 * seconds + 0.1
 
 
+def test_the_jitter_above_a_retry_after_stays_little_when_the_backoff_is_long() -> None:
+    long = RetryPolicy(initial_delay=100, max_delay=100)
+    for _ in range(20):
+        assert 10 <= call(asking(503, 10), OK, retry=long).at[1] <= 11.1
+
+
 @pytest.mark.parametrize("seconds", [1, 10])
 def test_calls_told_the_same_moment_do_not_return_together(seconds: float) -> None:
     told = calls(20, [asking(503, seconds)] * 20 + [OK] * 20, rate_limit=None)
