@@ -12,7 +12,7 @@ import pytest
 
 from chatloom_async.audit.values import WorkspaceAudit
 from chatloom_async.contrib.dask import audit_on
-from chatloom_async.errors import ConfigurationError
+from chatloom_async.errors import ChatloomError, ConfigurationError
 from chatloom_async.keys import EnvironmentKeys, KeysFile
 from chatloom_async.testing import Sandbox, Workspace, make_workspace
 
@@ -154,6 +154,27 @@ async def test_leaving_early_leaves_nothing_on_the_cluster(tmp_path: Path) -> No
     assert list(plugins.values()) == [[], []]
 
 
+async def test_a_task_that_begins_after_the_audit_was_left_does_nothing_and_does_not_fail(
+    tmp_path: Path,
+) -> None:
+    served = workspaces(1)
+    submitted: list[tuple[Any, ...]] = []
+    with Sandbox(served).in_thread() as sandbox:
+        async with cluster(processes=False) as client:
+            submit = client.submit
+
+            def watched(*arguments: Any, **options: Any) -> Any:
+                submitted.append(arguments)
+                return submit(*arguments, **options)
+
+            client.submit = watched
+            keys = keys_file(tmp_path, served)
+            async with audit_on(client, ["w0"], keys, base_url=sandbox.base_url) as results:
+                await anext(results)
+            assert await submit(*submitted[0], pure=False) is None
+        assert sandbox.count() == 3
+
+
 def _audit_plugins(dask_worker: Any) -> list[str]:
     return [name for name in dask_worker.plugins if name.startswith("chatloom")]
 
@@ -166,3 +187,34 @@ async def test_a_cluster_that_is_not_there_is_told() -> None:
     with pytest.raises(ConfigurationError, match="cannot reach a Dask scheduler"):
         async with audit_on("nonsense://127.0.0.1:1", ["w0"], EnvironmentKeys({})):
             pass
+
+
+async def test_a_lost_scheduler_ends_the_audit_and_is_no_gap(tmp_path: Path) -> None:
+    served = workspaces(60)
+    done: list[WorkspaceAudit] = []
+    with Sandbox(served, latency=0.05).in_thread() as sandbox:
+        async with cluster(processes=False) as client:
+            keys = keys_file(tmp_path, served)
+            names = [each.name for each in served]
+            audit = audit_on(client, names, keys, base_url=sandbox.base_url)
+            with pytest.raises(ChatloomError, match="lost the Dask scheduler at inproc://"):
+                async with audit as results:
+                    async for each in results:
+                        done.append(each)
+                        if len(done) == 3:
+                            client.scheduler_comm.comm.abort()
+    assert len(done) < 60
+    assert not any(each.gaps for each in done)
+
+
+async def test_an_audit_may_be_left_after_its_client_was_closed(tmp_path: Path) -> None:
+    served = workspaces(20)
+    with Sandbox(served, latency=0.05).in_thread() as sandbox:
+        async with cluster(processes=False) as client:
+            keys = keys_file(tmp_path, served)
+            names = [each.name for each in served]
+            async with audit_on(client, names, keys, base_url=sandbox.base_url) as results:
+                await anext(results)
+                await client.close()
+                with pytest.raises(ChatloomError, match="lost the Dask scheduler"):
+                    _ = [each async for each in results]

@@ -11,13 +11,14 @@ import inspect
 import itertools
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any, Self
 from uuid import uuid4
 
 import distributed
 from attrs import define, field, frozen
-from distributed import Client, WorkerPlugin
+from distributed import CancelledError, Client, WorkerPlugin
+from distributed.comm.core import CommClosedError
 
 from chatloom_async.address import check_base_url
 from chatloom_async.audit.stream import stream_audit
@@ -41,6 +42,7 @@ _RETRIES = 2
 _LOCAL_AT_ONCE = 32  # workspaces per worker process of a local cluster
 _AHEAD = 4  # tasks per place on the cluster that are handed over at once
 _CONNECT = 10.0  # seconds to reach a scheduler
+_LOST = (CancelledError, CommClosedError)  # what futures end with when their scheduler is gone
 
 
 def audit_on(
@@ -73,6 +75,7 @@ def audit_on(
 
     Raises:
         ConfigurationError: an option cannot work.
+        ChatloomError: from the iteration: the scheduler is gone, and with it what was not yielded.
 
     """
     if isinstance(cluster, Client) and not cluster.asynchronous:
@@ -131,10 +134,10 @@ class _Post(WorkerPlugin):  # dask accepts nothing but its subclasses
         return await answer if inspect.isawaitable(answer) else answer
 
 
-async def _audit_here(name: str, post: str) -> WorkspaceAudit:
-    """Run as the task: find this worker's post and let it work."""
-    plugin: _Post = _dask.get_worker().plugins[post]
-    return await plugin.audit(name)
+async def _audit_here(name: str, post: str) -> WorkspaceAudit | None:
+    """Run as the task: find this worker's post and let it work; None when the audit was left."""
+    plugin: _Post | None = _dask.get_worker().plugins.get(post)
+    return None if plugin is None else await plugin.audit(name)
 
 
 @define(eq=False)
@@ -147,6 +150,7 @@ class ClusterAudit:
     _post: str = field(factory=lambda: f"chatloom-audit-{uuid4().hex[:12]}", init=False)
     _resources: AsyncExitStack = field(factory=AsyncExitStack, init=False)
     _client: Any = field(init=False)
+    _address: str = field(init=False)
     _waiting: Iterator[str] = field(init=False)
     _numbers: Iterator[int] = field(factory=itertools.count, init=False)
     _open: dict[str, tuple[str, Any]] = field(factory=dict, init=False)
@@ -157,6 +161,7 @@ class ClusterAudit:
         """Connect, put a post on every worker, hand over the first tasks."""
         try:
             self._client = await self._connect()
+            self._address = self._client.scheduler.address
             post = _Post(self._post, self._order)
             await self._client.register_plugin(post, name=self._post)
             self._resources.push_async_callback(self._leave)
@@ -182,7 +187,7 @@ class ClusterAudit:
         while self._open:
             future = await anext(self._running)
             name, _ = self._open.pop(str(future.key))
-            result = await _result(name, future)
+            result = await self._result(name, future)
             future.release()
             self._submit()
             if name not in self._done:
@@ -232,17 +237,24 @@ class ClusterAudit:
         self._open[str(future.key)] = name, future
         self._running.add(future)
 
+    async def _result(self, name: str, future: Any) -> WorkspaceAudit:
+        try:
+            audit: WorkspaceAudit | None = await future.result()
+        except _LOST:
+            audit = None
+        except Exception as error:  # noqa: BLE001 - one workspace's trouble is its own gap
+            return _unreadable(name, error, "the task failed on the cluster")
+        if audit is None or self._client.status == "closed":
+            raise ChatloomError(
+                f"lost the Dask scheduler at {self._address}; go on with what is missing (--resume)"
+            )
+        return audit
+
     async def _leave(self) -> None:
-        await self._client.cancel([future for _, future in self._open.values()])
-        await self._client.unregister_worker_plugin(self._post)
-
-
-async def _result(name: str, future: Any) -> WorkspaceAudit:
-    try:
-        audit: WorkspaceAudit = await future.result()
-    except Exception as error:  # noqa: BLE001 - one workspace's trouble is its own gap
-        return _unreadable(name, error, "the task failed on the cluster")
-    return audit
+        if self._client.status == "running":
+            with suppress(*_LOST):
+                await self._client.cancel([future for _, future in self._open.values()])
+                await self._client.unregister_worker_plugin(self._post)
 
 
 def _unreadable(name: str, error: Exception, message: str) -> WorkspaceAudit:
