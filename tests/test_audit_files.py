@@ -222,6 +222,29 @@ def test_a_line_is_written_whole_when_the_system_takes_it_in_pieces(tmp_path: Pa
     assert list(read_audits(path)) == [many]
 
 
+def test_two_runs_do_not_write_to_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    with AuditLog.open(path) as log:
+        for resume in (False, True):
+            with pytest.raises(ConfigurationError, match="another run writes to it"):
+                AuditLog.open(path, resume=resume)
+        log.append(ACME)
+    with AuditLog.open(path, resume=True) as log:
+        assert log.done == {"acme"}
+
+
+def test_a_pipe_is_refused_without_waiting_for_its_reader(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigurationError, match="is a pipe"):
+        AuditLog.open(tmp_path / "pipe")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a Linux device")
+def test_a_full_disk_names_the_file() -> None:
+    with AuditLog.open("/dev/full") as log, pytest.raises(OSError, match="/dev/full"):
+        log.append(ACME)
+
+
 # What changed
 
 

@@ -7,6 +7,7 @@ most one torn line behind, the last; whoever reads or resumes the file passes ov
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from io import FileIO
@@ -17,6 +18,9 @@ from attrs import asdict, define, field, fields_dict
 
 from chatloom_async.audit.values import AuditedAgent, Finding, Gap, WorkspaceAudit
 from chatloom_async.errors import ConfigurationError
+
+if sys.platform != "win32":
+    import fcntl
 
 Value = TypeVar("Value")
 
@@ -63,10 +67,12 @@ class AuditLog:
     """An audit file being written; use it as a context manager.
 
     Attributes:
+        path: where it is.
         done: names of the workspaces the file held when it was opened.
 
     """
 
+    path: str | Path
     done: frozenset[str]
     _file: FileIO = field(repr=False)
 
@@ -75,20 +81,16 @@ class AuditLog:
         """Open a new file, or with ``resume`` one of a cut run, whose torn last line is taken off.
 
         Raises:
-            ConfigurationError: it cannot be written; it is not empty and ``resume`` is not given;
-                it holds something else than an audit.
+            ConfigurationError: it cannot be written; another run writes to it; it is not empty and
+                ``resume`` is not given; it holds something else than an audit.
 
         """
+        file = _opened(path)
+        log = cls(path, frozenset(), file)
         try:
-            # Unbuffered: a line is with the system as soon as it is written.
-            file = FileIO(path, "a")
-        except OSError as error:
-            raise _unusable(path, error) from None
-        log = cls(frozenset(), file)
-        if not file.tell():
-            return log
-        try:
-            log.done = _repaired(path, file, resume=resume)
+            _lock(path, file)
+            if file.tell():
+                log.done = _repaired(path, file, resume=resume)
         except BaseException:
             file.close()
             raise
@@ -102,8 +104,12 @@ class AuditLog:
 
         """
         left = memoryview(f"{dump_audit(audit)}\n".encode())
-        while left:
-            left = left[self._file.write(left) :]
+        try:
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError as error:
+            error.filename = str(self.path)  # which of a run's files it was
+            raise
 
     def close(self) -> None:
         """Close the file; idempotent."""
@@ -116,6 +122,28 @@ class AuditLog:
     def __exit__(self, *_: object) -> None:
         """Close it."""
         self.close()
+
+
+def _opened(path: str | Path) -> FileIO:
+    """Open a file to append to, unbuffered: a line is with the system as soon as it is written."""
+    if Path(path).is_fifo():  # opening it would wait for its reader
+        raise ConfigurationError(f"{path} is a pipe: print to standard output, and to no file")
+    try:
+        return FileIO(path, "a")
+    except OSError as error:
+        raise _unusable(path, error) from None
+
+
+def _lock(path: str | Path, file: FileIO) -> None:
+    """Keep other runs out until the file is closed, where the system knows how (flock)."""
+    if sys.platform == "win32":
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ConfigurationError(f"{path}: another run writes to it") from None
+    except OSError:
+        return  # some network file systems have no locks
 
 
 def _repaired(path: str | Path, file: FileIO, *, resume: bool) -> frozenset[str]:
