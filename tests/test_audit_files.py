@@ -159,6 +159,49 @@ def test_a_resumed_file_tells_what_is_done_and_goes_on(tmp_path: Path) -> None:
     assert list(read_audits(tmp_path / "audit.jsonl")) == [ACME, DEAD]
 
 
+@pytest.mark.parametrize("status", [None, 429, 500, 503])
+def test_a_workspace_that_only_an_outage_hid_is_taken_out_to_be_read_again(
+    tmp_path: Path, status: int | None
+) -> None:
+    path = tmp_path / "audit.jsonl"
+    hidden = WorkspaceAudit("hidden", gaps=(Gap(None, "SomeError", status, "down"),))
+    write(path, hidden, ACME, DEAD)
+    with AuditLog.open(path, resume=True) as log:
+        assert log.done == {"acme", "dead"}
+        assert log.again == {"hidden"}
+        assert list(read_audits(path)) == [ACME, DEAD]
+        log.append(evolve(ACME, workspace="hidden"))
+    assert [each.workspace for each in read_audits(path)] == ["acme", "dead", "hidden"]
+    assert [each.name for each in tmp_path.iterdir()] == ["audit.jsonl"]
+
+
+def test_a_workspace_that_two_runs_wrote_is_there_once_after_a_resume(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    write(path, ACME, DEAD, evolve(ACME, requests=99))
+    write(path, resume=True)
+    assert list(read_audits(path)) == [ACME, DEAD]
+
+
+def test_a_resumed_file_keeps_its_mode_and_the_link_to_it(tmp_path: Path) -> None:
+    path, link = tmp_path / "audit.jsonl", tmp_path / "latest.jsonl"
+    write(path, ACME)
+    path.chmod(0o640)
+    link.symlink_to(path)
+    write(link, DEAD, resume=True)
+    assert link.is_symlink()
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert list(read_audits(path)) == [ACME, DEAD]
+
+
+def test_a_resumed_file_is_still_closed_to_other_runs(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    write(path, ACME)
+    with AuditLog.open(path, resume=True):
+        with pytest.raises(ConfigurationError, match="another run writes to it"):
+            AuditLog.open(path, resume=True)
+        assert [each.name for each in tmp_path.iterdir()] == ["audit.jsonl"]
+
+
 def test_resuming_what_never_began_begins(tmp_path: Path) -> None:
     with AuditLog.open(tmp_path / "audit.jsonl", resume=True) as log:
         assert log.done == frozenset()
@@ -195,6 +238,7 @@ def test_junk_is_left_as_it_is_when_it_cannot_be_resumed(tmp_path: Path) -> None
     with pytest.raises(ConfigurationError):
         AuditLog.open(path, resume=True)
     assert path.read_text() == "acme,env:ACME\nother,env:OTHER\n"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_blank_lines_are_passed_over(tmp_path: Path) -> None:

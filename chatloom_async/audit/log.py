@@ -1,4 +1,4 @@
-"""Audit files: one ``WorkspaceAudit`` per line of JSON, appended, repaired and read again.
+"""Audit files: one ``WorkspaceAudit`` per line of JSON, appended, resumed and read again.
 
 A line is written in one piece when its workspace is complete. A process that is killed leaves at
 most one torn line behind, the last; whoever reads or resumes the file passes over it.
@@ -7,9 +7,12 @@ most one torn line behind, the last; whoever reads or resumes the file passes ov
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from datetime import datetime
+from http import HTTPStatus
 from io import FileIO
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -58,7 +61,7 @@ def read_audits(path: str | Path) -> Iterator[WorkspaceAudit]:
         ConfigurationError: the file cannot be read, or a line before the last is none of an audit.
 
     """
-    for audit, *_ in _read(path):
+    for _, audit in _read(path):
         yield audit
 
 
@@ -68,33 +71,33 @@ class AuditLog:
 
     Attributes:
         path: where it is.
-        done: names of the workspaces the file held when it was opened.
+        done: names of the workspaces in the file when it was opened.
+        again: names of those which only an outage had hidden, and which were taken out: nothing
+            was answered for them, or only 429 or 5xx.
 
     """
 
     path: str | Path
-    done: frozenset[str]
     _file: FileIO = field(repr=False)
+    done: frozenset[str] = frozenset()
+    again: frozenset[str] = frozenset()
 
     @classmethod
-    def open(cls, path: str | Path, *, resume: bool = False) -> Self:
-        """Open a new file, or with ``resume`` one of a cut run, whose torn last line is taken off.
+    def open(cls, path: str | Path, *, resume: bool = False) -> AuditLog:
+        """Open a new file, or with ``resume`` one of a cut run, which then holds a workspace once.
 
         Raises:
             ConfigurationError: it cannot be written; another run writes to it; it is not empty and
                 ``resume`` is not given; it holds something else than an audit.
 
         """
-        file = _opened(path)
-        log = cls(path, frozenset(), file)
-        try:
+        with ExitStack() as resources:
+            file = resources.enter_context(_opened(path, "a"))
             _lock(path, file)
             if file.tell():
-                log.done = _repaired(path, file, resume=resume)
-        except BaseException:
-            file.close()
-            raise
-        return log
+                return _resumed(path, resume=resume)
+            resources.pop_all()
+        return cls(path, file)
 
     def append(self, audit: WorkspaceAudit) -> None:
         """Write one line to the file.
@@ -103,10 +106,8 @@ class AuditLog:
             OSError: it could not be written, or not all of it.
 
         """
-        left = memoryview(f"{dump_audit(audit)}\n".encode())
         try:
-            while left:
-                left = left[self._file.write(left) :]
+            _write(self._file, f"{dump_audit(audit)}\n".encode())
         except OSError as error:
             error.filename = str(self.path)  # which of a run's files it was
             raise
@@ -124,12 +125,12 @@ class AuditLog:
         self.close()
 
 
-def _opened(path: str | Path) -> FileIO:
-    """Open a file to append to, unbuffered: a line is with the system as soon as it is written."""
+def _opened(path: str | Path, mode: str) -> FileIO:
+    """Open a file unbuffered: a line is with the system as soon as it is written."""
     if Path(path).is_fifo():  # opening it would wait for its reader
         raise ConfigurationError(f"{path} is a pipe: print to standard output, and to no file")
     try:
-        return FileIO(path, "a")
+        return FileIO(path, mode)
     except OSError as error:
         raise _unusable(path, error) from None
 
@@ -140,37 +141,74 @@ def _lock(path: str | Path, file: FileIO) -> None:
         return
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Another run may have put its own file in this one's place meanwhile.
+        alone = os.path.samestat(os.fstat(file.fileno()), Path(path).stat())
     except BlockingIOError:
-        raise ConfigurationError(f"{path}: another run writes to it") from None
+        alone = False
     except OSError:
         return  # some network file systems have no locks
+    if not alone:
+        raise ConfigurationError(f"{path}: another run writes to it")
 
 
-def _repaired(path: str | Path, file: FileIO, *, resume: bool) -> frozenset[str]:
-    """Return the workspaces in a file, and leave it with a whole last line."""
+def _resumed(path: str | Path, *, resume: bool) -> AuditLog:
+    """Put a file with what is worth keeping in the old one's place, all of it or nothing."""
     if not resume:
         raise ConfigurationError(f"{path} exists; resume it, or write to another file")
+    place = Path(path).resolve()  # a link goes on pointing to it
+    beside = place.with_name(f"{place.name}.resumed")
+    file = _opened(beside, "w")
+    try:
+        _lock(beside, file)
+        beside.chmod(place.stat().st_mode)
+        done, again = _copied(path, file)
+        os.fsync(file.fileno())
+        beside.replace(place)
+    except BaseException as error:
+        file.close()
+        beside.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise _unusable(beside, error) from None
+        raise
+    return AuditLog(path, file, done, again)
+
+
+def _copied(path: str | Path, file: FileIO) -> tuple[frozenset[str], frozenset[str]]:
+    """Write the lines worth keeping, each workspace once; return the names kept and left out."""
     done: set[str] = set()
-    end, whole = 0, True
-    for audit, line_end, line_whole in _read(path):
-        done.add(audit.workspace)
-        end, whole = line_end, line_whole
-    file.truncate(end)
-    if not whole:
-        file.write(b"\n")  # nothing but the line's end was lost
-    return frozenset(done)
+    hidden: set[str] = set()
+    for line, audit in _read(path):
+        if any(map(_by_outage, audit.gaps)):
+            hidden.add(audit.workspace)
+        elif audit.workspace not in done:
+            done.add(audit.workspace)
+            _write(file, line.rstrip() + b"\n")
+    return frozenset(done), frozenset(hidden - done)
 
 
-def _read(path: str | Path) -> Iterator[tuple[WorkspaceAudit, int, bool]]:
-    """Yield each audit with where its line ends, and whether it does."""
+def _by_outage(gap: Gap) -> bool:
+    """Tell whether a workspace may well be readable now: a refusal is an answer, this is none."""
+    return gap.agent is None and (
+        gap.status is None
+        or gap.status == HTTPStatus.TOO_MANY_REQUESTS
+        or gap.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    )
+
+
+def _write(file: FileIO, line: bytes) -> None:
+    left = memoryview(line)
+    while left:
+        left = left[file.write(left) :]
+
+
+def _read(path: str | Path) -> Iterator[tuple[bytes, WorkspaceAudit]]:
+    """Yield each audit with its line."""
     try:
         file = open(path, "rb")  # noqa: PTH123, SIM115 - closed by the block below
     except OSError as error:
         raise _unusable(path, error) from None
     with file:
-        end = 0
         for number, line in enumerate(file, start=1):
-            end += len(line)
             if not line.strip():
                 continue
             try:
@@ -181,7 +219,7 @@ def _read(path: str | Path) -> Iterator[tuple[WorkspaceAudit, int, bool]]:
                         f"{path}, line {number}: no line of an audit"
                     ) from None
                 return  # torn when its writer was killed
-            yield audit, end, line.endswith(b"\n")
+            yield line, audit
 
 
 def _unusable(path: str | Path, error: OSError) -> ConfigurationError:

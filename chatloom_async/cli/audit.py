@@ -81,12 +81,20 @@ class Run:
         if self.plan.log is not None:
             log = resources.enter_context(AuditLog.open(self.plan.log, resume=options.resume))
             self.done = log.done
+            self._tell_what_is_read_again(log.again)
             if log.done:
                 self._take_all(read_audits(self.plan.log))
             self._sinks.insert(0, log.append)
         self._total = sum(name not in self.done for name in self.plan.keys)
         for one, other in same_keys(self.plan.keys):
             say(f"note: {one!r} and {other!r} have the same key", sys.stderr)
+
+    def _tell_what_is_read_again(self, hidden: frozenset[str]) -> None:
+        count = sum(name in self.plan.keys for name in hidden)
+        if count:
+            say(
+                f"note: reading {plural(count, 'workspace')} again, hidden by an outage", sys.stderr
+            )
 
     def _take_all(self, audits: Iterator[WorkspaceAudit]) -> None:
         for each in audits:
