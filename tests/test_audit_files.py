@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatloom_async.audit.diff import AuditDiff, Change, Unknown, diff_audits
-from chatloom_async.audit.log import AuditLog, dump_audit, parse_audit, read_audits
+from chatloom_async.audit.lines import dump_audit, parse_audit
+from chatloom_async.audit.log import AuditLog, load_audits, read_audits
 from chatloom_async.audit.values import AuditedAgent, Finding, Gap, WorkspaceAudit
 from chatloom_async.errors import ConfigurationError
 
@@ -266,6 +267,57 @@ def test_a_line_is_written_whole_when_the_system_takes_it_in_pieces(tmp_path: Pa
     assert list(read_audits(path)) == [many]
 
 
+def test_a_file_says_that_its_run_reached_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    with AuditLog.open(path) as log:
+        log.append(ACME)
+        assert load_audits(path) == ([ACME], False)
+        log.append(DEAD)
+        log.complete()
+    assert path.read_text().splitlines()[-1] == '{"complete": 2}'
+    assert load_audits(path) == ([ACME, DEAD], True)
+    assert list(read_audits(path)) == [ACME, DEAD]
+
+
+def test_a_run_without_workspaces_reaches_its_end(tmp_path: Path) -> None:
+    with AuditLog.open(tmp_path / "audit.jsonl") as log:
+        log.complete()
+    assert load_audits(tmp_path / "audit.jsonl") == ([], True)
+
+
+def test_a_resumed_file_is_cut_until_it_is_complete_again(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    with AuditLog.open(path) as log:
+        log.append(ACME)
+        log.complete()
+    with AuditLog.open(path, resume=True) as log:
+        log.append(DEAD)
+        assert load_audits(path) == ([ACME, DEAD], False)
+        log.complete()
+    assert load_audits(path) == ([ACME, DEAD], True)
+    assert path.read_text().count("complete") == 1
+
+
+def test_files_put_together_are_complete_when_each_is(tmp_path: Path) -> None:
+    with AuditLog.open(tmp_path / "one.jsonl") as log:
+        log.append(ACME)
+        log.complete()
+    write(tmp_path / "cut.jsonl", DEAD)
+    one, cut = (tmp_path / "one.jsonl").read_bytes(), (tmp_path / "cut.jsonl").read_bytes()
+    both = tmp_path / "both.jsonl"
+    for content, complete in ((one + one, True), (one + cut, False), (cut + one, False)):
+        both.write_bytes(content)
+        assert load_audits(both)[1] is complete
+
+
+@pytest.mark.parametrize("line", ['{"complete":"x"}', '{"complete":[]}', '{"complete":}'])
+def test_a_last_line_that_says_nothing_is_junk(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "audit.jsonl"
+    path.write_text(f"{line}\n")
+    with pytest.raises(ConfigurationError, match="line 1"):
+        load_audits(path)
+
+
 def test_two_runs_do_not_write_to_one_file(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     with AuditLog.open(path) as log:
@@ -355,6 +407,21 @@ def test_agents_that_could_not_be_listed_are_unknown_and_not_removed(
     found = diff_audits([evolve(old, workspace="acme")], [evolve(new, workspace="acme")])
     assert found.changes == ()
     assert [(each.agent, each.side) for each in found.unknown] == [(None, side)]
+
+
+def test_a_workspace_that_a_cut_audit_did_not_come_to_is_unknown() -> None:
+    one, two = audited(), evolve(audited(), workspace="other")
+    assert diff_audits([one, two], [one], new_complete=False) == AuditDiff(
+        (), (Unknown("other", None, "new"),)
+    )
+    assert diff_audits([one], [one, two], old_complete=False) == AuditDiff(
+        (), (Unknown("other", None, "old"),)
+    )
+
+
+def test_a_cut_audit_tells_what_it_did_come_to() -> None:
+    found = diff_audits([audited("a.example"), DEAD], [audited()], new_complete=False)
+    assert [change.kind for change in found.changes] == ["removed"]
 
 
 def test_of_a_workspace_that_occurs_twice_the_later_counts() -> None:

@@ -183,7 +183,8 @@ def test_each_workspace_becomes_one_line_of_the_out_file(
 ) -> None:
     out = tmp_path / "out.jsonl"
     assert main(["audit", keys, "--out", str(out)]) == 0
-    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    *lines, last = [json.loads(line) for line in out.read_text().splitlines()]
+    assert last == {"complete": 2}
     assert sorted(line["workspace"] for line in lines) == ["acme", "beta"]
     assert [len(line["agents"]) for line in lines] == [2, 2]
     assert "clf_" not in out.read_text()
@@ -335,7 +336,7 @@ def test_a_resumed_run_asks_only_for_what_is_missing(
 ) -> None:
     out = tmp_path / "out.jsonl"
     main(["audit", keys, "--out", str(out)])
-    first, second = out.read_text().splitlines()
+    first, second, _ = out.read_text().splitlines()
     out.write_text(f"{first}\n{second[:50]}")
     before = served.count()
     capsys.readouterr()

@@ -58,3 +58,34 @@ def test_a_resumed_run_reads_again_what_an_outage_hid_and_tells_so(
     shown = capsys.readouterr()
     assert "reading 1 workspace again, hidden by an outage" in shown.err
     assert "2 workspaces" in shown.out
+
+
+def test_a_workspace_that_a_cut_run_did_not_come_to_is_not_called_removed(
+    served: Sandbox, keys: str, tmp_path: Path, out: Path, capsys: Captured
+) -> None:
+    assert main(["audit", keys, "--out", str(out)]) == 0
+    assert served.count() == 6
+    cut = tmp_path / "cut.jsonl"
+    cut.write_text(out.read_text().partition("\n")[0] + "\n")
+    capsys.readouterr()
+    assert main(["diff", str(out), str(cut)]) == 0
+    shown = capsys.readouterr()
+    assert "removed" not in shown.out
+    assert "its agents, in the new audit" in shown.out
+    assert f"{cut} is of a run that was cut" in shown.err
+    assert str(out) not in shown.err
+
+
+def test_a_workspace_missing_from_a_complete_run_is_removed(
+    served: Sandbox, keys: str, tmp_path: Path, out: Path, capsys: Captured
+) -> None:
+    assert main(["audit", keys, "--out", str(out)]) == 0
+    assert served.count() == 6
+    new = tmp_path / "new.jsonl"
+    Path(keys).write_text('beta = "clf_key_of_beta"\n')
+    assert main(["audit", keys, "--out", str(new)]) == 0
+    capsys.readouterr()
+    assert main(["diff", str(out), str(new)]) == 1
+    shown = capsys.readouterr()
+    assert "workspace removed" in shown.out
+    assert shown.err == ""

@@ -2,7 +2,7 @@
 
 from chatloom_async.audit.diff import AuditDiff, Change, Unknown, diff_audits
 from chatloom_async.audit.findings import FINDING_RULES, Rule
-from chatloom_async.audit.log import AuditLog, read_audits
+from chatloom_async.audit.log import AuditLog, load_audits, read_audits
 from chatloom_async.audit.report import write_report
 from chatloom_async.audit.stream import (
     AUDIT_RETRY,
@@ -38,6 +38,7 @@ __all__ = [
     "WorkspaceAudit",
     "audit",
     "diff_audits",
+    "load_audits",
     "read_audits",
     "stream_audit",
     "write_report",

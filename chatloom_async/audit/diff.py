@@ -33,7 +33,7 @@ class Unknown:
     """Something that cannot be compared: it could not be read on one side or on both.
 
     A whole workspace when ``agent`` is None, else an agent's domains; ``side`` names the audit that
-    has the gap.
+    has the gap, or that was cut before it came to the workspace.
     """
 
     workspace: str
@@ -49,10 +49,17 @@ class AuditDiff:
     unknown: tuple[Unknown, ...]
 
 
-def diff_audits(old: Iterable[WorkspaceAudit], new: Iterable[WorkspaceAudit]) -> AuditDiff:
+def diff_audits(
+    old: Iterable[WorkspaceAudit],
+    new: Iterable[WorkspaceAudit],
+    *,
+    old_complete: bool = True,
+    new_complete: bool = True,
+) -> AuditDiff:
     """Compare two audits; of a workspace that occurs twice in one of them, the later counts.
 
-    What could not be read is unknown, never "removed". The order of agents and domains is no
+    What could not be read is unknown, never "removed"; so is a workspace that is missing from an
+    audit which is not complete (as ``load_audits`` tells). The order of agents and domains is no
     change, nor is what an audit cost or found.
     """
     before = {audit.workspace: audit for audit in old}
@@ -60,7 +67,13 @@ def diff_audits(old: Iterable[WorkspaceAudit], new: Iterable[WorkspaceAudit]) ->
     differences = [
         difference
         for name in sorted(before.keys() | after.keys())
-        for difference in _workspace(name, before.get(name), after.get(name))
+        for difference in (
+            [Unknown(name, None, "old")]
+            if name not in before and not old_complete
+            else [Unknown(name, None, "new")]
+            if name not in after and not new_complete
+            else _workspace(name, before.get(name), after.get(name))
+        )
     ]
     return AuditDiff(
         tuple(each for each in differences if isinstance(each, Change)),

@@ -1,57 +1,29 @@
-"""Audit files: one ``WorkspaceAudit`` per line of JSON, appended, resumed and read again.
+"""Audit files: one ``WorkspaceAudit`` per line (``lines``), appended, resumed and read again.
 
 A line is written in one piece when its workspace is complete. A process that is killed leaves at
-most one torn line behind, the last; whoever reads or resumes the file passes over it.
+most one torn line behind, the last; whoever reads or resumes the file passes over it. A run that
+reached its end says so in a last line: ``{"complete": 2}``, the number of workspaces in the file.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack
-from datetime import datetime
 from http import HTTPStatus
 from io import FileIO
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Self
 
-from attrs import asdict, define, field, fields_dict
+from attrs import define, field
 
-from chatloom_async.audit.values import AuditedAgent, Finding, Gap, WorkspaceAudit
+from chatloom_async.audit.lines import dump_audit, dump_count, parse_line
+from chatloom_async.audit.values import Gap, WorkspaceAudit
 from chatloom_async.errors import ConfigurationError
 
 if sys.platform != "win32":
     import fcntl
-
-Value = TypeVar("Value")
-
-
-def dump_audit(audit: WorkspaceAudit) -> str:
-    """Return the line of JSON, without its end; ASCII only, so that any text survives."""
-    return json.dumps(asdict(audit), separators=(",", ":"), default=_plain)
-
-
-def parse_audit(line: str | bytes) -> WorkspaceAudit:
-    """Return what a line says; fields this release does not know are left out.
-
-    Raises:
-        ValueError: it is not such a line.
-
-    """
-    try:
-        sent = json.loads(line)
-        agents = tuple(map(_agent, sent["agents"]))
-        findings = tuple(_value(Finding, each) for each in sent["findings"])
-        gaps = tuple(_value(Gap, each) for each in sent["gaps"])
-        lists = {"agents": agents, "findings": findings, "gaps": gaps}
-        audit = _value(WorkspaceAudit, {**sent, **lists})
-    except (TypeError, KeyError, AttributeError, RecursionError):
-        raise ValueError("not a line of an audit") from None
-    if isinstance(audit.workspace, str):
-        return audit
-    raise ValueError("a workspace without a name")
 
 
 def read_audits(path: str | Path) -> Iterator[WorkspaceAudit]:
@@ -61,8 +33,28 @@ def read_audits(path: str | Path) -> Iterator[WorkspaceAudit]:
         ConfigurationError: the file cannot be read, or a line before the last is none of an audit.
 
     """
-    for _, audit in _read(path):
-        yield audit
+    for _, each in _read(path):
+        if isinstance(each, WorkspaceAudit):
+            yield each
+
+
+def load_audits(path: str | Path) -> tuple[list[WorkspaceAudit], bool]:
+    """Read a file at once; return also whether its run reached its end, as far as the file says.
+
+    Without its last line it does not say so, and counts as cut.
+
+    Raises:
+        ConfigurationError: as for ``read_audits``.
+
+    """
+    audits: list[WorkspaceAudit] = []
+    stated: int | None = None
+    for _, each in _read(path):
+        if isinstance(each, WorkspaceAudit):
+            audits.append(each)
+        else:
+            stated = (stated or 0) + each  # of files put together, each says its own number
+    return audits, stated == len(audits)
 
 
 @define(eq=False)
@@ -81,6 +73,7 @@ class AuditLog:
     _file: FileIO = field(repr=False)
     done: frozenset[str] = frozenset()
     again: frozenset[str] = frozenset()
+    _lines: int = field(default=0, init=False)
 
     @classmethod
     def open(cls, path: str | Path, *, resume: bool = False) -> AuditLog:
@@ -106,8 +99,21 @@ class AuditLog:
             OSError: it could not be written, or not all of it.
 
         """
+        self._write(dump_audit(audit))
+        self._lines += 1
+
+    def complete(self) -> None:
+        """Say that the run reached its end, and how many workspaces the file holds.
+
+        Raises:
+            OSError: as for ``append``.
+
+        """
+        self._write(dump_count(len(self.done) + self._lines))
+
+    def _write(self, line: str) -> None:
         try:
-            _write(self._file, f"{dump_audit(audit)}\n".encode())
+            _write(self._file, f"{line}\n".encode())
         except OSError as error:
             error.filename = str(self.path)  # which of a run's files it was
             raise
@@ -178,6 +184,8 @@ def _copied(path: str | Path, file: FileIO) -> tuple[frozenset[str], frozenset[s
     done: set[str] = set()
     hidden: set[str] = set()
     for line, audit in _read(path):
+        if isinstance(audit, int):
+            continue  # it goes on
         if any(map(_by_outage, audit.gaps)):
             hidden.add(audit.workspace)
         elif audit.workspace not in done:
@@ -201,8 +209,8 @@ def _write(file: FileIO, line: bytes) -> None:
         left = left[file.write(left) :]
 
 
-def _read(path: str | Path) -> Iterator[tuple[bytes, WorkspaceAudit]]:
-    """Yield each audit with its line."""
+def _read(path: str | Path) -> Iterator[tuple[bytes, WorkspaceAudit | int]]:
+    """Yield each line with its audit, or with the number of workspaces that it says."""
     try:
         file = open(path, "rb")  # noqa: PTH123, SIM115 - closed by the block below
     except OSError as error:
@@ -212,7 +220,7 @@ def _read(path: str | Path) -> Iterator[tuple[bytes, WorkspaceAudit]]:
             if not line.strip():
                 continue
             try:
-                audit = parse_audit(line)
+                audit = parse_line(line)
             except ValueError:
                 if line.endswith(b"\n"):
                     raise ConfigurationError(
@@ -224,27 +232,3 @@ def _read(path: str | Path) -> Iterator[tuple[bytes, WorkspaceAudit]]:
 
 def _unusable(path: str | Path, error: OSError) -> ConfigurationError:
     return ConfigurationError(f"{path}: {error.strerror or type(error).__name__}")
-
-
-def _agent(sent: Mapping[str, Any]) -> AuditedAgent:
-    domains = sent["allowed_domains"]
-    created_at = datetime.fromisoformat(sent["created_at"])
-    return _value(
-        AuditedAgent,
-        {
-            **sent,
-            "created_at": created_at,
-            "allowed_domains": None if domains is None else tuple(domains),
-        },
-    )
-
-
-def _value(kind: type[Value], sent: Mapping[str, Any]) -> Value:
-    known = fields_dict(kind)  # type: ignore[arg-type]  # attrs types "a class made by attrs" so
-    return kind(**{name: value for name, value in sent.items() if name in known})
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    raise TypeError(f"{type(value).__name__} has no form in an audit file")

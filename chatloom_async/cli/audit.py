@@ -6,7 +6,7 @@ import asyncio
 import sys
 import time
 from argparse import Namespace
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
 from urllib.parse import unquote
 
@@ -64,6 +64,7 @@ class Run:
     tally: Tally | None = None
     _sinks: list[Sink] = field(factory=list[Sink])
     _progress: Progress = field(init=False)
+    _complete: Callable[[], None] | None = None
     _names: dict[str, str] = field(factory=dict[str, str])
     _total: int = 0
     _started: float = field(factory=time.monotonic)
@@ -85,6 +86,7 @@ class Run:
             if log.done:
                 self._take_all(read_audits(self.plan.log))
             self._sinks.insert(0, log.append)
+            self._complete = log.complete
         self._total = sum(name not in self.done for name in self.plan.keys)
         for one, other in same_keys(self.plan.keys):
             say(f"note: {one!r} and {other!r} have the same key", sys.stderr)
@@ -178,7 +180,9 @@ class Run:
         say(f"\ninterrupted: {count} complete{where}", sys.stderr)
 
     def finish(self) -> None:
-        """Print the tables and the last lines."""
+        """Complete the file, print the tables and the last lines."""
+        if self._complete is not None:
+            self._complete()
         self.overview.compare()
         human = sys.stdout if self.plan.printed == "table" else sys.stderr
         if self.plan.printed == "table":

@@ -10,21 +10,27 @@ from itertools import groupby
 from attrs import asdict
 
 from chatloom_async.audit.diff import AuditDiff, Change, Unknown, diff_audits
-from chatloom_async.audit.log import read_audits
+from chatloom_async.audit.log import load_audits
 from chatloom_async.text import plural, say, visible
 
 _SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 _SIDES = {"old": "in the old audit", "new": "in the new audit", "both": "in both audits"}
+_CUT = "a workspace missing from it is not known to be gone"
 _MOST = 200
 
 
 def diff(options: Namespace) -> int:
     """Print the differences; 1 when there are any. What could not be read is none."""
-    found = diff_audits(read_audits(options.old), read_audits(options.new))
+    old, old_complete = load_audits(options.old)
+    new, new_complete = load_audits(options.new)
+    found = diff_audits(old, new, old_complete=old_complete, new_complete=new_complete)
     if options.format == "json":
         say(json.dumps(asdict(found), indent=2), sys.stdout)
     else:
         _print(found)
+    for path, complete in ((options.old, old_complete), (options.new, new_complete)):
+        if not complete:
+            say(f"note: {visible(path)} is of a run that was cut; {_CUT}", sys.stderr)
     return 1 if found.changes else 0
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from attrs import define, field
 
-from chatloom_async.audit.log import dump_audit
+from chatloom_async.audit.lines import dump_audit
 from chatloom_async.audit.rows import AuditRow, rows
 from chatloom_async.audit.values import Finding, Gap, WorkspaceAudit
 from chatloom_async.errors import ConfigurationError

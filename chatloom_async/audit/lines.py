@@ -1,0 +1,85 @@
+"""A ``WorkspaceAudit`` as a line of JSON and back; the files they stand in are in ``log``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, TypeVar
+
+from attrs import asdict, fields_dict
+
+from chatloom_async.audit.values import AuditedAgent, Finding, Gap, WorkspaceAudit
+
+Value = TypeVar("Value")
+
+_COMPLETE = "complete"
+
+
+def dump_audit(audit: WorkspaceAudit) -> str:
+    """Return the line of JSON, without its end; ASCII only, so that any text survives."""
+    return json.dumps(asdict(audit), separators=(",", ":"), default=_plain)
+
+
+def parse_audit(line: str | bytes) -> WorkspaceAudit:
+    """Return what a line says; fields this release does not know are left out.
+
+    Raises:
+        ValueError: it is not such a line.
+
+    """
+    try:
+        sent = json.loads(line)
+        agents = tuple(map(_agent, sent["agents"]))
+        findings = tuple(_value(Finding, each) for each in sent["findings"])
+        gaps = tuple(_value(Gap, each) for each in sent["gaps"])
+        lists = {"agents": agents, "findings": findings, "gaps": gaps}
+        audit = _value(WorkspaceAudit, {**sent, **lists})
+    except (TypeError, KeyError, AttributeError, RecursionError):
+        raise ValueError("not a line of an audit") from None
+    if isinstance(audit.workspace, str):
+        return audit
+    raise ValueError("a workspace without a name")
+
+
+def dump_count(workspaces: int) -> str:
+    """Return the last line of a run that reached its end."""
+    return json.dumps({_COMPLETE: workspaces})
+
+
+def parse_line(line: bytes) -> WorkspaceAudit | int:
+    """Return what any line of a file says: an audit, or how many of them there are.
+
+    Raises:
+        ValueError: it is neither.
+
+    """
+    if line.startswith(b'{"complete":'):
+        stated = json.loads(line)[_COMPLETE]
+        if isinstance(stated, int):
+            return stated
+    return parse_audit(line)
+
+
+def _agent(sent: Mapping[str, Any]) -> AuditedAgent:
+    domains = sent["allowed_domains"]
+    created_at = datetime.fromisoformat(sent["created_at"])
+    return _value(
+        AuditedAgent,
+        {
+            **sent,
+            "created_at": created_at,
+            "allowed_domains": None if domains is None else tuple(domains),
+        },
+    )
+
+
+def _value(kind: type[Value], sent: Mapping[str, Any]) -> Value:
+    known = fields_dict(kind)  # type: ignore[arg-type]  # attrs types "a class made by attrs" so
+    return kind(**{name: value for name, value in sent.items() if name in known})
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} has no form in an audit file")
