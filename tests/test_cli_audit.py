@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pyarrow import parquet
 
 from chatloom_async.audit.log import AuditLog, read_audits
 from chatloom_async.audit.values import Gap, WorkspaceAudit
@@ -89,3 +90,74 @@ def test_a_workspace_missing_from_a_complete_run_is_removed(
     shown = capsys.readouterr()
     assert "workspace removed" in shown.out
     assert shown.err == ""
+
+
+# Files
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--out", "new", "--parquet", "new"],
+        ["--out", "new", "--parquet", "sub/../new"],
+        ["--out", "link", "--parquet", "target"],
+        ["--parquet", "keys.toml", "--out", "new", "--resume"],
+        ["--approved", "list", "--out", "list", "--resume"],
+        ["--approved", "list", "--parquet", "list", "--out", "new", "--resume"],
+    ],
+)
+def test_no_file_is_written_that_is_read_or_written_otherwise(  # noqa: PLR0913, PLR0917 - fixtures
+    served: Sandbox,
+    keys: str,
+    tmp_path: Path,
+    arguments: list[str],
+    capsys: Captured,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "list").write_text("example.com\n")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "link").symlink_to("target")
+    before = {path: path.is_file() and path.read_bytes() for path in tmp_path.iterdir()}
+    assert main(["audit", keys, *arguments]) == 2
+    assert "are the same file" in capsys.readouterr().err
+    assert {path: path.is_file() and path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert served.count() == 0
+
+
+def test_a_run_refused_for_its_out_file_leaves_the_parquet_file_alone(
+    served: Sandbox, keys: str, tmp_path: Path, out: Path
+) -> None:
+    out.write_text("something\n")
+    assert main(["audit", keys, "--out", str(out), "--parquet", str(tmp_path / "p")]) == 2
+    assert not (tmp_path / "p").exists()
+    assert served.count() == 0
+
+
+def test_an_existing_parquet_file_is_not_overwritten(
+    served: Sandbox, keys: str, tmp_path: Path, out: Path, capsys: Captured
+) -> None:
+    (tmp_path / "p").write_text("something\n")
+    assert main(["audit", keys, "--out", str(out), "--parquet", str(tmp_path / "p")]) == 2
+    assert "exists; write to another file" in capsys.readouterr().err
+    assert (tmp_path / "p").read_text() == "something\n"
+    assert not out.exists()
+    assert served.count() == 0
+
+
+def test_a_resumed_run_writes_the_parquet_file_anew_with_everything(
+    served: Sandbox, keys: str, tmp_path: Path, out: Path
+) -> None:
+    command = ["audit", keys, "--out", str(out), "--parquet", str(tmp_path / "p")]
+    assert main(command) == 0
+    assert main([*command, "--resume"]) == 0
+    assert parquet.read_table(tmp_path / "p").num_rows == 4
+    assert served.count() == 6
+
+
+def test_a_report_does_not_replace_its_audit(out: Path, capsys: Captured) -> None:
+    write(out, WorkspaceAudit("acme"))
+    before = out.read_bytes()
+    assert main(["report", str(out), "--html", f"{out.parent}/./{out.name}"]) == 2
+    assert "would write over the audit" in capsys.readouterr().err
+    assert out.read_bytes() == before

@@ -6,7 +6,7 @@ import asyncio
 import sys
 import time
 from argparse import Namespace
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
 from urllib.parse import unquote
 
@@ -76,32 +76,32 @@ class Run:
             ConfigurationError: something cannot be opened.
 
         """
+        log = None
+        if self.plan.log is not None:
+            # Before anything else: a run that is refused must not have touched another file.
+            log = resources.enter_context(AuditLog.open(self.plan.log, resume=options.resume))
         self._sinks = [self.overview.add, *printing(self.plan.printed, sys.stdout)]
         if options.parquet is not None:
             self._sinks.append(parquet_sink(options.parquet, resources))
-        if self.plan.log is not None:
-            log = resources.enter_context(AuditLog.open(self.plan.log, resume=options.resume))
-            self.done = log.done
-            self._tell_what_is_read_again(log.again)
-            if log.done:
-                self._take_all(read_audits(self.plan.log))
-            self._sinks.insert(0, log.append)
-            self._complete = log.complete
+        if log is not None:
+            self._go_on(log)
         self._total = sum(name not in self.done for name in self.plan.keys)
         for one, other in same_keys(self.plan.keys):
             say(f"note: {one!r} and {other!r} have the same key", sys.stderr)
 
-    def _tell_what_is_read_again(self, hidden: frozenset[str]) -> None:
-        count = sum(name in self.plan.keys for name in hidden)
-        if count:
+    def _go_on(self, log: AuditLog) -> None:
+        """Take in what the file holds, and write to it from now on."""
+        self.done, self._complete = log.done, log.complete
+        hidden = sum(name in self.plan.keys for name in log.again)
+        if hidden:
             say(
-                f"note: reading {plural(count, 'workspace')} again, hidden by an outage", sys.stderr
+                f"note: reading {plural(hidden, 'workspace')} again, hidden by an outage",
+                sys.stderr,
             )
-
-    def _take_all(self, audits: Iterator[WorkspaceAudit]) -> None:
-        for each in audits:
+        for each in read_audits(log.path) if log.done else ():
             for sink in self._sinks:
                 sink(each)
+        self._sinks.insert(0, log.append)
 
     async def go(self, cluster: str | None) -> None:
         """Audit every workspace that is not done yet."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from argparse import Namespace
 from collections.abc import Mapping
+from itertools import combinations
 from pathlib import Path
 
 from attrs import frozen
@@ -54,6 +55,7 @@ def make_plan(options: Namespace) -> Plan:
     log = None if options.out == _STDOUT else options.out
     if options.resume and log is None:
         raise ConfigurationError("--resume continues a file: give it with --out FILE")
+    _check_files(options, log)
     if options.dask and (options.sandbox or options.keys in (None, STANDARD_INPUT)):
         raise ConfigurationError(
             "--dask needs a keys file: its workers read their keys from that path themselves"
@@ -63,6 +65,25 @@ def make_plan(options: Namespace) -> Plan:
         return Plan(_demo_keys(), "", None, approved, log, printed)
     keys = _only_key() if options.keys is None else KeysFile(options.keys).read()
     return Plan(keys, options.keys or "", check_base_url(None), approved, log, printed)
+
+
+def _check_files(options: Namespace, log: str | None) -> None:
+    """Refuse to write over what is read, two things into one file, or over an earlier result."""
+    places = {
+        "KEYS": None if options.keys == STANDARD_INPUT else options.keys,
+        "--approved": options.approved,
+        "--out": log,
+        "--parquet": options.parquet,
+    }
+    given = [(name, path, Path(path).resolve()) for name, path in places.items() if path]
+    for (one, _, place), (other, path, other_place) in combinations(given, 2):
+        if place == other_place and other in ("--out", "--parquet"):
+            raise ConfigurationError(f"{one} and {other} are the same file, {path!r}")
+    parquet = Path(options.parquet or "")
+    if parquet.is_file() and parquet.stat().st_size and not options.resume:
+        raise ConfigurationError(
+            f"{options.parquet} exists; write to another file, or --resume the run of its --out"
+        )
 
 
 def _printed(options: Namespace) -> str:
