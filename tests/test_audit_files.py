@@ -106,6 +106,13 @@ def test_fields_of_a_later_release_are_left_out() -> None:
     assert parse_audit(json.dumps(line)) == ACME
 
 
+def test_a_severity_of_a_later_release_is_read_as_low() -> None:
+    line = json.loads(dump_audit(ACME))
+    line["findings"][0]["severity"] = "critical"
+    (finding,) = parse_audit(json.dumps(line)).findings
+    assert (finding.rule, finding.severity) == ("private-address", "low")
+
+
 def test_a_line_without_the_later_counters_is_read() -> None:
     line = json.loads(dump_audit(ACME))
     del line["retried"], line["refused"]

@@ -9,8 +9,8 @@ import pytest
 from pyarrow import parquet
 
 from chatloom_async.audit.log import AuditLog, read_audits
-from chatloom_async.audit.values import Gap, WorkspaceAudit
-from chatloom_async.cli import main
+from chatloom_async.audit.values import Finding, Gap, WorkspaceAudit
+from chatloom_async.cli import compare, main
 from chatloom_async.testing import Sandbox, make_workspace
 
 Captured = pytest.CaptureFixture[str]
@@ -161,3 +161,30 @@ def test_a_report_does_not_replace_its_audit(out: Path, capsys: Captured) -> Non
     assert main(["report", str(out), "--html", f"{out.parent}/./{out.name}"]) == 2
     assert "would write over the audit" in capsys.readouterr().err
     assert out.read_bytes() == before
+
+
+# Exit status
+
+
+def test_an_unexpected_error_does_not_look_like_something_found(
+    monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    def broken(_: object) -> int:
+        raise LookupError("nobody thought of this")
+
+    monkeypatch.setattr(compare, "diff", broken)
+    assert main(["diff", "old", "new"]) == 2
+    assert "LookupError: nobody thought of this" in capsys.readouterr().err
+
+
+def test_a_severity_of_a_later_release_ends_no_command(
+    served: Sandbox, keys: str, out: Path, tmp_path: Path
+) -> None:
+    finding = Finding("later-rule", "low", None, None, "of a later release")
+    write(out, WorkspaceAudit("acme", findings=(finding,)))
+    out.write_text(out.read_text().replace('"low"', '"critical"'))
+    page = tmp_path / "page.html"
+    assert main(["report", str(out), "--html", str(page)]) == 0
+    assert main(["audit", keys, "--out", str(out), "--resume", "--fail-on", "medium"]) == 0
+    assert '"critical"' in out.read_text()
+    assert served.count() == 3

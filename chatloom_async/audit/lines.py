@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from attrs import asdict, fields_dict
 
-from chatloom_async.audit.values import AuditedAgent, Finding, Gap, WorkspaceAudit
+from chatloom_async.audit.values import AuditedAgent, Finding, Gap, Severity, WorkspaceAudit
 
 Value = TypeVar("Value")
 
 _COMPLETE = "complete"
+_SEVERITIES = get_args(Severity)
 
 
 def dump_audit(audit: WorkspaceAudit) -> str:
@@ -24,6 +25,8 @@ def dump_audit(audit: WorkspaceAudit) -> str:
 def parse_audit(line: str | bytes) -> WorkspaceAudit:
     """Return what a line says; fields this release does not know are left out.
 
+    A severity it does not know is read as "low": it counts, and is no reason to fail.
+
     Raises:
         ValueError: it is not such a line.
 
@@ -31,7 +34,7 @@ def parse_audit(line: str | bytes) -> WorkspaceAudit:
     try:
         sent = json.loads(line)
         agents = tuple(map(_agent, sent["agents"]))
-        findings = tuple(_value(Finding, each) for each in sent["findings"])
+        findings = tuple(map(_finding, sent["findings"]))
         gaps = tuple(_value(Gap, each) for each in sent["gaps"])
         lists = {"agents": agents, "findings": findings, "gaps": gaps}
         audit = _value(WorkspaceAudit, {**sent, **lists})
@@ -72,6 +75,11 @@ def _agent(sent: Mapping[str, Any]) -> AuditedAgent:
             "allowed_domains": None if domains is None else tuple(domains),
         },
     )
+
+
+def _finding(sent: Mapping[str, Any]) -> Finding:
+    severity = sent["severity"]
+    return _value(Finding, {**sent, "severity": severity if severity in _SEVERITIES else "low"})
 
 
 def _value(kind: type[Value], sent: Mapping[str, Any]) -> Value:

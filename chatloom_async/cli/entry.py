@@ -55,6 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _NO_READER
     except OSError as error:
         return _explain(f"{error.strerror or error}{_file(error)}", debug=debug)
+    except Exception:  # noqa: BLE001 - left to Python it ends with 1, which means "found something"
+        traceback.print_exc()
+        return FAILED
     return status
 
 
