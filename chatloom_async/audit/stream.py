@@ -88,9 +88,11 @@ def stream_audit(
     Args:
         workspaces: names and clients; a mapping, or pairs that are read only as fast as the audit
             goes, so that clients can be made on the way. Let them share a ``ConnectionPool``.
-        concurrency: calls under way over all workspaces. Calls that wait at their own key's rate
-            limiter or back off do not count; up to 1,000 workspaces are open for their sake. The
-            pool bounds the requests.
+        concurrency: calls begun and not ended over all workspaces, of those that get on. A call
+            found waiting at its own key's rate limiter, or after a second backing off, does not
+            count, also not when it goes on: up to 1,000 workspaces are open for the sake of such
+            calls, and more requests than this may be in flight. What bounds the requests, whatever
+            waits, is ``ConnectionPool(limit=…)``.
         lookups: calls of one workspace at once.
         approved: domains that may be listed, as for ``ApprovedDomains``; None: any.
 

@@ -1,8 +1,8 @@
 """Turns: how many calls of many keys are under way at once, counting only those that get on.
 
 A call which waits for its own key's sake (at a closed or paced gate, or backing off) gives its turn
-to somebody else at once or within a second, and needs none to go on: the requests themselves are
-bounded by the connection pool.
+to somebody else at once or within a second, and needs none to go on. Turns so keep slow keys from
+holding others up; they are no bound of the requests in flight, which is the connection pool's.
 """
 
 from __future__ import annotations
