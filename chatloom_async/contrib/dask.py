@@ -7,6 +7,7 @@ elsewhere, and every workspace is delivered once.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import itertools
 import os
@@ -155,6 +156,7 @@ class ClusterAudit:
     _numbers: Iterator[int] = field(factory=itertools.count, init=False)
     _open: dict[str, tuple[str, Any]] = field(factory=dict, init=False)
     _running: Any = field(init=False)
+    _reading: asyncio.Task[WorkspaceAudit | None] | None = field(default=None, init=False)
     _done: set[str] = field(factory=set, init=False)
 
     async def __aenter__(self) -> Self:
@@ -184,16 +186,27 @@ class ClusterAudit:
 
     async def __anext__(self) -> WorkspaceAudit:
         """Return the next workspace, in the order in which they are finished."""
-        while self._open:
-            future = await anext(self._running)
-            name, _ = self._open.pop(str(future.key))
-            result = await self._result(name, future)
-            future.release()
-            self._submit()
-            if name not in self._done:
-                self._done.add(name)
+        while self._open or self._reading is not None:
+            if self._reading is None:
+                self._reading = asyncio.create_task(self._read())
+            # Cancelled, it leaves the reading to the next call: what was taken in is not lost.
+            result = await asyncio.shield(self._reading)
+            self._reading = None
+            if result is not None:
                 return result
         raise StopAsyncIteration
+
+    async def _read(self) -> WorkspaceAudit | None:
+        """Take in what is finished and hand over the next task; None: it had been delivered."""
+        future = await anext(self._running)
+        name, _ = self._open.pop(str(future.key))
+        result = await self._result(name, future)
+        future.release()
+        self._submit()
+        if name in self._done:
+            return None
+        self._done.add(name)
+        return result
 
     async def _connect(self) -> Any:
         if isinstance(self._cluster, Client):
@@ -251,6 +264,9 @@ class ClusterAudit:
         return audit
 
     async def _leave(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)
         if self._client.status == "running":
             with suppress(*_LOST):
                 await self._client.cancel([future for _, future in self._open.values()])
