@@ -431,6 +431,31 @@ def test_an_error_of_the_workspaces_ends_the_run_after_what_was_finished(wire: W
     wire.clock.run(main())
 
 
+def test_a_second_reader_is_refused_and_the_first_goes_on(wire: Wire) -> None:
+    async def main() -> list[WorkspaceAudit]:
+        async with stream_audit(clients(wire)) as results:
+            first = asyncio.ensure_future(anext(results))
+            await asyncio.sleep(0)
+            with pytest.raises(ConfigurationError, match="one reader"):
+                await anext(results)
+            return [await first, *[each async for each in results]]
+
+    assert isinstance(wire.clock, FakeClock)
+    assert len(wire.clock.run(main())) == 3
+
+
+def test_another_reader_may_follow_a_cancelled_one(wire: Wire) -> None:
+    async def main() -> list[WorkspaceAudit]:
+        async with stream_audit(clients(wire)) as results:
+            first = asyncio.ensure_future(anext(results))
+            await asyncio.sleep(0)
+            first.cancel()
+            return [each async for each in results]
+
+    assert isinstance(wire.clock, FakeClock)
+    assert len(wire.clock.run(main())) == 3
+
+
 def test_a_closed_pool_is_a_gap_of_every_workspace(wire: Wire) -> None:
     wire.closed = True
     report = run(wire)

@@ -201,6 +201,20 @@ async def test_no_workspace_is_lost_when_its_reader_is_cancelled_at_any_moment(
     assert Counter(done) == Counter(names)
 
 
+async def test_a_second_reader_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
+    served = workspaces(3)
+    with Sandbox(served).in_thread() as sandbox:
+        async with cluster(processes=False) as client:
+            keys, names = keys_file(tmp_path, served), [each.name for each in served]
+            async with audit_on(client, names, keys, base_url=sandbox.base_url) as results:
+                first = asyncio.ensure_future(anext(results))
+                await asyncio.sleep(0)
+                with pytest.raises(ConfigurationError, match="one reader"):
+                    await anext(results)
+                done = [await first, *[each async for each in results]]
+    assert sorted(each.workspace for each in done) == names
+
+
 def _audit_plugins(dask_worker: Any) -> list[str]:
     return [name for name in dask_worker.plugins if name.startswith("chatloom")]
 

@@ -183,6 +183,8 @@ class AuditStream:
                 raise self._broken
             if not self._tasks:
                 raise StopAsyncIteration
+            if self._reader is not None and not self._reader.done():
+                raise ConfigurationError("an audit has one reader; let it hand on what it reads")
             self._reader = asyncio.get_running_loop().create_future()
             await self._reader
         result = self._results.popleft()

@@ -157,6 +157,7 @@ class ClusterAudit:
     _open: dict[str, tuple[str, Any]] = field(factory=dict, init=False)
     _running: Any = field(init=False)
     _reading: asyncio.Task[WorkspaceAudit | None] | None = field(default=None, init=False)
+    _waiting_for_result: bool = field(default=False, init=False)
     _done: set[str] = field(factory=set, init=False)
 
     async def __aenter__(self) -> Self:
@@ -190,7 +191,13 @@ class ClusterAudit:
             if self._reading is None:
                 self._reading = asyncio.create_task(self._read())
             # Cancelled, it leaves the reading to the next call: what was taken in is not lost.
-            result = await asyncio.shield(self._reading)
+            if self._waiting_for_result:
+                raise ConfigurationError("an audit has one reader; let it hand on what it reads")
+            self._waiting_for_result = True
+            try:
+                result = await asyncio.shield(self._reading)
+            finally:
+                self._waiting_for_result = False
             self._reading = None
             if result is not None:
                 return result
