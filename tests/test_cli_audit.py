@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from pyarrow import parquet
@@ -11,6 +12,9 @@ from pyarrow import parquet
 from chatloom_async.audit.log import AuditLog, read_audits
 from chatloom_async.audit.values import Finding, Gap, WorkspaceAudit
 from chatloom_async.cli import compare, main
+from chatloom_async.contrib import dask
+from chatloom_async.errors import ConfigurationError
+from chatloom_async.keys import KeysFile
 from chatloom_async.testing import Sandbox, make_workspace
 
 Captured = pytest.CaptureFixture[str]
@@ -188,3 +192,22 @@ def test_a_severity_of_a_later_release_ends_no_command(
     assert main(["audit", keys, "--out", str(out), "--resume", "--fail-on", "medium"]) == 0
     assert '"critical"' in out.read_text()
     assert served.count() == 3
+
+
+# Dask
+
+
+def test_workers_are_given_the_whole_path_of_the_keys_file(
+    served: Sandbox, keys: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[object] = []
+
+    def audit_on(_cluster: str, _names: list[str], source: KeysFile, **_: object) -> NoReturn:
+        given.append(source)
+        raise ConfigurationError("seen")
+
+    monkeypatch.setattr(dask, "audit_on", audit_on)
+    monkeypatch.chdir(tmp_path)
+    assert main(["audit", "keys.toml", "--dask", "tcp://127.0.0.1:1"]) == 2
+    assert given == [KeysFile(keys)]
+    assert served.count() == 0

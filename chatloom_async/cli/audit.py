@@ -8,6 +8,7 @@ import time
 from argparse import Namespace
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
+from pathlib import Path
 from urllib.parse import unquote
 
 from attrs import define, field
@@ -144,7 +145,7 @@ class Run:
                 "--dask needs distributed: pip install 'chatloom_async[dask]'"
             ) from None
         names = [name for name in plan.keys if name not in self.done]
-        keys = KeysFile(plan.keys_file)
+        keys = KeysFile(str(Path(plan.keys_file).absolute()))  # workers start in other folders
         return audit_on(cluster, names, keys, base_url=plan.base_url, approved=plan.approved)
 
     async def _tick(self) -> None:
