@@ -55,6 +55,9 @@ def rules(*domains: str, approved: ApprovedDomains | None = None) -> list[str]:
         "x.partners.example",
         "1.example.com",
         "EXAMPLE.com",
+        "MÜNCHEN.de",
+        "mu\u0308nchen.de",  # the same, not composed
+        "hawai\u02bbi.example",  # a modifier letter: of many scripts
     ],
 )
 def test_an_ordinary_domain_is_not_found(domain: str) -> None:
@@ -114,6 +117,17 @@ def test_an_ordinary_domain_is_not_found(domain: str) -> None:
         (f"{'a.' * 130}com", ["malformed"]),
         ("a" * 10_000, ["malformed"]),
         ("127.1", ["malformed"]),
+        ("0x7f000001", ["malformed"]),
+        ("a.0x1", ["malformed"]),
+        ("a.0x", ["malformed"]),
+        ("8.8.8.8]", ["malformed"]),
+        ("[fe80::1%25eth0]:80", ["url", "private-address"]),
+        ("[fe80::1%25eth0]", ["private-address"]),
+        ("shop.invalid", ["private-address"]),
+        ("abcdefghij234567.onion", ["private-address"]),
+        ("192.0.2.44", ["private-address"]),
+        ("xn--ls8h.la", ["malformed"]),
+        ("\U0001f4a9.la", ["malformed"]),
         ("xn--.com", ["malformed"]),
         ("xn--a-ecp.com", ["malformed"]),
         ("\ud800.com", ["malformed"]),
@@ -126,6 +140,40 @@ def test_an_ordinary_domain_is_not_found(domain: str) -> None:
 )
 def test_an_odd_entry_is_found_by_its_rules(domain: str, expected: list[str]) -> None:
     assert rules(domain) == expected
+
+
+def told(domain: str) -> str:
+    (finding,) = agent_findings(listing(domain))
+    return finding.message
+
+
+@pytest.mark.parametrize(
+    "domain",
+    [
+        "exam\u200bple.com",  # zero-width space
+        "exam\u00adple.com",  # soft hyphen
+        "example\ufe0f.com",  # variation selector
+        "\uff45xample.com",  # fullwidth
+        "\U0001d41example.com",  # mathematical
+        "\u212aite.com",  # Kelvin sign
+        "example\u3002com",  # ideographic full stop
+    ],
+)
+def test_a_name_that_is_not_what_it_looks_like_is_malformed_and_not_approved(domain: str) -> None:
+    approved = ApprovedDomains.of(["example.com", "kite.com"])
+    assert rules(domain, approved=approved) == ["malformed", "not-approved"]
+    assert told(domain).endswith("holds characters that are not what they look like")
+
+
+@pytest.mark.parametrize("domain", ["xn--ls8h.la", "\U0001f4a9.la"])
+def test_an_emoji_is_told_from_punycode_that_means_nothing(domain: str) -> None:
+    assert told(domain).endswith("is no name that IDNA 2008 allows")
+    assert told("xn--99999999.com").endswith("holds invalid punycode")
+
+
+@pytest.mark.parametrize("domain", ["192.0.2.44", "198.51.100.1", "203.0.113.9", "2001:db8::1"])
+def test_an_address_for_documentation_is_not_called_another_machine(domain: str) -> None:
+    assert told(domain).endswith("is an address for documentation: no machine has it")
 
 
 def test_an_agent_without_a_domain_is_found_and_nothing_is_claimed() -> None:

@@ -24,9 +24,20 @@ _HOST = re.compile(rf"(?:{_LABEL}\.)*{_LABEL}")
 _PLAIN = re.compile(rf"(?:{_LABEL}\.)+[a-z]{{2,63}}")
 _LONGEST = 253  # RFC 1035 §2.3.4, without the final dot
 _LONGEST_WORTH_PARSING = 2048
+_NOT_IDNA = "is no name that IDNA 2008 allows"
 _URL_SIGNS = re.compile(r"[/?#@\\]|:\d*$")
-# RFC 6761 §6, RFC 6762 §3, RFC 8375; "internal" is set aside by ICANN's resolution of 2024-07-29.
-_LOCAL = (".localhost", ".local", ".internal", ".home.arpa", ".test")
+# WHATWG URL, "ends in a number": browsers read the whole name as an IPv4 address, or refuse it.
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+# RFC 6761 §6, RFC 6762 §3, RFC 7686, RFC 8375; "internal" is set aside by ICANN's resolution of
+# 2024-07-29. Names for documentation, such as below "example", are what examples are made of.
+_LOCAL = (".localhost", ".local", ".internal", ".home.arpa", ".test", ".invalid", ".onion")
+# RFC 5737, RFC 3849, RFC 9637.
+_DOCUMENTATION = tuple(
+    map(
+        ipaddress.ip_network,
+        ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32", "3fff::/20"),
+    )
+)
 
 
 @frozen
@@ -91,6 +102,11 @@ def is_private(address: Address) -> bool:
     return not address.is_global or address.is_multicast
 
 
+def is_documentation(address: Address) -> bool:
+    """Tell an address that stands in documents and that no machine has."""
+    return any(address in network for network in _DOCUMENTATION)
+
+
 def is_public_suffix(host: str) -> bool:
     """Tell a name below which anybody may register (publicsuffix.org, the list as installed)."""
     return _suffixes().is_public(host)
@@ -110,7 +126,7 @@ def look_alike(host: str) -> str | None:
     for label in labels:
         if label.startswith("xn--"):
             shown = _decoded(label)
-            scripts = {_script(letter) for letter in shown if letter.isalpha()}
+            scripts = {_script(letter) for letter in shown if letter.isalpha()} - _COMMON
             if len(scripts) > 1 and not any(scripts <= together for together in _TOGETHER):
                 names = " and ".join(sorted(script.title() for script in scripts))
                 return f"{shown!r} ({label}) mixes {names} letters"
@@ -127,6 +143,7 @@ _TOGETHER = (
     {"LATIN", "CJK", "BOPOMOFO"},
     {"LATIN", "CJK", "HANGUL"},
 )
+_COMMON = {"MODIFIER"}  # modifier letters belong to many scripts (Scripts.txt: Common)
 # From the data of UTS #39 (confusables.txt): letters that look the same in most fonts; and digits.
 _LATIN_TWINS = dict(
     zip(
@@ -144,8 +161,10 @@ def _script(letter: str) -> str:
 
 
 def _address(text: str) -> Address | None:
+    inner = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     try:
-        return ipaddress.ip_address(text.removeprefix("[").removesuffix("]"))
+        # A zone may hold anything (RFC 4007 §11), for ipaddress also the rest of a URL.
+        return None if "]" in inner else ipaddress.ip_address(inner)
     except ValueError:
         return None
 
@@ -164,28 +183,54 @@ def _host_in(text: str) -> tuple[str, bool]:
 
 def _encoded(host: str) -> tuple[str, str | None]:
     """Return a host name in lower case and IDNA-encoded, and what is wrong with it."""
-    name = host.lower().removesuffix(".")
+    name = host.removesuffix(".")
     if not name:
         return "", "has no host name in it"
-    if not name.isascii():
-        from idna import encode  # noqa: PLC0415 - only for the few that need it
-
-        try:
-            name = encode(name, uts46=True).decode()
-        except UnicodeError:
-            return "", "is no valid internationalised name"
+    name, problem = (name.lower(), None) if name.isascii() else _to_ascii(name)
+    if problem is not None:
+        return "", problem
     if not _HOST.fullmatch(name) or len(name) > _LONGEST:
         return "", "is no host name: labels of letters, digits and inner hyphens, joined by dots"
-    return name, "ends with a dot" if host.endswith(".") else _unusual(name)
+    if _NUMBER.fullmatch(name.rpartition(".")[2]):
+        return "", "ends in a number: browsers take it for an IPv4 address, or refuse it"
+    return name, "ends with a dot" if host.endswith(".") else _wrong_punycode(name)
 
 
-def _unusual(name: str) -> str | None:
-    """Return what is wrong with a name that has the form of a host name."""
-    if name.rpartition(".")[2].isdigit():
-        return "ends in a number, but is no IP address"
-    if any(label.startswith("xn--") and not _decoded(label) for label in name.split(".")):
-        return "holds invalid punycode"
+def _to_ascii(name: str) -> tuple[str, str | None]:
+    """Return a name IDNA-encoded, and what is wrong with it.
+
+    Browsers map some letters to others first (UTS #46, table of mappings), and drop invisible ones:
+    such a name is not the one that is read. Mapping to lower case and composing change no name.
+    """
+    from idna import encode, uts46_remap  # noqa: PLC0415 - only for the few that need it
+
+    plain = unicodedata.normalize("NFC", "".join(map(_lower, name)))
+    try:
+        if uts46_remap(name, std3_rules=False) != plain:
+            return "", "holds characters that are not what they look like"
+        return encode(plain).decode(), None
+    except UnicodeError:
+        return "", _NOT_IDNA
+
+
+def _lower(letter: str) -> str:
+    """Return a letter in lower case, unless that makes a plain one of a special one (U+212A: k)."""
+    lower = letter.lower()
+    return letter if lower.isascii() and not letter.isascii() else lower
+
+
+def _wrong_punycode(name: str) -> str | None:
+    for label in name.split("."):
+        if label.startswith("xn--") and not _decoded(label):
+            return _NOT_IDNA if _is_punycode(label) else "holds invalid punycode"
     return None
+
+
+def _is_punycode(label: str) -> bool:
+    try:
+        return bool(label.removeprefix("xn--").encode().decode("punycode"))
+    except UnicodeError:
+        return False
 
 
 def _decoded(label: str) -> str:

@@ -14,6 +14,7 @@ from attrs import frozen
 from chatloom_async.audit.approved import ApprovedDomains
 from chatloom_async.audit.domains import (
     Entry,
+    is_documentation,
     is_local,
     is_private,
     is_public_suffix,
@@ -64,8 +65,8 @@ FINDING_RULES = _table(
     Rule(
         "private-address",
         "medium",
-        "A local name or private address is another machine for everybody.",
-        "RFC 6761, RFC 6762, RFC 8375; IANA special-purpose address registries",
+        "A local name or private address is another machine for everybody, or none.",
+        "RFC 6761, 6762, 7686, 8375, 5737, 3849; IANA special-purpose address registries",
     ),
     Rule(
         "ip-address",
@@ -82,8 +83,8 @@ FINDING_RULES = _table(
     Rule(
         "malformed",
         "medium",
-        "This is not a host name and can match nothing.",
-        "RFC 1123 §2.1, RFC 5890",
+        "This is not how a host name is written; what it matches, if anything, is not documented.",
+        "RFC 1123 §2.1, RFC 5890 to 5892, UTS #46; WHATWG URL, host parsing",
     ),
     Rule(
         "duplicate",
@@ -218,7 +219,9 @@ def _wrong_with_form(entry: Entry) -> Iterator[tuple[str, str]]:
     if entry.wildcard:
         yield "wildcard", "holds a wildcard; the API reference describes none"
     if entry.address is not None:
-        if is_private(entry.address):
+        if is_documentation(entry.address):
+            yield "private-address", "is an address for documentation: no machine has it"
+        elif is_private(entry.address):
             yield (
                 "private-address",
                 "is a private or reserved address: another machine for everybody",
@@ -233,7 +236,7 @@ def _wrong_with_host(host: str) -> Iterator[tuple[str, str]]:
     if is_public_suffix(host):
         yield "public-suffix", "is a public suffix: anybody can register names below it"
     elif is_local(host):
-        yield "private-address", "is a name that only one machine or network knows"
+        yield "private-address", "is a name that means something else, or nothing, elsewhere"
     elif "xn--" in host:
         reason = look_alike(host)
         if reason is not None:
