@@ -9,7 +9,7 @@ from __future__ import annotations
 import unicodedata
 from typing import TextIO
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last four fullwidth
 _HARMLESS = {"\u200c", "\u200d"}  # the joiners that scripts and emoji need
 
 
@@ -32,9 +32,12 @@ def visible(text: str, most: int | None = None) -> str:
 
 
 def spreadsheet(text: str) -> str:
-    """Return the text so that no spreadsheet takes it for a formula."""
-    safe = text.encode("utf-8", "backslashreplace").decode()
-    return f"'{safe}" if safe.startswith(_FORMULA) else safe
+    """Return the text so that no spreadsheet takes it for a formula, nor a terminal for orders.
+
+    Line ends and other control characters are written out, as ``visible`` does.
+    """
+    safe = visible(text)
+    return f"'{safe}" if safe.lstrip().startswith(_FORMULA) else safe
 
 
 def width(text: str) -> int:

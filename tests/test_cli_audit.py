@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -15,7 +17,7 @@ from chatloom_async.cli import compare, main
 from chatloom_async.contrib import dask
 from chatloom_async.errors import ConfigurationError
 from chatloom_async.keys import KeysFile
-from chatloom_async.testing import Sandbox, make_workspace
+from chatloom_async.testing import Sandbox, SandboxAgent, Workspace, make_workspace
 
 Captured = pytest.CaptureFixture[str]
 
@@ -211,3 +213,37 @@ def test_workers_are_given_the_whole_path_of_the_keys_file(
     assert main(["audit", "keys.toml", "--dask", "tcp://127.0.0.1:1"]) == 2
     assert given == [KeysFile(keys)]
     assert served.count() == 0
+
+
+# CSV
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [
+        ("=1+1", "'=1+1"),
+        (" =1+1", "' =1+1"),
+        ("\uff1d1+1", "'\uff1d1+1"),
+        ("\uff0b1", "'\uff0b1"),
+        ("\uff0d1", "'\uff0d1"),
+        ("\uff20sum(1)", "'\uff20sum(1)"),
+        ("\n=1+1", "\\n=1+1"),
+        ("\x1b]0;owned\x07", "\\x1b]0;owned\\x07"),
+        ("\u202egnp", "\\u202egnp"),
+        ("Beta & Söhne", "Beta & Söhne"),
+    ],
+)
+@pytest.mark.parametrize("command", ["audit", "agents"])
+def test_a_cell_gives_no_orders_to_a_spreadsheet_or_terminal(  # noqa: PLR0913, PLR0917 - fixtures
+    served: Sandbox,
+    command: str,
+    name: str,
+    cell: str,
+    capsys: Captured,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CHATLOOM_API_KEY", "clf_key_of_acme")
+    served.add(Workspace("acme", "clf_key_of_acme", (SandboxAgent("a1", name),)))
+    assert main([command, "--format", "csv"]) == 0
+    first, *_ = csv.DictReader(io.StringIO(capsys.readouterr().out, newline=""))
+    assert (first["name"] or "") == cell
