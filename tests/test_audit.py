@@ -269,13 +269,18 @@ def test_every_readable_agent_is_there_when_a_fleet_is_in_trouble(
     assert (found.totals.workspaces, len(read)) == (100, 98 * 10 - len(broken))
 
 
-def test_an_error_of_a_key_source_ends_the_run(wire: Wire) -> None:
+def test_a_failing_key_source_is_a_gap_of_its_workspace_without_its_words(wire: Wire) -> None:
     def source() -> str:
-        raise LookupError("no such secret")
+        raise LookupError("no such secret: clf_secret")
 
     assert isinstance(wire.clock, FakeClock)
-    with pytest.raises(LookupError, match="no such secret"):
-        wire.clock.run(audit({**clients(wire), "x": AsyncChatloom(source, pool=wire)}))
+    mine = {"x": AsyncChatloom(source, pool=wire), **clients(wire)}
+    found = by_name(wire.clock.run(audit(mine)))
+    (gap,) = found.pop("x").gaps
+    assert (gap.agent, gap.error, gap.status) == (None, "LookupError", None)
+    assert gap.message.startswith("the source of the key failed")
+    assert "secret" not in gap.message
+    assert {len(each.agents) for each in found.values()} == {3}
 
 
 # Policies and clients

@@ -79,8 +79,9 @@ def stream_audit(
             async for workspace in results: ...
 
     The unit of failure is one agent or one workspace: any ``ChatloomError`` becomes a ``Gap``. A
-    key that is refused ends its workspace with one gap. Anything else, from a key source for
-    example, ends the iteration. Leaving the block cancels what is under way.
+    key that is refused ends its workspace with one gap, and so does any error of a callable that a
+    client takes its key from: its class is told and its words are not. An error of ``workspaces``
+    itself ends the iteration. Leaving the block cancels what is under way.
 
     Clients with the default ``RetryPolicy`` are used with ``AUDIT_RETRY``, others as they are. The
     clients are not closed.
