@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 import sys
 import tomllib
 from collections import Counter
@@ -27,6 +28,7 @@ _HEADER = ("name", "key")
 _DELIMITERS = (",", ";", "\t")
 _SUFFIXES = {".toml": "toml", ".csv": "csv", ".tsv": "csv"}
 _MOST_BYTES = 16 * 1024 * 1024
+_KEY = re.compile(r"(?<!\w)clf_")
 _SWAPPED = "a key stands where its name belongs: the name comes first, then the key"
 _SHAPE = 'write one line per workspace, in TOML ("name" = "clf_…") or CSV (name,clf_…)'
 
@@ -242,4 +244,5 @@ def _checked(entry: str, value: str) -> ApiKey | str:
 
 
 def _looks_like_a_key(name: str) -> bool:
-    return name.strip().lower().startswith("clf_")
+    """Tell a key where a name belongs, also in quotes or behind ``Bearer``."""
+    return _KEY.search(name.lower()) is not None

@@ -247,3 +247,34 @@ def test_a_cell_gives_no_orders_to_a_spreadsheet_or_terminal(  # noqa: PLR0913, 
     assert main([command, "--format", "csv"]) == 0
     first, *_ = csv.DictReader(io.StringIO(capsys.readouterr().out, newline=""))
     assert (first["name"] or "") == cell
+
+
+# Keys among the arguments
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "clf_4711",
+        "'clf_4711'",
+        '"clf_4711',
+        "Bearer:clf_4711",
+        "--clf_4711",
+        "-kclf_4711",
+        "(clf_4711",
+    ],
+)
+@pytest.mark.parametrize("before", [["audit"], ["audit", "--fail-on"], ["domains", "a"], []])
+def test_a_key_among_the_arguments_is_refused_and_not_repeated(
+    before: list[str], argument: str, capsys: Captured
+) -> None:
+    assert main([*before, argument]) == 2
+    shown = capsys.readouterr()
+    assert "an API key does not belong on the command line" in shown.err
+    assert "4711" not in shown.err + shown.out
+
+
+@pytest.mark.parametrize("path", ["my_clf_keys.toml", "/srv/clf_keys.toml", "./clf_keys.toml"])
+def test_a_file_may_be_named_after_the_prefix_of_keys(path: str, capsys: Captured) -> None:
+    assert main(["audit", path]) == 2
+    assert "No such file" in capsys.readouterr().err

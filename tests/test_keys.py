@@ -46,6 +46,13 @@ def test_names_and_keys_are_read_in_the_order_of_the_file(
     assert list(keys.items()) == [("acme", ApiKey("clf_a")), ("Beta & Söhne", ApiKey("clf_b"))]
 
 
+def test_a_variable_may_have_the_prefix_of_keys_inside_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACME_CLF_KEY", "clf_a")
+    assert written(tmp_path, "k.csv", "acme,env:ACME_CLF_KEY").read() == {"acme": ApiKey("clf_a")}
+
+
 @pytest.mark.parametrize("name", ["keys.toml", "keys.csv"])
 def test_a_value_may_name_an_environment_variable(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
@@ -76,6 +83,10 @@ def test_keys_come_from_standard_input_when_the_path_is_a_dash(
         ("k.toml", "a = 5", "the key of 'a' is not text"),
         ("k.toml", f'"{SECRET}" = "a"', "the name comes first"),
         ("k.csv", f"{SECRET},a", "the name comes first"),
+        ("k.csv", f"Bearer {SECRET},a", "the name comes first"),
+        ("k.csv", f"'{SECRET}',a", "the name comes first"),
+        ("k.toml", f'"Authorization:{SECRET}" = "a"', "the name comes first"),
+        ("k.toml", f'a = "env:Bearer {SECRET}"', "after env: comes the name"),
         ("k.csv", f"a,{SECRET},more", "line 1 has 3 columns"),
         ("k.csv", f'a,"{SECRET}', "line 1 is not CSV"),
         ("k.csv", f",{SECRET}", "line 1 has a key but no name"),

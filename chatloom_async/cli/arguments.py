@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     _Commands = _SubParsersAction[ArgumentParser]
 
-_KEY = re.compile(r"(^|[=,;\s])clf_")
+_KEY = re.compile(r"(?<![\w./\\])clf_|^--?\w*clf_")  # quoted or glued; not in a file's name
 
 _ABOUT = """\
 Chatloom workspaces from the command line: which agents exist, on which domains
