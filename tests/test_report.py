@@ -11,6 +11,7 @@ from attrs import define, field
 from chatloom_async.audit.findings import agent_findings
 from chatloom_async.audit.log import AuditLog
 from chatloom_async.audit.report import write_report
+from chatloom_async.audit.rows import rows
 from chatloom_async.audit.values import AuditedAgent, Finding, Gap, WorkspaceAudit
 from chatloom_async.cli import main
 from chatloom_async.errors import ConfigurationError
@@ -200,3 +201,19 @@ def test_the_command_makes_a_page_of_an_audit_file(
     assert main(["report", str(out), "--html", str(page)]) == 0
     assert "acme" in page.read_text(encoding="utf-8")
     assert str(page) in capsys.readouterr().out
+
+
+# Rows
+
+
+def test_what_concerns_an_agent_listed_twice_is_in_one_row() -> None:
+    finding, gap = Finding("url", "low", "a1", None, "…"), Gap("a1", "E", 500, "…")
+    audit = WorkspaceAudit("acme", (agent("a1"), agent("a1")), (finding,), (gap,))
+    assert [(row.findings, row.gaps) for row in rows(audit)] == [((finding,), (gap,)), ((), ())]
+
+
+def test_what_concerns_an_agent_that_is_not_listed_is_in_the_row_of_the_workspace() -> None:
+    finding, gap = Finding("url", "low", "a9", None, "…"), Gap("a9", "E", 500, "…")
+    whole, row = rows(WorkspaceAudit("acme", (agent("a1"),), (finding,), (gap,)))
+    assert (whole.agent, whole.findings, whole.gaps) == (None, (finding,), (gap,))
+    assert (row.findings, row.gaps) == ((), ())
