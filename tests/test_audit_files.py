@@ -391,6 +391,25 @@ def test_domains_come_and_go() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("Example.com", "EXAMPLE.COM"), ("münchen.de", "xn--mnchen-3ya.de"), ("*.A.com", "*.a.com")],
+)
+def test_another_spelling_of_a_domain_is_no_change(before: str, after: str) -> None:
+    assert changes(audited(before), audited(after)) == ()
+
+
+@pytest.mark.parametrize("odd", ["https://example.com", " example.com", "example.com.", "a b"])
+def test_an_odd_entry_that_was_put_right_is_a_change(odd: str) -> None:
+    kinds = [change.kind for change in changes(audited(odd), audited("example.com"))]
+    assert kinds == ["removed", "added"]
+
+
+def test_of_domains_the_first_spelling_is_told_in_the_order_listed() -> None:
+    found = changes(audited("B.example", "a.example", "b.example"), audited())
+    assert [change.before for change in found] == ["B.example", "a.example"]
+
+
 def test_a_field_that_changed_is_told_with_both_values() -> None:
     new = WorkspaceAudit("acme", (evolve(audited().agents[0], status="paused"),))
     assert changes(audited(), new) == (

@@ -7,6 +7,7 @@ from typing import Literal
 
 from attrs import fields, frozen
 
+from chatloom_async.audit.domains import parse_entry
 from chatloom_async.audit.values import AuditedAgent, WorkspaceAudit
 
 Kind = Literal["added", "removed", "changed"]
@@ -60,7 +61,7 @@ def diff_audits(
 
     What could not be read is unknown, never "removed"; so is a workspace that is missing from an
     audit which is not complete (as ``load_audits`` tells). The order of agents and domains is no
-    change, nor is what an audit cost or found.
+    change, nor is another spelling of the same name, nor what an audit cost or found.
     """
     before = {audit.workspace: audit for audit in old}
     after = {audit.workspace: audit for audit in new}
@@ -115,14 +116,22 @@ def _agent(name: str, old: AuditedAgent, new: AuditedAgent) -> Iterator[Change |
     if side is not None:
         yield Unknown(name, new.id, side)
         return
-    # Read above: neither is None. A dict keeps the order and drops repetitions.
-    listed, now = dict.fromkeys(old.allowed_domains or ()), dict.fromkeys(new.allowed_domains or ())
-    for domain in listed:
-        if domain not in now:
+    listed, now = _by_name(old.allowed_domains or ()), _by_name(new.allowed_domains or ())
+    for identity, domain in listed.items():
+        if identity not in now:
             yield Change("removed", name, new.id, "allowed_domains", before=domain)
-    for domain in now:
-        if domain not in listed:
+    for identity, domain in now.items():
+        if identity not in listed:
             yield Change("added", name, new.id, "allowed_domains", after=domain)
+
+
+def _by_name(domains: Iterable[str]) -> dict[str, str]:
+    """Return domains by what their spellings have in common; an odd entry is only itself."""
+    found: dict[str, str] = {}
+    for domain in domains:
+        entry = parse_entry(domain)
+        found.setdefault(domain if entry.url or entry.problem else entry.identity, domain)
+    return found
 
 
 def _listed(audit: WorkspaceAudit) -> bool:
