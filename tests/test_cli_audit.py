@@ -14,6 +14,8 @@ from pyarrow import parquet
 from chatloom_async.audit.log import AuditLog, read_audits
 from chatloom_async.audit.values import Finding, Gap, WorkspaceAudit
 from chatloom_async.cli import compare, main
+from chatloom_async.cli.audit import Run
+from chatloom_async.cli.plan import Plan
 from chatloom_async.contrib import dask
 from chatloom_async.errors import ConfigurationError
 from chatloom_async.keys import KeysFile
@@ -96,6 +98,28 @@ def test_a_workspace_missing_from_a_complete_run_is_removed(
     shown = capsys.readouterr()
     assert "workspace removed" in shown.out
     assert shown.err == ""
+
+
+def interrupted(log: str | None, printed: str) -> None:
+    plan = Plan({}, "", "https://chatloom.app", None, log, printed)
+    run = Run(plan, verbose=False)
+    run.overview.add(LOST)
+    run.tell_interrupted()
+
+
+def test_an_interrupted_run_shows_what_it_has_read_when_no_file_has_it(capsys: Captured) -> None:
+    interrupted(None, "table")
+    shown = capsys.readouterr()
+    assert "beta" in shown.out
+    assert "interrupted: 1 workspace complete" in shown.err
+
+
+@pytest.mark.parametrize(("log", "printed"), [("out.jsonl", "table"), (None, "csv")])
+def test_an_interrupted_run_shows_nothing_that_is_written_already(
+    log: str | None, printed: str, capsys: Captured
+) -> None:
+    interrupted(log, printed)
+    assert capsys.readouterr().out == ""
 
 
 # Files

@@ -175,7 +175,10 @@ class Run:
             self._progress.note(f"{name} · {what}: answered after {tries}", good=True)
 
     def tell_interrupted(self) -> None:
-        """Say what is left of an interrupted run."""
+        """Say what is left of an interrupted run, and show it if it is in no file."""
+        if self.plan.log is None and self.plan.printed == "table":
+            self.overview.compare()
+            self.overview.draw(sys.stdout)
         count = plural(self.overview.totals.workspaces, "workspace")
         where = "" if self.plan.log is None else f" in {self.plan.log}; go on with --resume"
         say(f"\ninterrupted: {count} complete{where}", sys.stderr)
