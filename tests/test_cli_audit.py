@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, Self
 
 import pytest
 from pyarrow import parquet
@@ -271,6 +271,33 @@ def test_a_cell_gives_no_orders_to_a_spreadsheet_or_terminal(  # noqa: PLR0913, 
     assert main([command, "--format", "csv"]) == 0
     first, *_ = csv.DictReader(io.StringIO(capsys.readouterr().out, newline=""))
     assert (first["name"] or "") == cell
+
+
+class NoWorkers:
+    """What ``audit_on`` returns where there is nobody to work; it ends at once."""
+
+    places = 0
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> NoReturn:
+        raise StopAsyncIteration
+
+
+def test_a_scheduler_without_workers_is_told(
+    served: Sandbox, keys: str, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.setattr(dask, "audit_on", lambda *_, **__: NoWorkers())
+    assert main(["audit", keys, "--dask", "tcp://127.0.0.1:1"]) == 0
+    assert "the scheduler at tcp://127.0.0.1:1 has no workers yet" in capsys.readouterr().err
+    assert served.count() == 0
 
 
 # Keys among the arguments

@@ -223,6 +223,19 @@ def _count_tasks(dask_scheduler: Any) -> int:
     return len(dask_scheduler.tasks)
 
 
+async def test_an_audit_without_workers_knows_it_and_waits_for_them(tmp_path: Path) -> None:
+    served = workspaces(2)
+    with Sandbox(served).in_thread() as sandbox:
+        async with cluster(processes=False) as client:
+            keys, names = keys_file(tmp_path, served), [each.name for each in served]
+            await client.retire_workers()
+            async with audit_on(client, names, keys, base_url=sandbox.base_url) as results:
+                assert results.places == 0
+                await client.cluster.scale(3)
+                done = [each async for each in results]
+    assert [len(each.agents) for each in done] == [2, 2]
+
+
 async def test_a_cluster_that_is_not_there_is_told() -> None:
     with pytest.raises(ConfigurationError, match="cannot reach a Dask scheduler"):
         async with audit_on("nonsense://127.0.0.1:1", ["w0"], EnvironmentKeys({})):

@@ -7,8 +7,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
-from pathlib import Path
+from contextlib import AsyncExitStack, ExitStack
 from urllib.parse import unquote
 
 from attrs import define, field
@@ -28,7 +27,7 @@ from chatloom_async.pool import ConnectionPool
 from chatloom_async.retry import RetryPolicy
 from chatloom_async.text import duration, plural, say
 
-Results = AbstractAsyncContextManager[AsyncIterator[WorkspaceAudit]]
+Results = AsyncIterator[WorkspaceAudit]
 
 _DEMO_LATENCY = 0.03  # seconds: as a server not far away
 _DEMO_RETRY = RetryPolicy(attempts=4, patience=30.0, max_delay=2.0)
@@ -110,10 +109,9 @@ class Run:
         async with AsyncExitStack() as resources:
             resources.callback(self._progress.close)
             if cluster is None:
-                results = await self._here(resources)
+                stream = await self._here(resources)
             else:
-                results = self._on(cluster)
-            stream = await resources.enter_async_context(results)
+                stream = await self._on(cluster, resources)
             ticker = asyncio.create_task(self._tick())
             resources.push_async_callback(_ended, ticker)
             async for each in stream:
@@ -121,6 +119,7 @@ class Run:
                     sink(each)
 
     async def _here(self, resources: AsyncExitStack) -> Results:
+        """Begin an audit in this process."""
         base_url, retry = self.plan.base_url, RetryPolicy()
         if base_url is None:
             base_url, retry = await _sandbox(resources), _DEMO_RETRY
@@ -134,9 +133,11 @@ class Run:
             for name, key in self.plan.keys.items()
             if name not in self.done
         )
-        return stream_audit(clients, approved=self.plan.approved)
+        audit = stream_audit(clients, approved=self.plan.approved)
+        return await resources.enter_async_context(audit)
 
-    def _on(self, cluster: str) -> Results:
+    async def _on(self, cluster: str, resources: AsyncExitStack) -> Results:
+        """Begin an audit on a cluster."""
         plan = self.plan
         try:
             from chatloom_async.contrib.dask import audit_on  # noqa: PLC0415 - an extra
@@ -145,8 +146,12 @@ class Run:
                 "--dask needs distributed: pip install 'chatloom_async[dask]'"
             ) from None
         names = [name for name in plan.keys if name not in self.done]
-        keys = KeysFile(str(Path(plan.keys_file).absolute()))  # workers start in other folders
-        return audit_on(cluster, names, keys, base_url=plan.base_url, approved=plan.approved)
+        keys = KeysFile(plan.keys_file)
+        audit = audit_on(cluster, names, keys, base_url=plan.base_url, approved=plan.approved)
+        await resources.enter_async_context(audit)
+        if names and not audit.places:
+            say(f"note: the scheduler at {cluster} has no workers yet; waiting", sys.stderr)
+        return audit
 
     async def _tick(self) -> None:
         while True:

@@ -28,7 +28,8 @@ class Plan:
 
     Attributes:
         keys: of every workspace, by name; of the sandbox's if ``sandbox``.
-        keys_file: path of the file they come from; "" if from somewhere else.
+        keys_file: path of the file they come from, absolute, for workers run in other folders; ""
+            if from somewhere else.
         base_url: the server; None: the sandbox's, known when it serves.
         approved: domains that are right, as lines; None: any.
         log: path of the file of JSON lines, or None.
@@ -64,7 +65,8 @@ def make_plan(options: Namespace) -> Plan:
     if options.sandbox:
         return Plan(_demo_keys(), "", None, approved, log, printed)
     keys = _only_key() if options.keys is None else KeysFile(options.keys).read()
-    return Plan(keys, options.keys or "", check_base_url(None), approved, log, printed)
+    path = str(Path(options.keys).absolute()) if options.keys else ""
+    return Plan(keys, path, check_base_url(None), approved, log, printed)
 
 
 def _check_files(options: Namespace, log: str | None) -> None:

@@ -143,7 +143,13 @@ async def _audit_here(name: str, post: str) -> WorkspaceAudit | None:
 
 @define(eq=False)
 class ClusterAudit:
-    """What ``audit_on`` returns: enter it once, then iterate."""
+    """What ``audit_on`` returns: enter it once, then iterate.
+
+    Attributes:
+        places: workspaces which the workers take at once, when it was entered. With 0 it waits for
+            workers, as long as it takes: a cluster may start them only when there are tasks.
+
+    """
 
     _cluster: str | Client
     _names: Iterable[str]
@@ -157,6 +163,7 @@ class ClusterAudit:
     _open: dict[str, tuple[str, Any]] = field(factory=dict, init=False)
     _running: Any = field(init=False)
     _reading: asyncio.Task[WorkspaceAudit | None] | None = field(default=None, init=False)
+    places: int = field(default=0, init=False)
     _waiting_for_result: bool = field(default=False, init=False)
     _done: set[str] = field(factory=set, init=False)
 
@@ -170,7 +177,8 @@ class ClusterAudit:
             self._resources.push_async_callback(self._leave)
             self._running = _dask.as_completed(loop=self._client.loop)
             self._waiting = iter(self._names)
-            for _ in range(max(_AHEAD, _AHEAD * await self._places())):
+            self.places = await self._places()
+            for _ in range(max(_AHEAD, _AHEAD * self.places)):
                 self._submit()
         except BaseException:
             await self._resources.aclose()
