@@ -132,7 +132,10 @@ def _on_the_wire(agent: SandboxAgent) -> dict[str, Any]:
 
 
 def _encode(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:  # half a surrogate pair: only an escape can hold it (RFC 8259 §8.2)
+        return json.dumps(value, separators=(",", ":")).encode()
 
 
 def _phrase(status: int) -> str:
