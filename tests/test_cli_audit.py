@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn, Self
 
 import pytest
+from attrs import evolve
 from pyarrow import parquet
 
 from chatloom_async.audit.log import AuditLog, read_audits
@@ -17,6 +18,7 @@ from chatloom_async.cli import compare, main
 from chatloom_async.cli.audit import Run
 from chatloom_async.cli.plan import Plan
 from chatloom_async.contrib import dask
+from chatloom_async.contrib.parquet import ParquetFile
 from chatloom_async.errors import ConfigurationError
 from chatloom_async.keys import KeysFile
 from chatloom_async.testing import Sandbox, SandboxAgent, Workspace, make_workspace
@@ -220,6 +222,21 @@ def test_a_severity_of_a_later_release_ends_no_command(
     assert served.count() == 3
 
 
+def test_a_parquet_file_for_which_there_is_no_room_is_named(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="limits of Unix")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    finding = Finding("url", "low", None, None, "…")
+    many = WorkspaceAudit("acme", findings=tuple(evolve(finding, rule=str(n)) for n in range(9999)))
+    file = ParquetFile(tmp_path / "p")
+    file.add(many)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(OSError, match="/p'"):
+            file.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
 # Dask
 
 
@@ -255,6 +272,7 @@ def test_workers_are_given_the_whole_path_of_the_keys_file(
         ("\x1b]0;owned\x07", "\\x1b]0;owned\\x07"),
         ("\u202egnp", "\\u202egnp"),
         ("Beta & Söhne", "Beta & Söhne"),
+        ("\ud800", "\\ud800"),
     ],
 )
 @pytest.mark.parametrize("command", ["audit", "agents"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -58,13 +60,23 @@ class ParquetFile:
 
     def _flush(self) -> None:
         if self._rows:
-            self._writer.write_table(pa.Table.from_pylist(self._rows, SCHEMA))
+            with self._named():
+                self._writer.write_table(pa.Table.from_pylist(self._rows, SCHEMA))
             self._rows.clear()
 
     def close(self) -> None:
         """Write the rest, and the footer without which the file cannot be read."""
         self._flush()
-        self._writer.close()
+        with self._named():
+            self._writer.close()
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            error.filename = str(self.path)  # which of a run's files it was
+            raise
 
     def __enter__(self) -> Self:
         """Return itself."""
