@@ -75,9 +75,33 @@ def page_of(folder: Path, *audits: WorkspaceAudit) -> tuple[Page, str]:
     return page, source
 
 
-def bars(page: Page) -> dict[str, str]:
-    """Return the title of every bar by the label of a click on it."""
-    return {str(attrs["data-find"]): "" for _, attrs in page.tags if "data-find" in attrs}
+def elements(source: str, name: str) -> list[tuple[dict[str, str | None], str]]:
+    """Return attributes and text of every element of a kind that holds none of its own kind."""
+    found: list[tuple[dict[str, str | None], str]] = []
+    for part in re.findall(rf"<{name}[ >].*?</{name}>", source, flags=re.DOTALL):
+        page = Page()
+        page.feed(part)
+        found.append((page.tags[0][1], page.text))
+    return found
+
+
+def bars(source: str) -> dict[str, str]:
+    """Return the number of every bar that can be clicked, by its label and count."""
+    return {
+        text: str(attrs["data-bar"])
+        for attrs, text in elements(source, "button")
+        if "data-bar" in attrs
+    }
+
+
+def reached(source: str, bar: str) -> list[str]:
+    """Return the names of the workspaces that a click on a bar leaves on the page."""
+    number = bars(source)[bar]
+    return [
+        text.split(" ")[0]
+        for attrs, text in elements(source, "details")
+        if number in str(attrs["data-bars"]).split(" ")
+    ]
 
 
 def test_totals_stand_on_the_page(tmp_path: Path) -> None:
@@ -87,31 +111,31 @@ def test_totals_stand_on_the_page(tmp_path: Path) -> None:
         workspace("acme", agent("a1"), agent("a2", domains=("localhost", "shop.example"))),
         workspace("beta", gaps=(gap,)),
     )
-    for told in ("2 workspaces", "1 not readable", "2 agents", "2 domains 3 entries", "1 findings"):
+    for told in ("2 workspaces", "1 not readable", "2 agents", "2 domains 3 entries", "1 finding "):
         assert told in page.text
     assert "AuthenticationError 401: revoked" in page.text
     assert "4 requests, 1 retried, 1.5 s" in page.text
 
 
 def test_findings_are_counted_by_rule_the_severest_first(tmp_path: Path) -> None:
-    page, _ = page_of(
+    _, source = page_of(
         tmp_path,
         workspace("acme", agent("a1", domains=()), agent("a2", domains=("*.x.example", "co.uk"))),
     )
-    assert [each for each in bars(page) if "." not in each] == [
-        "public-suffix",
-        "wildcard",
-        "no-domain",
+    assert [each for each in bars(source) if "." not in each] == [
+        "public-suffix 1",
+        "wildcard 1",
+        "no-domain 1",
     ]
 
 
 def test_domains_are_ordered_by_the_number_of_agents(tmp_path: Path) -> None:
-    page, _ = page_of(
+    page, source = page_of(
         tmp_path,
         workspace("acme", agent("a1", domains=("one.example", "two.example"))),
         workspace("beta", agent("b1", domains=("Two.example",))),
     )
-    assert [each for each in bars(page) if "." in each] == ["two.example", "one.example"]
+    assert [each for each in bars(source) if "." in each] == ["two.example 2", "one.example 1"]
     assert "allowed by 2 workspaces: acme, beta" in page.text
 
 
@@ -182,9 +206,118 @@ def test_the_page_loads_nothing(tmp_path: Path) -> None:
     assert not re.search(r"https?://|src=|@import|url\(", source)
 
 
-def test_an_empty_audit_makes_a_page(tmp_path: Path) -> None:
-    page, _ = page_of(tmp_path)
+def test_a_bar_leads_only_to_where_its_whole_domain_is_listed(tmp_path: Path) -> None:
+    _, source = page_of(
+        tmp_path,
+        workspace("acme", agent("a1", domains=("*", "shop.example"))),
+        workspace("beta", agent("b1", domains=("*.shop.example",))),
+        workspace("gamma", agent("c1", domains=("Shop.example", "my.shop.example"))),
+    )
+    assert reached(source, "* 1") == ["acme"]
+    assert reached(source, "shop.example 2") == ["acme", "gamma"]
+
+
+def test_a_bar_leads_to_its_own_domain_when_only_the_ends_of_two_differ(tmp_path: Path) -> None:
+    long = "x" * 200
+    _, source = page_of(
+        tmp_path,
+        workspace(
+            "acme", agent("a1", domains=(f"{long}.one",)), agent("a2", domains=(f"{long}.one",))
+        ),
+        workspace("beta", agent("b1", domains=(f"{long}.two",))),
+    )
+    assert reached(source, f"{'x' * 159}… 2") == ["acme"]
+    assert reached(source, f"{'x' * 159}… 1") == ["beta"]
+
+
+def test_a_bar_leads_only_to_findings_of_its_rule_and_severity(tmp_path: Path) -> None:
+    url = Finding("url", "medium", None, None, "no wildcard at all")
+    other = Finding("wildcard", "low", None, None, "of another severity")
+    _, source = page_of(
+        tmp_path,
+        workspace("acme", agent("a1", "wildcard", domains=("*.x.example",))),
+        WorkspaceAudit("beta", findings=(url,)),
+        WorkspaceAudit("gamma", findings=(other, other)),
+    )
+    assert reached(source, "wildcard 1") == ["acme"]
+    assert reached(source, "wildcard 2") == ["gamma"]
+
+
+def test_chips_and_findings_carry_the_number_of_their_bar(tmp_path: Path) -> None:
+    _, source = page_of(tmp_path, workspace("acme", agent("a1", domains=("CO.uk",))))
+    numbers = bars(source)
+    inside = source[source.index("<details") :]
+    assert f'<bdi data-bar="{numbers["co.uk 1"]}">CO.uk</bdi>' in inside
+    assert f'<li class="high" data-bar="{numbers["public-suffix 1"]}">' in inside
+
+
+def test_bars_are_buttons_unless_they_lead_nowhere(tmp_path: Path) -> None:
+    _, source = page_of(
+        tmp_path,
+        workspace("acme", agent("a1")),
+        workspace("beta", agent("b1")),
+    )
+    assert list(bars(source)) == ["shop.example 2"]
+    assert "Click one to see where." not in source
+    assert '<div class="bar low"' in source
+
+
+def test_the_severity_of_a_finding_stands_beside_it_the_gravest_first(tmp_path: Path) -> None:
+    page, _ = page_of(tmp_path, workspace("acme", agent("a1", domains=("*",))))
+    assert re.search(r"high public-suffix '\*'.* medium wildcard '\*'", page.text)
+
+
+def test_an_agent_is_shown_with_its_template_position_and_day(tmp_path: Path) -> None:
+    page, _ = page_of(tmp_path, workspace("acme", agent("a1")))
+    assert "a1 modern · bottom-right · 2026-03-01 shop.example" in page.text
+
+
+def test_what_would_show_nothing_is_named(tmp_path: Path) -> None:
+    page, source = page_of(tmp_path, workspace("acme", agent("a1", "\t ", domains=("",))))
+    assert "(blank) a1" in page.text
+    assert ">(empty)</bdi>" in source
+    assert "(empty) 1" in bars(source)
+
+
+def test_the_time_on_the_page_is_told_to_be_the_pages_own(tmp_path: Path) -> None:
+    page, _ = page_of(tmp_path, workspace("acme", agent("a1")))
+    assert "page made 01 March 2026, 12:00 UTC" in page.text
+
+
+def test_an_empty_audit_makes_a_page_that_says_so(tmp_path: Path) -> None:
+    page, source = page_of(tmp_path)
+    assert "No workspace was audited" in page.text
+    assert "Click" not in page.text
+    assert "<form" not in source
+
+
+def test_no_click_is_asked_for_where_nothing_was_found(tmp_path: Path) -> None:
+    page, _ = page_of(tmp_path, workspace("acme", agent("a1", domains=("shop.example",))))
     assert "Nothing was found." in page.text
+    assert "everything was read" in page.text
+    assert "Click one to see where." not in page.text
+
+
+def test_no_chart_is_drawn_of_domains_that_are_not_there(tmp_path: Path) -> None:
+    page, _ = page_of(tmp_path, workspace("acme", agent("a1", domains=())))
+    assert "No domain is listed." in page.text
+    assert "click one to see who" not in page.text
+    assert "How far domains are spread" not in page.text
+
+
+def test_a_workspace_without_agents_says_so(tmp_path: Path) -> None:
+    page, _ = page_of(tmp_path, workspace("acme"))
+    assert "No agent in this workspace." in page.text
+
+
+def test_domains_left_out_of_a_long_list_are_counted(tmp_path: Path) -> None:
+    domains = tuple(f"shop{number}.example" for number in range(203))
+    page, _ = page_of(
+        tmp_path,
+        workspace("acme", agent("a1", domains=domains)),
+        workspace("beta", agent("b1", domains=domains)),
+    )
+    assert "… and 3 more" in page.text
 
 
 def test_an_unwritable_page_is_told(tmp_path: Path) -> None:

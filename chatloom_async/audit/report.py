@@ -9,13 +9,14 @@ import base64
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib.resources import files
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from chatloom_async.audit.findings import FINDING_RULES, shared_domains
 from chatloom_async.audit.rows import AuditRow, rows
@@ -33,7 +34,8 @@ from chatloom_async.text import plural, visible
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-_MOST_DOMAINS = 15
+_MOST_DOMAINS = 12
+_MOST_SHARED = 200
 _MOST_CHARACTERS = 160
 _COLOUR = re.compile(r"#([0-9a-fA-F]{3}|[0-9a-fA-F]{6})")
 _UNKNOWN_COLOUR = "#8a8a94"
@@ -45,8 +47,8 @@ _SPREAD = ((1, 1, "1"), (2, 2, "2"), (3, 5, "3 to 5"), (6, 10, "6 to 10"), (11, 
 class Bar:
     """One bar of a chart.
 
-    ``share`` is 0 to 1 of the longest one, ``kind`` names the colour, ``find`` is what a click
-    looks for among the workspaces.
+    ``share`` is 0 to 1 of the longest one, ``kind`` names the colour; ``number`` is what the rows
+    it stands for are marked with, None for a bar that leads to none.
     """
 
     label: str
@@ -54,7 +56,33 @@ class Bar:
     share: float
     kind: str = "plain"
     hint: str = ""
-    find: str = ""
+    number: int | None = None
+
+
+@frozen
+class Marks:
+    """The numbers of the bars that can be clicked.
+
+    The page finds rows by them and not by text: texts are cut, and one may be part of another.
+    """
+
+    rules: Mapping[tuple[str, Severity], int]
+    domains: Mapping[str, int]
+
+    def rule(self, finding: Finding) -> int | None:
+        """Return the number of the finding's bar."""
+        return self.rules.get((finding.rule, finding.severity))
+
+    def domain(self, listed: str) -> int | None:
+        """Return the number of the domain's bar, if it is among the most allowed ones."""
+        return self.domains.get(listed.lower())
+
+    def of(self, audit: WorkspaceAudit) -> list[int]:
+        """Return the numbers of all bars that lead to this workspace."""
+        numbers = {self.rule(finding) for finding in audit.findings} | {
+            self.domain(domain) for agent in audit.agents for domain in agent.allowed_domains or ()
+        }
+        return sorted(number for number in numbers if number is not None)
 
 
 @frozen
@@ -79,6 +107,7 @@ class Figures:
     by_rule: Sequence[Bar]
     by_domain: Sequence[Bar]
     by_spread: Sequence[Bar]
+    marks: Marks
 
 
 def write_report(audits: Iterable[WorkspaceAudit], path: str | Path, made_at: datetime) -> None:
@@ -114,6 +143,7 @@ def _render(
         script=script,
         style_hash=_hash(style),
         script_hash=_hash(script),
+        most_shared=_MOST_SHARED,
     )
     page.enable_buffering(100)
     file.writelines(page)
@@ -133,10 +163,17 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["shown"] = lambda text: visible(text, _MOST_CHARACTERS)
+    environment.filters["shown"] = _shown
     environment.filters["plural"] = plural
     environment.filters["look"] = _look
     return environment
+
+
+def _shown(text: str) -> str:
+    """Return the text fit for the page; what would show nothing is named."""
+    if text.strip():
+        return visible(text, _MOST_CHARACTERS)
+    return "(blank)" if text else "(empty)"
 
 
 def _asset(name: str) -> str:
@@ -177,10 +214,18 @@ def _part(audit: WorkspaceAudit) -> WorkspacePart:
         audit,
         sum(len(agent.allowed_domains or ()) for agent in audit.agents),
         Counter(finding.severity for finding in audit.findings),
-        [finding for row in whole for finding in row.findings],
+        sorted((finding for row in whole for finding in row.findings), key=_gravity),
         [gap for row in whole for gap in row.gaps],
-        [row for row in per_agent if row.agent is not None],
+        [_gravest_first(row) for row in per_agent if row.agent is not None],
     )
+
+
+def _gravest_first(row: AuditRow) -> AuditRow:
+    return evolve(row, findings=tuple(sorted(row.findings, key=_gravity)))
+
+
+def _gravity(finding: Finding) -> int:
+    return _SEVERITIES.index(finding.severity)
 
 
 def _concern(part: WorkspacePart) -> tuple[int, int, int, int, str]:
@@ -194,51 +239,73 @@ def _figures(audits: Sequence[WorkspaceAudit]) -> Figures:
     totals = AuditTotals()
     for audit in audits:
         totals = totals.plus(audit)
-    found = [finding for audit in audits for finding in audit.findings]
-    listed = Counter(
+    listed = _listed(audits)
+    most = listed.most_common(_MOST_DOMAINS)
+    found = Counter(
+        (finding.rule, finding.severity) for audit in audits for finding in audit.findings
+    )
+    numbers = count()
+    marks = Marks(
+        {rule: next(numbers) for rule in found}, {domain: next(numbers) for domain, _ in most}
+    )
+    reach = Counter(number for audit in audits for number in marks.of(audit))
+    return Figures(
+        totals.plus_findings(shared),
+        len(listed),
+        shared,
+        _rules(found + Counter((each.rule, each.severity) for each in shared), marks, reach),
+        _domains(most, marks, reach),
+        _spread(listed),
+        marks,
+    )
+
+
+def _listed(audits: Iterable[WorkspaceAudit]) -> Counter[str]:
+    """Count for each domain the agents that list it."""
+    return Counter(
         domain
         for audit in audits
         for agent in audit.agents
         for domain in {each.lower() for each in agent.allowed_domains or ()}
     )
-    return Figures(
-        totals.plus_findings(shared),
-        len(listed),
-        shared,
-        _rules(found, shared),
-        _bars(listed.most_common(_MOST_DOMAINS), clickable=True),
-        _bars(list(_spread(listed)), clickable=False),
-    )
 
 
-def _bars(counts: Sequence[tuple[str, int]], *, clickable: bool) -> tuple[Bar, ...]:
-    longest = max((count for _, count in counts), default=1) or 1
-    return tuple(
-        Bar(label, count, count / longest, find=label if clickable else "")
-        for label, count in counts
-    )
-
-
-def _rules(found: Iterable[Finding], shared: Iterable[Finding]) -> tuple[Bar, ...]:
+def _rules(
+    counts: Counter[tuple[str, Severity]], marks: Marks, reach: Mapping[int, int]
+) -> tuple[Bar, ...]:
     """Count findings by rule, the severest rules first; shared ones belong to no workspace."""
-    clickable = Counter((finding.rule, finding.severity) for finding in found)
-    counts = clickable + Counter((finding.rule, finding.severity) for finding in shared)
     longest = max(counts.values(), default=1)
+    bars: list[Bar] = []
+    for (rule, severity), amount in sorted(
+        counts.items(), key=lambda each: (_SEVERITIES.index(each[0][1]), -each[1], each[0])
+    ):
+        number = marks.rules.get((rule, severity))
+        hint = FINDING_RULES[rule].sentence if rule in FINDING_RULES else ""
+        where = "" if number is None else f" In {plural(reach[number], 'workspace')}."
+        bars.append(Bar(rule, amount, amount / longest, severity, f"{hint}{where}", number))
+    return tuple(bars)
+
+
+def _domains(
+    most: Sequence[tuple[str, int]], marks: Marks, reach: Mapping[int, int]
+) -> tuple[Bar, ...]:
     return tuple(
         Bar(
-            rule,
-            count,
-            count / longest,
-            severity,
-            FINDING_RULES[rule].sentence if rule in FINDING_RULES else "",
-            rule if (rule, severity) in clickable else "",
+            domain,
+            amount,
+            amount / most[0][1],
+            hint=f"{plural(amount, 'agent')} in {plural(reach[number], 'workspace')}.",
+            number=number,
         )
-        for (rule, severity), count in sorted(
-            counts.items(), key=lambda each: (_SEVERITIES.index(each[0][1]), -each[1], each[0])
-        )
+        for (domain, amount), number in zip(most, marks.domains.values(), strict=True)
     )
 
 
-def _spread(listed: Mapping[str, int]) -> Iterator[tuple[str, int]]:
-    for least, most, label in _SPREAD:
-        yield label, sum(least <= count <= most for count in listed.values())
+def _spread(listed: Mapping[str, int]) -> tuple[Bar, ...]:
+    """Count the domains that so many agents list."""
+    counts = [
+        (label, sum(least <= agents <= most for agents in listed.values()))
+        for least, most, label in _SPREAD
+    ]
+    longest = max(amount for _, amount in counts) or 1
+    return tuple(Bar(label, amount, amount / longest) for label, amount in counts)
