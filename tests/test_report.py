@@ -310,6 +310,17 @@ def test_a_workspace_without_agents_says_so(tmp_path: Path) -> None:
     assert "No agent in this workspace." in page.text
 
 
+def test_domains_of_several_workspaces_are_in_order(tmp_path: Path) -> None:
+    domains = tuple(f"shop{number}.example" for number in range(9))
+    page, _ = page_of(
+        tmp_path,
+        workspace("acme", agent("a1", domains=domains)),
+        workspace("beta", agent("b1", domains=domains)),
+    )
+    across = page.text[page.text.index("Across workspaces") : page.text.index("all high")]
+    assert re.findall(r"shop\d", across) == [f"shop{number}" for number in range(9)]
+
+
 def test_domains_left_out_of_a_long_list_are_counted(tmp_path: Path) -> None:
     domains = tuple(f"shop{number}.example" for number in range(203))
     page, _ = page_of(

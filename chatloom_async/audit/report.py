@@ -235,7 +235,7 @@ def _concern(part: WorkspacePart) -> tuple[int, int, int, int, str]:
 
 
 def _figures(audits: Sequence[WorkspaceAudit]) -> Figures:
-    shared = shared_domains(audits)
+    shared = sorted(shared_domains(audits), key=lambda finding: finding.domain or "")
     totals = AuditTotals()
     for audit in audits:
         totals = totals.plus(audit)
