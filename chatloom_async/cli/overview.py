@@ -1,13 +1,15 @@
 """What a person reads at the end of an audit: workspaces, findings, gaps, totals.
 
-Memory stays flat: of a large fleet the rows with most to say are kept, and counts of all.
+Of a large fleet the rows with most to say are kept, counts of all, and every workspace's domains:
+comparing those at the end is what memory grows with, some 3 kB for a workspace of 10 agents.
 """
 
 from __future__ import annotations
 
-import heapq
+from bisect import insort
 from collections import Counter
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import TextIO
 
 from attrs import define, evolve, field
@@ -22,33 +24,34 @@ _SEVERITIES: tuple[Severity, ...] = ("high", "medium", "low")
 _FINDINGS = ("severity", "workspace", "agent", "what was found")
 _GAPS = ("workspace", "agent", "error", "status", "what could not be read, and why")
 
-_Row = tuple[int, int, tuple[str, ...]]
+_ACROSS = "Across workspaces"
+_QUOTED = 80  # characters of an entry that a finding's message quotes
 
 
 @define
 class Best:
-    """The rows with the highest weight, at most ``_MOST_ROWS``, and how many there were."""
+    """The rows with the highest weight, at most ``_MOST_ROWS``, and how many there were.
+
+    Of equal weight the first in order are kept, whenever they came: two runs show the same.
+    """
 
     count: int = 0
-    _heap: list[_Row] = field(factory=list[_Row])
+    _kept: list[tuple[int, tuple[str, ...]]] = field(factory=list[tuple[int, tuple[str, ...]]])
 
     def add(self, weight: int, row: tuple[str, ...]) -> None:
-        """Consider a row; of equal ones the earlier stays."""
+        """Consider a row."""
         self.count += 1
-        entry = (weight, -self.count, row)
-        if len(self._heap) < _MOST_ROWS:
-            heapq.heappush(self._heap, entry)
-        else:
-            heapq.heappushpop(self._heap, entry)
+        insort(self._kept, (-weight, row))
+        del self._kept[_MOST_ROWS:]
 
     def rows(self) -> list[tuple[str, ...]]:
         """Return what was kept, heaviest first."""
-        return [row for _, _, row in sorted(self._heap, reverse=True)]
+        return [row for _, row in self._kept]
 
     def left_out(self) -> str:
         """Return a line about what was not kept, or ``""``."""
-        rest = self.count - len(self._heap)
-        return f"… and {rest:,} more: --out FILE keeps them all" if rest else ""
+        rest = self.count - len(self._kept)
+        return f"… and {rest:,} more: all are in the JSON lines of --out FILE" if rest else ""
 
 
 @define
@@ -79,18 +82,20 @@ class Overview:
 
     def compare(self) -> None:
         """Take in what only shows when all workspaces are compared; once, at the end."""
-        found = shared_domains(self._domains)
+        found = shared_domains(sorted(self._domains, key=attrgetter("workspace")))
         self.totals = self.totals.plus_findings(found)
         for finding in found:
-            self._add_finding("(several)", "", finding)
+            self._add_finding(_ACROSS, "", finding)
 
     def _add_finding(self, workspace: str, name: str, finding: Finding) -> None:
         agent = f"{finding.agent} {name}".strip() if finding.agent else ""
         message = finding.message
-        if finding.domain is not None and not message.startswith(repr(finding.domain)):
+        if finding.domain is not None and not message.startswith(_quoted(finding.domain)):
             message = f"{finding.domain!r} {message}"
         row = (finding.severity, workspace, agent, message)
-        self._findings.add(-_SEVERITIES.index(finding.severity), row)
+        # What concerns all of them comes after what concerns one.
+        weight = -2 * _SEVERITIES.index(finding.severity) - (workspace is _ACROSS)
+        self._findings.add(weight, row)
 
     def draw(self, stream: TextIO) -> None:
         """Print every table that has something to say."""
@@ -119,7 +124,13 @@ class Overview:
                 f"{totals.retried:,}",
             ),
             note=self._workspaces.left_out(),
+            spare=frozenset({5, 6}),
         )
+
+
+def _quoted(domain: str) -> str:
+    """Return how a message begins that quotes the domain, in full or shortened."""
+    return repr(domain[:_QUOTED])[:-1]
 
 
 def _only_domains(audit: WorkspaceAudit) -> WorkspaceAudit:
