@@ -23,17 +23,59 @@ each may load, what is wrong with that, and what changed.
 
 _ENVIRONMENT = """\
 environment:
-  CHATLOOM_API_KEY    the key of one workspace (Settings, API Keys in the dashboard)
-  CHATLOOM_BASE_URL   another server, such as the one of 'chatloom-async sandbox'
+  CHATLOOM_API_KEY    the key of one workspace (dashboard: Settings, API Keys)
+  CHATLOOM_BASE_URL   another server, such as that of 'chatloom-async sandbox'
 
-exit status: 0 done, 1 what --fail-on names or a difference was found, 2 not started
-or not finished, 130 interrupted
+exit status: 0 done, 1 what --fail-on names or a difference was found, 2 not
+started or not finished, 130 interrupted
+
+example, without a key:
+  chatloom-async audit --sandbox
 """
 
 _AUDIT = """\
-Reads every workspace of a keys file, or the one of CHATLOOM_API_KEY. A keys file is
-TOML ("Acme Ltd" = "clf_…" or "env:ACME_KEY") or CSV (name,key). What cannot be read
-is a gap in the result and never ends the run.
+Reads every workspace of a keys file, or the one of CHATLOOM_API_KEY. A keys
+file is TOML ("Acme Ltd" = "clf_…" or "env:ACME_KEY") or CSV (name,key). What
+cannot be read is a gap in the result and never ends the run.
+"""
+
+_AUDIT_EXAMPLE = """\
+examples:
+  chatloom-async audit --sandbox                     see it work, without a key
+  chatloom-async audit keys.toml --out today.jsonl   keep what was found
+  chatloom-async audit keys.toml --approved ours.txt --fail-on high
+
+exit status: 0 it ran to its end (gaps and findings are in its output), 1 what
+--fail-on names was found, 2 not started or not finished, 130 interrupted
+"""
+
+_AGENTS_EXAMPLE = """\
+example, with CHATLOOM_API_KEY set:
+  chatloom-async agents --format csv > agents.csv
+"""
+
+_DOMAINS_EXAMPLE = """\
+example, with CHATLOOM_API_KEY set:
+  chatloom-async domains agt_abc123
+"""
+
+_DIFF_EXAMPLE = """\
+example:
+  chatloom-async diff yesterday.jsonl today.jsonl
+
+exit status: 0 no difference, 1 differences, 2 a file cannot be read
+"""
+
+_REPORT_EXAMPLE = """\
+example:
+  chatloom-async audit keys.toml --out today.jsonl
+  chatloom-async report today.jsonl --html audit.html
+"""
+
+_SANDBOX_EXAMPLE = """\
+example; it prints what to export:
+  chatloom-async sandbox --keys demo.toml
+  chatloom-async audit demo.toml      in another terminal
 """
 
 
@@ -62,20 +104,31 @@ def parser() -> ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    _add_audit(_command(commands, "audit", "audit one workspace or thousands", _AUDIT))
-    _add_agents(_command(commands, "agents", "list the agents of one workspace"))
-    _add_domains(_command(commands, "domains", "list the domains an agent may load on"))
-    _add_diff(_command(commands, "diff", "compare two audits; exit 1 when they differ"))
-    _add_report(_command(commands, "report", "make a web page of an audit"))
-    _add_sandbox(_command(commands, "sandbox", "serve a local API to try things on"))
+    _add_audit(
+        _command(commands, "audit", "audit one workspace or thousands", _AUDIT_EXAMPLE, _AUDIT)
+    )
+    _add_agents(_command(commands, "agents", "list the agents of one workspace", _AGENTS_EXAMPLE))
+    _add_domains(
+        _command(commands, "domains", "list the domains an agent may load on", _DOMAINS_EXAMPLE)
+    )
+    _add_diff(
+        _command(commands, "diff", "compare two audits; exit 1 when they differ", _DIFF_EXAMPLE)
+    )
+    _add_report(_command(commands, "report", "make a web page of an audit", _REPORT_EXAMPLE))
+    _add_sandbox(
+        _command(commands, "sandbox", "serve a local API to try things on", _SANDBOX_EXAMPLE)
+    )
     return top
 
 
-def _command(commands: _Commands, name: str, summary: str, description: str = "") -> ArgumentParser:
+def _command(
+    commands: _Commands, name: str, summary: str, example: str, description: str = ""
+) -> ArgumentParser:
     command = commands.add_parser(
         name,
         help=summary,
         description=description or f"{summary[0].upper()}{summary[1:]}.",
+        epilog=example,
         formatter_class=RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
