@@ -14,6 +14,7 @@ from chatloom_async.cli import main
 from chatloom_async.cli.overview import Overview
 from chatloom_async.cli.progress import PlainProgress, RichProgress, Standing
 from chatloom_async.cli.tables import Table, draw
+from chatloom_async.testing import Sandbox, make_workspace
 from chatloom_async.text import width
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -139,6 +140,16 @@ def test_a_row_stays_one_line_off_a_terminal() -> None:
 def test_a_word_longer_than_the_line_is_broken_and_nothing_of_it_lost(drawn: Drawn) -> None:
     shown = drawn(Table("t", ("a", "b"), [("x", f"the {'日' * 60} end")]))
     assert "".join("".join(shown[4:]).split()) == f"xthe{'日' * 60}end"
+
+
+def test_agents_are_listed_with_the_day_they_were_made_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Sandbox([make_workspace("acme", "clf_acme", agents=1)]).in_thread() as server:
+        monkeypatch.setenv("CHATLOOM_BASE_URL", server.base_url)
+        monkeypatch.setenv("CHATLOOM_API_KEY", "clf_acme")
+        assert main(["agents"]) == 0
+    assert re.search(r"bottom-right +\d{4}-\d\d-\d\d$", capsys.readouterr().out, re.MULTILINE)
 
 
 # What the tables say

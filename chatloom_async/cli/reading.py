@@ -27,8 +27,9 @@ def agents(options: Namespace) -> int:
         writer.writerow(_COLUMNS)
         writer.writerows([spreadsheet(cell) for cell in _row(agent)] for agent in found)
     else:
-        rows = [_row(agent) for agent in found]
-        draw(Table(plural(len(found), "agent"), _COLUMNS, rows), sys.stdout)
+        rows = [(*_row(agent)[:-1], agent.created_at.date().isoformat()) for agent in found]
+        title = plural(len(found), "agent")
+        draw(Table(title, _COLUMNS, rows, spare=frozenset({3, 4})), sys.stdout)
     return 0
 
 
