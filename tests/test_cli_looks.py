@@ -195,6 +195,11 @@ def test_the_order_of_the_tables_does_not_depend_on_who_was_first() -> None:
     assert findings == [f"w{number:02}" for number in range(40)]
 
 
+def test_workspaces_that_share_a_domain_are_named_in_order() -> None:
+    shown = piped(overview(*(workspace(name, agent("a", "s.example")) for name in "cab")))
+    assert any(line.endswith("allowed by 3 workspaces: a, b, c") for line in shown)
+
+
 def test_what_concerns_several_workspaces_comes_last_of_its_severity() -> None:
     shown = piped(
         overview(
