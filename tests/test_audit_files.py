@@ -88,7 +88,7 @@ def test_a_line_has_the_documented_names() -> None:
 
 @pytest.mark.parametrize("audit", [ACME, DEAD, WorkspaceAudit("empty")])
 def test_a_line_is_read_as_what_was_written(audit: WorkspaceAudit) -> None:
-    assert parse_audit(dump_audit(audit)) == audit
+    assert parse_audit(dump_audit(audit, 7)) == (audit, 7)
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=())))
@@ -97,26 +97,26 @@ def test_any_text_survives_on_one_line_of_ascii(name: str) -> None:
     line = dump_audit(audit)
     assert line.isascii()
     assert len(line.splitlines()) == 1
-    assert parse_audit(line) == audit
+    assert parse_audit(line)[0] == audit
 
 
 def test_fields_of_a_later_release_are_left_out() -> None:
     line = json.loads(dump_audit(ACME))
     line["later"] = line["agents"][0]["later"] = line["gaps"][0]["later"] = 1
-    assert parse_audit(json.dumps(line)) == ACME
+    assert parse_audit(json.dumps(line))[0] == ACME
 
 
 def test_a_severity_of_a_later_release_is_read_as_low() -> None:
     line = json.loads(dump_audit(ACME))
     line["findings"][0]["severity"] = "critical"
-    (finding,) = parse_audit(json.dumps(line)).findings
+    (finding,) = parse_audit(json.dumps(line))[0].findings
     assert (finding.rule, finding.severity) == ("private-address", "low")
 
 
 def test_a_line_without_the_later_counters_is_read() -> None:
     line = json.loads(dump_audit(ACME))
     del line["retried"], line["refused"]
-    assert parse_audit(json.dumps(line)) == evolve(ACME, retried=0, refused=0)
+    assert parse_audit(json.dumps(line))[0] == evolve(ACME, retried=0, refused=0)
 
 
 @pytest.mark.parametrize(
@@ -274,55 +274,39 @@ def test_a_line_is_written_whole_when_the_system_takes_it_in_pieces(tmp_path: Pa
     assert list(read_audits(path)) == [many]
 
 
-def test_a_file_says_that_its_run_reached_its_end(tmp_path: Path) -> None:
+def test_a_file_says_whether_its_run_reached_its_end(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     with AuditLog.open(path) as log:
+        log.of = 2
+        assert load_audits(path) == ([], False)
         log.append(ACME)
         assert load_audits(path) == ([ACME], False)
         log.append(DEAD)
-        log.complete()
-    assert path.read_text().splitlines()[-1] == '{"complete": 2}'
+    assert [json.loads(line)["of"] for line in path.read_text().splitlines()] == [2, 2]
     assert load_audits(path) == ([ACME, DEAD], True)
     assert list(read_audits(path)) == [ACME, DEAD]
 
 
-def test_a_run_without_workspaces_reaches_its_end(tmp_path: Path) -> None:
-    with AuditLog.open(tmp_path / "audit.jsonl") as log:
-        log.complete()
-    assert load_audits(tmp_path / "audit.jsonl") == ([], True)
-
-
-def test_a_resumed_file_is_cut_until_it_is_complete_again(tmp_path: Path) -> None:
+def test_a_resumed_file_is_cut_until_it_holds_what_the_latest_run_expects(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     with AuditLog.open(path) as log:
+        log.of = 1
         log.append(ACME)
-        log.complete()
     with AuditLog.open(path, resume=True) as log:
+        log.of = 3
         log.append(DEAD)
         assert load_audits(path) == ([ACME, DEAD], False)
-        log.complete()
-    assert load_audits(path) == ([ACME, DEAD], True)
-    assert path.read_text().count("complete") == 1
+        log.append(evolve(ACME, workspace="third"))
+    assert load_audits(path)[1]
 
 
-def test_files_put_together_are_complete_when_each_is(tmp_path: Path) -> None:
-    with AuditLog.open(tmp_path / "one.jsonl") as log:
-        log.append(ACME)
-        log.complete()
-    write(tmp_path / "cut.jsonl", DEAD)
-    one, cut = (tmp_path / "one.jsonl").read_bytes(), (tmp_path / "cut.jsonl").read_bytes()
-    both = tmp_path / "both.jsonl"
-    for content, complete in ((one + one, True), (one + cut, False), (cut + one, False)):
-        both.write_bytes(content)
-        assert load_audits(both)[1] is complete
-
-
-@pytest.mark.parametrize("line", ['{"complete":"x"}', '{"complete":[]}', '{"complete":}'])
-def test_a_last_line_that_says_nothing_is_junk(tmp_path: Path, line: str) -> None:
+@pytest.mark.parametrize("of", [None, "many", [2]])
+def test_a_file_that_does_not_say_how_many_there_are_is_taken_as_it_is(
+    tmp_path: Path, of: object
+) -> None:
     path = tmp_path / "audit.jsonl"
-    path.write_text(f"{line}\n")
-    with pytest.raises(ConfigurationError, match="line 1"):
-        load_audits(path)
+    path.write_text(json.dumps({**json.loads(dump_audit(ACME)), "of": of}) + "\n")
+    assert load_audits(path) == ([ACME], True)
 
 
 def test_two_runs_do_not_write_to_one_file(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ import pytest
 from pyarrow import parquet
 
 from chatloom_async import APIConnectionError, AsyncChatloom
-from chatloom_async.audit.log import dump_audit, read_audits
+from chatloom_async.audit.lines import dump_audit
+from chatloom_async.audit.log import read_audits
 from chatloom_async.audit.values import AuditedAgent, Gap, WorkspaceAudit
 from chatloom_async.cli import main
 from chatloom_async.cli.progress import PlainProgress, RichProgress, Standing, progress
@@ -183,8 +184,8 @@ def test_each_workspace_becomes_one_line_of_the_out_file(
 ) -> None:
     out = tmp_path / "out.jsonl"
     assert main(["audit", keys, "--out", str(out)]) == 0
-    *lines, last = [json.loads(line) for line in out.read_text().splitlines()]
-    assert last == {"complete": 2}
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [line["of"] for line in lines] == [2, 2]
     assert sorted(line["workspace"] for line in lines) == ["acme", "beta"]
     assert [len(line["agents"]) for line in lines] == [2, 2]
     assert "clf_" not in out.read_text()
@@ -240,7 +241,7 @@ def test_a_large_audit_shows_some_rows_and_how_many_more_there_are(
         monkeypatch.setenv("CHATLOOM_BASE_URL", server.base_url)
         assert main(["audit", str(path)]) == 0
     assert "43 workspaces" in shown.getvalue()
-    assert "… and 3 more: --out FILE keeps them all" in shown.getvalue()
+    assert "… and 3 more: all are in the JSON lines of --out FILE" in shown.getvalue()
     assert sum(each.name in shown.getvalue() for each in crowd) == 40
 
 
@@ -254,7 +255,7 @@ def test_a_terminal_without_rich_gets_a_plain_line_and_plain_tables(
     monkeypatch.setattr(sys, "stderr", terminal)
     assert main(["audit", keys]) == 0
     shown = terminal.getvalue()
-    assert "\r0 of 2 workspaces · 0 requests/s · 0 refusals · 0 gaps" in shown
+    assert "\r0 of 2 workspaces · 0 gaps · 0 refusals · 0 requests/s" in shown
     assert "2 workspaces" in shown
     assert "\x1b" not in shown
     assert served.count() == 6
@@ -336,7 +337,7 @@ def test_a_resumed_run_asks_only_for_what_is_missing(
 ) -> None:
     out = tmp_path / "out.jsonl"
     main(["audit", keys, "--out", str(out)])
-    first, second, _ = out.read_text().splitlines()
+    first, second = out.read_text().splitlines()
     out.write_text(f"{first}\n{second[:50]}")
     before = served.count()
     capsys.readouterr()

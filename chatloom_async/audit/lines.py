@@ -13,17 +13,21 @@ from chatloom_async.audit.values import AuditedAgent, Finding, Gap, Severity, Wo
 
 Value = TypeVar("Value")
 
-_COMPLETE = "complete"
+_OF = "of"
 _SEVERITIES = get_args(Severity)
 
 
-def dump_audit(audit: WorkspaceAudit) -> str:
-    """Return the line of JSON, without its end; ASCII only, so that any text survives."""
-    return json.dumps(asdict(audit), separators=(",", ":"), default=_plain)
+def dump_audit(audit: WorkspaceAudit, of: int | None = None) -> str:
+    """Return the line of JSON, without its end; ASCII only, so that any text survives.
+
+    ``of`` is the number of workspaces in its run, where that is known.
+    """
+    line = asdict(audit) if of is None else {**asdict(audit), _OF: of}
+    return json.dumps(line, separators=(",", ":"), default=_plain)
 
 
-def parse_audit(line: str | bytes) -> WorkspaceAudit:
-    """Return what a line says; fields this release does not know are left out.
+def parse_audit(line: str | bytes) -> tuple[WorkspaceAudit, int | None]:
+    """Return what a line says, and of how many; fields this release does not know are left out.
 
     A severity it does not know is read as "low": it counts, and is no reason to fail.
 
@@ -37,31 +41,12 @@ def parse_audit(line: str | bytes) -> WorkspaceAudit:
         findings = tuple(map(_finding, sent["findings"]))
         gaps = tuple(_value(Gap, each) for each in sent["gaps"])
         lists = {"agents": agents, "findings": findings, "gaps": gaps}
-        audit = _value(WorkspaceAudit, {**sent, **lists})
+        audit, of = _value(WorkspaceAudit, {**sent, **lists}), sent.get(_OF)
     except (TypeError, KeyError, AttributeError, RecursionError):
         raise ValueError("not a line of an audit") from None
     if isinstance(audit.workspace, str):
-        return audit
+        return audit, of if isinstance(of, int) else None
     raise ValueError("a workspace without a name")
-
-
-def dump_count(workspaces: int) -> str:
-    """Return the last line of a run that reached its end."""
-    return json.dumps({_COMPLETE: workspaces})
-
-
-def parse_line(line: bytes) -> WorkspaceAudit | int:
-    """Return what any line of a file says: an audit, or how many of them there are.
-
-    Raises:
-        ValueError: it is neither.
-
-    """
-    if line.startswith(b'{"complete":'):
-        stated = json.loads(line)[_COMPLETE]
-        if isinstance(stated, int):
-            return stated
-    return parse_audit(line)
 
 
 def _agent(sent: Mapping[str, Any]) -> AuditedAgent:

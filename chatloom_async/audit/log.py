@@ -1,8 +1,8 @@
 """Audit files: one ``WorkspaceAudit`` per line (``lines``), appended, resumed and read again.
 
 A line is written in one piece when its workspace is complete. A process that is killed leaves at
-most one torn line behind, the last; whoever reads or resumes the file passes over it. A run that
-reached its end says so in a last line: ``{"complete": 2}``, the number of workspaces in the file.
+most one torn line behind, the last; whoever reads or resumes the file passes over it. Each line
+says how many there are when the run has reached its end.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Self
 
 from attrs import define, field
 
-from chatloom_async.audit.lines import dump_audit, dump_count, parse_line
+from chatloom_async.audit.lines import dump_audit, parse_audit
 from chatloom_async.audit.values import Gap, WorkspaceAudit
 from chatloom_async.errors import ConfigurationError
 
@@ -33,28 +33,25 @@ def read_audits(path: str | Path) -> Iterator[WorkspaceAudit]:
         ConfigurationError: the file cannot be read, or a line before the last is none of an audit.
 
     """
-    for _, each in _read(path):
-        if isinstance(each, WorkspaceAudit):
-            yield each
+    for _, audit, _ in _read(path):
+        yield audit
 
 
 def load_audits(path: str | Path) -> tuple[list[WorkspaceAudit], bool]:
-    """Read a file at once; return also whether its run reached its end, as far as the file says.
+    """Read a file at once; return also whether its run reached its end.
 
-    Without its last line it does not say so, and counts as cut.
+    A file whose lines do not say how many there should be counts as complete, an empty one as cut.
 
     Raises:
         ConfigurationError: as for ``read_audits``.
 
     """
     audits: list[WorkspaceAudit] = []
-    stated: int | None = None
-    for _, each in _read(path):
-        if isinstance(each, WorkspaceAudit):
-            audits.append(each)
-        else:
-            stated = (stated or 0) + each  # of files put together, each says its own number
-    return audits, stated == len(audits)
+    expected = 1
+    for _, audit, of in _read(path):
+        audits.append(audit)
+        expected = of or expected  # the latest run to go on with the file knows best
+    return audits, len(audits) >= expected
 
 
 @define(eq=False)
@@ -63,6 +60,7 @@ class AuditLog:
 
     Attributes:
         path: where it is.
+        of: how many workspaces the file will hold when the run reaches its end, if that is known.
         done: names of the workspaces in the file when it was opened.
         again: names of those which only an outage had hidden, and which were taken out: nothing
             was answered for them, or only 429 or 5xx.
@@ -73,7 +71,7 @@ class AuditLog:
     _file: FileIO = field(repr=False)
     done: frozenset[str] = frozenset()
     again: frozenset[str] = frozenset()
-    _lines: int = field(default=0, init=False)
+    of: int | None = field(default=None, init=False)
 
     @classmethod
     def open(cls, path: str | Path, *, resume: bool = False) -> AuditLog:
@@ -99,21 +97,8 @@ class AuditLog:
             OSError: it could not be written, or not all of it.
 
         """
-        self._write(dump_audit(audit))
-        self._lines += 1
-
-    def complete(self) -> None:
-        """Say that the run reached its end, and how many workspaces the file holds.
-
-        Raises:
-            OSError: as for ``append``.
-
-        """
-        self._write(dump_count(len(self.done) + self._lines))
-
-    def _write(self, line: str) -> None:
         try:
-            _write(self._file, f"{line}\n".encode())
+            _write(self._file, f"{dump_audit(audit, self.of)}\n".encode())
         except OSError as error:
             error.filename = str(self.path)  # which of a run's files it was
             raise
@@ -183,9 +168,7 @@ def _copied(path: str | Path, file: FileIO) -> tuple[frozenset[str], frozenset[s
     """Write the lines worth keeping, each workspace once; return the names kept and left out."""
     done: set[str] = set()
     hidden: set[str] = set()
-    for line, audit in _read(path):
-        if isinstance(audit, int):
-            continue  # it goes on
+    for line, audit, _ in _read(path):
         if any(map(_by_outage, audit.gaps)):
             hidden.add(audit.workspace)
         elif audit.workspace not in done:
@@ -209,8 +192,8 @@ def _write(file: FileIO, line: bytes) -> None:
         left = left[file.write(left) :]
 
 
-def _read(path: str | Path) -> Iterator[tuple[bytes, WorkspaceAudit | int]]:
-    """Yield each line with its audit, or with the number of workspaces that it says."""
+def _read(path: str | Path) -> Iterator[tuple[bytes, WorkspaceAudit, int | None]]:
+    """Yield each line with its audit, and with the number of lines that it says."""
     try:
         file = open(path, "rb")  # noqa: PTH123, SIM115 - closed by the block below
     except OSError as error:
@@ -220,14 +203,14 @@ def _read(path: str | Path) -> Iterator[tuple[bytes, WorkspaceAudit | int]]:
             if not line.strip():
                 continue
             try:
-                audit = parse_line(line)
+                audit, of = parse_audit(line)
             except ValueError:
                 if line.endswith(b"\n"):
                     raise ConfigurationError(
                         f"{path}, line {number}: no line of an audit"
                     ) from None
                 return  # torn when its writer was killed
-            yield line, audit
+            yield line, audit, of
 
 
 def _unusable(path: str | Path, error: OSError) -> ConfigurationError:

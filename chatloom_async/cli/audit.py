@@ -6,7 +6,7 @@ import asyncio
 import sys
 import time
 from argparse import Namespace
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, ExitStack
 from urllib.parse import unquote
 
@@ -64,7 +64,6 @@ class Run:
     tally: Tally | None = None
     _sinks: list[Sink] = field(factory=list[Sink])
     _progress: Progress = field(init=False)
-    _complete: Callable[[], None] | None = None
     _names: dict[str, str] = field(factory=dict[str, str])
     _total: int = 0
     _started: float = field(factory=time.monotonic)
@@ -91,7 +90,8 @@ class Run:
 
     def _go_on(self, log: AuditLog) -> None:
         """Take in what the file holds, and write to it from now on."""
-        self.done, self._complete = log.done, log.complete
+        self.done = log.done
+        log.of = len(self.done | self.plan.keys.keys())
         hidden = sum(name in self.plan.keys for name in log.again)
         if hidden:
             say(
@@ -189,9 +189,7 @@ class Run:
         say(f"\ninterrupted: {count} complete{where}", sys.stderr)
 
     def finish(self) -> None:
-        """Complete the file, print the tables and the last lines."""
-        if self._complete is not None:
-            self._complete()
+        """Print the tables and the last lines."""
         self.overview.compare()
         human = sys.stdout if self.plan.printed == "table" else sys.stderr
         if self.plan.printed == "table":
