@@ -341,6 +341,7 @@ class LifeCycles(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.stack = AsyncExitStack()
         self.closed: set[int] = set()
+        self.on_closed_pools: set[int] = set()
         self.waiting: list[tuple[AsyncChatloom, asyncio.Task[AllowedDomains]]] = []
         self.made: list[AsyncChatloom] = []
         self.pool = ConnectionPool(limit=50)
@@ -361,7 +362,8 @@ class LifeCycles(RuleBasedStateMachine):
         return client
 
     def is_closed(self, client: AsyncChatloom) -> bool:
-        return self.pool_closed or id(client) in self.closed
+        gone = self.closed | self.on_closed_pools
+        return self.pool_closed or id(client) in gone
 
     @rule(target=clients, key=st.sampled_from(["clf_first", "clf_second"]))
     def make(self, key: str) -> AsyncChatloom:
@@ -369,7 +371,10 @@ class LifeCycles(RuleBasedStateMachine):
 
     @rule(target=clients, client=clients, timeout=st.sampled_from([1.0, 15.0]))
     def derive(self, client: AsyncChatloom, timeout: float) -> AsyncChatloom:
-        return self.keep(client.with_options(timeout=timeout))
+        derived = self.keep(client.with_options(timeout=timeout))
+        if id(client) in self.on_closed_pools:
+            self.on_closed_pools.add(id(derived))
+        return derived
 
     @rule(client=clients)
     def call(self, client: AsyncChatloom) -> None:
@@ -440,7 +445,7 @@ class LifeCycles(RuleBasedStateMachine):
         if not self.pool_closed:
             return multiple()
         self.pool, self.pool_closed = ConnectionPool(limit=50), False
-        self.closed.update(id(client) for client in self.made)
+        self.on_closed_pools.update(id(client) for client in self.made)
         return self.keep(self.on_the_pool("clf_first"))
 
     @invariant()

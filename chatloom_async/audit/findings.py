@@ -149,7 +149,7 @@ def list_findings(count: int, agents: int) -> tuple[Finding, ...]:
 
 
 def shared_domains(audits: Iterable[WorkspaceAudit]) -> tuple[Finding, ...]:
-    """Find the domains which several workspaces allow; memory grows with the distinct domains.
+    """Find the domains which several workspaces allow, by name; memory grows with their number.
 
     A stream of audits does without this rule, for it would have to remember every domain. Names
     that are local anyway are left out.
@@ -166,7 +166,7 @@ def shared_domains(audits: Iterable[WorkspaceAudit]) -> tuple[Finding, ...]:
     rule = FINDING_RULES["shared-domain"]
     return tuple(
         Finding(rule.id, rule.severity, None, identity, f"allowed by {_listed(names)}")
-        for identity, names in places.items()
+        for identity, names in sorted(places.items())
         if len(names) > 1
     )
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 from attrs import asdict, fields_dict
 
-from chatloom_async.audit.values import AuditedAgent, Finding, Gap, Severity, WorkspaceAudit
+from chatloom_async.audit.values import SEVERITIES, AuditedAgent, Finding, Gap, WorkspaceAudit
 
 Value = TypeVar("Value")
 
 _OF = "of"
-_SEVERITIES = get_args(Severity)
 
 
 def dump_audit(audit: WorkspaceAudit, of: int | None = None) -> str:
@@ -64,7 +63,7 @@ def _agent(sent: Mapping[str, Any]) -> AuditedAgent:
 
 def _finding(sent: Mapping[str, Any]) -> Finding:
     severity = sent["severity"]
-    return _value(Finding, {**sent, "severity": severity if severity in _SEVERITIES else "low"})
+    return _value(Finding, {**sent, "severity": severity if severity in SEVERITIES else "low"})
 
 
 def _value(kind: type[Value], sent: Mapping[str, Any]) -> Value:

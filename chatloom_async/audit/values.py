@@ -14,6 +14,9 @@ from attrs import evolve, field, frozen
 
 Severity = Literal["low", "medium", "high"]
 
+SEVERITIES: tuple[Severity, ...] = ("high", "medium", "low")
+"""The gravest first."""
+
 
 @frozen
 class AuditedAgent:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sys
 import time
 from argparse import Namespace
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, ExitStack
+from typing import TextIO
 from urllib.parse import unquote
 
 from attrs import define, field
@@ -19,6 +21,7 @@ from chatloom_async.cli.overview import Overview
 from chatloom_async.cli.plan import Plan, make_plan
 from chatloom_async.cli.progress import TICK, Progress, Standing, progress
 from chatloom_async.cli.sinks import Sink, parquet_sink, printing
+from chatloom_async.cli.tables import folded
 from chatloom_async.cli.tally import Incident, Tally
 from chatloom_async.client import AsyncChatloom
 from chatloom_async.errors import ConfigurationError
@@ -32,6 +35,7 @@ Results = AsyncIterator[WorkspaceAudit]
 _DEMO_LATENCY = 0.03  # seconds: as a server not far away
 _DEMO_RETRY = RetryPolicy(attempts=4, patience=30.0, max_delay=2.0)
 _INTERRUPTED = 130
+_LAST = frozenset({"400", "401", "403", "404"})  # outcomes that no repetition follows
 _NEXT = (
     "Next: export CHATLOOM_API_KEY=<your key> and run 'chatloom-async audit'; "
     "for many workspaces put names and keys into a file: 'chatloom-async audit keys.toml'."
@@ -174,7 +178,8 @@ class Run:
         segments = incident.url.rsplit("/", 2)
         what = unquote(segments[1]) if segments[2] == "allowed-domains" else "its agents"
         if incident.outcome:
-            self._progress.note(f"{name} · {what}: {incident.outcome}", good=False)
+            last = incident.outcome in _LAST
+            self._progress.note(f"{name} · {what}: {incident.outcome}", good=False, last=last)
         else:
             tries = plural(incident.failures + 1, "request")
             self._progress.note(f"{name} · {what}: answered after {tries}", good=True)
@@ -196,10 +201,10 @@ class Run:
             self.overview.draw(human)
         if self.plan.log is not None:
             page = f"'chatloom-async report {self.plan.log} --html report.html' makes a page of it"
-            say(f"Written to {self.plan.log}; {page}.", human)
+            _say_folded(f"Written to {self.plan.log}; {page}.", human)
         if self.plan.base_url is None:
-            say(_NEXT, human)
-        say(self._summary(), human)
+            _say_folded(_NEXT, human)
+        _say_folded(self._summary(), human)
 
     def _summary(self) -> str:
         totals = self.overview.totals
@@ -209,6 +214,12 @@ class Run:
             else self.tally.summary()
         )
         return f"{made}; {duration(time.monotonic() - self._started)}."
+
+
+def _say_folded(text: str, stream: TextIO) -> None:
+    """Write a line; on a terminal, in lines that fit it."""
+    room = shutil.get_terminal_size().columns if stream.isatty() else len(text)
+    say("\n".join(folded(text, room)), stream)
 
 
 async def _sandbox(resources: AsyncExitStack) -> str:

@@ -15,12 +15,18 @@ from typing import TextIO
 from attrs import define, evolve, field
 
 from chatloom_async.audit.findings import shared_domains
-from chatloom_async.audit.values import AuditTotals, Finding, Gap, Severity, WorkspaceAudit
+from chatloom_async.audit.values import (
+    SEVERITIES,
+    AuditTotals,
+    Finding,
+    Gap,
+    Severity,
+    WorkspaceAudit,
+)
 from chatloom_async.cli.tables import Table, draw
 from chatloom_async.text import plural
 
 _MOST_ROWS = 40
-_SEVERITIES: tuple[Severity, ...] = ("high", "medium", "low")
 _FINDINGS = ("severity", "workspace", "agent", "what was found")
 _GAPS = ("workspace", "agent", "error", "status", "what could not be read, and why")
 
@@ -94,7 +100,7 @@ class Overview:
             message = f"{finding.domain!r} {message}"
         row = (finding.severity, workspace, agent, message)
         # What concerns all of them comes after what concerns one.
-        weight = -2 * _SEVERITIES.index(finding.severity) - (workspace is _ACROSS)
+        weight = -2 * SEVERITIES.index(finding.severity) - (workspace is _ACROSS)
         self._findings.add(weight, row)
 
     def draw(self, stream: TextIO) -> None:
@@ -153,5 +159,5 @@ def _row(audit: WorkspaceAudit) -> tuple[str, ...]:
 
 
 def _by_severity(counts: Mapping[Severity, int]) -> str:
-    told = [f"{counts[each]:,} {each}" for each in _SEVERITIES if counts.get(each)]
+    told = [f"{counts[each]:,} {each}" for each in SEVERITIES if counts.get(each)]
     return ", ".join(told) or "none"
