@@ -14,6 +14,7 @@ from typing import TypeVar
 from attrs import define
 
 from chatloom_async.auth import ApiKey, Credentials
+from chatloom_async.checks import require_seconds
 from chatloom_async.errors import (
     APIConnectionError,
     APIStatusError,
@@ -27,7 +28,7 @@ from chatloom_async.errors import (
 from chatloom_async.history import History
 from chatloom_async.ratelimit import RateLimit, RateLimiter, Terms
 from chatloom_async.ratelimit import Verdict as Price
-from chatloom_async.retry import Failed, RetryPolicy, Verdict, heals, repeat, require_seconds
+from chatloom_async.retry import Failed, RetryPolicy, Verdict, heals, repeat
 from chatloom_async.status import status_error
 from chatloom_async.transport import Response, Transport
 from chatloom_async.wire import decode

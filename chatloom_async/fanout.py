@@ -17,6 +17,7 @@ from typing import Generic, Self, TypeVar
 
 from attrs import define, field, frozen
 
+from chatloom_async.checks import require_whole
 from chatloom_async.errors import ConfigurationError
 
 Item = TypeVar("Item")
@@ -80,12 +81,7 @@ class FanOut(Generic[Item, Value]):
 
     def __attrs_post_init__(self) -> None:
         """Refuse what cannot work; nothing is called yet."""
-        if (
-            isinstance(self.concurrency, bool)
-            or not isinstance(self.concurrency, int)
-            or self.concurrency < 1
-        ):
-            raise ConfigurationError("FanOut's concurrency is a whole number, 1 or more")
+        require_whole("FanOut's concurrency", self.concurrency)
 
     async def __aenter__(self) -> Self:
         """Start the workers."""

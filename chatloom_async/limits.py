@@ -11,7 +11,7 @@ from typing import Literal
 
 from attrs import frozen
 
-from chatloom_async.errors import ConfigurationError
+from chatloom_async.checks import require_number
 
 
 @frozen
@@ -36,14 +36,8 @@ class RateLimit:
     def __attrs_post_init__(self) -> None:
         """Refuse what would never let a request through."""
         if self.per_minute is not None:
-            _require("RateLimit.per_minute", self.per_minute, at_least=0.001)
-        _require("RateLimit.burst", self.burst, at_least=1)
-
-
-def _require(name: str, value: object, *, at_least: float) -> None:
-    number = value if isinstance(value, int | float) else math.nan
-    if isinstance(value, bool) or not at_least <= number < math.inf:
-        raise ConfigurationError(f"{name} is a number, {at_least} or more, not {value!r}")
+            require_number("RateLimit.per_minute", self.per_minute, at_least=0.001)
+        require_number("RateLimit.burst", self.burst, at_least=1)
 
 
 @frozen

@@ -18,6 +18,7 @@ import aiohttp
 from attrs import define, field
 
 from chatloom_async.auth import ApiKey
+from chatloom_async.checks import require_whole
 from chatloom_async.clock import Clock, SystemClock
 from chatloom_async.connector import Connector
 from chatloom_async.errors import (
@@ -31,7 +32,6 @@ from chatloom_async.gates import Gates
 from chatloom_async.inflight import InFlight
 from chatloom_async.pool_options import (
     hooks_problem,
-    limit_problem,
     proxy_problem,
     session_problem,
     tls_problem,
@@ -103,9 +103,9 @@ class ConnectionPool:
 
     def __attrs_post_init__(self) -> None:
         """Refuse what cannot work; nothing is opened."""
+        require_whole("ConnectionPool.limit", self.limit)
         problem = (
-            limit_problem(self.limit)
-            or proxy_problem(self.proxy)
+            proxy_problem(self.proxy)
             or tls_problem(self.ssl)
             or hooks_problem(self.trace_configs)
             or session_problem(self.session)

@@ -12,13 +12,6 @@ from urllib.parse import urlsplit
 import aiohttp
 
 
-def limit_problem(limit: object) -> str | None:
-    """Tell what is wrong with a number of requests in flight."""
-    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-        return "ConnectionPool.limit is a whole number, 1 or more"
-    return None
-
-
 def proxy_problem(proxy: object) -> str | None:
     """Tell what is wrong with a proxy's URL."""
     if proxy is None or (isinstance(proxy, str) and _is_http(proxy)):

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from attrs import define, field, frozen
 
+from chatloom_async.checks import require_seconds, require_whole
 from chatloom_async.clock import Clock
 from chatloom_async.errors import (
     APIConnectionError,
     APIStatusError,
     Attempt,
     ChatloomError,
-    ConfigurationError,
     ResponseDecodeError,
 )
 
@@ -71,10 +71,7 @@ class RetryPolicy:
 
     def __attrs_post_init__(self) -> None:
         """Refuse what cannot work, before any request."""
-        if isinstance(self.attempts, bool) or not isinstance(self.attempts, int):
-            raise ConfigurationError("RetryPolicy.attempts is a whole number, 1 or more")
-        if self.attempts < 1:
-            raise ConfigurationError("RetryPolicy.attempts counts the first request: 1 or more")
+        require_whole("RetryPolicy.attempts", self.attempts)
         for name in ("deadline", "patience", "initial_delay", "max_delay", "max_retry_after"):
             value = getattr(self, name)
             if name == "deadline" and value is None:
@@ -87,21 +84,6 @@ class RetryPolicy:
         return random.uniform(
             0, min(self.max_delay, self.initial_delay * 2 ** min(failures - 1, 64))
         )
-
-
-def require_seconds(name: str, value: object) -> None:
-    """Accept a positive, finite number of seconds.
-
-    Raises:
-        ConfigurationError: it is not one.
-
-    """
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not (math.isfinite(value) and value > 0)
-    ):
-        raise ConfigurationError(f"{name} is a positive number of seconds, not {value!r}")
 
 
 _HEALING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)

@@ -14,6 +14,7 @@ STAIRS: tuple[frozenset[str], ...] = tuple(
     frozenset(stair.split())
     for stair in (
         "version clock errors models text",
+        "checks",
         "address auth connector wire retry limits budget streak gatelog",
         "inflight slots timeouts fanout",
         "lanes pacer keys",

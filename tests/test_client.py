@@ -98,7 +98,7 @@ def test_requests_are_gets_below_the_base_url() -> None:
 # Options
 
 
-@pytest.mark.parametrize("timeout", [0, -1, math.nan, math.inf, "15", None, True])
+@pytest.mark.parametrize("timeout", [0, -1, math.nan, math.inf, 10**400, "15", None, True])
 def test_a_timeout_that_cannot_work_is_refused(timeout: Any) -> None:
     with pytest.raises(ConfigurationError, match="timeout is a positive number of seconds"):
         AsyncChatloom(KEY, timeout=timeout)

@@ -18,6 +18,7 @@ from chatloom_async.audit.findings import shared_domains
 from chatloom_async.audit.turns import Turns
 from chatloom_async.audit.values import AuditReport, AuditTotals, WorkspaceAudit
 from chatloom_async.audit.visit import Visit
+from chatloom_async.checks import require_whole
 from chatloom_async.client import AsyncChatloom
 from chatloom_async.errors import ConfigurationError
 from chatloom_async.retry import RetryPolicy
@@ -101,9 +102,8 @@ def stream_audit(
         ConfigurationError: an option cannot work.
 
     """
-    for name, value in (("concurrency", concurrency), ("lookups", lookups)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ConfigurationError(f"{name} is a whole number, 1 or more")
+    require_whole("concurrency", concurrency)
+    require_whole("lookups", lookups)
     return AuditStream(
         workspaces,
         concurrency,
