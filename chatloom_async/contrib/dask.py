@@ -164,6 +164,7 @@ class ClusterAudit:
     _running: Any = field(init=False)
     _reading: asyncio.Task[WorkspaceAudit | None] | None = field(default=None, init=False)
     places: int = field(default=0, init=False)
+    _lost: bool = field(default=False, init=False)
     _waiting_for_result: bool = field(default=False, init=False)
     _done: set[str] = field(factory=set, init=False)
 
@@ -268,11 +269,12 @@ class ClusterAudit:
     async def _result(self, name: str, future: Any) -> WorkspaceAudit:
         try:
             audit: WorkspaceAudit | None = await future.result()
-        except _LOST:
-            audit = None
         except Exception as error:  # noqa: BLE001 - one workspace's trouble is its own gap
-            return _unreadable(name, error, "the task failed on the cluster")
+            if self._client.status == "running" and not isinstance(error, _LOST):
+                return _unreadable(name, error, "the task failed on the cluster")
+            audit = None
         if audit is None or self._client.status == "closed":
+            self._lost = True
             raise ChatloomError(
                 f"lost the Dask scheduler at {self._address}; go on with what is missing (--resume)"
             )
@@ -282,8 +284,8 @@ class ClusterAudit:
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.gather(self._reading, return_exceptions=True)
-        if self._client.status == "running":
-            with suppress(*_LOST):
+        if self._client.status == "running" and not self._lost:
+            with suppress(CancelledError, OSError):  # the scheduler may be gone unnoticed
                 await self._client.cancel([future for _, future in self._open.values()])
                 await self._client.unregister_worker_plugin(self._post)
 
