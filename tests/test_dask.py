@@ -256,8 +256,10 @@ async def test_a_lost_scheduler_ends_the_audit_and_is_no_gap(tmp_path: Path) -> 
                         done.append(each)
                         if len(done) == 3:
                             client.scheduler_comm.comm.abort()
+            plugins = await client.run(_audit_plugins)
     assert len(done) < 60
     assert not any(each.gaps for each in done)
+    assert list(plugins.values()) == [[], []]  # only the connection was lost
 
 
 async def test_an_audit_may_be_left_after_its_client_was_closed(tmp_path: Path) -> None:

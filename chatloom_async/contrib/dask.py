@@ -43,6 +43,7 @@ _RETRIES = 2
 _LOCAL_AT_ONCE = 32  # workspaces per worker process of a local cluster
 _AHEAD = 4  # tasks per place on the cluster that are handed over at once
 _CONNECT = 10.0  # seconds to reach a scheduler
+_GOODBYE = 2.0  # seconds for taking leave of a scheduler that was lost
 _LOST = (CancelledError, CommClosedError)  # what futures end with when their scheduler is gone
 
 
@@ -284,8 +285,10 @@ class ClusterAudit:
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.gather(self._reading, return_exceptions=True)
-        if self._client.status == "running" and not self._lost:
-            with suppress(CancelledError, OSError):  # the scheduler may be gone unnoticed
+        if self._client.status == "closed":
+            return
+        with suppress(CancelledError, OSError):  # it may be gone unnoticed, or lost and back
+            async with asyncio.timeout(_GOODBYE if self._lost else None):
                 await self._client.cancel([future for _, future in self._open.values()])
                 await self._client.unregister_worker_plugin(self._post)
 
