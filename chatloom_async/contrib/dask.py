@@ -2,37 +2,30 @@
 
 Only names travel: a task's arguments, its key, the logs and the dashboard show the name of a
 workspace, and each worker finds the key for it by itself. Workers may die: their tasks run again
-elsewhere, and every workspace is delivered once.
+elsewhere, and every workspace is delivered once. What a worker does is in ``dask_worker``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import itertools
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack, suppress
 from typing import Any, Self
 from uuid import uuid4
 
 import distributed
-from attrs import define, field, frozen
-from distributed import CancelledError, Client, WorkerPlugin
+from attrs import define, field
+from distributed import CancelledError, Client
 from distributed.comm.core import CommClosedError
 
 from chatloom_async.address import check_base_url
-from chatloom_async.audit.stream import stream_audit
-from chatloom_async.audit.values import Gap, WorkspaceAudit
-from chatloom_async.auth import ApiKey
-from chatloom_async.client import AsyncChatloom
+from chatloom_async.audit.values import WorkspaceAudit
+from chatloom_async.contrib.dask_worker import KeyByName, Order, Post, audit_here, unreadable
 from chatloom_async.errors import ChatloomError, ConfigurationError
-from chatloom_async.keys import KeysFile
-from chatloom_async.pool import ConnectionPool
 
-KeyByName = Callable[[str], "str | ApiKey | Awaitable[str | ApiKey]"]
-"""Asked on the worker, with the name of a workspace: ``KeysFile``, ``EnvironmentKeys``, any
-callable that can be pickled and holds no key."""
+__all__ = ["LOCAL", "ClusterAudit", "KeyByName", "audit_on"]
 
 LOCAL = "local"
 """In place of an address: a cluster of processes on this machine, for this audit only."""
@@ -83,63 +76,7 @@ def audit_on(
     if isinstance(cluster, Client) and not cluster.asynchronous:
         raise ConfigurationError("the distributed.Client was not made with asynchronous=True")
     lines = None if approved is None else tuple(approved)
-    return ClusterAudit(cluster, names, _Order(keys, check_base_url(base_url), lines))
-
-
-@frozen
-class _Order:
-    """What every task of an audit needs to know beyond its name."""
-
-    keys: KeyByName
-    base_url: str
-    approved: tuple[str, ...] | None
-
-
-class _Post(WorkerPlugin):  # dask accepts nothing but its subclasses
-    """What one worker process keeps for an audit: the pool, and where to find keys."""
-
-    def __init__(self, name: str, order: _Order) -> None:
-        self.name = name
-        self._order = order
-        self._pool: ConnectionPool | None = None
-        self._key_of: KeyByName | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Neither the open pool nor keys read from a file go anywhere.
-        return {**self.__dict__, "_pool": None, "_key_of": None}
-
-    async def teardown(self, worker: object) -> None:
-        _ = worker
-        if self._pool is not None:
-            await self._pool.aclose()
-
-    async def audit(self, name: str) -> WorkspaceAudit:
-        """Audit one workspace on this worker."""
-        if self._pool is None:
-            self._pool = ConnectionPool()
-        try:
-            key = await self._find_key(name)
-            client = AsyncChatloom(key, base_url=self._order.base_url, pool=self._pool)
-        except ChatloomError as error:
-            return _unreadable(name, error, error.message)
-        except Exception as error:  # noqa: BLE001 - whatever the caller's key source raises
-            return _unreadable(name, error, "the source of keys failed on the worker")
-        audits = stream_audit([(name, client)], approved=self._order.approved)
-        async with client, audits as results:
-            return await anext(results)
-
-    async def _find_key(self, name: str) -> str | ApiKey:
-        if self._key_of is None:
-            keys = self._order.keys
-            self._key_of = keys.open() if isinstance(keys, KeysFile) else keys
-        answer = self._key_of(name)
-        return await answer if inspect.isawaitable(answer) else answer
-
-
-async def _audit_here(name: str, post: str) -> WorkspaceAudit | None:
-    """Run as the task: find this worker's post and let it work; None when the audit was left."""
-    plugin: _Post | None = _dask.get_worker().plugins.get(post)
-    return None if plugin is None else await plugin.audit(name)
+    return ClusterAudit(cluster, names, Order(keys, check_base_url(base_url), lines))
 
 
 @define(eq=False)
@@ -154,7 +91,7 @@ class ClusterAudit:
 
     _cluster: str | Client
     _names: Iterable[str]
-    _order: _Order
+    _order: Order
     _post: str = field(factory=lambda: f"chatloom-audit-{uuid4().hex[:12]}", init=False)
     _resources: AsyncExitStack = field(factory=AsyncExitStack, init=False)
     _client: Any = field(init=False)
@@ -174,7 +111,7 @@ class ClusterAudit:
         try:
             self._client = await self._connect()
             self._address = self._client.scheduler.address
-            post = _Post(self._post, self._order)
+            post = Post(self._post, self._order)
             await self._client.register_plugin(post, name=self._post)
             self._resources.push_async_callback(self._leave)
             self._running = _dask.as_completed(loop=self._client.loop)
@@ -257,7 +194,7 @@ class ClusterAudit:
         if name is None:
             return
         future = self._client.submit(
-            _audit_here,
+            audit_here,
             name,
             self._post,
             key=f"{self._post}-{next(self._numbers)}",
@@ -272,7 +209,7 @@ class ClusterAudit:
             audit: WorkspaceAudit | None = await future.result()
         except Exception as error:  # noqa: BLE001 - one workspace's trouble is its own gap
             if self._client.status == "running" and not isinstance(error, _LOST):
-                return _unreadable(name, error, "the task failed on the cluster")
+                return unreadable(name, error, "the task failed on the cluster")
             audit = None
         if audit is None or self._client.status == "closed":
             self._lost = True
@@ -291,7 +228,3 @@ class ClusterAudit:
             async with asyncio.timeout(_GOODBYE if self._lost else None):
                 await self._client.cancel([future for _, future in self._open.values()])
                 await self._client.unregister_worker_plugin(self._post)
-
-
-def _unreadable(name: str, error: Exception, message: str) -> WorkspaceAudit:
-    return WorkspaceAudit(name, gaps=(Gap(None, type(error).__name__, None, message),))

@@ -1,0 +1,91 @@
+"""What a Dask worker does for an audit (extra ``dask``); who hands out the work is in ``dask``.
+
+Here: one post per worker process, which finds keys, keeps a pool and audits workspaces by name.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import distributed
+from attrs import frozen
+from distributed import WorkerPlugin
+
+from chatloom_async.audit.stream import stream_audit
+from chatloom_async.audit.values import Gap, WorkspaceAudit
+from chatloom_async.auth import ApiKey
+from chatloom_async.client import AsyncChatloom
+from chatloom_async.errors import ChatloomError
+from chatloom_async.keys import KeysFile
+from chatloom_async.pool import ConnectionPool
+
+KeyByName = Callable[[str], "str | ApiKey | Awaitable[str | ApiKey]"]
+"""Asked on the worker, with the name of a workspace: ``KeysFile``, ``EnvironmentKeys``, any
+callable that can be pickled and holds no key."""
+
+_dask: Any = distributed  # it has no annotations for this
+
+
+@frozen
+class Order:
+    """What every task of an audit needs to know beyond its name."""
+
+    keys: KeyByName
+    base_url: str
+    approved: tuple[str, ...] | None
+
+
+class Post(WorkerPlugin):  # dask accepts nothing but its subclasses
+    """What one worker process keeps for an audit: the pool, and where to find keys."""
+
+    def __init__(self, name: str, order: Order) -> None:
+        """Take the order; the first task opens the pool."""
+        self.name = name
+        self._order = order
+        self._pool: ConnectionPool | None = None
+        self._key_of: KeyByName | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the open pool and keys read from a file: they go nowhere."""
+        return {**self.__dict__, "_pool": None, "_key_of": None}
+
+    async def teardown(self, worker: object) -> None:
+        """Close the pool; the audit was left, or the worker ends."""
+        _ = worker
+        if self._pool is not None:
+            await self._pool.aclose()
+
+    async def audit(self, name: str) -> WorkspaceAudit:
+        """Audit one workspace on this worker."""
+        if self._pool is None:
+            self._pool = ConnectionPool()
+        try:
+            key = await self._find_key(name)
+            client = AsyncChatloom(key, base_url=self._order.base_url, pool=self._pool)
+        except ChatloomError as error:
+            return unreadable(name, error, error.message)
+        except Exception as error:  # noqa: BLE001 - whatever the caller's key source raises
+            return unreadable(name, error, "the source of keys failed on the worker")
+        audits = stream_audit([(name, client)], approved=self._order.approved)
+        async with client, audits as results:
+            return await anext(results)
+
+    async def _find_key(self, name: str) -> str | ApiKey:
+        if self._key_of is None:
+            keys = self._order.keys
+            self._key_of = keys.open() if isinstance(keys, KeysFile) else keys
+        answer = self._key_of(name)
+        return await answer if inspect.isawaitable(answer) else answer
+
+
+async def audit_here(name: str, post: str) -> WorkspaceAudit | None:
+    """Run as the task: find this worker's post and let it work; None when the audit was left."""
+    plugin: Post | None = _dask.get_worker().plugins.get(post)
+    return None if plugin is None else await plugin.audit(name)
+
+
+def unreadable(name: str, error: Exception, message: str) -> WorkspaceAudit:
+    """Return a workspace of which nothing could be read."""
+    return WorkspaceAudit(name, gaps=(Gap(None, type(error).__name__, None, message),))
