@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import ssl
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 import aiohttp
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:  # names that aiohttp does not export
     from aiohttp.client_proto import ResponseHandler
     from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
+
+# Of the task's latest request: the era of the kept connection that it met, None if it was new.
+_KEPT_SINCE: ContextVar[int | None] = ContextVar("_KEPT_SINCE", default=None)
 
 
 class Connector(aiohttp.TCPConnector):
@@ -36,8 +39,7 @@ class Connector(aiohttp.TCPConnector):
         self.opened: int = 0
         # A kept connection found dead ends the era of all that were opened before.
         self._era = 0
-        self._opened_in: WeakKeyDictionary[ResponseHandler, int] = WeakKeyDictionary()
-        self._reused: WeakKeyDictionary[aiohttp.ClientRequest, int] = WeakKeyDictionary()
+        self._opened_in: dict[ResponseHandler, int] = {}  # those that are open, and a few more
 
     async def connect(
         self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
@@ -49,17 +51,25 @@ class Connector(aiohttp.TCPConnector):
             assert protocol is not None  # noqa: S101 - it has just been handed out
             era = self._opened_in.get(protocol)
             if era is None:
-                self._opened_in[protocol] = self._era
-                self.opened += 1
-                return connection
-            if era == self._era and not protocol.should_close:
-                self._reused[req] = era
-                return connection
-            connection.close()
+                self._note(protocol)
+            elif era != self._era or protocol.should_close:
+                connection.close()
+                continue
+            _KEPT_SINCE.set(era)
+            return connection
 
-    def was_stale(self, request: aiohttp.ClientRequest) -> bool:
-        """Tell whether a request that met a dead connection met a kept one; it ends its era."""
-        era = self._reused.get(request)
+    def _note(self, protocol: ResponseHandler) -> None:
+        known = self._opened_in.items()
+        self._opened_in = {each: era for each, era in known if each.is_connected()}
+        self._opened_in[protocol] = self._era
+        self.opened += 1
+
+    def was_stale(self) -> bool:
+        """Tell the running request, which met a dead connection, whether it was a kept one.
+
+        That ends the era of the connection.
+        """
+        era = _KEPT_SINCE.get()
         if era == self._era:
             self._era += 1
         return era is not None

@@ -51,10 +51,9 @@ async def send(  # noqa: PLR0913 - what a request is
     Raises:
         APIConnectionError: the connection ended before an answer, or the body is too large.
         aiohttp.ClientError, OSError, ValueError: anything else, for ``translate``.
+        RuntimeError: the session is closed, maybe since this request began to wait for its slot.
 
     """
-    if session.closed:  # maybe while this request waited for its slot
-        raise APIConnectionError("the session is closed", "connect")
     answer = await session.request(
         method,
         URL(url, encoded=True),
@@ -98,7 +97,7 @@ async def _guarded(
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
         pass
     connector = request.session.connector
-    stale = isinstance(connector, Connector) and connector.was_stale(request)
+    stale = isinstance(connector, Connector) and connector.was_stale()
     raise APIConnectionError(
         "the connection ended before an answer", "stale" if stale else "disconnected"
     )

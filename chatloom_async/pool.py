@@ -51,12 +51,16 @@ class _Connections:
     keeper: AsyncGenerator[None, None]
     # Its timer keeps each alive; one that nobody used for as long as it lasts goes.
     _timeouts: WeakValueDictionary[float, Timeouts] = field(factory=WeakValueDictionary)
+    _latest: Timeouts | None = None  # mostly the one there is
 
     def timeouts(self, seconds: float) -> Timeouts:
         """Return what times the requests that may last so long."""
+        if self._latest is not None and self._latest.seconds == seconds:
+            return self._latest
         timeouts = self._timeouts.get(seconds)
         if timeouts is None:
             timeouts = self._timeouts[seconds] = Timeouts(seconds)
+        self._latest = timeouts
         return timeouts
 
 
@@ -173,9 +177,10 @@ class ConnectionPool:
             if isinstance(error, APIConnectionError)
             else translate(error, url, timeout, trust_env=(self.session or self).trust_env)
         )
-        if found is not None and self.closed:
+        ended = found is not None or isinstance(error, RuntimeError)  # as a closed session raises
+        if ended and self.closed:
             return ClientClosedError("the connection pool was closed")
-        if found is not None and self.session is not None and self.session.closed:
+        if ended and self.session is not None and self.session.closed:
             return ClientClosedError("the aiohttp session you brought is closed")
         # Else it is a cancellation, or what a trace hook raised: itself, without where it has been.
         problem = error if found is None else found

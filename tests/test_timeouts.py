@@ -160,7 +160,7 @@ def alive() -> int:
 
 
 @pytest.mark.looptime
-async def test_a_timeout_of_its_own_for_each_call_leaves_nothing_behind() -> None:
+async def test_a_timeout_of_its_own_for_each_call_leaves_none_but_the_latest() -> None:
     before = alive()
     async with Server([(answer(),)]) as server:
         base_url = f"http://{HOST}:{server.port}"
@@ -168,7 +168,7 @@ async def test_a_timeout_of_its_own_for_each_call_leaves_nothing_behind() -> Non
             for extra in range(20):
                 await chatloom.with_options(timeout=2 + extra / 100).get_allowed_domains("agt_1")
             await asyncio.sleep(3)
-            assert alive() == before
+            assert alive() <= before + 1  # the latest
 
 
 def test_a_timeout_outside_a_task_is_refused() -> None:
