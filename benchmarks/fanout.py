@@ -2,11 +2,13 @@
 
 ::
 
-    python -m benchmarks.fanout [--lookups 4000] [--rounds 3] [--json]
+    python -m benchmarks.fanout [--turns 40] [--json]
 
-The server is a process of its own on a core of its own, every measurement another fresh process on
-the other core; the contenders take turns. CPU is the client process's own accounting (user and
-system), after a warm-up that opens the connections; memory is its peak.
+The server is a process of its own on a core of its own. The contenders take turns of 200 look-ups
+in one process on the other core, after a warm-up that opens the connections, for processors change
+their pace within seconds. CPU is that process's own accounting (user and system) in the median
+turn, the ratio the median over turns of the CPU beside that of ``bare``. Memory is the peak of a
+process with one contender alone.
 
 - ``chatloom``: ``FanOut`` over ``get_allowed_domains``: retries armed, results typed, no pacing.
 - ``bare``: workers on one shared iterator: ``session.get``, ``raise_for_status``, ``json``.
@@ -24,17 +26,18 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 import aiohttp
-from attrs import asdict, frozen
+from attrs import asdict, evolve, frozen
 
 from chatloom_async import AsyncChatloom, ConnectionPool, FanOut, Success
 from chatloom_async.testing import Sandbox, Workspace, make_workspace
 
 KEY = "clf_benchmark"
 AGENTS = 500
+LOOKUPS = 200  # in one turn
 IN_FLIGHT = (1, 10, 100, 256)
 
 Run = Callable[[int], Awaitable[int]]
@@ -42,10 +45,11 @@ Run = Callable[[int], Awaitable[int]]
 
 @frozen
 class Measurement:
-    """One contender once: microseconds of CPU and of time per look-up, peak memory in MiB."""
+    """One contender: microseconds of CPU and of time per look-up, CPU beside ``bare``'s, MiB."""
 
     cpu: float
     wall: float
+    ratio: float
     memory: float
 
 
@@ -128,17 +132,39 @@ def _cycle(agents: list[str], lookups: int) -> Iterator[str]:
     return (agents[n % len(agents)] for n in range(lookups))
 
 
-async def _measure(contender: str, base_url: str, in_flight: int, lookups: int) -> Measurement:
+async def _measure(
+    contenders: list[str], base_url: str, in_flight: int, turns: int
+) -> dict[str, Measurement]:
+    """Let contenders take turns, every other time in the opposite order."""
     agents = [agent.id for agent in _workspace().agents]
-    async with CONTENDERS[contender](base_url, agents, in_flight) as run:
-        await run(max(200, 4 * in_flight))
-        cpu, started = time.process_time(), time.perf_counter()
-        found = await run(lookups)
-        cpu, wall = time.process_time() - cpu, time.perf_counter() - started
-    if found != 2 * lookups:
-        raise RuntimeError(f"{contender} found {found} domains of {2 * lookups}")
+    cpu: dict[str, list[float]] = {name: [] for name in contenders}
+    wall: dict[str, list[float]] = {name: [] for name in contenders}
+    async with AsyncExitStack() as stack:
+        runs = {
+            name: await stack.enter_async_context(CONTENDERS[name](base_url, agents, in_flight))
+            for name in contenders
+        }
+        for run in runs.values():
+            await run(max(LOOKUPS, 4 * in_flight))
+        for turn in range(turns):
+            for name in contenders if turn % 2 else reversed(contenders):
+                used, started = time.process_time(), time.perf_counter()
+                found = await runs[name](LOOKUPS)
+                cpu[name].append((time.process_time() - used) / LOOKUPS * 1e6)
+                wall[name].append((time.perf_counter() - started) / LOOKUPS * 1e6)
+                if found != 2 * LOOKUPS:
+                    raise RuntimeError(f"{name} found {found} domains of {2 * LOOKUPS}")
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return Measurement(cpu / lookups * 1e6, wall / lookups * 1e6, memory)
+    beside = cpu.get("bare", [1.0] * turns)
+    return {
+        name: Measurement(
+            statistics.median(cpu[name]),
+            statistics.median(wall[name]),
+            statistics.median(one / other for one, other in zip(cpu[name], beside, strict=True)),
+            memory,
+        )
+        for name in contenders
+    }
 
 
 def _workspace() -> Workspace:
@@ -169,28 +195,23 @@ def _server() -> Iterator[str]:
         server.communicate()
 
 
-def _fresh(contender: str, base_url: str, in_flight: int, lookups: int) -> Measurement:
-    command = [sys.executable, "-m", "benchmarks.fanout", "--lookups", str(lookups)]
-    command += ["--measure", contender, base_url, str(in_flight)]
+def _fresh(
+    contenders: list[str], base_url: str, in_flight: int, turns: int
+) -> dict[str, Measurement]:
+    command = [sys.executable, "-m", "benchmarks.fanout", "--turns", str(turns)]
+    command += ["--measure", base_url, str(in_flight), *contenders]
     printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return Measurement(**json.loads(printed))
+    return {name: Measurement(**each) for name, each in json.loads(printed).items()}
 
 
-def _median(measured: Iterable[Measurement]) -> Measurement:
-    rows = [(each.cpu, each.wall, each.memory) for each in measured]
-    return Measurement(*map(statistics.median, zip(*rows, strict=True)))
-
-
-def _compare(lookups: int, rounds: int) -> dict[int, dict[str, Measurement]]:
-    results = {}
+def _compare(turns: int) -> dict[int, dict[str, Measurement]]:
+    results: dict[int, dict[str, Measurement]] = {}
     with _server() as base_url:
         for in_flight in IN_FLIGHT:
-            turns = [
-                {name: _fresh(name, base_url, in_flight, lookups) for name in CONTENDERS}
-                for _ in range(rounds)
-            ]
+            together = _fresh(list(CONTENDERS), base_url, in_flight, turns)
+            alone = {name: _fresh([name], base_url, in_flight, 5)[name] for name in CONTENDERS}
             results[in_flight] = {
-                name: _median(turn[name] for turn in turns) for name in CONTENDERS
+                name: evolve(each, memory=alone[name].memory) for name, each in together.items()
             }
     return results
 
@@ -200,7 +221,7 @@ def _table(results: dict[int, dict[str, Measurement]]) -> str:
     for in_flight, row in results.items():
         for name, each in row.items():
             lines.append(
-                f"{in_flight:9}  {name:9}  {each.cpu:14.1f}  {each.cpu / row['bare'].cpu:6.2f}  "
+                f"{in_flight:9}  {name:9}  {each.cpu:14.1f}  {each.ratio:6.2f}  "
                 f"{each.wall:15.1f}  {each.memory:8.1f}"
             )
     return "\n".join(lines)
@@ -209,22 +230,21 @@ def _table(results: dict[int, dict[str, Measurement]]) -> str:
 def main() -> None:
     """Compare, or be one of the processes of a comparison."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fanout", description=__doc__)
-    parser.add_argument("--lookups", type=int, default=4000)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--turns", type=int, default=40)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--measure", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
         _pin(0)
         asyncio.run(_serve())
     elif options.measure:
         _pin(1)
-        contender, base_url, in_flight = options.measure
-        measured = asyncio.run(_measure(contender, base_url, int(in_flight), options.lookups))
-        print(json.dumps(asdict(measured)))
+        base_url, in_flight, *contenders = options.measure
+        measured = asyncio.run(_measure(contenders, base_url, int(in_flight), options.turns))
+        print(json.dumps({name: asdict(each) for name, each in measured.items()}))
     else:
-        results = _compare(options.lookups, options.rounds)
+        results = _compare(options.turns)
         print(
             json.dumps(
                 {n: {k: asdict(v) for k, v in row.items()} for n, row in results.items()}, indent=2
