@@ -1,9 +1,14 @@
-"""Fixtures of the whole suite: the test kit's own plugin, as an application would load it."""
+"""Fixtures of the whole suite: the test kit's own plugin, as an application loads it, and more."""
 
 import asyncio
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
+
+from chatloom_async.testing import Sandbox, make_workspace
 
 pytest_plugins = ["chatloom_async.testing.pytest_plugin"]
 
@@ -15,3 +20,20 @@ asyncio.set_event_loop(None)
 settings.register_profile("ci", max_examples=120, deadline=None)
 settings.register_profile("long", max_examples=10_000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    """Two workspaces with two agents each, served; no key in the environment."""
+    workspaces = [make_workspace(name, f"clf_key_of_{name}", agents=2) for name in ("acme", "beta")]
+    with Sandbox(workspaces).in_thread() as server:
+        monkeypatch.setenv("CHATLOOM_BASE_URL", server.base_url)
+        monkeypatch.delenv("CHATLOOM_API_KEY", raising=False)
+        yield server
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> str:
+    path = tmp_path / "keys.toml"
+    path.write_text('acme = "clf_key_of_acme"\nbeta = "clf_key_of_beta"\n')
+    return str(path)

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -70,23 +69,6 @@ def uninstall(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
     """Let these modules be missing."""
     for module in modules:
         monkeypatch.setitem(sys.modules, module, None)
-
-
-@pytest.fixture
-def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
-    """Two workspaces with two agents each, served; no key in the environment."""
-    workspaces = [make_workspace(name, f"clf_key_of_{name}", agents=2) for name in ("acme", "beta")]
-    with Sandbox(workspaces).in_thread() as server:
-        monkeypatch.setenv("CHATLOOM_BASE_URL", server.base_url)
-        monkeypatch.delenv("CHATLOOM_API_KEY", raising=False)
-        yield server
-
-
-@pytest.fixture
-def keys(tmp_path: Path) -> str:
-    path = tmp_path / "keys.toml"
-    path.write_text('acme = "clf_key_of_acme"\nbeta = "clf_key_of_beta"\n')
-    return str(path)
 
 
 def workspace_of(row: dict[str, str]) -> str:

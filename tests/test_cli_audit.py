@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn, Self
 
@@ -21,28 +20,11 @@ from chatloom_async.contrib import dask
 from chatloom_async.contrib.parquet import ParquetFile
 from chatloom_async.errors import ConfigurationError
 from chatloom_async.keys import KeysFile
-from chatloom_async.testing import Sandbox, SandboxAgent, Workspace, make_workspace
+from chatloom_async.testing import Sandbox, SandboxAgent, Workspace
 
 Captured = pytest.CaptureFixture[str]
 
 LOST = WorkspaceAudit("beta", gaps=(Gap(None, "APIConnectionError", None, "refused"),))
-
-
-@pytest.fixture
-def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
-    """Two workspaces with two agents each, served; no key in the environment."""
-    workspaces = [make_workspace(name, f"clf_key_of_{name}", agents=2) for name in ("acme", "beta")]
-    with Sandbox(workspaces).in_thread() as server:
-        monkeypatch.setenv("CHATLOOM_BASE_URL", server.base_url)
-        monkeypatch.delenv("CHATLOOM_API_KEY", raising=False)
-        yield server
-
-
-@pytest.fixture
-def keys(tmp_path: Path) -> str:
-    path = tmp_path / "keys.toml"
-    path.write_text('acme = "clf_key_of_acme"\nbeta = "clf_key_of_beta"\n')
-    return str(path)
 
 
 @pytest.fixture
