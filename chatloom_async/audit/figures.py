@@ -85,9 +85,7 @@ def figures(audits: Sequence[WorkspaceAudit]) -> Figures:
         totals = totals.plus(audit)
     listed = _listed(audits)
     most = listed.most_common(_MOST_DOMAINS)
-    found = Counter(
-        (finding.rule, finding.severity) for audit in audits for finding in audit.findings
-    )
+    found = _by_kind(finding for audit in audits for finding in audit.findings)
     numbers = count()
     marks = Marks(
         {rule: next(numbers) for rule in found}, {domain: next(numbers) for domain, _ in most}
@@ -97,11 +95,18 @@ def figures(audits: Sequence[WorkspaceAudit]) -> Figures:
         totals.plus_findings(shared),
         len(listed),
         shared,
-        _rules(found + Counter((each.rule, each.severity) for each in shared), marks, reach),
+        _rules(found + _by_kind(shared), marks, reach),
         _domains(most, marks, reach),
         _spread(listed),
         marks,
     )
+
+
+def _by_kind(findings: Iterable[Finding]) -> Counter[tuple[str, Severity]]:
+    counts: Counter[tuple[str, Severity]] = Counter()
+    for finding in findings:
+        counts[finding.rule, finding.severity] += 1
+    return counts
 
 
 def _listed(audits: Iterable[WorkspaceAudit]) -> Counter[str]:
