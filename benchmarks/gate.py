@@ -25,7 +25,8 @@ from chatloom_async.auth import ApiKey
 from chatloom_async.clock import Clock, SystemClock
 from chatloom_async.gates import Gates
 from chatloom_async.inflight import InFlight
-from chatloom_async.ratelimit import RateLimiter, Terms
+from chatloom_async.limits import Terms
+from chatloom_async.ratelimit import RateLimiter
 from chatloom_async.testing.clock import FakeClock
 from chatloom_async.transport import Response
 

@@ -18,7 +18,8 @@ from tenacity import (
 )
 
 from benchmarks.simulated_servers import Refused, Server, Unavailable
-from chatloom_async.ratelimit import RateLimit, RateLimiter, Terms, Verdict
+from chatloom_async.limits import RateLimit, Terms, Verdict
+from chatloom_async.ratelimit import RateLimiter
 from chatloom_async.retry import RetryPolicy
 
 POLICY = RetryPolicy()
@@ -34,13 +35,13 @@ def gate(server: Server, _limit: float) -> Call:
     async def call(path: str) -> None:
         failures, refused = 0, False
         while True:
-            ticket = limiter.enter(path)
+            ticket = limiter.enter()
             if ticket is None:
                 ticket = await limiter.wait(path, Terms(), refused=refused)
             try:
                 await server.request(path)
             except Refused as error:
-                verdict = limiter.refused(ticket, path, error.retry_after, error)
+                verdict = limiter.refused(ticket, error, error.retry_after)
                 if verdict is Verdict.FINAL:
                     raise
                 refused = True

@@ -21,9 +21,9 @@ from chatloom_async.errors import (
     ResponseDecodeError,
 )
 from chatloom_async.fanout import Failure, FanOut, Success
+from chatloom_async.limits import LimiterStatistics, RateLimit
 from chatloom_async.models import Agent, AgentList, AllowedDomains
 from chatloom_async.pool import ConnectionPool
-from chatloom_async.ratelimit import LimiterStatistics, RateLimit
 from chatloom_async.retry import RetryPolicy
 from chatloom_async.version import __version__
 

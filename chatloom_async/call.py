@@ -26,8 +26,9 @@ from chatloom_async.errors import (
     ResponseDecodeError,
 )
 from chatloom_async.history import History
-from chatloom_async.ratelimit import RateLimit, RateLimiter, Terms
-from chatloom_async.ratelimit import Verdict as Price
+from chatloom_async.limits import RateLimit, Terms
+from chatloom_async.limits import Verdict as Price
+from chatloom_async.ratelimit import RateLimiter
 from chatloom_async.retry import Failed, RetryPolicy, Verdict, heals, repeat
 from chatloom_async.status import status_error
 from chatloom_async.transport import Response, Transport
@@ -144,7 +145,7 @@ class Caller:
         clock, credentials = self.transport.clock, self.credentials
         key = credentials.current or await credentials.renew(credentials.generation)
         limiter = call.limiter = self._limiter_of(key)
-        ticket = None if limiter is None else limiter.enter(call.path)
+        ticket = None if limiter is None else limiter.enter()
         started = clock.monotonic()
         if limiter is not None and ticket is None:
             try:
@@ -226,7 +227,7 @@ class Caller:
         if limiter is not None and ticket is not None:
             if status == HTTPStatus.TOO_MANY_REQUESTS:
                 longest = self.retry.max_retry_after
-                price = limiter.refused(ticket, call.path, asked, error, longest)
+                price = limiter.refused(ticket, error, asked, longest)
             elif reason == "stale" or not isinstance(error, APIStatusError | APIConnectionError):
                 limiter.lost(ticket)  # it says nothing about the server
             elif heals(error):

@@ -12,9 +12,9 @@ from chatloom_async import wire
 from chatloom_async.address import AGENTS, allowed_domains_path, check_base_url, check_raw_path
 from chatloom_async.auth import ApiKey, Credentials, KeySource
 from chatloom_async.call import Caller
+from chatloom_async.limits import LimiterStatistics, RateLimit
 from chatloom_async.models import AgentList, AllowedDomains
 from chatloom_async.pool import ConnectionPool
-from chatloom_async.ratelimit import LimiterStatistics, RateLimit
 from chatloom_async.retry import RetryPolicy
 from chatloom_async.transport import Transport
 

@@ -9,7 +9,8 @@ from weakref import WeakValueDictionary
 from attrs import define, field
 
 from chatloom_async.auth import ApiKey
-from chatloom_async.ratelimit import RateLimit, RateLimiter
+from chatloom_async.limits import RateLimit
+from chatloom_async.ratelimit import RateLimiter
 
 _Identity = tuple[int, str, ApiKey, RateLimit]
 

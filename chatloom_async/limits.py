@@ -57,6 +57,10 @@ class Terms:
     max_retry_after: float = 120.0
     urgent: bool = False
 
+    def allow(self, now: float, until: float) -> bool:
+        """Tell whether to wait that long, because the server asks for it."""
+        return until <= self.give_up_at and until - now <= self.max_retry_after
+
 
 class Verdict(Enum):
     """What a failed attempt costs its call."""

@@ -12,8 +12,8 @@
 10. Ten failures in a row, not one resource's own, are an outage: probes after 0.5, 1, 2, 4, 4 … s;
     a failed probe costs no attempt, and beyond a call's patience ends its wait with the real error.
 
-Times are float seconds. Here: the gate, a queue of futures and one timer around a ``pacer`` (1, 3,
-4, 10) and its ``budget`` (2, 5 to 9). Not here: who is next (``lanes``), what fails (``call``).
+Times are float seconds. Here: 3, 4, 10 (``Pacer``: no clock, no I/O) and the gate around it. Not
+here: 1 (``ceiling``), 2 and 5 to 9 (``budget``), who is next (``lanes``), what fails (``call``).
 """
 
 from __future__ import annotations
@@ -21,15 +21,138 @@ from __future__ import annotations
 import asyncio
 import copy
 import math
+import random
+from collections.abc import Callable
 
 from attrs import define, field
 
+from chatloom_async.budget import Budget
+from chatloom_async.ceiling import Ceiling
 from chatloom_async.gatelog import GateLog
 from chatloom_async.lanes import Lanes, Waiter
 from chatloom_async.limits import LimiterStatistics, RateLimit, Terms, Verdict
-from chatloom_async.pacer import LONGEST, Pacer
+from chatloom_async.streak import Streak
 
-__all__ = ["LimiterStatistics", "RateLimit", "RateLimiter", "Terms", "Verdict"]
+_LONG_PAUSE, _LONGEST = 5.0, 120.0  # a window's, not a bucket's; what is believed of a Retry-After
+_OUTDATED = 120.0  # seconds, as far back as the budget looks
+_IDLE, _LATE = 1.0, 0.005  # ready for so long: nobody wanted to leave; a timer's delay, made up for
+
+
+@define(eq=False)
+class Pacer:
+    """When the next attempt may leave; is told the time, which never goes back."""
+
+    limit: RateLimit
+    ready: float  # when the next one may leave: now at first, infinity while a probe is out
+    uniform: Callable[[float, float], float] = random.uniform
+    budget: Budget = field(init=False)
+    closed: bool = False
+    shut_at: float = 0.0  # when the gate was shut, later by the time in which nobody waited
+    probe: float | None = None  # its ticket
+    outage: float = 0.0  # how long its next probe waits; 0: none
+    told: float = -math.inf  # until when the server asked to stay away
+    streak: Streak = field(factory=Streak)
+    _last: float = -math.inf  # departure
+    _ceiling: Ceiling = field(init=False)
+    _closed_at: float = -math.inf
+    _backoff: float = 1.0
+
+    def __attrs_post_init__(self) -> None:
+        """Start now, knowing nothing."""
+        self.budget, self._ceiling = Budget(self.ready), Ceiling(self.limit)
+
+    def leave(self, now: float) -> float:
+        """Let an attempt leave, ``ready`` having come; return its ticket: the time, made unique."""
+        late = now - self.ready
+        if late > _IDLE:  # nobody came: that proves no limit, and tries no one's patience
+            if self.closed:
+                self.shut_at += late
+            else:
+                self.budget.stand_still(late)
+        ticket = now if now > self._last else math.nextafter(self._last, math.inf)
+        self._ceiling.pay(ticket)
+        self._last = ticket
+        if self.closed:
+            self.probe, self.ready = ticket, math.inf
+        else:
+            self.budget.spend(now)
+            self._hold(self.budget.due(now, now - min(late, _LATE)))
+        return ticket
+
+    def admitted(self, sent_at: float, resource: str) -> None:
+        """Take note of an answer which is neither a 429 nor a failure."""
+        self.streak.end(sent_at, resource)
+        self.budget.let_in(sent_at)
+
+    def reopen(self, now: float) -> None:
+        """Open the gate: the probe was admitted."""
+        go_on = self.budget.recover if self.outage else self.budget.reopen
+        go_on(now, self._last, now - self._closed_at)
+        self.closed, self.outage, self.told = False, 0.0, -math.inf
+        self._hold(self.budget.due(now, self._last))
+
+    def refused(
+        self, now: float, sent_at: float, retry_after: float | None, longest: float = _LONGEST
+    ) -> None:
+        """Take note of a 429; of its Retry-After no more than the ``longest`` is believed."""
+        if not self.closed and sent_at <= self._closed_at:
+            return  # an echo of the refusal before
+        told, asked = self.told, self._asked(now, retry_after, longest)
+        if self.closed and sent_at != self.probe:
+            self.ready, self.told = max(self.ready, now + asked), max(told, self.told)
+        elif self.closed and not self.outage:
+            self._backoff = min(2 * self._backoff, 64.0)
+            self._pause(now, asked)
+        else:
+            self.budget.refuse(now, sent_at, afresh=self.outage > 0)
+            pause, self.outage = self.budget.pause, 0.0  # the outage's server is up, and only full
+            self._backoff = pause if pause > _LONG_PAUSE else max(1.0, pause / 2)
+            self.shut_at = self.shut_at if self.closed else now
+            self.closed, self._closed_at = True, now
+            self._pause(now, asked)
+
+    def failed(
+        self, now: float, sent_at: float, resource: str, retry_after: float | None = None
+    ) -> None:
+        """Take note of a 5xx, a lost connection or a timeout."""
+        self.streak.extend(resource)
+        self.budget.let_in(sent_at)
+        if sent_at != self.probe:
+            if self.closed or not self.streak.is_outage(now):
+                return
+            self.closed, self.shut_at, self._closed_at = True, now, now
+        self.outage = min(2 * self.outage, 4.0) or 0.5
+        asked = self._asked(now, retry_after, _LONGEST)
+        self._hold(now + max(self.outage * self.uniform(0.9, 1.1), asked))
+
+    def forecast(self, now: float, waiting: int) -> float:
+        """Return about how long it takes until so many have left."""
+        until = max(self.ready, self._ceiling.opens_at(waiting))
+        return max(until - now, waiting / self.budget.speed(now))
+
+    def is_as_good_as_new(self, now: float) -> bool:
+        """Tell whether a new one would do the same: nothing is known, or it is long out of date."""
+        knows = self.closed or self.budget.rate is not None or not self._ceiling.is_whole(now)
+        return not knows or self._last < now - _OUTDATED
+
+    def lost(self, now: float, sent_at: float) -> None:
+        """Take note of an attempt that was given up; if it was the probe, the next in line is."""
+        if sent_at == self.probe:
+            self._hold(now)
+
+    def _hold(self, until: float) -> None:
+        self.probe, self.ready = None, max(until, self._ceiling.opens_at())
+
+    def _asked(self, now: float, retry_after: float | None, longest: float) -> float:
+        wait = retry_after if retry_after and retry_after > 0 else 0.0
+        self.told = now + wait if wait else -math.inf  # the latest word counts
+        return min(wait, longest)
+
+    def _pause(self, now: float, asked: float) -> None:
+        if not asked:
+            left = self.budget.oldest(self._closed_at) + 60.5 - now
+            asked = max(1.0, min(self._backoff, left) if left > 0 else -left)
+        self._hold(now + asked + self.uniform(0, 0.1))
 
 
 @define(eq=False)
@@ -58,7 +181,7 @@ class RateLimiter:
         """Open the gate."""
         self._pacer, self._tells = Pacer(self.limit, self._loop.time()), GateLog(self.name)
 
-    def enter(self, path: str) -> float | None:  # noqa: ARG002 - one way to call all of these
+    def enter(self) -> float | None:
         """Leave at once, if the gate is open and nobody waits."""
         pacer, now = self._pacer, self._loop.time()
         if now < pacer.ready or pacer.closed or self._lanes.waiting:
@@ -69,11 +192,11 @@ class RateLimiter:
     async def wait(self, path: str, terms: Terms, *, refused: bool = False) -> float:
         """Queue for a ticket, at the head of its lane if just ``refused``.
 
-        Raises a copy of ``last_error`` when the gate has been closed for the terms' patience, and
-        at once when the server asks for a longer wait than they allow.
+        Raises a copy of ``last_error`` when the gate stays closed for longer than the terms allow.
         """
         waiter, start = Waiter(path, terms, self._loop.create_future()), self._loop.time()
-        if self.last_error is not None and self._is_vain(waiter, start):
+        told = self._pacer.told if start < self._pacer.ready else start
+        if self.last_error is not None and not terms.allow(start, told):
             raise copy.copy(self.last_error)
         self._lanes.add(waiter, urgent=terms.urgent, first=refused)
         if self._timer is None:
@@ -101,17 +224,9 @@ class RateLimiter:
         pacer.admitted(ticket, path)
 
     def refused(
-        self,
-        ticket: float,
-        path: str,  # noqa: ARG002 - as above: a refusal is the key's, not the resource's
-        retry_after: float | None,
-        error: Exception,
-        longest: float = LONGEST,
+        self, ticket: float, error: Exception, retry_after: float | None, longest: float = _LONGEST
     ) -> Verdict:
-        """Report a 429, which asks to wait for ``retry_after`` seconds or does not say.
-
-        Of that no more than the ``longest`` is waited before the next probe.
-        """
+        """Report a 429; a probe waits for its ``retry_after``, for the ``longest`` at most."""
         self._refused += 1
         probe, now = ticket == self._pacer.probe, self._loop.time()
         self._pacer.refused(now, ticket, retry_after, longest)
@@ -161,10 +276,9 @@ class RateLimiter:
             for waiter in lanes:
                 if shut >= waiter.terms.patience and (everywhere or waiter.path in failing):
                     lanes.settle(waiter, error)
-        if pacer.told > now:
-            for waiter in lanes:
-                if self._is_vain(waiter, now):
-                    lanes.settle(waiter, error)
+        for waiter in lanes if pacer.told > now else ():
+            if not waiter.terms.allow(now, pacer.told):
+                lanes.settle(waiter, error)
         self._pump()
         return verdict
 
@@ -188,23 +302,13 @@ class RateLimiter:
         self._pump()
 
     def _grant(self, ticket: float) -> None:
-        pacer = self._pacer
-        if ticket == pacer.probe:
-            # Where nothing has failed yet, a probe of an outage says most.
-            waiter = self._lanes.take_probe(pacer.streak.resources if pacer.outage else ())
+        pacer, lanes = self._pacer, self._lanes
+        if ticket == pacer.probe:  # where nothing has failed yet, one of an outage says most
+            waiter = lanes.take_probe(pacer.streak.resources if pacer.outage else ())
             self._patience = waiter.terms.patience
         else:
-            waiter = self._lanes.take()
+            waiter = lanes.take()
         waiter.outcome.set_result(ticket)
-
-    def _is_vain(self, waiter: Waiter, now: float) -> bool:
-        """Tell whether a closed gate will not open in time, as the server says."""
-        pacer, terms = self._pacer, waiter.terms
-        return (
-            pacer.closed
-            and now < pacer.ready
-            and (pacer.told > terms.give_up_at or pacer.told - now > terms.max_retry_after)
-        )
 
     def _abandon(self, waiter: Waiter) -> None:
         if self._lanes.forget(waiter) or isinstance(ticket := waiter.outcome.result(), Exception):

@@ -17,7 +17,7 @@ STAIRS: tuple[frozenset[str], ...] = tuple(
         "checks",
         "address auth connector wire retry limits budget streak gatelog",
         "inflight slots timeouts fanout",
-        "lanes pacer keys",
+        "lanes ceiling keys",
         "ratelimit",
         "gates history",
         "transport",

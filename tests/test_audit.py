@@ -18,7 +18,7 @@ from chatloom_async.clock import Clock
 from chatloom_async.errors import ClientClosedError, ConfigurationError
 from chatloom_async.gates import Gates
 from chatloom_async.inflight import InFlight
-from chatloom_async.ratelimit import RateLimit
+from chatloom_async.limits import RateLimit
 from chatloom_async.retry import RetryPolicy
 from chatloom_async.testing import FakeClock, Sandbox, SandboxAgent, Workspace, make_workspace
 from chatloom_async.testing.quota import Meter, Quota

@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatloom_async.lanes import Lanes, Waiter
-from chatloom_async.ratelimit import RateLimit, RateLimiter, Terms, Verdict
+from chatloom_async.limits import RateLimit, Terms, Verdict
+from chatloom_async.ratelimit import RateLimiter
 from chatloom_async.testing.clock import FakeClock
 
 T = TypeVar("T")
@@ -42,7 +43,7 @@ def limiter(limit: RateLimit = UNLIMITED, name: str = "k") -> RateLimiter:
 
 
 async def ticket(gate: RateLimiter, path: str = "/a", *, urgent: bool = False) -> float:
-    found = gate.enter(path)
+    found = gate.enter()
     return await gate.wait(path, Terms(urgent=urgent)) if found is None else found
 
 
@@ -54,7 +55,7 @@ async def lookup(gate: RateLimiter, path: str = "/a", latency: float = 0.05) -> 
 
 
 async def close(gate: RateLimiter, retry_after: float | None = 10) -> None:
-    gate.refused(await ticket(gate), "/a", retry_after, ERROR)
+    gate.refused(await ticket(gate), ERROR, retry_after)
 
 
 async def break_down(gate: RateLimiter, *paths: str) -> None:
@@ -85,7 +86,7 @@ class Api:
     ) -> float:
         refused = False
         while True:
-            sent_at = self.gate.enter(path)
+            sent_at = self.gate.enter()
             if sent_at is None:
                 terms = Terms(give_up_at, urgent=urgent, patience=patience)
                 sent_at = await self.gate.wait(path, terms, refused=refused)
@@ -103,7 +104,7 @@ class Api:
             error = ConnectionError(answer)
             refused = answer == "429"
             verdict = (
-                self.gate.refused(sent_at, path, None, error)
+                self.gate.refused(sent_at, error, None)
                 if refused
                 else self.gate.failed(sent_at, path, error)
             )
@@ -121,7 +122,7 @@ class Api:
 def test_an_open_gate_gives_a_ticket_without_waiting() -> None:
     async def scenario() -> None:
         gate = limiter()
-        assert gate.enter("/a") == now()
+        assert gate.enter() == now()
 
     virtual(scenario)
 
@@ -146,8 +147,8 @@ def test_nobody_overtakes_those_who_wait() -> None:
 def test_a_call_made_in_the_tick_of_a_turn_does_not_overtake() -> None:
     async def scenario() -> list[float | None]:
         gate, entered = limiter(ONE_A_SECOND), list[float | None]()
-        gate.enter("/a")
-        asyncio.get_running_loop().call_at(1.0, lambda: entered.append(gate.enter("/a")))
+        gate.enter()
+        asyncio.get_running_loop().call_at(1.0, lambda: entered.append(gate.enter()))
         await gate.wait("/a", Terms())
         return entered
 
@@ -194,7 +195,7 @@ def test_a_refusal_holds_back_everyone_and_costs_no_attempt() -> None:
     async def scenario() -> tuple[Verdict, float]:
         gate = limiter()
         first = await ticket(gate)
-        verdict = gate.refused(first, "/a", 10, ERROR)
+        verdict = gate.refused(first, ERROR, 10)
         return verdict, await ticket(gate)
 
     verdict, sent_at = virtual(scenario)
@@ -227,7 +228,7 @@ def test_a_probe_leaves_from_the_queue_only() -> None:
         gate = limiter()
         await close(gate, retry_after=1)
         await asyncio.sleep(2)
-        return gate.enter("/a")
+        return gate.enter()
 
     assert virtual(scenario) is None
 
@@ -507,7 +508,7 @@ def test_the_patience_begins_with_the_refusal() -> None:
         gate = limiter()
         await asyncio.sleep(3600)
         await close(gate)
-        return gate.refused(await ticket(gate), "/a", None, ERROR)
+        return gate.refused(await ticket(gate), ERROR, None)
 
     assert virtual(scenario) is Verdict.FREE
 
@@ -614,7 +615,7 @@ def test_urgent_calls_are_served_first() -> None:
             await gate.wait("/a", Terms(urgent=urgent))
             order.append(name)
 
-        gate.enter("/a")
+        gate.enter()
         async with asyncio.TaskGroup() as group:
             for number in range(50):
                 group.create_task(call(f"bulk {number}", urgent=False))
@@ -855,8 +856,8 @@ def test_statistics_tell_what_happened() -> None:
         gate = limiter(ONE_A_SECOND)
         await lookup(gate)
         await lookup(gate)
-        gate.enter("/a")
-        gate.refused(await ticket(gate), "/a", None, ERROR)
+        gate.enter()
+        gate.refused(await ticket(gate), ERROR, None)
         return gate
 
     statistics = virtual(scenario).statistics()

@@ -63,7 +63,7 @@ def test_limiters_that_know_nothing_any_more_are_forgotten() -> None:
         before = {id(gates.get("https://a.example", ApiKey("clf_first"), limit))}
         for number in range(2000):
             limiter = gates.get("https://a.example", ApiKey(f"clf_{number}"), limit)
-            ticket = limiter.enter("/a")
+            ticket = limiter.enter()
             assert ticket is not None
             limiter.admitted(ticket, "/a")
             before.add(id(limiter))

@@ -8,8 +8,8 @@ from attrs.exceptions import FrozenInstanceError
 
 from chatloom_async.budget import Budget
 from chatloom_async.errors import ConfigurationError
-from chatloom_async.pacer import Pacer
-from chatloom_async.ratelimit import RateLimit
+from chatloom_async.limits import RateLimit
+from chatloom_async.ratelimit import Pacer
 
 UNLIMITED = RateLimit(per_minute=None)
 A, B, C = "/agents/a", "/agents/b", "/agents/c"

@@ -622,6 +622,21 @@ def test_a_server_that_asked_for_an_hour_is_asked_again_after_two_minutes() -> N
     assert len(transport.requests) == 2
 
 
+def test_the_latest_word_of_the_server_counts() -> None:
+    clock = FakeClock()
+    transport = StubTransport([asking(429, 3600), asking(429, 1), OK, OK], clock=clock)
+    client = AsyncChatloom(KEY, pool=transport, retry=RetryPolicy(patience=600))
+
+    async def main() -> float:
+        with pytest.raises(RateLimitError):
+            await client.list_agents()
+        await asyncio.sleep(121)
+        await asyncio.gather(client.list_agents(), client.list_agents())
+        return clock.monotonic()
+
+    assert clock.run(main()) <= 123
+
+
 def test_a_longer_retry_after_is_waited_for_when_the_policy_allows() -> None:
     told = call(asking(429, 300), OK, retry=RetryPolicy(max_retry_after=600))
     assert told.succeeded

@@ -12,7 +12,7 @@ import asyncio
 from attrs import define, field
 
 from chatloom_async.client import AsyncChatloom
-from chatloom_async.ratelimit import LimiterStatistics
+from chatloom_async.limits import LimiterStatistics
 from chatloom_async.slots import Slots
 
 _LONG = 1.0  # seconds after which a call's turn is looked at again
