@@ -20,6 +20,7 @@ class RateLimit:
 
     The default stays within fair use ("a few hundred requests per minute per API key", API
     reference, Rate limits). Lower limits are learned from refusals, with or without a ceiling.
+    It is kept where calls leave the gate: behind a full ConnectionPool they may bunch up.
 
     Attributes:
         per_minute: requests per minute in the long run; None lifts the ceiling.
