@@ -1,14 +1,17 @@
 """Whose rate limiter is whose, and how long one is remembered."""
 
 import asyncio
+import gc
 from collections import defaultdict
 
+import pytest
 from attrs import define, field
 
 from chatloom_async import ApiKey, AsyncChatloom, RateLimit, RetryPolicy
 from chatloom_async.clock import Clock
 from chatloom_async.gates import Gates
 from chatloom_async.inflight import InFlight
+from chatloom_async.limits import Terms
 from chatloom_async.testing import FakeClock
 from chatloom_async.transport import Response
 
@@ -71,6 +74,37 @@ def test_limiters_that_know_nothing_any_more_are_forgotten() -> None:
         return len(gates)
 
     assert clock.run(audit()) <= 10
+
+
+@pytest.mark.parametrize(("idle", "remembered"), [(100.0, True), (121.0, False)])
+def test_what_a_limiter_has_learned_is_remembered_for_two_minutes(
+    *, idle: float, remembered: bool
+) -> None:
+    clock, limit, gates = FakeClock(), RateLimit(per_minute=None), Gates()
+    learned = ApiKey("clf_learned")
+
+    async def learn() -> None:
+        limiter = gates.get("https://a.example", learned, limit)
+        for _ in range(2):
+            for _ in range(20):
+                ticket = limiter.enter()
+                if ticket is None:
+                    ticket = await limiter.wait("/a", Terms())
+                limiter.admitted(ticket, "/a")
+                await asyncio.sleep(0.1)
+            refused = await limiter.wait("/a", Terms())
+            limiter.refused(refused, ConnectionError(), None)
+            limiter.admitted(await limiter.wait("/a", Terms()), "/a")
+
+    async def main() -> bool:
+        await learn()
+        await asyncio.sleep(idle)
+        for number in range(3):  # each new one looks at some of the others
+            gates.get("https://a.example", ApiKey(f"clf_{number}"), limit)
+        gc.collect()
+        return gates.get("https://a.example", learned, limit).statistics().rate is not None
+
+    assert clock.run(main()) is remembered
 
 
 def test_calls_that_wait_at_the_gate_leave_with_the_key_of_the_moment() -> None:

@@ -606,6 +606,30 @@ def test_everyone_is_told_at_once_when_the_server_asks_for_longer_than_anyone_wo
     assert {each.ended for each in told} == {0.0}
 
 
+def test_those_who_wait_already_are_told_when_the_server_asks_for_longer_than_they_would() -> None:
+    clock = FakeClock()
+    refusal = StubReply(status=429, headers={"Retry-After": "200"}, after=1.0)
+    transport = StubTransport([refusal, OK], clock=clock)
+    limit = RateLimit(per_minute=6, burst=1)
+    client = AsyncChatloom(KEY, pool=transport, rate_limit=limit)
+    patient = client.with_options(retry=RetryPolicy(max_retry_after=300, patience=600))
+
+    async def main() -> list[tuple[float | None, float]]:
+        return await asyncio.gather(*map(call_of, (client, client, patient)))
+
+    async def call_of(of: AsyncChatloom) -> tuple[float | None, float]:
+        try:
+            await of.list_agents()
+        except RateLimitError as error:
+            return error.retry_after, clock.monotonic()
+        return None, clock.monotonic()
+
+    first, waiting, kept = clock.run(main())
+    assert first == waiting == (200.0, 1.0)
+    assert kept[0] is None
+    assert len(transport.requests) == 2
+
+
 def test_a_server_that_asked_for_an_hour_is_asked_again_after_two_minutes() -> None:
     clock = FakeClock()
     transport = StubTransport([asking(429, 3600), OK], clock=clock)
