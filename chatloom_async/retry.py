@@ -95,10 +95,15 @@ _LASTING_REASONS = ("dns", "proxy", "tls", "too large")
 def heals(error: ChatloomError) -> bool:
     """Tell whether another attempt may fare better."""
     if isinstance(error, APIStatusError):
-        return error.status in _HEALING or (
-            error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and error.status not in _LASTING
-        )
+        return status_heals(error.status)
     return isinstance(error, APIConnectionError) and error.reason not in _LASTING_REASONS
+
+
+def status_heals(status: int) -> bool:
+    """Tell whether another attempt may fare better than one that was answered so."""
+    return status in _HEALING or (
+        status >= HTTPStatus.INTERNAL_SERVER_ERROR and status not in _LASTING
+    )
 
 
 _SECONDS = re.compile(r"\d{1,15}(\.\d*)?|\.\d+", re.ASCII)

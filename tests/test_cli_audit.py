@@ -20,7 +20,7 @@ from chatloom_async.contrib import dask
 from chatloom_async.contrib.parquet import ParquetFile
 from chatloom_async.errors import ConfigurationError
 from chatloom_async.keys import KeysFile
-from chatloom_async.testing import Sandbox, SandboxAgent, Workspace
+from chatloom_async.testing import Fault, Sandbox, SandboxAgent, Workspace
 
 Captured = pytest.CaptureFixture[str]
 
@@ -329,3 +329,19 @@ def test_a_key_among_the_arguments_is_refused_and_not_repeated(
 def test_a_file_may_be_named_after_the_prefix_of_keys(path: str, capsys: Captured) -> None:
     assert main(["audit", path]) == 2
     assert "No such file" in capsys.readouterr().err
+
+
+def test_a_failure_that_nothing_follows_is_told_apart_from_one_that_is_repeated(
+    served: Sandbox, keys: str, capsys: Captured
+) -> None:
+    served.revoke("beta")
+    served.plant(Fault.status(503, path="*agt_acme_1*"))
+    served.plant(Fault.status(501, path="*agt_acme_2*"))
+    assert main(["audit", keys, "--verbose"]) == 0
+    told = sorted(line for line in capsys.readouterr().err.splitlines() if line[0] in "↻✗✓")
+    assert [line.partition(" · ")[0][0] + line.rpartition(": ")[2] for line in told] == [
+        "↻503",
+        "✓answered after 2 requests",
+        "✗501",
+        "✗401",
+    ]

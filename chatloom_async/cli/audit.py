@@ -35,7 +35,6 @@ Results = AsyncIterator[WorkspaceAudit]
 _DEMO_LATENCY = 0.03  # seconds: as a server not far away
 _DEMO_RETRY = RetryPolicy(attempts=4, patience=30.0, max_delay=2.0)
 _INTERRUPTED = 130
-_LAST = frozenset({"400", "401", "403", "404"})  # outcomes that no repetition follows
 _NEXT = (
     "Next: export CHATLOOM_API_KEY=<your key> and run 'chatloom-async audit'; "
     "for many workspaces put names and keys into a file: 'chatloom-async audit keys.toml'."
@@ -178,8 +177,8 @@ class Run:
         segments = incident.url.rsplit("/", 2)
         what = unquote(segments[1]) if segments[2] == "allowed-domains" else "its agents"
         if incident.outcome:
-            last = incident.outcome in _LAST
-            self._progress.note(f"{name} · {what}: {incident.outcome}", good=False, last=last)
+            text = f"{name} · {what}: {incident.outcome}"
+            self._progress.note(text, good=False, last=incident.last)
         else:
             tries = plural(incident.failures + 1, "request")
             self._progress.note(f"{name} · {what}: answered after {tries}", good=True)

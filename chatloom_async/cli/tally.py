@@ -13,6 +13,7 @@ from chatloom_async.clock import Clock
 from chatloom_async.errors import APIConnectionError
 from chatloom_async.gates import Gates
 from chatloom_async.inflight import InFlight
+from chatloom_async.retry import heals, status_heals
 from chatloom_async.text import plural
 from chatloom_async.transport import Response, Transport
 
@@ -35,12 +36,14 @@ class Incident:
 
     ``outcome`` is the failure (``"503"``, ``"cut off"``), or ``""`` for the answer; ``failures``
     how many of its requests have failed so far; ``key`` the fingerprint of the key that asked.
+    ``last`` tells that no repetition can follow.
     """
 
     url: str
     key: str
     outcome: str
     failures: int
+    last: bool
 
 
 @define(eq=False)
@@ -85,19 +88,21 @@ class Tally:
         try:
             answer = await self.inner.exchange(method, url, key, timeout)
         except APIConnectionError as error:
-            self._note(url, whose, _WORDS.get(error.reason, error.reason), failures + 1)
+            outcome = _WORDS.get(error.reason, error.reason)
+            self._note(Incident(url, whose, outcome, failures + 1, not heals(error)))
             raise
         if answer.status not in _OK:
             self.refusals += answer.status == HTTPStatus.TOO_MANY_REQUESTS
-            self._note(url, whose, str(answer.status), failures + 1)
+            last = not status_heals(answer.status)
+            self._note(Incident(url, whose, str(answer.status), failures + 1, last))
         elif failures and self.listener is not None:
-            self.listener(Incident(url, whose, "", failures))
+            self.listener(Incident(url, whose, "", failures, last=True))
         return answer
 
-    def _note(self, url: str, key: str, outcome: str, failures: int) -> None:
-        self._failed[url, key] = outcome, failures
+    def _note(self, failed: Incident) -> None:
+        self._failed[failed.url, failed.key] = failed.outcome, failed.failures
         if self.listener is not None:
-            self.listener(Incident(url, key, outcome, failures))
+            self.listener(failed)
 
     async def aclose(self) -> None:
         """Close the other transport."""
