@@ -55,7 +55,7 @@ def types(session: nox.Session) -> None:
 def readme(session: nox.Session) -> None:
     """Every block of the README."""
     session.install(".[test]")
-    session.run("python", "-X", "dev", "-m", "pytest", "tests/test_readme.py")
+    session.run("python", "-X", "dev", "-m", "pytest", "tests/uses/test_readme.py")
 
 
 @nox.session

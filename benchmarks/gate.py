@@ -22,13 +22,11 @@ from attrs import define, field
 
 from chatloom_async import AsyncChatloom, RateLimit
 from chatloom_async.auth import ApiKey
-from chatloom_async.clock import Clock, SystemClock
-from chatloom_async.gates import Gates
-from chatloom_async.inflight import InFlight
-from chatloom_async.limits import Terms
-from chatloom_async.ratelimit import RateLimiter
+from chatloom_async.ratelimit.limiter import RateLimiter
+from chatloom_async.ratelimit.registry import LimiterRegistry
+from chatloom_async.ratelimit.values import WaitLimits
 from chatloom_async.testing.clock import FakeClock
-from chatloom_async.transport import Response
+from chatloom_async.transport import Clock, InFlight, Response, SystemClock
 
 CALLS = 4000
 WAITING = (100, 1000, 10_000)
@@ -40,7 +38,7 @@ class Memory:
     """A transport that answers at once."""
 
     clock: Clock = field(factory=SystemClock)
-    gates: Gates = field(factory=Gates)
+    gates: LimiterRegistry = field(factory=LimiterRegistry)
     in_flight: InFlight = field(factory=InFlight)
     closed: bool = False
     answer: Response = field(factory=lambda: Response(200, {}, b'{"domains":["example.com"]}'))
@@ -79,7 +77,7 @@ def waiting(calls: int) -> float:
         gate = RateLimiter(RateLimit(per_minute=60_000, burst=1), name="benchmark")
 
         async def call() -> None:
-            gate.admitted(await gate.wait("/agents", Terms()), "/agents")
+            gate.admitted(await gate.wait("/agents", WaitLimits()), "/agents")
 
         tasks = [asyncio.create_task(call()) for _ in range(calls)]
         await asyncio.sleep(0)

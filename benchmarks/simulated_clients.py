@@ -18,9 +18,9 @@ from tenacity import (
 )
 
 from benchmarks.simulated_servers import Refused, Server, Unavailable
-from chatloom_async.limits import RateLimit, Terms, Verdict
-from chatloom_async.ratelimit import RateLimiter
-from chatloom_async.retry import RetryPolicy
+from chatloom_async.calls.retry import RetryPolicy
+from chatloom_async.ratelimit.limiter import RateLimiter
+from chatloom_async.ratelimit.values import Cost, RateLimit, WaitLimits
 
 POLICY = RetryPolicy()
 FAILURES = (Refused, Unavailable)
@@ -35,27 +35,27 @@ def gate(server: Server, _limit: float) -> Call:
     async def call(path: str) -> None:
         failures, refused = 0, False
         while True:
-            ticket = limiter.enter()
-            if ticket is None:
-                ticket = await limiter.wait(path, Terms(), refused=refused)
+            departure = limiter.try_acquire()
+            if departure is None:
+                departure = await limiter.wait(path, WaitLimits(), refused=refused)
             try:
                 await server.request(path)
             except Refused as error:
-                verdict = limiter.refused(ticket, error, error.retry_after)
-                if verdict is Verdict.FINAL:
+                verdict = limiter.refused(departure, error, error.retry_after)
+                if verdict is Cost.FINAL:
                     raise
                 refused = True
                 continue
             except Unavailable as error:
-                verdict = limiter.failed(ticket, path, error)
-                failures += verdict is Verdict.COUNTED
-                if verdict is Verdict.FINAL or failures == POLICY.attempts:
+                verdict = limiter.failed(departure, path, error)
+                failures += verdict is Cost.COUNTED
+                if verdict is Cost.FINAL or failures == POLICY.attempts:
                     raise
                 refused = False
             else:
-                limiter.admitted(ticket, path)
+                limiter.admitted(departure, path)
                 return
-            if verdict is Verdict.COUNTED:
+            if verdict is Cost.COUNTED:
                 await asyncio.sleep(POLICY.backoff(failures))
 
     return call

@@ -1,6 +1,7 @@
 """Async Python SDK for the Chatloom public API."""
 
 from chatloom_async.auth import ApiKey
+from chatloom_async.calls.retry import RetryPolicy
 from chatloom_async.client import AsyncChatloom, ClientStatistics
 from chatloom_async.errors import (
     APIConnectionError,
@@ -21,10 +22,9 @@ from chatloom_async.errors import (
     ResponseDecodeError,
 )
 from chatloom_async.fanout import Failure, FanOut, Success
-from chatloom_async.limits import LimiterStatistics, RateLimit
 from chatloom_async.models import Agent, AgentList, AllowedDomains
-from chatloom_async.pool import ConnectionPool
-from chatloom_async.retry import RetryPolicy
+from chatloom_async.network.pool import ConnectionPool
+from chatloom_async.ratelimit.values import LimiterStatistics, RateLimit
 from chatloom_async.version import __version__
 
 __all__ = [

@@ -7,15 +7,20 @@ from typing import Any, Self, TypeVar
 
 from attrs import frozen
 
-from chatloom_async import retry as retrying
-from chatloom_async import wire
-from chatloom_async.address import AGENTS, allowed_domains_path, check_base_url, check_raw_path
 from chatloom_async.auth import ApiKey, Credentials, KeySource
-from chatloom_async.call import Caller
-from chatloom_async.limits import LimiterStatistics, RateLimit
+from chatloom_async.calls import retry as retrying
+from chatloom_async.calls import wire
+from chatloom_async.calls.call import Caller
+from chatloom_async.calls.request import (
+    AGENTS,
+    allowed_domains_path,
+    check_base_url,
+    check_raw_path,
+)
+from chatloom_async.calls.retry import RetryPolicy
 from chatloom_async.models import AgentList, AllowedDomains
-from chatloom_async.pool import ConnectionPool
-from chatloom_async.retry import RetryPolicy
+from chatloom_async.network.pool import ConnectionPool
+from chatloom_async.ratelimit.values import LimiterStatistics, RateLimit
 from chatloom_async.transport import Transport
 
 Option = TypeVar("Option")

@@ -17,8 +17,7 @@ from typing import Generic, Self, TypeVar
 
 from attrs import define, field, frozen
 
-from chatloom_async.checks import require_whole
-from chatloom_async.errors import ConfigurationError
+from chatloom_async.errors import ConfigurationError, require_whole
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")

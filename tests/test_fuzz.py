@@ -39,10 +39,10 @@ from chatloom_async import (
     ResponseDecodeError,
     RetryPolicy,
 )
-from chatloom_async.address import check_base_url, check_raw_path
-from chatloom_async.retry import parse_retry_after
+from chatloom_async.calls.request import check_base_url, check_raw_path
+from chatloom_async.calls.retry import parse_retry_after
+from chatloom_async.calls.wire import decode, decode_error
 from chatloom_async.testing import FakeClock
-from chatloom_async.wire import decode, decode_error
 from tests.faults.case import AGENT, DOCUMENT, answer
 from tests.faults.server import HOST, Close, Hang, Server
 

@@ -30,8 +30,8 @@ from chatloom_async import (
     RetryPolicy,
     Success,
 )
-from chatloom_async.gates import Gates
-from chatloom_async.ratelimit import RateLimiter
+from chatloom_async.ratelimit.limiter import RateLimiter
+from chatloom_async.ratelimit.registry import LimiterRegistry
 from chatloom_async.testing import Fault, Sandbox, make_workspace
 from tests.faults.case import answer, says
 from tests.faults.server import HOST, Hang, Script, Server
@@ -232,7 +232,7 @@ def test_threads_that_meet_in_one_client_each_wait_at_the_gate_of_their_own_loop
 ) -> None:
     pauses = itertools.cycle((0.004, 0.0, 0.001, 0.007, 0.0))
 
-    class SlowGates(Gates):
+    class SlowGates(LimiterRegistry):
         def get(self, base_url: str, key: ApiKey, limit: RateLimit) -> RateLimiter:
             limiter = super().get(base_url, key, limit)
             time.sleep(next(pauses))  # the other thread's turn

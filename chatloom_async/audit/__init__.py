@@ -1,23 +1,23 @@
 """Audits of many workspaces: run them, keep them, compare them, show them."""
 
 from chatloom_async.audit.diff import AuditDiff, Change, Unknown, diff_audits
+from chatloom_async.audit.files import AuditLog, load_audits, read_audits
 from chatloom_async.audit.findings import FINDING_RULES, Rule
-from chatloom_async.audit.log import AuditLog, load_audits, read_audits
-from chatloom_async.audit.report import write_report
-from chatloom_async.audit.stream import (
-    AUDIT_RETRY,
-    AuditProgress,
-    AuditStream,
-    audit,
-    stream_audit,
-)
-from chatloom_async.audit.values import (
+from chatloom_async.audit.page import write_report
+from chatloom_async.audit.results import (
     AuditedAgent,
     AuditReport,
     AuditTotals,
     Finding,
     Gap,
     WorkspaceAudit,
+)
+from chatloom_async.audit.run import (
+    AUDIT_RETRY,
+    AuditProgress,
+    AuditStream,
+    audit,
+    stream_audit,
 )
 
 __all__ = [

@@ -8,7 +8,7 @@ from typing import Literal
 from attrs import fields, frozen
 
 from chatloom_async.audit.domains import parse_entry
-from chatloom_async.audit.values import AuditedAgent, WorkspaceAudit
+from chatloom_async.audit.results import AuditedAgent, WorkspaceAudit
 
 Kind = Literal["added", "removed", "changed"]
 

@@ -16,6 +16,10 @@ from attrs import frozen
 
 if TYPE_CHECKING:
     from publicsuffixlist import PublicSuffixList
+from collections.abc import Iterable, Iterator
+from typing import Self
+
+from chatloom_async.errors import ConfigurationError
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -240,3 +244,56 @@ def _decoded(label: str) -> str:
         return decode(label)
     except UnicodeError:
         return ""
+
+
+_SHOWN = 80  # characters of a line in a message
+
+
+@frozen
+class ApprovedDomains:
+    """The domains that may be listed.
+
+    ``*.example.com`` approves every name below example.com, and not example.com itself.
+    """
+
+    names: frozenset[str]
+    parents: frozenset[str]
+
+    @classmethod
+    def of(cls, lines: Iterable[str]) -> Self:
+        """Read one pattern per line; blank lines and what follows a ``#`` do not count.
+
+        Raises:
+            ConfigurationError: a line is neither a domain nor ``*.`` and a domain.
+
+        """
+        names: set[str] = set()
+        parents: set[str] = set()
+        for number, line in enumerate(
+            lines.splitlines() if isinstance(lines, str) else lines, start=1
+        ):
+            text = line.partition("#")[0].strip()
+            if not text:
+                continue
+            entry = parse_entry(text)
+            if not entry.host or entry.url or entry.problem:
+                raise ConfigurationError(
+                    f"approved list, line {number}: {text[:_SHOWN]!r} is no domain; "
+                    "write example.com or *.example.com"
+                )
+            (parents if entry.wildcard else names).add(entry.host)
+        return cls(frozenset(names), frozenset(parents))
+
+    def allows(self, entry: Entry) -> bool:
+        """Tell whether everything an entry stands for is approved."""
+        if not entry.host:
+            return False
+        if (entry.host in self.parents) if entry.wildcard else (entry.host in self.names):
+            return True
+        return any(parent in self.parents for parent in _parents(entry.host))
+
+
+def _parents(host: str) -> Iterator[str]:
+    while "." in host:
+        host = host.partition(".")[2]
+        yield host

@@ -9,14 +9,14 @@ from itertools import count
 from attrs import frozen
 
 from chatloom_async.audit.findings import FINDING_RULES, shared_domains
-from chatloom_async.audit.values import (
+from chatloom_async.audit.results import (
     SEVERITIES,
     AuditTotals,
     Finding,
     Severity,
     WorkspaceAudit,
 )
-from chatloom_async.text import plural
+from chatloom_async.audit.text import plural
 
 _MOST_DOMAINS = 12
 _SPREAD = ((1, 1, "1"), (2, 2, "2"), (3, 5, "3 to 5"), (6, 10, "6 to 10"), (11, 10**9, "over 10"))

@@ -11,8 +11,8 @@ from functools import lru_cache
 
 from attrs import frozen
 
-from chatloom_async.audit.approved import ApprovedDomains
 from chatloom_async.audit.domains import (
+    ApprovedDomains,
     Entry,
     is_documentation,
     is_local,
@@ -21,7 +21,7 @@ from chatloom_async.audit.domains import (
     look_alike,
     parse_entry,
 )
-from chatloom_async.audit.values import AuditedAgent, Finding, Severity, WorkspaceAudit
+from chatloom_async.audit.results import AuditedAgent, Finding, Severity, WorkspaceAudit
 
 _POSITIONS = ("bottom-right", "bottom-left", "top-right", "top-left")
 _USUAL_STATUS = "active"

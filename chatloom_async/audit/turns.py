@@ -12,8 +12,8 @@ import asyncio
 from attrs import define, field
 
 from chatloom_async.client import AsyncChatloom
-from chatloom_async.limits import LimiterStatistics
-from chatloom_async.slots import Slots
+from chatloom_async.network.slots import Slots
+from chatloom_async.ratelimit.values import LimiterStatistics
 
 _LONG = 1.0  # seconds after which a call's turn is looked at again
 

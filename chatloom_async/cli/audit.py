@@ -14,21 +14,21 @@ from urllib.parse import unquote
 
 from attrs import define, field
 
-from chatloom_async.audit.log import AuditLog, read_audits
-from chatloom_async.audit.stream import stream_audit
-from chatloom_async.audit.values import AuditTotals, WorkspaceAudit
-from chatloom_async.cli.overview import Overview
+from chatloom_async.audit.files import AuditLog, read_audits
+from chatloom_async.audit.keys import KeysFile, same_keys
+from chatloom_async.audit.results import AuditTotals, WorkspaceAudit
+from chatloom_async.audit.run import stream_audit
+from chatloom_async.audit.text import duration, plural, say
+from chatloom_async.calls.retry import RetryPolicy
 from chatloom_async.cli.plan import Plan, make_plan
 from chatloom_async.cli.progress import TICK, Progress, Standing, progress
 from chatloom_async.cli.sinks import Sink, parquet_sink, printing
+from chatloom_async.cli.summary import Overview
 from chatloom_async.cli.tables import folded
 from chatloom_async.cli.tally import Incident, Tally
 from chatloom_async.client import AsyncChatloom
 from chatloom_async.errors import ConfigurationError
-from chatloom_async.keys import KeysFile, same_keys
-from chatloom_async.pool import ConnectionPool
-from chatloom_async.retry import RetryPolicy
-from chatloom_async.text import duration, plural, say
+from chatloom_async.network.pool import ConnectionPool
 
 Results = AsyncIterator[WorkspaceAudit]
 

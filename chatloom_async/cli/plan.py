@@ -10,11 +10,11 @@ from pathlib import Path
 
 from attrs import frozen
 
-from chatloom_async.address import check_base_url
-from chatloom_async.audit.approved import ApprovedDomains
+from chatloom_async.audit.domains import ApprovedDomains
+from chatloom_async.audit.keys import STANDARD_INPUT, KeysFile
 from chatloom_async.auth import ApiKey
+from chatloom_async.calls.request import check_base_url
 from chatloom_async.errors import ConfigurationError
-from chatloom_async.keys import STANDARD_INPUT, KeysFile
 
 ONLY_WORKSPACE = "workspace"
 """The name of the one workspace of CHATLOOM_API_KEY, which the API does not tell."""

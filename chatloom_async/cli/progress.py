@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 
 from attrs import define, field, frozen
 
-from chatloom_async.text import duration, plural, visible
+from chatloom_async.audit.text import duration, plural, visible
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichBar

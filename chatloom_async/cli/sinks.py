@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, TextIO
 
 from attrs import define, field
 
-from chatloom_async.audit.lines import dump_audit
-from chatloom_async.audit.rows import AuditRow, rows
-from chatloom_async.audit.values import Finding, Gap, WorkspaceAudit
+from chatloom_async.audit.files import dump_audit
+from chatloom_async.audit.results import AuditRow, Finding, Gap, WorkspaceAudit, rows
+from chatloom_async.audit.text import say, spreadsheet
 from chatloom_async.errors import ConfigurationError
-from chatloom_async.text import say, spreadsheet
 
 if TYPE_CHECKING:
     from _csv import Writer

@@ -11,7 +11,7 @@ from typing import TextIO
 
 from attrs import evolve, frozen
 
-from chatloom_async.text import visible, width
+from chatloom_async.audit.text import visible, width
 
 _MOST = 120  # characters of a cell, the last one of a row excepted
 _GAP = "  "

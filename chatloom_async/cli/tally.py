@@ -8,14 +8,12 @@ from http import HTTPStatus
 
 from attrs import define, field, frozen
 
+from chatloom_async.audit.text import plural
 from chatloom_async.auth import ApiKey
-from chatloom_async.clock import Clock
+from chatloom_async.calls.retry import heals, status_heals
 from chatloom_async.errors import APIConnectionError
-from chatloom_async.gates import Gates
-from chatloom_async.inflight import InFlight
-from chatloom_async.retry import heals, status_heals
-from chatloom_async.text import plural
-from chatloom_async.transport import Response, Transport
+from chatloom_async.ratelimit.registry import LimiterRegistry
+from chatloom_async.transport import Clock, InFlight, Response, Transport
 
 _OK = range(200, 300)
 _WORDS = {
@@ -61,7 +59,7 @@ class Tally:
     retries: Counter[str] = field(factory=Counter[str])
     retried_by_key: Counter[str] = field(factory=Counter[str])
     clock: Clock = field(init=False)
-    gates: Gates = field(init=False)
+    gates: LimiterRegistry = field(init=False)
     in_flight: InFlight = field(init=False)
     _failed: dict[tuple[str, str], tuple[str, int]] = field(
         factory=dict[tuple[str, str], tuple[str, int]]

@@ -20,9 +20,15 @@ from attrs import define, field
 from distributed import CancelledError, Client
 from distributed.comm.core import CommClosedError
 
-from chatloom_async.address import check_base_url
-from chatloom_async.audit.values import WorkspaceAudit
-from chatloom_async.contrib.dask_worker import KeyByName, Order, Post, audit_here, unreadable
+from chatloom_async.audit.results import WorkspaceAudit
+from chatloom_async.calls.request import check_base_url
+from chatloom_async.contrib.dask_worker import (
+    AuditJob,
+    KeyByName,
+    WorkerState,
+    audit_here,
+    unreadable,
+)
 from chatloom_async.errors import ChatloomError, ConfigurationError
 
 __all__ = ["LOCAL", "ClusterAudit", "KeyByName", "audit_on"]
@@ -76,7 +82,7 @@ def audit_on(
     if isinstance(cluster, Client) and not cluster.asynchronous:
         raise ConfigurationError("the distributed.Client was not made with asynchronous=True")
     lines = None if approved is None else tuple(approved)
-    return ClusterAudit(cluster, names, Order(keys, check_base_url(base_url), lines))
+    return ClusterAudit(cluster, names, AuditJob(keys, check_base_url(base_url), lines))
 
 
 @define(eq=False)
@@ -91,7 +97,7 @@ class ClusterAudit:
 
     _cluster: str | Client
     _names: Iterable[str]
-    _order: Order
+    _order: AuditJob
     _post: str = field(factory=lambda: f"chatloom-audit-{uuid4().hex[:12]}", init=False)
     _resources: AsyncExitStack = field(factory=AsyncExitStack, init=False)
     _client: Any = field(init=False)
@@ -111,7 +117,7 @@ class ClusterAudit:
         try:
             self._client = await self._connect()
             self._address = self._client.scheduler.address
-            post = Post(self._post, self._order)
+            post = WorkerState(self._post, self._order)
             await self._client.register_plugin(post, name=self._post)
             self._resources.push_async_callback(self._leave)
             self._running = _dask.as_completed(loop=self._client.loop)

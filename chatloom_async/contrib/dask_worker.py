@@ -13,13 +13,13 @@ import distributed
 from attrs import frozen
 from distributed import WorkerPlugin
 
-from chatloom_async.audit.stream import stream_audit
-from chatloom_async.audit.values import Gap, WorkspaceAudit
+from chatloom_async.audit.keys import KeysFile
+from chatloom_async.audit.results import Gap, WorkspaceAudit
+from chatloom_async.audit.run import stream_audit
 from chatloom_async.auth import ApiKey
 from chatloom_async.client import AsyncChatloom
 from chatloom_async.errors import ChatloomError
-from chatloom_async.keys import KeysFile
-from chatloom_async.pool import ConnectionPool
+from chatloom_async.network.pool import ConnectionPool
 
 KeyByName = Callable[[str], "str | ApiKey | Awaitable[str | ApiKey]"]
 """Asked on the worker, with the name of a workspace: ``KeysFile``, ``EnvironmentKeys``, any
@@ -29,7 +29,7 @@ _dask: Any = distributed  # it has no annotations for this
 
 
 @frozen
-class Order:
+class AuditJob:
     """What every task of an audit needs to know beyond its name."""
 
     keys: KeyByName
@@ -37,10 +37,10 @@ class Order:
     approved: tuple[str, ...] | None
 
 
-class Post(WorkerPlugin):  # dask accepts nothing but its subclasses
+class WorkerState(WorkerPlugin):  # dask accepts nothing but its subclasses
     """What one worker process keeps for an audit: the pool, and where to find keys."""
 
-    def __init__(self, name: str, order: Order) -> None:
+    def __init__(self, name: str, order: AuditJob) -> None:
         """Take the order; the first task opens the pool."""
         self.name = name
         self._order = order
@@ -82,7 +82,7 @@ class Post(WorkerPlugin):  # dask accepts nothing but its subclasses
 
 async def audit_here(name: str, post: str) -> WorkspaceAudit | None:
     """Run as the task: find this worker's post and let it work; None when the audit was left."""
-    plugin: Post | None = _dask.get_worker().plugins.get(post)
+    plugin: WorkerState | None = _dask.get_worker().plugins.get(post)
     return None if plugin is None else await plugin.audit(name)
 
 

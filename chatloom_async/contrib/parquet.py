@@ -11,8 +11,7 @@ import pyarrow as pa
 from attrs import define, field
 from pyarrow import parquet
 
-from chatloom_async.audit.rows import AuditRow, rows
-from chatloom_async.audit.values import WorkspaceAudit
+from chatloom_async.audit.results import AuditRow, WorkspaceAudit, rows
 
 _BATCH = 10_000  # rows held in memory before they are written as one row group
 

@@ -12,8 +12,8 @@ import struct
 
 from aiohttp import web
 
+from chatloom_async.testing.api import Reply
 from chatloom_async.testing.faults import Drip, Mishap
-from chatloom_async.testing.rules import Reply
 
 # Lingering on, for zero seconds: closing sends RST. Windows has shorts where others have ints.
 _NO_LINGER = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)

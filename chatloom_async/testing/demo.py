@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from chatloom_async.testing.api import AGENTS, domains_path
 from chatloom_async.testing.faults import Fault
-from chatloom_async.testing.rules import AGENTS, domains_path
 from chatloom_async.testing.workspaces import SandboxAgent, Workspace, iso
 
 _BRIGHTLEAF = """
 Garden Helper: brightleaf.example www.brightleaf.example
 Seed Finder: shop.brightleaf.example
-Order Status: shop.brightleaf.example account.brightleaf.example
+AuditJob Status: shop.brightleaf.example account.brightleaf.example
 Delivery Questions: brightleaf.example help.brightleaf.example
 Plant Doctor: care.brightleaf.example xn--brightlef-7yh.example
 Wholesale Desk: trade.brightleaf.example

@@ -13,8 +13,8 @@ from random import Random
 import attrs
 from attrs import define, field, frozen
 
+from chatloom_async.testing.api import Reply, default_error
 from chatloom_async.testing.records import matches
-from chatloom_async.testing.rules import Reply, default_error
 
 
 class Mishap(Enum):

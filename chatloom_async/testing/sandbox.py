@@ -1,6 +1,6 @@
 """Sandbox: the API served locally on real sockets, with faults, quotas and counters.
 
-Here are its life and its handles. What the API says is in `rules`, what happens to a request in
+Here are its life and its handles. What the API says is in `api`, what happens to a request in
 `verdict`, how it is carried out in `delivery`, the memory of requests in `records`.
 """
 
@@ -19,12 +19,11 @@ from typing import Self
 from aiohttp import web
 from attrs import define, field
 
-from chatloom_async.testing import delivery, rules
+from chatloom_async.testing import api, delivery
 from chatloom_async.testing.faults import Fault
 from chatloom_async.testing.quota import Quota
 from chatloom_async.testing.records import Ledger, RecordedRequest, redacted
-from chatloom_async.testing.tenants import Tenants
-from chatloom_async.testing.verdict import Judge, Verdict
+from chatloom_async.testing.tenants import Judge, Tenants, Verdict
 from chatloom_async.testing.workspaces import Workspace
 
 HOST = "127.0.0.1"
@@ -234,7 +233,7 @@ class Sandbox:
         # A request through a proxy may name the whole URL (RFC 9112 §3.2.2).
         path = target if target.startswith("/") else request.rel_url.raw_path_qs
         with self._lock:
-            key = rules.given_key(request.headers)
+            key = api.given_key(request.headers)
             verdict = self._judge.verdict(key, request.method, path, now)
         name, status = verdict.workspace, verdict.status
         self._ledger.tally(name, path, status)

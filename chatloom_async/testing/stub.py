@@ -9,11 +9,9 @@ from typing import Any
 from attrs import define, field, frozen
 
 from chatloom_async.auth import ApiKey
-from chatloom_async.clock import Clock, SystemClock
 from chatloom_async.errors import APITimeoutError, ChatloomError, ClientClosedError
-from chatloom_async.gates import Gates
-from chatloom_async.inflight import InFlight
-from chatloom_async.transport import Response
+from chatloom_async.ratelimit.registry import LimiterRegistry
+from chatloom_async.transport import Clock, InFlight, Response, SystemClock
 
 
 @frozen
@@ -49,7 +47,7 @@ class StubTransport:
     script: Iterable[StubReply | ChatloomError]
     clock: Clock = field(factory=SystemClock, kw_only=True)
     requests: list[StubRequest] = field(factory=list, init=False)
-    gates: Gates = field(factory=Gates, init=False, repr=False)
+    gates: LimiterRegistry = field(factory=LimiterRegistry, init=False, repr=False)
     in_flight: InFlight = field(factory=InFlight, init=False, repr=False)
     closed: bool = field(default=False, init=False)
     _left: Iterator[StubReply | ChatloomError] = field(init=False, repr=False)

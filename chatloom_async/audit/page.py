@@ -1,0 +1,176 @@
+"""An audit as one self-contained web page (extra ``report``): the only door of jinja2.
+
+Not here: what it counts (``figures``), what it looks like (``templates``).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from attrs import evolve, frozen
+
+from chatloom_async.audit.figures import figures
+from chatloom_async.audit.results import (
+    SEVERITIES,
+    AuditedAgent,
+    AuditRow,
+    Finding,
+    Gap,
+    Severity,
+    WorkspaceAudit,
+    rows,
+)
+from chatloom_async.audit.text import plural, visible
+from chatloom_async.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_MOST_SHARED = 200
+_MOST_CHARACTERS = 160
+_COLOUR = re.compile(r"#([0-9a-fA-F]{3}|[0-9a-fA-F]{6})")
+_UNKNOWN_COLOUR = "#8a8a94"
+
+
+@frozen
+class WorkspacePart:
+    """One workspace on the page."""
+
+    audit: WorkspaceAudit
+    domains: int
+    severities: Mapping[Severity, int]
+    findings: Sequence[Finding]
+    gaps: Sequence[Gap]
+    agents: Sequence[AuditRow]
+
+
+def write_report(audits: Iterable[WorkspaceAudit], path: str | Path, made_at: datetime) -> None:
+    """Write the page of an audit; ``made_at`` stands in its heading.
+
+    Every text on it is escaped and shown on one line, cut to 160 characters; the page loads nothing
+    and runs no script but its own, which its Content-Security-Policy enforces.
+
+    Raises:
+        ConfigurationError: jinja2 is not installed, or the file cannot be written.
+
+    """
+    environment = _environment()
+    parts = sorted((_part(audit) for audit in audits), key=_concern)
+    try:
+        with Path(path).open("w", encoding="utf-8", errors="backslashreplace") as file:
+            _render(environment, parts, made_at, file)
+    except OSError as error:
+        raise ConfigurationError(f"cannot write {str(path)!r}: {error.strerror}") from None
+
+
+def _render(
+    environment: Environment, parts: Sequence[WorkspacePart], made_at: datetime, file: TextIO
+) -> None:
+    looks = _looks(parts)
+    style, script = _asset("report.css") + _launchers(looks), _asset("report.js")
+    page = environment.get_template("report.html").stream(
+        figures=figures([part.audit for part in parts]),
+        workspaces=parts,
+        looks=looks,
+        made_at=made_at,
+        style=style,
+        script=script,
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+        most_shared=_MOST_SHARED,
+    )
+    page.enable_buffering(100)
+    file.writelines(page)
+
+
+def _environment() -> Environment:
+    try:
+        from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise ConfigurationError(
+            "the report needs jinja2: pip install 'chatloom_async[report]'"
+        ) from None
+    environment = Environment(
+        loader=PackageLoader("chatloom_async.audit"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["shown"] = _shown
+    environment.filters["plural"] = plural
+    environment.filters["look"] = _look
+    return environment
+
+
+def _shown(text: str) -> str:
+    """Return the text fit for the page; what would show nothing is named."""
+    if text.strip():
+        return visible(text, _MOST_CHARACTERS)
+    return "(blank)" if text else "(empty)"
+
+
+def _asset(name: str) -> str:
+    return files("chatloom_async.audit").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    """Return what a Content-Security-Policy (CSP level 3, §2.3.1) knows an inline element by."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def _look(agent: AuditedAgent) -> tuple[str, str]:
+    """Return the agent's two colours, none that is not a plain hex colour: they go into CSS."""
+    primary, secondary = (
+        text if _COLOUR.fullmatch(text) else _UNKNOWN_COLOUR
+        for text in (agent.primary_color, agent.secondary_color)
+    )
+    return primary, secondary
+
+
+def _looks(parts: Iterable[WorkspacePart]) -> dict[tuple[str, str], str]:
+    """Return a class name for each pair of colours: thousands of agents share a few."""
+    pairs = {_look(agent): None for part in parts for agent in part.audit.agents}
+    return {pair: f"look{number}" for number, pair in enumerate(pairs)}
+
+
+def _launchers(looks: Mapping[tuple[str, str], str]) -> str:
+    return "".join(
+        f".{name}::before {{ background: linear-gradient(90deg, {one} 50%, {other} 50%); }}\n"
+        for (one, other), name in looks.items()
+    )
+
+
+def _part(audit: WorkspaceAudit) -> WorkspacePart:
+    per_agent = list(rows(audit))
+    whole = [row for row in per_agent if row.agent is None]
+    return WorkspacePart(
+        audit,
+        sum(len(agent.allowed_domains or ()) for agent in audit.agents),
+        Counter(finding.severity for finding in audit.findings),
+        sorted((finding for row in whole for finding in row.findings), key=_gravity),
+        [gap for row in whole for gap in row.gaps],
+        [_gravest_first(row) for row in per_agent if row.agent is not None],
+    )
+
+
+def _gravest_first(row: AuditRow) -> AuditRow:
+    return evolve(row, findings=tuple(sorted(row.findings, key=_gravity)))
+
+
+def _gravity(finding: Finding) -> int:
+    return SEVERITIES.index(finding.severity)
+
+
+def _concern(part: WorkspacePart) -> tuple[int, int, int, int, str]:
+    counts = part.severities
+    worst = (-counts.get("high", 0), -len(part.audit.gaps))
+    return (*worst, -counts.get("medium", 0), -counts.get("low", 0), part.audit.workspace)

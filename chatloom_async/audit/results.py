@@ -1,0 +1,199 @@
+"""What an audit found out, as frozen values; how it finds out lives in ``visit``.
+
+One ``WorkspaceAudit`` is complete in itself: it can be written to a file, sent to another process
+and compared with yesterday's. Keys are in none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Literal, Self
+
+from attrs import evolve, field, frozen
+
+Severity = Literal["low", "medium", "high"]
+
+SEVERITIES: tuple[Severity, ...] = ("high", "medium", "low")
+"""The gravest first."""
+
+
+@frozen
+class AuditedAgent:
+    """An agent's documented fields and the domains it may load on.
+
+    Attributes:
+        id: the agent's identifier; the other fields are those of ``Agent``.
+        allowed_domains: oldest first; None: they could not be read, and a gap says why.
+
+    """
+
+    id: str
+    name: str
+    primary_color: str
+    secondary_color: str
+    position: str
+    template: str
+    status: str
+    created_at: datetime
+    allowed_domains: tuple[str, ...] | None
+
+
+@frozen
+class Finding:
+    """Something worth a look, by one of ``FINDING_RULES``.
+
+    ``agent`` is an id, None when the finding concerns a whole workspace or several; ``domain`` is
+    the entry as listed, None when it concerns none.
+    """
+
+    rule: str
+    severity: Severity
+    agent: str | None
+    domain: str | None
+    message: str
+
+
+@frozen
+class Gap:
+    """Something that could not be read.
+
+    ``agent`` is an id, None for the workspace: then its agents, or those without domains, are
+    missing. ``error`` is the class of the error, ``status`` the HTTP status it had, if any.
+    """
+
+    agent: str | None
+    error: str
+    status: int | None
+    message: str
+
+
+@frozen
+class WorkspaceAudit:
+    """One workspace: what it holds, what is wrong, what could not be read, and what that cost.
+
+    Attributes:
+        workspace: the name it was given by the caller.
+        agents: newest first, also those whose domains could not be read.
+        findings: by rules that look at one workspace.
+        gaps: what is missing from ``agents``.
+        requests: requests sent.
+        retried: those of them that repeated another one.
+        refused: answers with status 429 which its key's rate limiter saw meanwhile.
+        elapsed: seconds from opening the workspace to its last answer, waiting included.
+
+    """
+
+    workspace: str
+    agents: tuple[AuditedAgent, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+    requests: int = 0
+    retried: int = 0
+    refused: int = 0
+    elapsed: float = 0.0
+
+
+def _none_yet() -> dict[Severity, int]:
+    return {"high": 0, "medium": 0, "low": 0}
+
+
+@frozen
+class AuditTotals:
+    """Counts over workspaces, added up one by one: ``totals = totals.plus(workspace)``.
+
+    ``domains`` counts entries as listed, ``findings`` by severity; ``unreadable`` counts workspaces
+    of which not even the agents could be listed.
+    """
+
+    workspaces: int = 0
+    unreadable: int = 0
+    agents: int = 0
+    domains: int = 0
+    findings: Mapping[Severity, int] = field(factory=_none_yet, hash=False)
+    gaps: int = 0
+    requests: int = 0
+    retried: int = 0
+    refused: int = 0
+
+    def plus(self, audit: WorkspaceAudit) -> AuditTotals:
+        """Return the totals with one more workspace in them."""
+        return AuditTotals(
+            workspaces=self.workspaces + 1,
+            unreadable=self.unreadable + (not audit.agents and bool(audit.gaps)),
+            agents=self.agents + len(audit.agents),
+            domains=self.domains + sum(len(agent.allowed_domains or ()) for agent in audit.agents),
+            findings=_counted(self.findings, audit.findings),
+            gaps=self.gaps + len(audit.gaps),
+            requests=self.requests + audit.requests,
+            retried=self.retried + audit.retried,
+            refused=self.refused + audit.refused,
+        )
+
+    def plus_findings(self, findings: Iterable[Finding]) -> Self:
+        """Return the totals with findings that belong to no single workspace."""
+        return evolve(self, findings=_counted(self.findings, findings))
+
+
+def _counted(before: Mapping[Severity, int], findings: Iterable[Finding]) -> dict[Severity, int]:
+    counts = dict(before)
+    for finding in findings:
+        counts[finding.severity] += 1
+    return counts
+
+
+@frozen
+class AuditReport:
+    """A whole audit in memory.
+
+    Attributes:
+        workspaces: in the order in which they were finished.
+        findings: by rules that compare workspaces; those of one workspace are with it.
+        totals: counts over both.
+        elapsed: seconds from the beginning to the end.
+
+    """
+
+    workspaces: tuple[WorkspaceAudit, ...]
+    findings: tuple[Finding, ...]
+    totals: AuditTotals
+    elapsed: float
+
+
+@frozen
+class AuditRow:
+    """One agent with what concerns it.
+
+    ``agent`` None: what concerns its workspace as a whole, or an agent that is not listed.
+    """
+
+    workspace: str
+    agent: AuditedAgent | None
+    findings: tuple[Finding, ...]
+    gaps: tuple[Gap, ...]
+
+
+def rows(audit: WorkspaceAudit) -> Iterator[AuditRow]:
+    """Yield the agents in their order, after the workspace's own row if there is need for one."""
+    listed = {agent.id for agent in audit.agents}
+    findings: dict[str | None, list[Finding]] = {}
+    for finding in audit.findings:
+        agent_id = finding.agent if finding.agent in listed else None
+        findings.setdefault(agent_id, []).append(finding)
+    gaps: dict[str | None, list[Gap]] = {}
+    for gap in audit.gaps:
+        gaps.setdefault(gap.agent if gap.agent in listed else None, []).append(gap)
+    if None in findings or None in gaps or not audit.agents:
+        yield _row(audit, None, findings.pop(None, ()), gaps.pop(None, ()))
+    for agent in audit.agents:
+        # Of an agent that is listed twice the first row has it all.
+        yield _row(audit, agent, findings.pop(agent.id, ()), gaps.pop(agent.id, ()))
+
+
+def _row(
+    audit: WorkspaceAudit,
+    agent: AuditedAgent | None,
+    findings: Iterable[Finding],
+    gaps: Iterable[Gap],
+) -> AuditRow:
+    return AuditRow(audit.workspace, agent, tuple(findings), tuple(gaps))

@@ -1,0 +1,1 @@
+"""From a method of the client to its answer."""

@@ -1,0 +1,57 @@
+"""An answer that is no success, as the error its caller sees.
+
+Not here: what an exchange without an answer is (``exchange``), and which errors heal (``retry``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+from chatloom_async.auth import ApiKey
+from chatloom_async.calls.retry import parse_retry_after
+from chatloom_async.calls.wire import decode_error
+from chatloom_async.errors import APIStatusError, RedirectError, status_error_class
+from chatloom_async.transport import MAX_ERROR_BODY, Clock, Response
+
+_EXCERPT = 200
+_LONGEST_MESSAGE = 2_000
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+_PHRASES = frozenset(HTTPStatus)
+
+
+def status_error(answer: Response, key: ApiKey, clock: Clock) -> APIStatusError:
+    """Return the error for an answer, without the key: a server may repeat what it was sent."""
+    headers = {name.lower(): key.redact(value) for name, value in answer.headers.items()}
+    body = key.redact(answer.body[:MAX_ERROR_BODY].decode("latin-1")).encode("latin-1")
+    kind = status_error_class(answer.status)
+    message = _redirect(headers) if kind is RedirectError else _message(answer.status, body)
+    message = _clean(key.redact(message))  # JSON has escapes, in which the body may still hide it
+    retry_after = parse_retry_after(headers, clock)
+    return kind(answer.status, message, body, headers, retry_after)
+
+
+def _redirect(headers: Mapping[str, str]) -> str:
+    try:
+        host = urlsplit(headers.get("location", "")).hostname
+    except ValueError:
+        host = None
+    return f"a redirect to {host or 'another path'} is not followed; set base_url to the API itself"
+
+
+def _message(status: int, body: bytes) -> str:
+    told = decode_error(body)
+    if told is not None:
+        return told
+    text = " ".join(_CONTROL.sub(" ", body.decode(errors="replace")).split())
+    if text and "<" not in text:
+        return text[:_EXCERPT]
+    return HTTPStatus(status).phrase if status in _PHRASES else "no message"
+
+
+def _clean(text: str) -> str:
+    """Make a server's text fit for a log: one line, not endless, encodable."""
+    line = _CONTROL.sub(" ", text).encode(errors="replace").decode()
+    return line if len(line) <= _LONGEST_MESSAGE else line[:_LONGEST_MESSAGE] + "…"

@@ -1,0 +1,285 @@
+"""When a failed request is repeated, and after how long: the only door of tenacity.
+
+Here: the policy as an immutable value, which errors heal, Retry-After, and the engine that repeats
+attempts. Not here: what an attempt is (``call``).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from http import HTTPStatus
+from typing import TYPE_CHECKING, TypeVar
+
+from attrs import define, field, frozen
+
+from chatloom_async.errors import (
+    APIConnectionError,
+    APIStatusError,
+    Attempt,
+    ChatloomError,
+    ResponseDecodeError,
+    require_seconds,
+    require_whole,
+)
+from chatloom_async.transport import Clock
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
+
+Answer = TypeVar("Answer")
+
+_log = logging.getLogger("chatloom_async")
+_log.addHandler(logging.NullHandler())  # silent unless the application sets up logging
+
+
+@frozen
+class RetryPolicy:
+    """How often, how patiently and for how long a call is tried; all times are seconds.
+
+    After the n-th counted failure (n = 1, 2, …) a call waits a random time between 0 and
+    min(``max_delay``, ``initial_delay`` · 2ⁿ⁻¹): "full jitter", so that clients which failed
+    together do not return together. A Retry-After is a floor under that wait.
+
+    Attributes:
+        attempts: requests per call; 1 never makes a second request. A 429 and a failed probe at a
+            closed gate do not use attempts up: deadline and patience bound them.
+        deadline: the most a caller waits for one call, everything included; None: no deadline,
+            the other bounds still hold.
+        patience: how long a gate may stay closed, by refusals or an outage, before a failed probe
+            fails everyone waiting.
+        initial_delay: upper end of the first wait.
+        max_delay: upper end of any wait.
+        max_retry_after: a Retry-After above it is not waited for; the error is raised at once.
+
+    Raises:
+        ConfigurationError: a value is not a positive finite number, or attempts not a whole one.
+
+    """
+
+    attempts: int = 4
+    deadline: float | None = None
+    patience: float = 120.0
+    initial_delay: float = 0.5
+    max_delay: float = 8.0
+    max_retry_after: float = 120.0
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse what cannot work, before any request."""
+        require_whole("RetryPolicy.attempts", self.attempts)
+        for name in ("deadline", "patience", "initial_delay", "max_delay", "max_retry_after"):
+            value = getattr(self, name)
+            if name == "deadline" and value is None:
+                continue
+            require_seconds(f"RetryPolicy.{name}", value)
+
+    def backoff(self, failures: int) -> float:
+        """Return a random wait in seconds after that many counted failures (1 or more)."""
+        # 2**64 outgrows any max_delay long before the float would overflow.
+        return random.uniform(
+            0, min(self.max_delay, self.initial_delay * 2 ** min(failures - 1, 64))
+        )
+
+
+_HEALING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
+# The server does not know how, and will not in a second either.
+_LASTING = (HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
+_LASTING_REASONS = ("dns", "proxy", "tls", "too large")
+
+
+def heals(error: ChatloomError) -> bool:
+    """Tell whether another attempt may fare better."""
+    if isinstance(error, APIStatusError):
+        return status_heals(error.status)
+    return isinstance(error, APIConnectionError) and error.reason not in _LASTING_REASONS
+
+
+def status_heals(status: int) -> bool:
+    """Tell whether another attempt may fare better than one that was answered so."""
+    return status in _HEALING or (
+        status >= HTTPStatus.INTERNAL_SERVER_ERROR and status not in _LASTING
+    )
+
+
+_SECONDS = re.compile(r"\d{1,15}(\.\d*)?|\.\d+", re.ASCII)
+_MILLISECOND = 0.001
+
+
+def parse_retry_after(headers: Mapping[str, str], clock: Clock) -> float | None:
+    """Return how many seconds an answer asks to wait, or None.
+
+    Understands ``retry-after-ms``, and ``Retry-After`` in seconds (whole or not) or as an HTTP-date
+    (RFC 9110 §10.2.3), which is held against the answer's own Date. Zero, negative, past, infinite
+    and garbled values are ignored: they ask for nothing.
+    """
+    milliseconds = headers.get("retry-after-ms", "").strip()
+    if _SECONDS.fullmatch(milliseconds):
+        wait = float(milliseconds) * _MILLISECOND
+    else:
+        text = headers.get("retry-after", "").strip()
+        if _SECONDS.fullmatch(text):
+            wait = float(text)
+        else:
+            now = _http_date(headers.get("date", ""))
+            until = _http_date(text)
+            wait = 0.0 if until is None else until - (clock.wall() if now is None else now)
+    return wait if wait > 0 else None
+
+
+def _http_date(text: str) -> float | None:
+    try:
+        moment = parsedate_to_datetime(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+class NextStep(Enum):
+    """What a failed attempt means for its call."""
+
+    BACK_OFF = "costs an attempt; the next one after a jittered wait"
+    AT_ONCE = "costs an attempt; the next one follows without a wait"
+    AT_THE_GATE = "costs no attempt; the next one leaves when the rate limiter lets it"
+    FINAL = "no further attempt"
+
+
+@define(eq=False, repr=False)
+class Failed:
+    """A failed attempt: errors travel as values and are raised once, by the call."""
+
+    error: ChatloomError
+    verdict: NextStep
+    elapsed: float
+    wait: float = 0.0
+
+    def record(self) -> Attempt:
+        """Return what the call's error will remember of it."""
+        error = self.error
+        if isinstance(error, APIStatusError):
+            outcome = str(error.status)
+        elif isinstance(error, ResponseDecodeError):
+            outcome = "malformed"
+        else:
+            outcome = getattr(error, "reason", type(error).__name__)
+        return Attempt(outcome, self.elapsed, self.wait)
+
+
+def prepare() -> None:
+    """Import the engine now: on first use it would hold up the event loop.
+
+    Not at import, where it would cost those who import much and call nothing.
+    """
+    import tenacity  # noqa: F401, PLC0415
+
+
+async def repeat(
+    attempt: Callable[[], Awaitable[Answer | Failed]],
+    first: Failed,
+    policy: RetryPolicy,
+    clock: Clock,
+    give_up_at: float = math.inf,
+) -> Answer | Failed:
+    """Repeat a call whose first attempt failed, until an answer or the last failure.
+
+    The first failure is replayed into tenacity as attempt 1, so that its stop, wait and hooks see
+    every attempt while a call that succeeds at once never meets them. ``give_up_at`` is the
+    deadline on the clock.
+    """
+    from tenacity import AsyncRetrying  # noqa: PLC0415 - see prepare
+
+    replayed = [first]
+
+    async def next_attempt() -> Answer | Failed:
+        return replayed.pop() if replayed else await attempt()
+
+    schedule = _Schedule(policy, clock, give_up_at)
+    # One engine per call: tasks that share one mix up its state.
+    engine = AsyncRetrying(
+        retry=schedule.goes_on,
+        wait=schedule.wait,
+        stop=schedule.is_over,
+        before_sleep=schedule.log,
+        sleep=clock.sleep,
+        retry_error_callback=_last,
+    )
+    return await engine(next_attempt)
+
+
+@define(eq=False, repr=False)
+class _Schedule:
+    """tenacity's questions about one call, answered on our clock."""
+
+    policy: RetryPolicy
+    clock: Clock
+    give_up_at: float
+    counted: int = field(default=0, init=False)
+    squeezed: bool = field(default=False, init=False)
+
+    def goes_on(self, state: RetryCallState) -> bool:
+        outcome = _last(state)
+        return isinstance(outcome, Failed) and outcome.verdict is not NextStep.FINAL
+
+    def wait(self, state: RetryCallState) -> float:
+        failed = _last(state)
+        if failed.verdict is NextStep.AT_THE_GATE:
+            return 0.0
+        self.counted += 1
+        failed.wait = 0.0 if failed.verdict is NextStep.AT_ONCE else self._backoff(failed.error)
+        return failed.wait
+
+    def _backoff(self, error: ChatloomError) -> float:
+        wait = self.policy.backoff(self.counted)
+        left = self.give_up_at - self.clock.monotonic()
+        floor = _asked_to_wait(error)
+        if floor is not None:
+            # A little jitter above the floor, but not past the deadline: everyone was told the
+            # same moment. Drawn below its bound, for cut off there many would return together.
+            bound = max(0.0, min(0.1 * floor + 0.1, (left - floor) / 2))
+            return floor + min(wait, random.uniform(0, bound))
+        if wait < left or self.squeezed:
+            return wait
+        # The deadline would end inside the wait and waste what is left: one more try before it.
+        self.squeezed = True
+        return left / 2
+
+    def is_over(self, state: RetryCallState) -> bool:
+        failed = _last(state)
+        asked = _asked_to_wait(failed.error) or 0.0
+        over = (
+            self.policy.attempts == 1
+            or self.counted >= self.policy.attempts
+            or asked > self.policy.max_retry_after
+            or self.clock.monotonic() + max(failed.wait, asked) >= self.give_up_at
+        )
+        if over:
+            failed.wait = 0.0  # nobody waited
+        return over
+
+    def log(self, state: RetryCallState) -> None:
+        failed = _last(state)
+        level = logging.DEBUG if failed.verdict is NextStep.AT_THE_GATE else logging.INFO
+        _log.log(
+            level,
+            "attempt %d failed: %s; next in %.2f s",
+            state.attempt_number,
+            failed.error,
+            failed.wait,
+            extra={"chatloom_attempt": state.attempt_number, "chatloom_wait": failed.wait},
+        )
+
+
+def _asked_to_wait(error: ChatloomError) -> float | None:
+    return error.retry_after if isinstance(error, APIStatusError) else None
+
+
+def _last(state: RetryCallState) -> Failed:
+    """Return the last outcome; the hooks after ``goes_on`` only ever see failures."""
+    assert state.outcome is not None  # noqa: S101 - tenacity calls its hooks after an attempt
+    outcome: Failed = state.outcome.result()
+    return outcome

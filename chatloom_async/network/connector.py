@@ -1,0 +1,81 @@
+"""What aiohttp keeps open: which of its connections may carry another request, and which did.
+
+Not here: sessions and their loops (``pool``), the request itself (``exchange``).
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+import aiohttp
+
+if TYPE_CHECKING:  # names that aiohttp does not export
+    from aiohttp.client_proto import ResponseHandler
+    from aiohttp.connector import Connection
+    from aiohttp.tracing import Trace
+
+# The generation of the kept connection that the task's latest request met; None if it was new.
+_KEPT_SINCE: ContextVar[int | None] = ContextVar("_KEPT_SINCE", default=None)
+
+
+class Connector(aiohttp.TCPConnector):
+    """Hands out a kept connection only while nothing speaks against it.
+
+    Bytes that arrive while nobody waits for an answer belong to no request of ours; aiohttp would
+    take them for the next one's answer, whoever's key that carries. And what ends one kept
+    connection, a balancer that forgot it, say, has often ended them all: after one was found dead,
+    those that are as old are not tried.
+
+    A subclass, because ``connect`` is aiohttp's only public place between a kept connection and its
+    next request.
+    """
+
+    def __init__(self, context: ssl.SSLContext | None) -> None:
+        """Make it in its running loop; without a context, the usual authorities are trusted."""
+        super().__init__(limit=0, ssl=context or _default_context())  # the pool has slots
+        self.opened: int = 0
+        # A kept connection found dead ends the generation of all that were opened before.
+        self._generation = 0
+        self._opened_in: dict[ResponseHandler, int] = {}  # those that are open, and a few more
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> Connection:
+        """Return a connection for this request: a kept one that is sound, or a new one."""
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            protocol = connection.protocol
+            assert protocol is not None  # noqa: S101 - it has just been handed out
+            generation = self._opened_in.get(protocol)
+            if generation is None:
+                self._note(protocol)
+            elif generation != self._generation or protocol.should_close:
+                connection.close()
+                continue
+            _KEPT_SINCE.set(generation)
+            return connection
+
+    def _note(self, protocol: ResponseHandler) -> None:
+        known = self._opened_in.items()
+        self._opened_in = {each: generation for each, generation in known if each.is_connected()}
+        self._opened_in[protocol] = self._generation
+        self.opened += 1
+
+    def was_stale(self) -> bool:
+        """Tell the running request, which met a dead connection, whether it was a kept one.
+
+        That ends the generation of the connection.
+        """
+        generation = _KEPT_SINCE.get()
+        if generation == self._generation:
+            self._generation += 1
+        return generation is not None
+
+
+def _default_context() -> ssl.SSLContext | bool:
+    """Honour certificates named in the environment: aiohttp's own context was made at import."""
+    named = "SSL_CERT_FILE" in os.environ or "SSL_CERT_DIR" in os.environ
+    return ssl.create_default_context() if named else True

@@ -1,0 +1,181 @@
+"""One HTTP exchange on an aiohttp session: the request, its whole answer, or what went wrong.
+
+With ``connector``, ``pool`` and ``pool_options`` the only door of aiohttp's client. Not here:
+sessions and how long they live (``pool``), which connections are sound (``connector``), what a
+status means (``status``).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import socket
+from functools import lru_cache
+from http import HTTPStatus
+
+import aiohttp
+from yarl import URL
+
+from chatloom_async.auth import ApiKey
+from chatloom_async.errors import (
+    APIConnectionError,
+    APITimeoutError,
+    ChatloomError,
+    ConfigurationError,
+)
+from chatloom_async.network.connector import Connector
+from chatloom_async.transport import MAX_ERROR_BODY, Response
+
+MAX_BODY = 10 * 1024 * 1024
+_CONNECT_TIMEOUT = 5.0
+_OK = range(200, 300)
+# What else goes wrong with DNS may be well in a second; aiodns gives no number at all.
+_NO_SUCH_HOST = {
+    getattr(socket, name) for name in ("EAI_NONAME", "EAI_NODATA") if hasattr(socket, name)
+}
+
+
+async def send(  # noqa: PLR0913 - what a request is
+    session: aiohttp.ClientSession,
+    method: str,
+    url: str,
+    key: ApiKey,
+    *,
+    timeout: float,
+    proxy: str | None,
+) -> Response:
+    """Make exactly one request and return its whole answer.
+
+    ``timeout`` bounds connecting only; whoever calls bounds the whole.
+
+    Raises:
+        APIConnectionError: the connection ended before an answer, or the body is too large.
+        aiohttp.ClientError, OSError, ValueError: anything else, for ``translate``.
+        RuntimeError: the session is closed, maybe since this request began to wait for its slot.
+
+    """
+    answer = await session.request(
+        method,
+        URL(url, encoded=True),
+        headers=key.headers(),
+        allow_redirects=False,
+        proxy=proxy,
+        timeout=_client_timeout(timeout),
+        middlewares=_GUARDS,
+        raise_for_status=False,  # whatever a session that was brought would do
+        auto_decompress=True,
+    )
+    try:
+        body = await answer.content.readany()
+        if not answer.content.at_eof():
+            body = await _read_on(answer, body)
+    except aiohttp.ClientPayloadError:
+        answer.close()
+        if answer.status in _OK:
+            raise
+        body = b""  # the status alone says what went wrong
+    except BaseException:
+        answer.close()
+        raise
+    return Response(answer.status, answer.headers, body)
+
+
+async def _guarded(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Send the request once, and let nobody on the way read its key.
+
+    aiohttp, if it saw a disconnect, would silently send the request a second time.
+    """
+    if request.proxy is not None and not request.is_ssl():
+        # A proxy would read the key. Plain http is for this very machine, where none is needed.
+        request.update_proxy(None, None, None)
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
+        pass
+    connector = request.session.connector
+    stale = isinstance(connector, Connector) and connector.was_stale()
+    raise APIConnectionError(
+        "the connection ended before an answer", "stale" if stale else "disconnected"
+    )
+
+
+async def _read_on(answer: aiohttp.ClientResponse, body: bytes) -> bytes:
+    """Read what did not come with the first piece, never more than the limit."""
+    ok = answer.status in _OK
+    limit = MAX_BODY if ok else MAX_ERROR_BODY
+    pieces, size = [body], len(body)
+    while size <= limit and not answer.content.at_eof():
+        piece = await answer.content.readany()
+        pieces.append(piece)
+        size += len(piece)
+    if size > limit:
+        answer.close()
+        if ok:
+            raise APIConnectionError(f"the answer is larger than {limit} bytes", "too large")
+    return b"".join(pieces)[:limit]
+
+
+def translate(
+    error: BaseException, url: str, timeout: float, *, trust_env: bool
+) -> ChatloomError | None:
+    """Return our error for one of aiohttp's, without keeping anything of it; None: it is not."""
+    host = URL(url, encoded=True).host or url
+    match error:
+        case aiohttp.ConnectionTimeoutError():
+            return APITimeoutError(f"connecting to {host} took longer than {_connect(timeout):g} s")
+        case aiohttp.ClientConnectorError() | aiohttp.ServerFingerprintMismatch():
+            return _unconnected(error, host)
+        case aiohttp.ClientHttpProxyError():
+            refused = error.status < HTTPStatus.INTERNAL_SERVER_ERROR  # else it found no way today
+            return APIConnectionError(
+                f"the proxy answered {error.status}", "proxy" if refused else "connect"
+            )
+        case aiohttp.ClientPayloadError():
+            return APIConnectionError("the connection ended inside the answer", "cut off")
+        case aiohttp.ClientResponseError():
+            # The rest of the message quotes the answer, and that may repeat the key.
+            what = re.split("[\n'\"]|: b['\"]", error.message.strip(), maxsplit=1)[0]
+            return APIConnectionError(
+                f"what {host} answered is not HTTP: {what.rstrip(': ')}", "protocol"
+            )
+        case aiohttp.ClientError() | OSError():
+            return APIConnectionError("the connection ended before an answer", "disconnected")
+        case ValueError() if trust_env:
+            return ConfigurationError(
+                f"aiohttp refuses the request ({error}): does netrc hold credentials for {host}? "
+                "They cannot go with an API key; use proxy= instead of trust_env=True"
+            )
+    return None
+
+
+def _unconnected(
+    error: aiohttp.ClientConnectorError | aiohttp.ServerFingerprintMismatch, host: str
+) -> APIConnectionError:
+    match error:
+        case aiohttp.ClientConnectorCertificateError() | aiohttp.ServerFingerprintMismatch():
+            return APIConnectionError(f"no trusted TLS connection to {host}: {error}", "tls")
+        case aiohttp.ClientConnectorDNSError() if error.os_error.errno in _NO_SUCH_HOST:
+            return APIConnectionError(f"the host name {host} does not exist", "dns")
+        case aiohttp.ClientProxyConnectionError():
+            host = "the proxy"
+    # A TLS handshake that ends otherwise than by the certificate is a server in trouble, as a
+    # refused connection is: behind a balancer the next one may meet another.
+    why = error.strerror or type(error.os_error).__name__
+    return APIConnectionError(f"cannot connect to {host}: {why}", "connect")
+
+
+@lru_cache
+def _client_timeout(timeout: float) -> aiohttp.ClientTimeout:
+    # The whole attempt is timed by our own watch. aiohttp rounds timeouts above the threshold up.
+    return aiohttp.ClientTimeout(connect=_connect(timeout), ceil_threshold=math.inf)
+
+
+def _connect(timeout: float) -> float:
+    return min(timeout, _CONNECT_TIMEOUT)
+
+
+_GUARDS = (_guarded,)

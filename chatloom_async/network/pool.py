@@ -1,0 +1,288 @@
+"""A pool of connections for any number of clients, keys and event loops: sessions, their life.
+
+Not here: one request and its answer (``exchange``), retries and pacing (``call``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import ssl
+import sys
+import warnings
+from collections.abc import AsyncGenerator, Sequence
+from typing import Self
+from weakref import WeakValueDictionary
+
+import aiohttp
+from attrs import define, field
+
+from chatloom_async.auth import ApiKey
+from chatloom_async.errors import (
+    APIConnectionError,
+    APITimeoutError,
+    ClientClosedError,
+    ConfigurationError,
+    require_whole,
+)
+from chatloom_async.network.connector import Connector
+from chatloom_async.network.exchange import send, translate
+from chatloom_async.network.options import (
+    hooks_problem,
+    proxy_problem,
+    session_problem,
+    tls_problem,
+)
+from chatloom_async.network.slots import Slots
+from chatloom_async.network.timeouts import Timeouts, Watch
+from chatloom_async.ratelimit.registry import LimiterRegistry
+from chatloom_async.transport import Clock, InFlight, Response, SystemClock
+from chatloom_async.version import __version__
+
+
+@define(eq=False, repr=False)
+class _Connections:
+    """A pool's share of one event loop."""
+
+    session: aiohttp.ClientSession
+    slots: Slots
+    keeper: AsyncGenerator[None, None]
+    # Its timer keeps each alive; one that nobody used for as long as it lasts goes.
+    _timeouts: WeakValueDictionary[float, Timeouts] = field(factory=WeakValueDictionary)
+    _latest: Timeouts | None = None  # mostly the one there is
+
+    def timeouts(self, seconds: float) -> Timeouts:
+        """Return what times the requests that may last so long."""
+        if self._latest is not None and self._latest.seconds == seconds:
+            return self._latest
+        timeouts = self._timeouts.get(seconds)
+        if timeouts is None:
+            timeouts = self._timeouts[seconds] = Timeouts(seconds)
+        self._latest = timeouts
+        return timeouts
+
+
+@define(eq=False)
+class ConnectionPool:
+    """Connections shared by any number of clients, keys and event loops.
+
+    Made anywhere, opened by the first call, one aiohttp session per running loop. Keys travel in
+    per-request headers only, cookies are never kept, redirects never followed.
+
+    Args:
+        limit: requests in flight per event loop; more of them queue, which costs no timeout.
+        proxy: URL of an HTTP proxy; the key stays inside the TLS tunnel. Plain http, which is for
+            loopback only, goes past every proxy.
+        ssl: a context for private certificate authorities.
+        trust_env: take proxies from the environment, as aiohttp does.
+        trace_configs: aiohttp's hooks, for example OpenTelemetry's; they see headers, so the key.
+        session: bring your own aiohttp session, made with ``cookie_jar=aiohttp.DummyCookieJar()``;
+            you close it, it works on its loop only, its own middlewares do not run, and which of
+            its connections are sound is its connector's business.
+
+    Raises:
+        ConfigurationError: an option is of another kind, the limit less than 1, or a session
+            comes with options that belong to making one, or would mix cookies or credentials of
+            its own into requests.
+
+    """
+
+    limit: int = 100
+    proxy: str | None = field(default=None, kw_only=True, repr=False)
+    ssl: ssl.SSLContext | None = field(default=None, kw_only=True, repr=False)
+    trust_env: bool = field(default=False, kw_only=True)
+    trace_configs: Sequence[aiohttp.TraceConfig] = field(default=(), kw_only=True, repr=False)
+    session: aiohttp.ClientSession | None = field(default=None, kw_only=True, repr=False)
+    clock: Clock = field(factory=SystemClock, init=False, repr=False)
+    gates: LimiterRegistry = field(factory=LimiterRegistry, init=False, repr=False)
+    in_flight: InFlight = field(factory=InFlight, init=False, repr=False)
+    closed: bool = field(default=False, init=False)
+    _by_loop: dict[asyncio.AbstractEventLoop, _Connections] = field(
+        factory=dict, init=False, repr=False
+    )
+    _made_at: str = field(init=False, repr=False)
+    _used: bool = field(default=False, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse what cannot work; nothing is opened."""
+        require_whole("ConnectionPool.limit", self.limit)
+        problem = (
+            proxy_problem(self.proxy)
+            or tls_problem(self.ssl)
+            or hooks_problem(self.trace_configs)
+            or session_problem(self.session)
+        )
+        if problem is not None:
+            raise ConfigurationError(problem)
+        if self.session is not None and (self.ssl or self.trust_env or self.trace_configs):
+            raise ConfigurationError(
+                "ssl, trust_env and trace_configs belong to the session you bring: set them there"
+            )
+        self._made_at = _caller()
+
+    @property
+    def opened(self) -> int:
+        """How many connections this pool has opened on its running loop so far."""
+        connections = self._by_loop.get(asyncio.get_running_loop())
+        connector = None if connections is None else connections.session.connector
+        return connector.opened if isinstance(connector, Connector) else 0
+
+    async def exchange(self, method: str, url: str, key: ApiKey, timeout: float) -> Response:
+        """Make exactly one request and return its whole answer.
+
+        Args:
+            method: the HTTP method.
+            url: the whole URL, already encoded.
+            key: sent in its header.
+            timeout: seconds from connecting to the last byte; waiting for a slot is not counted.
+
+        Raises:
+            APIConnectionError: no complete answer arrived.
+            ClientClosedError: the pool, or the session it was given, is closed.
+            ConfigurationError: the session belongs to another loop, or netrc interferes.
+            RuntimeError: it was called outside a task.
+
+        """
+        connections = self._by_loop.get(asyncio.get_running_loop()) or await self._open()
+        if not connections.slots.take():
+            await connections.slots.wait()
+        try:
+            timeouts = connections.timeouts(timeout)
+            watch = timeouts.start()
+            try:
+                return await send(
+                    connections.session, method, url, key, timeout=timeout, proxy=self.proxy
+                )
+            except BaseException as error:  # noqa: BLE001 - raised below
+                problem = self._problem(error, watch, url, timeout)
+            finally:
+                timeouts.end(watch)
+        finally:
+            connections.slots.release()
+        try:
+            raise problem  # out here, where nothing of aiohttp becomes its context
+        finally:
+            del problem  # the traceback holds this frame
+
+    def _problem(
+        self, error: BaseException, watch: Watch, url: str, timeout: float
+    ) -> BaseException:
+        """Return what to raise for an error of ``send``, rid of aiohttp's: they hold the key."""
+        if isinstance(error, asyncio.CancelledError) and watch.expired():
+            return APITimeoutError(f"no complete answer within {timeout:g} s")
+        found = (
+            error
+            if isinstance(error, APIConnectionError)
+            else translate(error, url, timeout, trust_env=(self.session or self).trust_env)
+        )
+        ended = found is not None or isinstance(error, RuntimeError)  # as a closed session raises
+        if ended and self.closed:
+            return ClientClosedError("the connection pool was closed")
+        if ended and self.session is not None and self.session.closed:
+            return ClientClosedError("the aiohttp session you brought is closed")
+        # Else it is a cancellation, or what a trace hook raised: itself, without where it has been.
+        problem = error if found is None else found
+        problem.__cause__ = problem.__context__ = None
+        return problem.with_traceback(None)
+
+    async def _open(self) -> _Connections:
+        if self.closed:
+            raise ClientClosedError("the connection pool is closed")
+        if self.session is not None and self._by_loop:
+            raise ConfigurationError(
+                "a session you bring works on one event loop; let the pool make it"
+            )
+        for loop in list(self._by_loop):  # which another thread's loop may change
+            if loop.is_closed():
+                self._by_loop.pop(loop, None)
+        session = self.session or aiohttp.ClientSession(
+            connector=Connector(self.ssl),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=self.trust_env,
+            trace_configs=list(self.trace_configs),
+            headers={"Accept": "application/json", "User-Agent": _USER_AGENT},
+        )
+        # asyncio.run ends a loop's asynchronous generators: that closes the session in time.
+        keeper = _keep(session, ours=self.session is None)
+        connections = _Connections(session, Slots(_places(self.limit, session.connector)), keeper)
+        self._by_loop[asyncio.get_running_loop()] = connections
+        self._used = True
+        await anext(keeper)
+        return connections
+
+    async def aclose(self) -> None:
+        """End the calls in flight and close what the pool opened; later calls raise; idempotent.
+
+        A loop that runs in another thread closes its own connections. So does one that stands
+        still, in its ``shutdown_asyncgens``, which ``asyncio.run`` and ``asyncio.Runner`` see to.
+        """
+        if self.closed:
+            return
+        self.closed = True
+        self.in_flight.end()
+        here = asyncio.get_running_loop()
+        for loop, connections in list(self._by_loop.items()):
+            if loop is here:
+                await connections.keeper.aclose()
+            elif loop.is_running():
+                asyncio.run_coroutine_threadsafe(_close(connections.keeper), loop)
+
+    async def __aenter__(self) -> Self:
+        """Return the pool; the first call opens it."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close it."""
+        await self.aclose()
+
+    def __del__(self) -> None:
+        """Warn about a pool that was opened and forgotten."""
+        by_loop = getattr(self, "_by_loop", None)  # missing when the constructor refused
+        if by_loop is not None and not self.closed and self.session is None and self._used:
+            warnings.warn(
+                f"the ConnectionPool made at {self._made_at} was never closed: "
+                "use it with 'async with', or await its aclose()",
+                ResourceWarning,
+                stacklevel=2,
+                source=self,
+            )
+
+
+def _places(limit: int, connector: aiohttp.BaseConnector | None) -> int:
+    """Return how many requests find a connection without queueing in aiohttp (0: no bound).
+
+    Time in its queue would count against the timeout; time in ours does not.
+    """
+    bounds = () if connector is None else (connector.limit, connector.limit_per_host)
+    return min([limit, *filter(None, bounds)])
+
+
+async def _keep(session: aiohttp.ClientSession, *, ours: bool) -> AsyncGenerator[None, None]:
+    """Hold a session until the pool or its loop ends."""
+    try:
+        yield
+    finally:
+        if ours:
+            await session.close()
+
+
+async def _close(keeper: AsyncGenerator[None, None]) -> None:
+    await keeper.aclose()
+
+
+def _caller() -> str:
+    """Return file and line of the first frame outside this package and its generated code."""
+    frame = inspect.currentframe()
+    package = __name__.partition(".")[0]
+    while frame is not None and (
+        frame.f_code.co_filename.startswith("<")
+        or frame.f_globals.get("__name__", "").partition(".")[0] == package
+    ):
+        frame = frame.f_back
+    return "unknown" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+_USER_AGENT = (
+    f"chatloom-async/{__version__} aiohttp/{aiohttp.__version__} "
+    f"python/{sys.version_info.major}.{sys.version_info.minor}"
+)

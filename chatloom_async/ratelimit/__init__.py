@@ -1,0 +1,1 @@
+"""One rate limiter per API key."""

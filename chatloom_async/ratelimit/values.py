@@ -1,0 +1,95 @@
+"""The values around a rate limiter: its ceiling, what a failure costs, what it tells of itself.
+
+Not here: how requests are paced (``ratelimit``).
+"""
+
+from __future__ import annotations
+
+import math
+from enum import Enum
+from typing import Literal
+
+from attrs import frozen
+
+from chatloom_async.errors import require_number
+
+
+@frozen
+class RateLimit:
+    """A ceiling: at most ``burst + per_minute / 60 * t`` requests of one key in any t seconds.
+
+    The default stays within fair use ("a few hundred requests per minute per API key", API
+    reference, Rate limits). Lower limits are learned from refusals, with or without a ceiling.
+    It is kept where calls leave the gate: behind a full ConnectionPool they may bunch up.
+
+    Attributes:
+        per_minute: requests per minute in the long run; None lifts the ceiling.
+        burst: requests that may leave ahead of that, 1 or more.
+
+    Raises:
+        ConfigurationError: not such a number.
+
+    """
+
+    per_minute: float | None = 300
+    burst: float = 60
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse what would never let a request through."""
+        if self.per_minute is not None:
+            require_number("RateLimit.per_minute", self.per_minute, at_least=0.001)
+        require_number("RateLimit.burst", self.burst, at_least=1)
+
+
+@frozen
+class WaitLimits:
+    """On what terms a call waits at a gate.
+
+    Attributes:
+        give_up_at: when its deadline ends it, on the loop's clock.
+        patience: seconds for which the gate may stay closed before a failed probe ends the wait.
+        max_retry_after: seconds; a server that asks for more is not waited for.
+        urgent: a person waits.
+
+    """
+
+    give_up_at: float = math.inf
+    patience: float = 120.0
+    max_retry_after: float = 120.0
+    urgent: bool = False
+
+    def allow(self, now: float, until: float) -> bool:
+        """Tell whether to wait that long, because the server asks for it."""
+        return until <= self.give_up_at and until - now <= self.max_retry_after
+
+
+class Cost(Enum):
+    """What a failed attempt costs its call."""
+
+    COUNTED = "an attempt"
+    FREE = "time: the next attempt waits at the gate"
+    FINAL = "its patience: the error is to be raised"
+
+
+@frozen
+class LimiterStatistics:
+    """One key's gate at one moment.
+
+    Attributes:
+        sent: attempts that left, whatever became of them.
+        refused: 429s.
+        waited: seconds spent at the gate, all calls together.
+        waiting: calls at the gate.
+        in_flight: attempts that left and did not come back.
+        rate: requests per minute learned from refusals, None as long as there were none.
+        state: "refused" and "outage" are the two reasons for a closed gate.
+
+    """
+
+    sent: int
+    refused: int
+    waited: float
+    waiting: int
+    in_flight: int
+    rate: float | None
+    state: Literal["open", "refused", "outage"]

@@ -1,0 +1,323 @@
+"""What is said about a listed domain, and what is not."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatloom_async.audit.domains import ApprovedDomains, parse_entry
+from chatloom_async.audit.findings import (
+    FINDING_RULES,
+    agent_findings,
+    list_findings,
+    shared_domains,
+)
+from chatloom_async.audit.results import AuditedAgent, WorkspaceAudit
+from chatloom_async.errors import ConfigurationError
+
+AGENT = AuditedAgent(
+    "agt_1",
+    "Sales Assistant",
+    "#611F69",
+    "#764ba2",
+    "bottom-right",
+    "modern",
+    "active",
+    datetime(2026, 1, 15, 9, tzinfo=UTC),
+    (),
+)
+
+
+def listing(*domains: str) -> AuditedAgent:
+    return evolve(AGENT, allowed_domains=domains)
+
+
+def rules(*domains: str, approved: ApprovedDomains | None = None) -> list[str]:
+    return [finding.rule for finding in agent_findings(listing(*domains), approved)]
+
+
+@pytest.mark.parametrize(
+    "domain",
+    [
+        "example.com",
+        "support.example.com",
+        "a-b.example.co.uk",
+        "xn--mnchen-3ya.de",  # münchen: one script, and German
+        "münchen.de",
+        "xn--wgv71a119e.jp",  # Japanese, two scripts that are written together
+        "xn--e1afmkfd.xn--p1ai",  # Cyrillic below a Cyrillic top-level domain
+        "company.github.io",
+        "x.partners.example",
+        "1.example.com",
+        "EXAMPLE.com",
+        "MÜNCHEN.de",
+        "mu\u0308nchen.de",  # the same, not composed
+        "hawai\u02bbi.example",  # a modifier letter: of many scripts
+    ],
+)
+def test_an_ordinary_domain_is_not_found(domain: str) -> None:
+    assert rules(domain) == []
+
+
+@pytest.mark.parametrize(
+    ("domain", "expected"),
+    [
+        ("*.example.com", ["wildcard"]),
+        ("*", ["wildcard", "public-suffix"]),
+        ("*.com", ["wildcard", "public-suffix"]),
+        ("*.co.uk", ["wildcard", "public-suffix"]),
+        ("foo.*.com", ["malformed", "wildcard"]),
+        ("*example.com", ["malformed", "wildcard"]),
+        ("com", ["public-suffix"]),
+        ("co.uk", ["public-suffix"]),
+        ("github.io", ["public-suffix"]),
+        ("xn--p1ai", ["public-suffix"]),
+        ("рф", ["public-suffix"]),
+        ("localhost", ["private-address"]),
+        ("LOCALHOST", ["private-address"]),
+        ("shop.localhost", ["private-address"]),
+        ("printer.local", ["private-address"]),
+        ("wiki.internal", ["private-address"]),
+        ("intranet", ["private-address"]),
+        ("127.0.0.1", ["private-address"]),
+        ("10.1.2.3", ["private-address"]),
+        ("192.168.0.7", ["private-address"]),
+        ("169.254.169.254", ["private-address"]),
+        ("::1", ["private-address"]),
+        ("[fd00::1]", ["private-address"]),
+        ("0.0.0.0", ["private-address"]),  # noqa: S104 - text, nothing binds to it
+        ("8.8.8.8", ["ip-address"]),
+        ("2606:4700::1111", ["ip-address"]),
+        ("https://example.com", ["url"]),
+        ("https://docs.example.com/upload?x=1", ["url"]),
+        ("example.com/", ["url"]),
+        ("example.com:8080", ["url"]),
+        ("//example.com", ["url"]),
+        ("user:pw@example.com", ["url"]),
+        ("http://localhost:3000", ["url", "private-address"]),
+        ("http://10.0.0.1:3000/", ["url", "private-address"]),
+        ("http://[::1]:3000/", ["url", "private-address"]),
+        ("https://", ["malformed", "url"]),
+        ("http://[", ["malformed", "url"]),
+        ("", ["malformed"]),
+        ("   ", ["malformed"]),
+        (" example.com", ["malformed"]),
+        ("example.com.", ["malformed"]),
+        ("exa mple.com", ["malformed"]),
+        ("example..com", ["malformed"]),
+        ("-example.com", ["malformed"]),
+        ("exam_ple.com", ["malformed"]),
+        ("<script>.com", ["malformed"]),
+        (f"{'a' * 64}.com", ["malformed"]),
+        (f"{'a.' * 130}com", ["malformed"]),
+        ("a" * 10_000, ["malformed"]),
+        ("127.1", ["malformed"]),
+        ("0x7f000001", ["malformed"]),
+        ("a.0x1", ["malformed"]),
+        ("a.0x", ["malformed"]),
+        ("8.8.8.8]", ["malformed"]),
+        ("[fe80::1%25eth0]:80", ["url", "private-address"]),
+        ("[fe80::1%25eth0]", ["private-address"]),
+        ("shop.invalid", ["private-address"]),
+        ("abcdefghij234567.onion", ["private-address"]),
+        ("192.0.2.44", ["private-address"]),
+        ("xn--ls8h.la", ["malformed"]),
+        ("\U0001f4a9.la", ["malformed"]),
+        ("xn--.com", ["malformed"]),
+        ("xn--a-ecp.com", ["malformed"]),
+        ("\ud800.com", ["malformed"]),
+        ("\u202eexample.com", ["malformed"]),
+        ("xn--brightlef-7yh.example", ["look-alike"]),  # a Cyrillic letter among Latin ones
+        ("brightle\u0430f.example", ["look-alike"]),
+        ("xn--80ak6aa92e.com", ["look-alike"]),  # all Cyrillic, looks like "apple"
+        ("\u03bf\u03c1.com", ["look-alike"]),  # all Greek, looks like "op"
+    ],
+)
+def test_an_odd_entry_is_found_by_its_rules(domain: str, expected: list[str]) -> None:
+    assert rules(domain) == expected
+
+
+def told(domain: str) -> str:
+    (finding,) = agent_findings(listing(domain))
+    return finding.message
+
+
+@pytest.mark.parametrize(
+    "domain",
+    [
+        "exam\u200bple.com",  # zero-width space
+        "exam\u00adple.com",  # soft hyphen
+        "example\ufe0f.com",  # variation selector
+        "\uff45xample.com",  # fullwidth
+        "\U0001d41example.com",  # mathematical
+        "\u212aite.com",  # Kelvin sign
+        "example\u3002com",  # ideographic full stop
+    ],
+)
+def test_a_name_that_is_not_what_it_looks_like_is_malformed_and_not_approved(domain: str) -> None:
+    approved = ApprovedDomains.of(["example.com", "kite.com"])
+    assert rules(domain, approved=approved) == ["malformed", "not-approved"]
+    assert told(domain).endswith("holds characters that are not what they look like")
+
+
+@pytest.mark.parametrize("domain", ["xn--ls8h.la", "\U0001f4a9.la"])
+def test_an_emoji_is_told_from_punycode_that_means_nothing(domain: str) -> None:
+    assert told(domain).endswith("is no name that IDNA 2008 allows")
+    assert told("xn--99999999.com").endswith("holds invalid punycode")
+
+
+@pytest.mark.parametrize("domain", ["192.0.2.44", "198.51.100.1", "203.0.113.9", "2001:db8::1"])
+def test_an_address_for_documentation_is_not_called_another_machine(domain: str) -> None:
+    assert told(domain).endswith("is an address for documentation: no machine has it")
+
+
+def test_an_agent_without_a_domain_is_found_and_nothing_is_claimed() -> None:
+    (finding,) = agent_findings(listing())
+    assert (finding.rule, finding.agent, finding.domain) == ("no-domain", "agt_1", None)
+    assert finding.message == "no domain is listed; what that means is not documented"
+
+
+def test_nothing_is_said_about_domains_that_could_not_be_read() -> None:
+    assert agent_findings(evolve(AGENT, allowed_domains=None)) == ()
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        "example.com",
+        "EXAMPLE.com",
+        " example.com",
+        "example.com.",
+        "https://example.com/",
+    ],
+)
+def test_a_domain_listed_twice_is_found_once_however_it_is_spelt(again: str) -> None:
+    assert rules("example.com", again).count("duplicate") == 1
+
+
+def test_an_international_name_and_its_punycode_are_duplicates() -> None:
+    assert rules("münchen.de", "xn--mnchen-3ya.de") == ["duplicate"]
+
+
+def test_a_name_and_its_wildcard_are_no_duplicates() -> None:
+    assert rules("example.com", "*.example.com") == ["wildcard"]
+
+
+@pytest.mark.parametrize(
+    ("position", "status"), [("center", "active"), ("bottom-left", "paused"), ("", "active")]
+)
+def test_a_value_that_is_not_documented_is_found(position: str, status: str) -> None:
+    agent = evolve(listing("example.com"), position=position, status=status)
+    assert [finding.rule for finding in agent_findings(agent)] == ["unknown-value"]
+
+
+def test_any_template_is_fine_for_none_is_documented() -> None:
+    assert agent_findings(evolve(listing("example.com"), template="holographic")) == ()
+
+
+def test_a_count_that_differs_is_found() -> None:
+    assert list_findings(3, 3) == ()
+    assert [finding.rule for finding in list_findings(4, 3)] == ["count-mismatch"]
+
+
+# The approved list
+
+
+@pytest.mark.parametrize(
+    ("pattern", "domain", "allowed"),
+    [
+        ("example.com", "example.com", True),
+        ("Example.COM", "example.com", True),
+        ("example.com  # the shop", "example.com", True),
+        ("example.com", "www.example.com", False),
+        ("*.example.com", "www.example.com", True),
+        ("*.example.com", "a.b.example.com", True),
+        ("*.example.com", "example.com", False),
+        ("*.example.com", "badexample.com", False),
+        ("*.example.com", "*.example.com", True),
+        ("*.example.com", "*.shop.example.com", True),
+        ("*.shop.example.com", "*.example.com", False),
+        ("example.com", "*.example.com", False),
+        ("*.example.com", "*", False),
+        ("münchen.de", "xn--mnchen-3ya.de", True),
+        ("10.0.0.1", "10.0.0.1", True),
+        ("localhost", "http://localhost:3000", True),
+        ("example.com", "not a domain", False),
+    ],
+)
+def test_the_approved_list_allows_what_it_names(
+    pattern: str, domain: str, *, allowed: bool
+) -> None:
+    approved = ApprovedDomains.of([pattern])
+    assert ("not-approved" not in rules(domain, approved=approved)) is allowed
+
+
+def test_blank_lines_and_remarks_approve_nothing() -> None:
+    assert ApprovedDomains.of("# ours\n\n  \n#example.com\n") == ApprovedDomains.of([])
+
+
+@pytest.mark.parametrize("line", ["*", "https://example.com", "exa mple.com", "a.*.com"])
+def test_a_line_that_is_no_domain_is_refused_by_its_number(line: str) -> None:
+    with pytest.raises(ConfigurationError, match="line 2"):
+        ApprovedDomains.of(["example.com", line])
+
+
+# Several workspaces
+
+
+def workspace(name: str, *agents: tuple[str, ...] | None) -> WorkspaceAudit:
+    return WorkspaceAudit(name, tuple(evolve(AGENT, allowed_domains=each) for each in agents))
+
+
+def test_a_domain_of_two_workspaces_is_found_once_however_it_is_spelt() -> None:
+    one = workspace("one", ("example.com", "one.example"), None)
+    two = workspace("two", ("two.example",), ("EXAMPLE.com",))
+    (finding,) = shared_domains([one, two])
+    assert (finding.rule, finding.domain) == ("shared-domain", "example.com")
+    assert finding.message == "allowed by 2 workspaces: one, two"
+
+
+def test_a_domain_of_two_agents_in_one_workspace_is_not_shared() -> None:
+    assert shared_domains([workspace("one", ("example.com",), ("example.com",))]) == ()
+
+
+def test_local_names_and_garbage_are_not_shared() -> None:
+    odd = ("localhost", "10.0.0.1", "not a domain", "")
+    assert shared_domains([workspace("one", odd), workspace("two", odd)]) == ()
+
+
+def test_of_many_workspaces_five_are_named() -> None:
+    many = [workspace(f"w{number}", ("example.com",)) for number in range(7)]
+    assert (
+        shared_domains(many)[0].message == "allowed by 7 workspaces: w0, w1, w2, w3, w4 and 2 more"
+    )
+
+
+# In general
+
+
+@given(st.text())
+def test_no_text_is_too_odd_to_be_judged(domain: str) -> None:
+    for finding in agent_findings(listing(domain), ApprovedDomains.of([])):
+        assert finding.severity == FINDING_RULES[finding.rule].severity
+        assert finding.domain == domain
+        assert len(finding.message) < 1000
+
+
+@given(st.from_regex(r"[a-z0-9.:/*\[\]@#-]{0,40}", fullmatch=True))
+def test_a_host_is_always_lower_case_ascii_without_a_final_dot(domain: str) -> None:
+    host = parse_entry(domain).host
+    assert host.isascii()
+    assert host == host.lower()
+    assert not host.endswith(".")
+
+
+@pytest.mark.parametrize("rule", FINDING_RULES.values(), ids=lambda rule: rule.id)
+def test_every_rule_has_a_sentence_and_a_source(rule: object) -> None:
+    found = [each for each in FINDING_RULES.values() if each is rule]
+    assert found[0].sentence.endswith(".")
+    assert found[0].source

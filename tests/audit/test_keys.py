@@ -1,0 +1,171 @@
+import gc
+import io
+import pickle
+import sys
+import traceback
+from pathlib import Path
+
+import pytest
+
+from chatloom_async.audit.keys import EnvironmentKeys, KeysFile, same_keys
+from chatloom_async.auth import ApiKey
+from chatloom_async.errors import ConfigurationError
+
+SECRET = "clf_very_secret_4711"  # noqa: S105 - the point
+
+
+def written(folder: Path, name: str, text: str | bytes) -> KeysFile:
+    path = folder / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return KeysFile(str(path))
+
+
+def refusal(keys: KeysFile) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        keys.read()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("keys.toml", '# ours\nacme = "clf_a"\n"Beta & Söhne" = "clf_b"\n'),
+        ("keys.csv", "acme,clf_a\nBeta & Söhne,clf_b\n"),
+        ("header.csv", "Name,Key\nacme,clf_a\nBeta & Söhne,clf_b\n"),
+        ("excel.csv", "\ufeffname;key\r\nacme;clf_a\r\n\r\nBeta & Söhne;clf_b\r\n"),
+        ("quoted.csv", '"acme","clf_a"\n# ours\n"Beta & Söhne", clf_b\n'),
+        ("tabs.tsv", "acme\tclf_a\nBeta & Söhne\tclf_b\n"),
+        ("toml-without-suffix", 'acme = "clf_a"\n"Beta & Söhne" = "clf_b"\n'),
+        ("csv-without-suffix", "acme,clf_a\nBeta & Söhne,clf_b\n"),
+    ],
+)
+def test_names_and_keys_are_read_in_the_order_of_the_file(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    keys = written(tmp_path, name, text).read()
+    assert list(keys.items()) == [("acme", ApiKey("clf_a")), ("Beta & Söhne", ApiKey("clf_b"))]
+
+
+def test_a_variable_may_have_the_prefix_of_keys_inside_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACME_CLF_KEY", "clf_a")
+    assert written(tmp_path, "k.csv", "acme,env:ACME_CLF_KEY").read() == {"acme": ApiKey("clf_a")}
+
+
+@pytest.mark.parametrize("name", ["keys.toml", "keys.csv"])
+def test_a_value_may_name_an_environment_variable(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACME_KEY", " clf_from_outside\n")
+    text = 'acme = "env:ACME_KEY"' if name.endswith("toml") else "acme,env:ACME_KEY"
+    assert written(tmp_path, name, text).read() == {"acme": ApiKey("clf_from_outside")}
+
+
+def test_keys_come_from_standard_input_when_the_path_is_a_dash(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'acme = "clf_a"')))
+    assert KeysFile("-").read() == {"acme": ApiKey("clf_a")}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("k.toml", "", "holds no keys"),
+        ("k.csv", "\n# nothing\n", "holds no keys"),
+        ("k.csv", "name,key\n", "holds no keys"),
+        ("k.toml", f'a = "{SECRET}"\na = "clf_2"', "occurs twice"),
+        ("k.csv", f"a,{SECRET}\na,clf_2", "'a' occurs twice"),
+        ("k.toml", f"a = {SECRET}", "not TOML: Invalid value (at line 1, column 5)"),
+        ("k.toml", f'[a]\nkey = "{SECRET}"', "'a' is a table"),
+        ("k.toml", f'a.b = "{SECRET}"', "names with dots in quotes"),
+        ("k.toml", "a = 5", "the key of 'a' is not text"),
+        ("k.toml", f'"{SECRET}" = "a"', "the name comes first"),
+        ("k.csv", f"{SECRET},a", "the name comes first"),
+        ("k.csv", f"Bearer {SECRET},a", "the name comes first"),
+        ("k.csv", f"'{SECRET}',a", "the name comes first"),
+        ("k.toml", f'"Authorization:{SECRET}" = "a"', "the name comes first"),
+        ("k.toml", f'a = "env:Bearer {SECRET}"', "after env: comes the name"),
+        ("k.csv", f"a,{SECRET},more", "line 1 has 3 columns"),
+        ("k.csv", f'a,"{SECRET}', "line 1 is not CSV"),
+        ("k.csv", f",{SECRET}", "line 1 has a key but no name"),
+        ("k.csv", "a,not_a_key_4711", "entry 'a': an API key starts with clf_"),
+        ("k.csv", f"a,{SECRET} x", "entry 'a': the API key holds white space"),
+        ("k.csv", f"a,{SECRET}é", "entry 'a': the API key holds white space or other"),
+        ("k.csv", "a,\nb,clf_b\nc,", "(and 1 more)"),
+        ("k.csv", "a,env:NOT_SET_ANYWHERE", "'NOT_SET_ANYWHERE' is not set"),
+        ("k.csv", f"a,env:{SECRET}", "after env: comes the name"),
+        ("k.toml", b"a = '\xff'", "byte 6 is not UTF-8"),
+    ],
+)
+def test_a_file_that_cannot_work_is_refused_on_one_line_without_the_key(
+    tmp_path: Path, name: str, text: str | bytes, told: str
+) -> None:
+    message = refusal(written(tmp_path, name, text))
+    assert told in message
+    assert name in message
+    assert "\n" not in message
+    assert SECRET not in message
+    assert "4711" not in message
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    assert "No such file" in refusal(KeysFile(str(tmp_path / "none.toml")))
+
+
+def test_a_folder_is_refused(tmp_path: Path) -> None:
+    assert "cannot read" in refusal(KeysFile(str(tmp_path)))
+
+
+def test_deeply_nested_toml_is_refused(tmp_path: Path) -> None:
+    assert "nested too deeply" in refusal(written(tmp_path, "k.toml", "a = " + "[" * 100_000))
+
+
+@pytest.mark.parametrize("text", [f"a,{SECRET} x", f"a,{SECRET}\na,clf_b", f"a,{SECRET}\n\xff"])
+def test_no_frame_of_a_refusal_holds_the_key(tmp_path: Path, text: str) -> None:
+    keys = written(tmp_path, "k.csv", text.encode("latin-1"))
+    with pytest.raises(ConfigurationError) as caught:
+        keys.read()
+    error = caught.value
+    locals_of_ours = [
+        str(frame.f_locals)
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+        if "chatloom_async" in frame.f_code.co_filename and "tests" not in frame.f_code.co_filename
+    ]
+    assert locals_of_ours
+    assert not any(SECRET in shown for shown in locals_of_ours)
+    assert error.__context__ is None or SECRET not in repr(gc.get_referents(error.__context__))
+
+
+def test_a_keys_file_travels_without_its_keys(tmp_path: Path) -> None:
+    keys = written(tmp_path, "k.toml", f'acme = "{SECRET}"')
+    keys.open()
+    assert SECRET.encode() not in pickle.dumps(keys)
+    assert pickle.loads(pickle.dumps(keys))("acme") == ApiKey(SECRET)  # noqa: S301 - our own
+
+
+def test_one_entry_is_found_although_another_is_broken(tmp_path: Path) -> None:
+    key_of = written(tmp_path, "k.toml", 'a = "clf_a"\nb = "env:NOT_SET_ANYWHERE"').open()
+    assert key_of("a") == ApiKey("clf_a")
+    with pytest.raises(ConfigurationError, match="NOT_SET_ANYWHERE"):
+        key_of("b")
+    with pytest.raises(ConfigurationError, match="no entry 'c'"):
+        key_of("c")
+
+
+def test_environment_keys_read_the_variable_where_they_are_called(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    keys = pickle.loads(pickle.dumps(EnvironmentKeys({"acme": "ACME_KEY"})))  # noqa: S301 - our own
+    with pytest.raises(ConfigurationError, match="'ACME_KEY' is not set"):
+        keys("acme")
+    monkeypatch.setenv("ACME_KEY", "clf_a")
+    assert keys("acme") == ApiKey("clf_a")
+    with pytest.raises(ConfigurationError, match="no environment variable is known for 'beta'"):
+        keys("beta")
+
+
+def test_two_names_for_one_key_are_noticed() -> None:
+    keys = {"a": ApiKey("clf_1"), "b": ApiKey("clf_2"), "c": ApiKey("clf_1")}
+    assert list(same_keys(keys)) == [("a", "c")]

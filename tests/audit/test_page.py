@@ -1,0 +1,362 @@
+import base64
+import hashlib
+import re
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from attrs import define, field
+
+from chatloom_async.audit.files import AuditLog
+from chatloom_async.audit.findings import agent_findings
+from chatloom_async.audit.page import write_report
+from chatloom_async.audit.results import AuditedAgent, Finding, Gap, WorkspaceAudit, rows
+from chatloom_async.cli.main import main
+from chatloom_async.errors import ConfigurationError
+
+NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+HOSTILE = (
+    "<script>alert('x')</script>\"'><img src=x onerror=alert(1)>{{ 7 * 7 }}\u202e\x1b[31m\ud800"
+)
+
+
+@define
+class Page(HTMLParser):
+    """What a browser would make of the page: tags, attributes, text, script and style."""
+
+    tags: list[tuple[str, dict[str, str | None]]] = field(factory=list)
+    texts: list[str] = field(factory=list)
+    raw: dict[str, str] = field(factory=dict)
+    _inside: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        super().__init__()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._inside = tag
+
+    def handle_data(self, data: str) -> None:
+        if self._inside in ("script", "style"):
+            self.raw[self._inside] = self.raw.get(self._inside, "") + data
+        elif data.strip():
+            self.texts.append(data.strip())
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == self._inside:
+            self._inside = ""
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.texts)
+
+
+def agent(
+    agent_id: str, name: str = "Helper", domains: tuple[str, ...] | None = ("shop.example",)
+) -> AuditedAgent:
+    look = ("#611F69", "#764ba2", "bottom-right", "modern", "active")
+    return AuditedAgent(agent_id, name, *look, NOON, domains)
+
+
+def workspace(name: str, *agents: AuditedAgent, gaps: tuple[Gap, ...] = ()) -> WorkspaceAudit:
+    found = tuple(finding for each in agents for finding in agent_findings(each))
+    return WorkspaceAudit(name, agents, found, gaps, requests=4, retried=1, elapsed=1.5)
+
+
+def page_of(folder: Path, *audits: WorkspaceAudit) -> tuple[Page, str]:
+    path = folder / "report.html"
+    write_report(audits, path, NOON)
+    source = path.read_text(encoding="utf-8")
+    page = Page()
+    page.feed(source)
+    page.close()
+    return page, source
+
+
+def elements(source: str, name: str) -> list[tuple[dict[str, str | None], str]]:
+    """Return attributes and text of every element of a kind that holds none of its own kind."""
+    found: list[tuple[dict[str, str | None], str]] = []
+    for part in re.findall(rf"<{name}[ >].*?</{name}>", source, flags=re.DOTALL):
+        page = Page()
+        page.feed(part)
+        found.append((page.tags[0][1], page.text))
+    return found
+
+
+def bars(source: str) -> dict[str, str]:
+    """Return the number of every bar that can be clicked, by its label and count."""
+    return {
+        text: str(attrs["data-bar"])
+        for attrs, text in elements(source, "button")
+        if "data-bar" in attrs
+    }
+
+
+def reached(source: str, bar: str) -> list[str]:
+    """Return the names of the workspaces that a click on a bar leaves on the page."""
+    number = bars(source)[bar]
+    return [
+        text.split(" ")[0]
+        for attrs, text in elements(source, "details")
+        if number in str(attrs["data-bars"]).split(" ")
+    ]
+
+
+def test_totals_stand_on_the_page(tmp_path: Path) -> None:
+    gap = Gap(None, "AuthenticationError", 401, "revoked")
+    page, _ = page_of(
+        tmp_path,
+        workspace("acme", agent("a1"), agent("a2", domains=("localhost", "shop.example"))),
+        workspace("beta", gaps=(gap,)),
+    )
+    for told in ("2 workspaces", "1 not readable", "2 agents", "2 domains 3 entries", "1 finding "):
+        assert told in page.text
+    assert "AuthenticationError 401: revoked" in page.text
+    assert "4 requests, 1 retried, 1.5 s" in page.text
+
+
+def test_findings_are_counted_by_rule_the_severest_first(tmp_path: Path) -> None:
+    _, source = page_of(
+        tmp_path,
+        workspace("acme", agent("a1", domains=()), agent("a2", domains=("*.x.example", "co.uk"))),
+    )
+    assert [each for each in bars(source) if "." not in each] == [
+        "public-suffix 1",
+        "wildcard 1",
+        "no-domain 1",
+    ]
+
+
+def test_domains_are_ordered_by_the_number_of_agents(tmp_path: Path) -> None:
+    page, source = page_of(
+        tmp_path,
+        workspace("acme", agent("a1", domains=("one.example", "two.example"))),
+        workspace("beta", agent("b1", domains=("Two.example",))),
+    )
+    assert [each for each in bars(source) if "." in each] == ["two.example 2", "one.example 1"]
+    assert "allowed by 2 workspaces: acme, beta" in page.text
+
+
+def test_what_is_worst_comes_first(tmp_path: Path) -> None:
+    page, _ = page_of(
+        tmp_path,
+        workspace("calm", agent("a1")),
+        workspace("unread", gaps=(Gap(None, "APITimeoutError", None, "late"),)),
+        workspace("severe", agent("a1", domains=("co.uk",))),
+    )
+    places = [page.texts.index(name) for name in ("severe", "unread", "calm")]
+    assert places == sorted(places)
+
+
+def test_unread_domains_are_not_shown_as_none(tmp_path: Path) -> None:
+    gap = Gap("a1", "InternalServerError", 500, "Something went wrong.")
+    page, _ = page_of(tmp_path, workspace("acme", agent("a1", domains=None), gaps=(gap,)))
+    assert "domains not read" in page.text
+    assert "no domain listed" not in page.text
+
+
+def test_hostile_text_is_inert_wherever_it_stands(tmp_path: Path) -> None:
+    look = (HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE)
+    hostile = AuditedAgent(HOSTILE, HOSTILE, *look, NOON, (HOSTILE,))
+    finding = Finding("no-domain", "low", HOSTILE, HOSTILE, HOSTILE)
+    audit = WorkspaceAudit(HOSTILE, (hostile,), (finding,), (Gap(HOSTILE, HOSTILE, 1, HOSTILE),))
+    page, source = page_of(tmp_path, audit, workspace("beta", agent("b", domains=(HOSTILE,))))
+    assert [tag for tag, _ in page.tags].count("script") == 1
+    assert not [tag for tag, _ in page.tags if tag in ("img", "link", "iframe", "object", "a")]
+    assert not [name for _, attrs in page.tags for name in attrs if name.startswith("on")]
+    assert not [name for _, attrs in page.tags for name in attrs if name in ("style", "src")]
+    assert "alert" not in page.raw["script"]
+    assert "alert" not in page.raw["style"]
+    assert "\\u202e" in page.text
+    assert "{{ 7 * 7 }}" in page.text
+    assert not set(source) & {"\u202e", "\x1b", "\ud800"}
+
+
+def test_a_long_name_is_cut(tmp_path: Path) -> None:
+    page, source = page_of(tmp_path, workspace("acme", agent("a1", "N" * 10_000)))
+    assert "N" * 159 + "…" in page.texts
+    assert "N" * 200 not in source
+
+
+def test_colours_reach_the_style_only_as_hex(tmp_path: Path) -> None:
+    evil = AuditedAgent("a", "n", "red;} *{x:url(//e)", "#abc", "p", "t", "active", NOON, ())
+    page, _ = page_of(tmp_path, workspace("acme", evil))
+    assert "url(" not in page.raw["style"]
+    assert "linear-gradient(90deg, #8a8a94 50%, #abc 50%)" in page.raw["style"]
+
+
+def test_the_page_allows_its_own_script_and_style_and_nothing_else(tmp_path: Path) -> None:
+    page, _ = page_of(tmp_path, workspace("acme", agent("a1")))
+    policy = next(
+        str(attrs["content"])
+        for _, attrs in page.tags
+        if attrs.get("http-equiv") == "Content-Security-Policy"
+    )
+    assert policy.startswith("default-src 'none'; ")
+    assert "unsafe" not in policy
+    for kind in ("script", "style"):
+        digest = base64.b64encode(hashlib.sha256(page.raw[kind].encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}'" in policy
+
+
+def test_the_page_loads_nothing(tmp_path: Path) -> None:
+    _, source = page_of(tmp_path, workspace("acme", agent("a1")))
+    assert not re.search(r"https?://|src=|@import|url\(", source)
+
+
+def test_a_bar_leads_only_to_where_its_whole_domain_is_listed(tmp_path: Path) -> None:
+    _, source = page_of(
+        tmp_path,
+        workspace("acme", agent("a1", domains=("*", "shop.example"))),
+        workspace("beta", agent("b1", domains=("*.shop.example",))),
+        workspace("gamma", agent("c1", domains=("Shop.example", "my.shop.example"))),
+    )
+    assert reached(source, "* 1") == ["acme"]
+    assert reached(source, "shop.example 2") == ["acme", "gamma"]
+
+
+def test_a_bar_leads_to_its_own_domain_when_only_the_ends_of_two_differ(tmp_path: Path) -> None:
+    long = "x" * 200
+    _, source = page_of(
+        tmp_path,
+        workspace(
+            "acme", agent("a1", domains=(f"{long}.one",)), agent("a2", domains=(f"{long}.one",))
+        ),
+        workspace("beta", agent("b1", domains=(f"{long}.two",))),
+    )
+    assert reached(source, f"{'x' * 159}… 2") == ["acme"]
+    assert reached(source, f"{'x' * 159}… 1") == ["beta"]
+
+
+def test_a_bar_leads_only_to_findings_of_its_rule_and_severity(tmp_path: Path) -> None:
+    url = Finding("url", "medium", None, None, "no wildcard at all")
+    other = Finding("wildcard", "low", None, None, "of another severity")
+    _, source = page_of(
+        tmp_path,
+        workspace("acme", agent("a1", "wildcard", domains=("*.x.example",))),
+        WorkspaceAudit("beta", findings=(url,)),
+        WorkspaceAudit("gamma", findings=(other, other)),
+    )
+    assert reached(source, "wildcard 1") == ["acme"]
+    assert reached(source, "wildcard 2") == ["gamma"]
+
+
+def test_chips_and_findings_carry_the_number_of_their_bar(tmp_path: Path) -> None:
+    _, source = page_of(tmp_path, workspace("acme", agent("a1", domains=("CO.uk",))))
+    numbers = bars(source)
+    inside = source[source.index("<details") :]
+    assert f'<bdi data-bar="{numbers["co.uk 1"]}">CO.uk</bdi>' in inside
+    assert f'<li class="high" data-bar="{numbers["public-suffix 1"]}">' in inside
+
+
+def test_bars_are_buttons_unless_they_lead_nowhere(tmp_path: Path) -> None:
+    _, source = page_of(
+        tmp_path,
+        workspace("acme", agent("a1")),
+        workspace("beta", agent("b1")),
+    )
+    assert list(bars(source)) == ["shop.example 2"]
+    assert "Click one to see where." not in source
+    assert '<div class="bar low"' in source
+
+
+def test_the_severity_of_a_finding_stands_beside_it_the_gravest_first(tmp_path: Path) -> None:
+    page, _ = page_of(tmp_path, workspace("acme", agent("a1", domains=("*",))))
+    assert re.search(r"high public-suffix '\*'.* medium wildcard '\*'", page.text)
+
+
+def test_an_agent_is_shown_with_its_template_position_and_day(tmp_path: Path) -> None:
+    page, _ = page_of(tmp_path, workspace("acme", agent("a1")))
+    assert "a1 modern · bottom-right · 2026-03-01 shop.example" in page.text
+
+
+def test_what_would_show_nothing_is_named(tmp_path: Path) -> None:
+    page, source = page_of(tmp_path, workspace("acme", agent("a1", "\t ", domains=("",))))
+    assert "(blank) a1" in page.text
+    assert ">(empty)</bdi>" in source
+    assert "(empty) 1" in bars(source)
+
+
+def test_the_time_on_the_page_is_told_to_be_the_pages_own(tmp_path: Path) -> None:
+    page, _ = page_of(tmp_path, workspace("acme", agent("a1")))
+    assert "page made 01 March 2026, 12:00 UTC" in page.text
+
+
+def test_an_empty_audit_makes_a_page_that_says_so(tmp_path: Path) -> None:
+    page, source = page_of(tmp_path)
+    assert "No workspace was audited" in page.text
+    assert "Click" not in page.text
+    assert "<form" not in source
+
+
+def test_no_click_is_asked_for_where_nothing_was_found(tmp_path: Path) -> None:
+    page, _ = page_of(tmp_path, workspace("acme", agent("a1", domains=("shop.example",))))
+    assert "Nothing was found." in page.text
+    assert "everything was read" in page.text
+    assert "Click one to see where." not in page.text
+
+
+def test_no_chart_is_drawn_of_domains_that_are_not_there(tmp_path: Path) -> None:
+    page, _ = page_of(tmp_path, workspace("acme", agent("a1", domains=())))
+    assert "No domain is listed." in page.text
+    assert "click one to see who" not in page.text
+    assert "How far domains are spread" not in page.text
+
+
+def test_a_workspace_without_agents_says_so(tmp_path: Path) -> None:
+    page, _ = page_of(tmp_path, workspace("acme"))
+    assert "No agent in this workspace." in page.text
+
+
+def test_domains_of_several_workspaces_are_in_order(tmp_path: Path) -> None:
+    domains = tuple(f"shop{number}.example" for number in range(9))
+    page, _ = page_of(
+        tmp_path,
+        workspace("acme", agent("a1", domains=domains)),
+        workspace("beta", agent("b1", domains=domains)),
+    )
+    across = page.text[page.text.index("Across workspaces") : page.text.index("all high")]
+    assert re.findall(r"shop\d", across) == [f"shop{number}" for number in range(9)]
+
+
+def test_domains_left_out_of_a_long_list_are_counted(tmp_path: Path) -> None:
+    domains = tuple(f"shop{number}.example" for number in range(203))
+    page, _ = page_of(
+        tmp_path,
+        workspace("acme", agent("a1", domains=domains)),
+        workspace("beta", agent("b1", domains=domains)),
+    )
+    assert "… and 3 more" in page.text
+
+
+def test_an_unwritable_page_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="cannot write"):
+        write_report([], tmp_path / "none" / "report.html", NOON)
+
+
+def test_the_command_makes_a_page_of_an_audit_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, page = tmp_path / "out.jsonl", tmp_path / "report.html"
+    with AuditLog.open(out) as log:
+        log.append(workspace("acme", agent("a1")))
+    assert main(["report", str(out), "--html", str(page)]) == 0
+    assert "acme" in page.read_text(encoding="utf-8")
+    assert str(page) in capsys.readouterr().out
+
+
+# Rows
+
+
+def test_what_concerns_an_agent_listed_twice_is_in_one_row() -> None:
+    finding, gap = Finding("url", "low", "a1", None, "…"), Gap("a1", "E", 500, "…")
+    audit = WorkspaceAudit("acme", (agent("a1"), agent("a1")), (finding,), (gap,))
+    assert [(row.findings, row.gaps) for row in rows(audit)] == [((finding,), (gap,)), ((), ())]
+
+
+def test_what_concerns_an_agent_that_is_not_listed_is_in_the_row_of_the_workspace() -> None:
+    finding, gap = Finding("url", "low", "a9", None, "…"), Gap("a9", "E", 500, "…")
+    whole, row = rows(WorkspaceAudit("acme", (agent("a1"),), (finding,), (gap,)))
+    assert (whole.agent, whole.findings, whole.gaps) == (None, (finding,), (gap,))
+    assert (row.findings, row.gaps) == ((), ())

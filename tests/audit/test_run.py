@@ -1,0 +1,576 @@
+"""Audits of fleets, in virtual time and without sockets; what is wrong is planted in the wire."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import pytest
+from attrs import define, evolve, field
+
+from chatloom_async.audit import audit, stream_audit
+from chatloom_async.audit.results import AuditReport, Gap, WorkspaceAudit
+from chatloom_async.auth import ApiKey
+from chatloom_async.calls.retry import RetryPolicy
+from chatloom_async.client import AsyncChatloom
+from chatloom_async.errors import ClientClosedError, ConfigurationError
+from chatloom_async.ratelimit.registry import LimiterRegistry
+from chatloom_async.ratelimit.values import RateLimit
+from chatloom_async.testing import FakeClock, Sandbox, SandboxAgent, Workspace, make_workspace
+from chatloom_async.testing.api import AGENTS, Reply, answer, domains_path, error, pages
+from chatloom_async.testing.quota import Meter, Quota
+from chatloom_async.transport import Clock, InFlight, Response
+
+Pairs = Iterator[tuple[str, AsyncChatloom]]
+Trouble = Callable[[str, str], Reply | None]
+FREE = RateLimit(per_minute=None)
+
+
+@define(eq=False)
+class Wire:
+    """The API in virtual time: workspaces by key, each answer a moment later."""
+
+    clock: Clock
+    workspaces: dict[str, Workspace]
+    trouble: Trouble = field(default=lambda _workspace, _path: None)
+    quotas: dict[str, Meter] = field(factory=dict)
+    latency: float = 0.05
+    served: dict[str, tuple[Workspace, dict[str, Reply]]] = field(factory=dict)
+    requests: list[tuple[str, str]] = field(factory=list)
+    gates: LimiterRegistry = field(factory=LimiterRegistry)
+    in_flight: InFlight = field(factory=InFlight)
+    closed: bool = False
+    under_way: int = 0
+    most_under_way: int = 0
+
+    async def exchange(self, method: str, url: str, key: ApiKey, timeout: float) -> Response:
+        assert timeout > 0
+        name = key.headers()["Authorization"].removeprefix("Bearer clf_")
+        path = AGENTS + url.partition(AGENTS)[2]
+        self.requests.append((name, path))
+        reply = self._reply(name, method, path)
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        try:
+            await self.clock.sleep(self.latency)
+        finally:
+            self.under_way -= 1
+        return Response(reply.status, reply.headers, reply.body)
+
+    def _reply(self, name: str, method: str, path: str) -> Reply:
+        workspace = self.workspaces[name]
+        if workspace.revoked:
+            return error(401, "Invalid API key.")
+        if name in self.quotas and self.quotas[name].admit(self.clock.monotonic()):
+            return error(429, "Slow down.")
+        served = self.served.get(name)
+        if served is None or served[0] is not workspace:
+            served = self.served[name] = workspace, pages(workspace)
+        return self.trouble(name, path) or answer(served[1], method, path)
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+    def sent(self, name: str) -> int:
+        return sum(workspace == name for workspace, _ in self.requests)
+
+
+def fleet(count: int, agents: int = 3) -> dict[str, Workspace]:
+    return {
+        f"w{n}": make_workspace(f"w{n}", f"clf_w{n}", agents=agents, domains=1)
+        for n in range(count)
+    }
+
+
+def clients(wire: Wire, rate_limit: RateLimit | None = None) -> dict[str, AsyncChatloom]:
+    return {
+        name: AsyncChatloom(f"clf_{name}", pool=wire, rate_limit=rate_limit)
+        for name in wire.workspaces
+    }
+
+
+@pytest.fixture
+def wire(chatloom_clock: FakeClock) -> Wire:
+    return Wire(chatloom_clock, fleet(3))
+
+
+def run(wire: Wire, *, concurrency: int = 100, lookups: int = 8) -> AuditReport:
+    clock = wire.clock
+    assert isinstance(clock, FakeClock)
+    return clock.run(audit(clients(wire), concurrency=concurrency, lookups=lookups))
+
+
+def by_name(report: AuditReport) -> dict[str, WorkspaceAudit]:
+    return {workspace.workspace: workspace for workspace in report.workspaces}
+
+
+# What is read
+
+
+def test_every_agent_of_every_workspace_comes_with_its_domains(wire: Wire) -> None:
+    found = by_name(run(wire))
+    assert sorted(found) == ["w0", "w1", "w2"]
+    assert [(agent.id, agent.allowed_domains) for agent in found["w1"].agents] == [
+        ("agt_w1_3", ("site1.agent3.example",)),
+        ("agt_w1_2", ("site1.agent2.example",)),
+        ("agt_w1_1", ("site1.agent1.example",)),
+    ]
+    assert found["w1"].gaps == ()
+
+
+def test_a_workspace_without_agents_is_complete(wire: Wire) -> None:
+    wire.workspaces = {"empty": Workspace("empty", "clf_empty")}
+    (found,) = run(wire).workspaces
+    assert (found.agents, found.gaps, found.requests) == ((), (), 1)
+
+
+def test_a_workspace_knows_what_it_cost_when_its_client_was_used_before(wire: Wire) -> None:
+    failures = iter([error(503, "later")])
+    wire.trouble = lambda _, path: (
+        next(failures, None) if path == domains_path("agt_w0_2") else None
+    )
+
+    async def main() -> WorkspaceAudit:
+        client = AsyncChatloom("clf_w0", pool=wire)
+        await client.list_agents()
+        (found,) = (await audit({"w0": client})).workspaces
+        return found
+
+    assert isinstance(wire.clock, FakeClock)
+    found = wire.clock.run(main())
+    assert (found.requests, found.retried) == (5, 1)
+    assert found.elapsed > 0
+
+
+def test_refusals_seen_before_the_audit_are_not_counted_again(wire: Wire) -> None:
+    refusals = iter([error(429, "early"), None, None, error(429, "late")])
+    wire.trouble = lambda *_: next(refusals, None)
+
+    async def main() -> WorkspaceAudit:
+        client = AsyncChatloom("clf_w0", pool=wire)
+        await client.list_agents()
+        (found,) = (await audit({"w0": client}, lookups=1)).workspaces
+        return found
+
+    assert isinstance(wire.clock, FakeClock)
+    assert wire.clock.run(main()).refused == 1
+
+
+def test_findings_come_with_the_workspace_they_belong_to(wire: Wire) -> None:
+    wire.workspaces = {
+        "shop": Workspace("shop", "clf_shop", (SandboxAgent("a1", domains=("localhost",)),)),
+        "news": Workspace("news", "clf_news", (SandboxAgent("a2", domains=("news.example",)),)),
+    }
+    found = by_name(run(wire))
+    assert [(each.rule, each.agent) for each in found["shop"].findings] == [
+        ("private-address", "a1")
+    ]
+    assert found["news"].findings == ()
+
+
+def test_a_domain_not_on_the_approved_list_is_found(wire: Wire) -> None:
+    assert isinstance(wire.clock, FakeClock)
+    approved = ["*.agent1.example", "site1.agent2.example"]
+    report = wire.clock.run(audit(clients(wire), approved=approved))
+    assert [each.domain for each in by_name(report)["w0"].findings] == ["site1.agent3.example"]
+
+
+def test_a_list_that_names_another_count_is_found(wire: Wire) -> None:
+    wire.trouble = lambda *_: Reply(200, b'{"agents": [], "count": 2}')
+    found = by_name(run(wire))["w0"]
+    assert [each.rule for each in found.findings] == ["count-mismatch"]
+
+
+def test_a_report_compares_the_workspaces_and_adds_them_up(wire: Wire) -> None:
+    report = run(wire)
+    assert {each.rule for each in report.findings} == {"shared-domain"}
+    totals = report.totals
+    assert (totals.workspaces, totals.agents, totals.domains, totals.gaps) == (3, 9, 9, 0)
+    assert (totals.requests, totals.findings["low"]) == (12, len(report.findings))
+
+
+# What cannot be read
+
+
+def test_a_dead_key_costs_one_request_and_one_gap(wire: Wire) -> None:
+    wire.workspaces["w1"] = evolve(wire.workspaces["w1"], revoked=True)
+    found = by_name(run(wire))
+    assert found["w1"].gaps == (Gap(None, "AuthenticationError", 401, "Invalid API key."),)
+    assert found["w1"].agents == ()
+    assert wire.sent("w1") == found["w1"].requests == 1
+    assert len(found["w0"].agents) == len(found["w2"].agents) == 3
+
+
+def test_a_dead_key_from_a_source_costs_two_requests_and_one_gap(wire: Wire) -> None:
+    wire.workspaces = {
+        name: evolve(workspace, revoked=True) for name, workspace in wire.workspaces.items()
+    }
+    keys = iter(["clf_w0", "clf_w1", "clf_w2"])
+    assert isinstance(wire.clock, FakeClock)
+    report = wire.clock.run(audit({"w": AsyncChatloom(lambda: next(keys), pool=wire)}))
+    assert len(wire.requests) == 2
+    assert [gap.agent for gap in report.workspaces[0].gaps] == [None]
+
+
+def test_a_key_refused_halfway_is_one_gap_and_ends_its_lookups(wire: Wire) -> None:
+    wire.workspaces = fleet(1, agents=20)
+    wire.trouble = lambda *_: error(401, "gone") if wire.sent("w0") > 6 else None
+    (found,) = run(wire, lookups=2).workspaces
+    assert found.gaps == (Gap(None, "AuthenticationError", 401, "gone"),)
+    assert len(found.agents) == 20
+    assert sum(agent.allowed_domains is not None for agent in found.agents) == 5
+    assert wire.sent("w0") <= 8
+
+
+def test_an_agent_that_always_fails_is_a_gap_and_the_others_are_read(wire: Wire) -> None:
+    wire.trouble = lambda _, path: error(500, "broken") if "agt_w1_2" in path else None
+    found = by_name(run(wire))["w1"]
+    assert found.gaps == (Gap("agt_w1_2", "InternalServerError", 500, "broken"),)
+    assert [agent.allowed_domains is None for agent in found.agents] == [False, True, False]
+
+
+def test_a_list_that_cannot_be_decoded_is_a_gap_of_the_workspace(wire: Wire) -> None:
+    wire.trouble = lambda name, _: Reply(200, b"{}") if name == "w2" else None
+    (gap,) = by_name(run(wire))["w2"].gaps
+    assert (gap.agent, gap.error, gap.status) == (None, "ResponseDecodeError", None)
+
+
+def test_the_message_of_a_gap_is_cut_when_a_server_rambles(wire: Wire) -> None:
+    wire.trouble = lambda *_: error(403, "x" * 10_000)
+    assert len(by_name(run(wire))["w0"].gaps[0].message) == 500
+
+
+def test_every_readable_agent_is_there_when_a_fleet_is_in_trouble(
+    chatloom_clock: FakeClock,
+) -> None:
+    wire = Wire(chatloom_clock, fleet(100, agents=10))
+    for number in (7, 57):
+        name = f"w{number}"
+        wire.workspaces[name] = evolve(wire.workspaces[name], revoked=True)
+    broken = {f"agt_w{number}_4" for number in range(0, 100, 10)}
+    bad_luck = iter(range(10**9))
+
+    def trouble(_: str, path: str) -> Reply | None:
+        if path.split("/")[-2] in broken:
+            return error(500, "broken")
+        luck = next(bad_luck) % 100
+        return error({0: 429, 50: 503}[luck], "later") if luck in (0, 50) else None
+
+    wire.trouble = trouble
+    found = chatloom_clock.run(audit(clients(wire, RateLimit())))
+    gaps = [gap for workspace in found.workspaces for gap in workspace.gaps]
+    assert {gap.agent for gap in gaps if gap.agent} == broken
+    assert [gap.status for gap in gaps if gap.agent is None] == [401, 401]
+    read = [a for w in found.workspaces for a in w.agents if a.allowed_domains is not None]
+    assert (found.totals.workspaces, len(read)) == (100, 98 * 10 - len(broken))
+
+
+def test_a_failing_key_source_is_a_gap_of_its_workspace_without_its_words(wire: Wire) -> None:
+    def source() -> str:
+        raise LookupError("no such secret: clf_secret")
+
+    assert isinstance(wire.clock, FakeClock)
+    mine = {"x": AsyncChatloom(source, pool=wire), **clients(wire)}
+    found = by_name(wire.clock.run(audit(mine)))
+    (gap,) = found.pop("x").gaps
+    assert (gap.agent, gap.error, gap.status) == (None, "LookupError", None)
+    assert gap.message.startswith("the source of the key failed")
+    assert "secret" not in gap.message
+    assert {len(each.agents) for each in found.values()} == {3}
+
+
+# Policies and clients
+
+
+def test_a_client_with_the_default_policy_gets_eight_attempts(wire: Wire) -> None:
+    wire.trouble = lambda *_: error(500, "broken")
+    assert by_name(run(wire))["w0"].requests == 8
+
+
+def test_a_policy_of_ones_own_is_respected(wire: Wire) -> None:
+    wire.trouble = lambda *_: error(500, "broken")
+    client = AsyncChatloom("clf_w0", pool=wire, retry=RetryPolicy(attempts=2))
+    assert isinstance(wire.clock, FakeClock)
+    assert wire.clock.run(audit({"w0": client})).workspaces[0].requests == 2
+
+
+def test_clients_can_be_used_after_the_audit(wire: Wire) -> None:
+    async def main() -> int:
+        mine = clients(wire)
+        await audit(mine)
+        return len(await mine["w0"].list_agents())
+
+    assert isinstance(wire.clock, FakeClock)
+    assert wire.clock.run(main()) == 3
+
+
+# Streaming
+
+
+async def listed(pairs: Pairs) -> AsyncIterator[tuple[str, AsyncChatloom]]:
+    for pair in pairs:
+        await asyncio.sleep(0)
+        yield pair
+
+
+@pytest.mark.parametrize("form", [dict, list, iter, listed])
+async def test_workspaces_may_come_as_mapping_iterable_or_asynchronous_iterable(
+    form: Callable[[object], Pairs],
+) -> None:
+    async with Sandbox(fleet(2).values()) as sandbox:
+        url = sandbox.base_url
+        async with AsyncChatloom("clf_w0", base_url=url) as one:
+            both = {"w0": one, "w1": one.with_options(api_key="clf_w1")}
+            report = await audit(form(iter(both.items())))
+    assert sorted(by_name(report)) == ["w0", "w1"]
+
+
+def test_a_workspace_is_yielded_when_it_is_complete_whatever_came_before_it(wire: Wire) -> None:
+    wire.workspaces["w0"] = make_workspace("w0", "clf_w0", agents=50)
+    assert [each.workspace for each in run(wire, lookups=1).workspaces] == ["w1", "w2", "w0"]
+
+
+def test_pairs_are_read_no_faster_than_results(chatloom_clock: FakeClock) -> None:
+    wire = Wire(chatloom_clock, fleet(100))
+    made = 0
+
+    def pairs() -> Pairs:
+        nonlocal made
+        for pair in clients(wire).items():
+            made += 1
+            yield pair
+
+    async def main() -> None:
+        async with stream_audit(pairs(), concurrency=5) as results:
+            await asyncio.sleep(3600)
+            assert made < 30
+            assert [result.workspace async for result in results] != []
+
+    chatloom_clock.run(main())
+    assert made == 100
+
+
+def test_calls_under_way_are_bounded(chatloom_clock: FakeClock) -> None:
+    wire = Wire(chatloom_clock, fleet(40, agents=20))
+    run(wire, concurrency=7, lookups=3)
+    assert wire.most_under_way == 7
+
+
+def test_calls_of_one_workspace_are_bounded(chatloom_clock: FakeClock) -> None:
+    wire = Wire(chatloom_clock, fleet(1, agents=20))
+    run(wire, lookups=3)
+    assert wire.most_under_way == 3
+
+
+def test_progress_counts_what_is_finished_and_what_is_open(wire: Wire) -> None:
+    wire.workspaces["w0"] = make_workspace("w0", "clf_w0", agents=50)
+
+    async def main() -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+        async with stream_audit(clients(wire), lookups=1) as results:
+            _ = [await anext(results), await anext(results)]
+            early = results.progress()
+            _ = [result async for result in results]
+            late = results.progress()
+        return (early.finished, early.open, early.requests), (
+            late.finished,
+            late.open,
+            late.requests,
+        )
+
+    assert isinstance(wire.clock, FakeClock)
+    early, late = wire.clock.run(main())
+    assert early == (2, 1, 4 + 4 + 5)
+    assert late == (3, 0, 4 + 4 + 51)
+
+
+def others() -> set[asyncio.Task[object]]:
+    return asyncio.all_tasks() - {asyncio.current_task()}
+
+
+def test_leaving_early_leaves_no_task_behind(chatloom_clock: FakeClock) -> None:
+    wire = Wire(chatloom_clock, fleet(50, agents=20))
+
+    async def main() -> None:
+        async with stream_audit(clients(wire), concurrency=10) as results:
+            async for _ in results:
+                assert others()
+                break
+        assert others() == set()
+        assert [result async for result in results][10:] == []
+
+    chatloom_clock.run(main())
+
+
+def test_cancelling_leaves_no_task_behind(chatloom_clock: FakeClock) -> None:
+    wire = Wire(chatloom_clock, fleet(50, agents=20))
+
+    async def main() -> None:
+        running = asyncio.create_task(audit(clients(wire, RateLimit(60, 1)), concurrency=10))
+        await asyncio.sleep(5)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert others() == set()
+        assert wire.under_way == 0
+
+    chatloom_clock.run(main())
+
+
+def test_an_error_of_the_workspaces_ends_the_run_after_what_was_finished(wire: Wire) -> None:
+    def pairs() -> Pairs:
+        yield "w0", AsyncChatloom("clf_w0", pool=wire)
+        raise OSError("the keys file is gone")
+
+    async def main() -> None:
+        async with stream_audit(pairs()) as results:
+            await asyncio.sleep(10)
+            assert (await anext(results)).workspace == "w0"
+            with pytest.raises(OSError, match="keys file"):
+                await anext(results)
+
+    assert isinstance(wire.clock, FakeClock)
+    wire.clock.run(main())
+
+
+def test_a_second_reader_is_refused_and_the_first_goes_on(wire: Wire) -> None:
+    async def main() -> list[WorkspaceAudit]:
+        async with stream_audit(clients(wire)) as results:
+            first = asyncio.ensure_future(anext(results))
+            await asyncio.sleep(0)
+            with pytest.raises(ConfigurationError, match="one reader"):
+                await anext(results)
+            return [await first, *[each async for each in results]]
+
+    assert isinstance(wire.clock, FakeClock)
+    assert len(wire.clock.run(main())) == 3
+
+
+def test_another_reader_may_follow_a_cancelled_one(wire: Wire) -> None:
+    async def main() -> list[WorkspaceAudit]:
+        async with stream_audit(clients(wire)) as results:
+            first = asyncio.ensure_future(anext(results))
+            await asyncio.sleep(0)
+            first.cancel()
+            return [each async for each in results]
+
+    assert isinstance(wire.clock, FakeClock)
+    assert len(wire.clock.run(main())) == 3
+
+
+def test_a_closed_pool_is_a_gap_of_every_workspace(wire: Wire) -> None:
+    wire.closed = True
+    report = run(wire)
+    assert [w.gaps[0].error for w in report.workspaces] == [ClientClosedError.__name__] * 3
+
+
+async def test_an_audit_runs_once() -> None:
+    stream = stream_audit({})
+    async with stream:
+        assert [result async for result in stream] == []
+    with pytest.raises(ConfigurationError, match="once"):
+        await stream.__aenter__()
+
+
+async def test_an_audit_that_was_not_entered_says_so() -> None:
+    with pytest.raises(ConfigurationError, match="async with"):
+        await anext(stream_audit({}))
+
+
+@pytest.mark.parametrize(("concurrency", "lookups"), [(0, 8), (True, 8), (100, -1), (100, "8")])
+def test_a_number_that_cannot_work_is_refused_at_once(concurrency: int, lookups: int) -> None:
+    with pytest.raises(ConfigurationError, match="whole number"):
+        stream_audit({}, concurrency=concurrency, lookups=lookups)
+
+
+async def test_a_key_in_place_of_a_client_is_refused_and_not_shown() -> None:
+    with pytest.raises(ConfigurationError, match="not str and str") as caught:
+        await audit({"acme": "clf_secret"})  # type: ignore[arg-type]  # the mistake under test
+    assert "secret" not in str(caught.value)
+
+
+# Fairness
+
+
+def mixed(wire: Wire, slow: int, rate_limit: RateLimit) -> dict[str, AsyncChatloom]:
+    """The first ones of a fleet limited, the others free."""
+    return {
+        name: AsyncChatloom(
+            f"clf_{name}", pool=wire, rate_limit=rate_limit if number < slow else FREE
+        )
+        for number, name in enumerate(wire.workspaces)
+    }
+
+
+@pytest.mark.parametrize("limited_by", ["client", "server"])
+def test_one_slow_key_decides_how_long_a_fleet_takes(limited_by: str) -> None:
+    def took(fast: int) -> float:
+        clock = FakeClock()
+        wire = Wire(clock, fleet(1 + fast, agents=3))
+        wire.workspaces["w0"] = make_workspace("w0", "clf_w0", agents=120)
+        limit = RateLimit(60, 1) if limited_by == "client" else RateLimit()
+        if limited_by == "server":
+            wire.quotas["w0"] = Quota.token_bucket(60, 10).meter()
+        return clock.run(audit(mixed(wire, 1, limit))).elapsed
+
+    alone = took(0)
+    assert alone > 100
+    assert took(500) <= 1.05 * alone
+
+
+def finished(
+    wire: Wire, mine: dict[str, AsyncChatloom], concurrency: int
+) -> list[tuple[str, float]]:
+    async def main() -> list[tuple[str, float]]:
+        began = asyncio.get_running_loop().time()
+        async with stream_audit(mine, concurrency=concurrency) as results:
+            return [
+                (result.workspace, asyncio.get_running_loop().time() - began)
+                async for result in results
+            ]
+
+    assert isinstance(wire.clock, FakeClock)
+    return wire.clock.run(main())
+
+
+def test_keys_that_wait_at_their_limiters_hold_nobody_up(chatloom_clock: FakeClock) -> None:
+    wire = Wire(chatloom_clock, fleet(60, agents=10))
+    done = finished(wire, mixed(wire, 30, RateLimit(60, 1)), concurrency=4)
+    fast = {f"w{number}" for number in range(30, 60)}
+    assert {name for name, _ in done[:30]} == fast
+    assert done[29][1] < 6  # 330 requests, four at once, 0.05 s each: 4.2 s
+    assert done[-1][1] < 13  # eleven requests at one a second, whatever the others do
+
+
+def test_keys_that_back_off_hold_nobody_up_for_long(chatloom_clock: FakeClock) -> None:
+    wire = Wire(chatloom_clock, fleet(40, agents=10))
+    troubled = {f"w{number}" for number in range(20)}
+    wire.trouble = lambda name, path: (
+        error(503, "later") if name in troubled and path.endswith("_1/allowed-domains") else None
+    )
+    retry = RetryPolicy(attempts=8, initial_delay=60, max_delay=60.1)
+    mine = {name: client.with_options(retry=retry) for name, client in clients(wire, None).items()}
+    done = finished(wire, mine, concurrency=4)
+    assert {name for name, _ in done[:20]} == set(wire.workspaces) - troubled
+    assert done[19][1] < 20
+
+
+def test_a_refused_key_keeps_the_turn_of_nobody_while_its_gate_is_closed(
+    chatloom_clock: FakeClock,
+) -> None:
+    wire = Wire(chatloom_clock, fleet(40, agents=10))
+    for number in range(20):
+        wire.quotas[f"w{number}"] = Quota.fixed_window(3, 60).meter()
+    done = finished(wire, clients(wire, RateLimit()), concurrency=4)
+    assert {name for name, _ in done[:20]} == {f"w{number}" for number in range(20, 40)}
+    assert done[19][1] < 20
+
+
+# The package
+
+
+def test_the_public_suffix_list_is_read_only_when_needed() -> None:
+    code = "import sys, chatloom_async.audit; print('publicsuffixlist' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE)
+    assert done.stdout.strip() == b"False"

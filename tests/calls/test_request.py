@@ -1,0 +1,244 @@
+"""Base URLs and paths: what is refused before any request, and how an id is written on the wire."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+import pytest
+
+from chatloom_async import AsyncChatloom, ConfigurationError
+from chatloom_async.calls.request import allowed_domains_path, check_base_url, check_raw_path
+from chatloom_async.testing import FakeClock, StubReply, StubTransport
+
+KEY = "clf_address"
+
+
+# Base URLs
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("https://chatloom.app", "https://chatloom.app"),
+        ("https://chatloom.app/", "https://chatloom.app"),
+        ("https://chatloom.app:8443", "https://chatloom.app:8443"),
+        ("https://proxy.example/chatloom/", "https://proxy.example/chatloom"),
+        ("HTTPS://chatloom.app", "HTTPS://chatloom.app"),
+        ("https://xn--bcher-kva.example", "https://xn--bcher-kva.example"),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("http://127.1.2.3", "http://127.1.2.3"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+        ("http://localhost:8080/", "http://localhost:8080"),
+    ],
+)
+def test_a_base_url_is_taken_without_its_last_slash(given: str, used: str) -> None:
+    assert check_base_url(given) == used
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ("http://chatloom.app", "http would send the key in the clear"),
+        ("http://localhost.evil.example", "is https"),
+        ("http://127.0.0.1.evil.example", "is https"),
+        ("http://10.0.0.1", "is https"),
+        ("http://0.0.0.0", "is https"),
+        ("http://2130706433", "is https"),
+        ("chatloom.app", "starts with https:// and a host"),
+        ("//chatloom.app", "starts with https:// and a host"),
+        ("ftp://chatloom.app", "starts with https:// and a host"),
+        ("file:///etc/passwd", "starts with https:// and a host"),
+        ("https://", "starts with https:// and a host"),
+        ("https:///agents", "starts with https:// and a host"),
+        ("https://:443", "starts with https:// and a host"),
+        ("https://[::1", "is not a URL"),
+        ("https://chatloom.app:https", "is not a URL"),
+        ("https://chatloom.app:99999", "is not a URL"),
+        ("https://chatloom.app[::1]", "is not a URL"),
+        ("https://chatloom.app/a;b", "is scheme, host, maybe a port and a path"),
+        ("https://user@chatloom.app", "carries no credentials"),
+        ("https://user:secret@chatloom.app", "carries no credentials"),
+        ("http://localhost@evil.example", "carries no credentials"),
+        ("https://chatloom.app?x=1", "neither query nor fragment"),
+        ("https://chatloom.app?", "neither query nor fragment"),
+        ("https://chatloom.app#x", "neither query nor fragment"),
+        ("https://chatloom.app/a b", "without spaces"),
+        ("https://chatloom.app\n", "is an ASCII URL"),
+        ("https://chatloom.app/\x00", "is an ASCII URL"),
+        ("https://bücher.example", "is an ASCII URL"),
+        (b"https://chatloom.app", "is an ASCII URL"),
+        (443, "is an ASCII URL"),
+        (0, "is an ASCII URL"),
+        (False, "is an ASCII URL"),
+        ("", "starts with https:// and a host"),
+    ],
+)
+def test_a_base_url_that_cannot_work_is_refused(given: Any, problem: str) -> None:
+    with pytest.raises(ConfigurationError, match=problem) as caught:
+        AsyncChatloom(KEY, base_url=given)
+    assert str(caught.value).startswith("the base URL ")
+
+
+def test_a_password_in_a_base_url_is_neither_in_the_message_nor_in_a_local() -> None:
+    url = ["https://user:hunter2@chatloom.app"]
+    with pytest.raises(ConfigurationError) as caught:
+        check_base_url(url[0])
+    inner = traceback.TracebackException.from_exception(caught.value, capture_locals=True).stack[1:]
+    assert inner
+    assert "hunter2" not in str(caught.value) + repr([summary.locals for summary in inner])
+
+
+def test_the_base_url_is_the_api_s_own_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CHATLOOM_BASE_URL", raising=False)
+    assert check_base_url(None) == "https://chatloom.app"
+
+
+def test_the_base_url_is_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHATLOOM_BASE_URL", "http://127.0.0.1:9/")
+    assert check_base_url(None) == "http://127.0.0.1:9"
+
+
+def test_an_empty_base_url_in_the_environment_counts_as_unset(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CHATLOOM_BASE_URL", "")
+    assert check_base_url(None) == "https://chatloom.app"
+
+
+def test_a_base_url_from_the_environment_is_checked_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHATLOOM_BASE_URL", "http://chatloom.app")
+    with pytest.raises(ConfigurationError):
+        AsyncChatloom(KEY)
+
+
+def test_a_given_base_url_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHATLOOM_BASE_URL", "https://other.example")
+    assert check_base_url("https://chatloom.app") == "https://chatloom.app"
+
+
+# Agent ids
+
+
+@pytest.mark.parametrize(
+    ("agent_id", "segment"),
+    [
+        ("agt_abc123", "agt_abc123"),
+        ("a-b_c~d", "a-b_c~d"),
+        ("a.b", "a.b"),
+        ("...", "..."),
+        ("..a", "..a"),
+        ("a/b", "a%2Fb"),
+        ("../agents", "..%2Fagents"),
+        ("/", "%2F"),
+        ("a?b", "a%3Fb"),
+        ("a#b", "a%23b"),
+        ("a%b", "a%25b"),
+        ("%2e%2e", "%252e%252e"),
+        ("a b", "a%20b"),
+        (" ", "%20"),
+        ("a+b&c=d;e,f", "a%2Bb%26c%3Dd%3Be%2Cf"),
+        ("a:b@c", "a%3Ab%40c"),
+        ("a\\b", "a%5Cb"),
+        ("é", "%C3%A9"),
+        ("\U0001f916", "%F0%9F%A4%96"),
+        ("\u202e", "%E2%80%AE"),
+    ],
+)
+def test_an_agent_id_is_one_encoded_segment(agent_id: str, segment: str) -> None:
+    assert allowed_domains_path(agent_id) == f"/api/plugin/agents/{segment}/allowed-domains"
+
+
+@pytest.mark.parametrize(
+    "agent_id",
+    ["", ".", "..", "a\nb", "a\n", "\r", "a\tb", "\x00", "a\x1f", "\x7f", "\x80", "\x9f", "\ud800"],
+)
+def test_text_that_is_no_agent_id_is_refused(agent_id: str) -> None:
+    with pytest.raises(ConfigurationError, match="is no agent id"):
+        allowed_domains_path(agent_id)
+
+
+@pytest.mark.parametrize("agent_id", [None, 7, b"agt_1", ["agt_1"]])
+def test_an_agent_id_that_is_no_text_is_refused(agent_id: Any) -> None:
+    with pytest.raises(ConfigurationError, match=f"not {type(agent_id).__name__}"):
+        allowed_domains_path(agent_id)
+
+
+@pytest.mark.parametrize("agent_id", ["..", "a\nb"])
+def test_a_refused_agent_id_makes_no_request(agent_id: str) -> None:
+    transport = StubTransport([])
+    client = AsyncChatloom(KEY, pool=transport)
+    with pytest.raises(ConfigurationError):
+        FakeClock().run(client.get_allowed_domains(agent_id))
+    assert transport.requests == []
+
+
+# Raw paths
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/api/plugin/agents",
+        "/api/plugin/agents/",
+        "/api/v2/x?cursor=a%20b&limit=10",
+        "/api/v2/x?",
+        "/api/v2/x?next=/a/../b?c",
+        "/a.b/..c/%2F",
+        "/%C3%A9/%e2%80%ae?x=%20%2f%80%9f%7e",
+        "/a//b",
+    ],
+)
+def test_a_raw_path_is_sent_as_it_is(path: str) -> None:
+    transport = StubTransport([StubReply([1])])
+    client = AsyncChatloom(KEY, pool=transport, base_url="https://chatloom.app")
+    FakeClock().run(client.get_raw(path))
+    assert transport.requests[0].url == f"https://chatloom.app{path}"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "api/plugin/agents",
+        "//evil.example/x",
+        "https://evil.example/x",
+        "/a b",
+        "/a\nb",
+        "/a\n",
+        "/é",
+        "/a#b",
+        "/a\\b",
+        '/a"b',
+        "/a/../b",
+        "/a/./b",
+        "/..",
+        "/.",
+        "/a/..?x=1",
+        "/a/%2e%2e/b",
+        "/a/.%2E/b",
+        "/%2e",
+        "/%",
+        "/%2",
+        "/%zz",
+        "/%2gb",
+        "/a?x=%",
+        "/a?x=%g0",
+        "/%00",
+        "/%1f",
+        "/%7F",
+        "/%7f",
+        "/a%0d%0aX-Evil:1",
+        "/a?x=%0D%0A",
+        "@evil.example",
+        ".evil.example",
+        ":8080/x",
+        None,
+        7,
+        b"/x",
+    ],
+)
+def test_what_is_no_raw_path_is_refused(path: Any) -> None:
+    with pytest.raises(ConfigurationError):
+        check_raw_path(path)

@@ -1,0 +1,832 @@
+"""What is tried again, how often, after how long, and what bounds it; all in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from attrs import frozen
+
+from chatloom_async import (
+    AgentList,
+    APIConnectionError,
+    APIStatusError,
+    APITimeoutError,
+    AsyncChatloom,
+    ChatloomError,
+    ConfigurationError,
+    DeadlineExceededError,
+    InternalServerError,
+    LimiterStatistics,
+    RateLimit,
+    RateLimitError,
+    ResponseDecodeError,
+    RetryPolicy,
+)
+from chatloom_async.calls.retry import parse_retry_after
+from chatloom_async.errors import ConnectionReason
+from chatloom_async.testing import FakeClock, StubReply, StubTransport
+
+KEY = "clf_retry"
+OK = StubReply({"agents": [], "count": 0})
+FAILING = StubReply(status=503)
+LIMITED = StubReply(status=429)
+DEFAULT = RetryPolicy()
+PACED = RateLimit()
+
+
+def asking(status: int, seconds: float) -> StubReply:
+    return StubReply(status=status, headers={"Retry-After": str(seconds)})
+
+
+@frozen
+class Told:
+    """How a call went: its result or error, when its requests were made and when it ended."""
+
+    result: AgentList | ChatloomError
+    at: list[float]
+    ended: float
+
+    @property
+    def error(self) -> ChatloomError:
+        assert isinstance(self.result, ChatloomError), self.result
+        return self.result
+
+    @property
+    def succeeded(self) -> bool:
+        return isinstance(self.result, AgentList)
+
+
+def call(
+    *replies: StubReply | ChatloomError,
+    retry: RetryPolicy = DEFAULT,
+    rate_limit: RateLimit | None = PACED,
+    timeout: float = 15.0,
+) -> Told:
+    return calls(1, replies, retry, rate_limit, timeout)[0]
+
+
+def calls(
+    count: int,
+    replies: Iterable[StubReply | ChatloomError],
+    retry: RetryPolicy = DEFAULT,
+    rate_limit: RateLimit | None = PACED,
+    timeout: float = 15.0,
+) -> list[Told]:
+    """What became of so many calls at once; ``at`` are the requests of all of them."""
+    clock = FakeClock()
+    transport = StubTransport(replies, clock=clock)
+    client = AsyncChatloom(KEY, pool=transport, retry=retry, rate_limit=rate_limit, timeout=timeout)
+    ended: dict[int, float] = {}
+
+    async def one(number: int) -> AgentList:
+        try:
+            return await client.list_agents()
+        finally:
+            ended[number] = clock.monotonic()
+
+    async def main() -> list[AgentList | BaseException]:
+        return await asyncio.gather(*map(one, range(count)), return_exceptions=True)
+
+    told = []
+    for number, result in enumerate(clock.run(main())):
+        if not isinstance(result, AgentList | ChatloomError):
+            raise result
+        told.append(Told(result, [request.at for request in transport.requests], ended[number]))
+    return told
+
+
+# The policy as a value
+
+
+@pytest.mark.parametrize("attempts", [0, -1, 1.5, 4.0, "4", None, True, math.inf])
+def test_attempts_that_are_no_positive_whole_number_are_refused(attempts: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"^RetryPolicy\.attempts "):
+        RetryPolicy(attempts=attempts)
+
+
+@pytest.mark.parametrize(
+    "name", ["deadline", "patience", "initial_delay", "max_delay", "max_retry_after"]
+)
+@pytest.mark.parametrize("value", [0, 0.0, -1, math.nan, math.inf, -math.inf, "1", True, [1]])
+def test_seconds_that_are_not_positive_and_finite_are_refused(name: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=rf"RetryPolicy\.{name} is a positive number"):
+        RetryPolicy(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["patience", "initial_delay", "max_delay", "max_retry_after"])
+def test_none_is_refused_where_a_bound_is_needed(name: str) -> None:
+    with pytest.raises(ConfigurationError):
+        RetryPolicy(**{name: None})  # type: ignore[arg-type]  # the point
+
+
+def test_the_defaults_are_the_documented_ones() -> None:
+    assert RetryPolicy() == RetryPolicy(
+        attempts=4,
+        deadline=None,
+        patience=120.0,
+        initial_delay=0.5,
+        max_delay=8.0,
+        max_retry_after=120.0,
+    )
+
+
+def test_whole_seconds_are_seconds() -> None:
+    assert RetryPolicy(deadline=3).deadline == 3
+
+
+# Backoff
+
+
+@pytest.mark.parametrize(
+    ("failures", "upper"), [(1, 0.5), (2, 1.0), (3, 2.0), (4, 4.0), (5, 8.0), (6, 8.0), (5000, 8.0)]
+)
+def test_backoff_is_uniform_between_zero_and_a_doubling_bound(failures: int, upper: float) -> None:
+    random.seed(failures)
+    waits = [DEFAULT.backoff(failures) for _ in range(4000)]
+    assert 0 <= min(waits) < 0.01 * upper
+    assert 0.99 * upper < max(waits) <= upper
+    assert sum(waits) / len(waits) == pytest.approx(upper / 2, rel=0.05)
+    below = sum(wait < upper / 4 for wait in waits) / len(waits)
+    assert below == pytest.approx(0.25, abs=0.03)
+
+
+def test_a_first_delay_above_the_cap_is_capped() -> None:
+    policy = RetryPolicy(initial_delay=10, max_delay=1)
+    assert max(policy.backoff(1) for _ in range(500)) <= 1
+
+
+def test_the_waits_between_attempts_stay_below_their_doubling_bounds() -> None:
+    for _ in range(40):
+        at = call(*[FAILING] * 4).at
+        waits = [later - earlier for earlier, later in pairwise(at)]
+        assert all(wait <= bound for wait, bound in zip(waits, (0.5, 1, 2), strict=True))
+
+
+@frozen
+class WatchedClock:
+    """A `FakeClock` that tells for how long it was slept on."""
+
+    fake: FakeClock
+    slept: list[float]
+
+    def monotonic(self) -> float:
+        return self.fake.monotonic()
+
+    def wall(self) -> float:
+        return self.fake.wall()
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        await self.fake.sleep(seconds)
+
+
+def test_the_waits_between_attempts_are_slept_on_the_clock_of_the_client() -> None:
+    clock = WatchedClock(FakeClock(), [])
+    transport = StubTransport([FAILING] * 4, clock=clock)
+    with pytest.raises(InternalServerError) as caught:
+        clock.fake.run(AsyncChatloom(KEY, pool=transport, rate_limit=None).list_agents())
+    waits = [attempt.wait for attempt in caught.value.attempts[:3]]
+    assert clock.slept == pytest.approx(waits)
+
+
+# Retry-After
+
+
+NOW = "Thu, 01 Jan 2026 00:00:00 GMT"  # where a FakeClock begins
+
+
+def waiting(retry_after: str, date: str | None = None, ms: str | None = None) -> float | None:
+    headers = {"retry-after": retry_after}
+    if date is not None:
+        headers["date"] = date
+    if ms is not None:
+        headers["retry-after-ms"] = ms
+    return parse_retry_after(headers, FakeClock())
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("5", 5.0),
+        (" 7 ", 7.0),
+        ("005", 5.0),
+        ("1.5", 1.5),
+        ("5.", 5.0),
+        (".25", 0.25),
+        ("0.001", 0.001),
+        ("86400", 86400.0),
+    ],
+)
+def test_retry_after_in_seconds_is_understood(text: str, seconds: float) -> None:
+    assert waiting(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Thu, 01 Jan 2026 00:00:30 GMT",
+        "Thursday, 01-Jan-26 00:00:30 GMT",
+        "Thu Jan  1 00:00:30 2026",
+        "Thu, 01 Jan 2026 01:00:30 +0100",
+        "Thu, 01 Jan 2026 00:00:30 -0000",
+    ],
+)
+@pytest.mark.parametrize("date", [NOW, None, "garbage", ""])
+def test_retry_after_as_a_date_is_understood(text: str, date: str | None) -> None:
+    assert waiting(text, date) == 30.0
+
+
+@pytest.fixture
+def _in_tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("_in_tokyo")
+def test_a_date_of_no_zone_is_utc_wherever_the_client_runs() -> None:
+    assert waiting("Thu, 01 Jan 2026 00:00:30 -0000", NOW) == 30.0
+
+
+def test_a_date_is_held_against_the_answers_own_date() -> None:
+    wrong_by_an_hour = "Thu, 01 Jan 2026 01:00:00 GMT"
+    assert waiting("Thu, 01 Jan 2026 01:00:12 GMT", date=wrong_by_an_hour) == 12.0
+
+
+def test_milliseconds_win_over_seconds() -> None:
+    assert waiting("9", ms="1500") == 1.5
+
+
+def test_garbled_milliseconds_leave_the_seconds() -> None:
+    assert waiting("9", ms="soon") == 9.0
+
+
+def test_milliseconds_alone_are_enough() -> None:
+    assert parse_retry_after({"retry-after-ms": "250"}, FakeClock()) == 0.25
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "0",
+        "0.0",
+        "-1",
+        "-0.5",
+        "+5",
+        "nan",
+        "inf",
+        "Infinity",
+        "1e3",
+        "0x10",
+        "5 s",
+        "5, 6",
+        "1,5",
+        ".",
+        "soon",
+        "9" * 400,
+        "٣",
+        "Thu, 01 Jan 2026 00:00:00 GMT",
+        "Wed, 31 Dec 2025 23:59:59 GMT",
+        "Thu, 32 Jan 2026 00:00:30 GMT",
+        "Thu, 01 Jan 99999 00:00:30 GMT",
+        "2026-01-01T00:00:30Z",
+    ],
+)
+def test_a_retry_after_that_asks_for_nothing_is_ignored(text: str) -> None:
+    assert waiting(text) is None
+
+
+def test_no_retry_after_asks_for_nothing() -> None:
+    assert parse_retry_after({}, FakeClock()) is None
+
+
+@pytest.mark.parametrize("seconds", [1.0, 20.0, 120.0])
+def test_retry_after_is_a_floor_under_the_wait_with_a_little_jitter(seconds: float) -> None:
+    told = call(asking(503, seconds), OK)
+    assert told.succeeded
+    assert seconds <= told.at[1] <= 1.1 * seconds + 0.1
+
+
+def test_the_jitter_above_a_retry_after_stays_little_when_the_backoff_is_long() -> None:
+    long = RetryPolicy(initial_delay=100, max_delay=100)
+    for _ in range(20):
+        assert 10 <= call(asking(503, 10), OK, retry=long).at[1] <= 11.1
+
+
+@pytest.mark.parametrize("seconds", [1, 10])
+def test_calls_told_the_same_moment_do_not_return_together(seconds: float) -> None:
+    told = calls(20, [asking(503, seconds)] * 20 + [OK] * 20, rate_limit=None)
+    assert len(set(told[0].at[20:])) == 20
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_retry_after_beyond_the_bound_is_raised_at_once(status: int) -> None:
+    told = call(asking(status, 120.5))
+    assert isinstance(told.error, APIStatusError)
+    assert (told.error.retry_after, told.ended) == (120.5, 0)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_bound_below_the_longest_backoff_holds_too(status: int) -> None:
+    told = call(asking(status, 3), retry=RetryPolicy(max_retry_after=2))
+    assert (len(told.at), told.ended) == (1, 0)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_retry_after_beyond_the_deadline_is_raised_at_once(status: int) -> None:
+    told = call(asking(status, 6), retry=RetryPolicy(deadline=5))
+    assert isinstance(told.error, APIStatusError)
+    assert (told.error.retry_after, told.ended) == (6, 0)
+
+
+def test_a_retry_after_just_inside_the_deadline_is_waited_for() -> None:
+    for _ in range(20):
+        told = call(asking(503, 4.9), OK, retry=RetryPolicy(deadline=5))
+        assert told.succeeded
+
+
+# How often
+
+
+@pytest.mark.parametrize(
+    "reply", [FAILING, StubReply(after=60), APIConnectionError("x", "connect")]
+)
+def test_a_failing_call_makes_four_requests_and_no_more(reply: StubReply | ChatloomError) -> None:
+    assert len(call(*[reply] * 5).at) == 4
+
+
+@pytest.mark.parametrize("attempts", [1, 2, 7])
+def test_attempts_counts_the_requests_of_a_failing_call(attempts: int) -> None:
+    told = call(*[FAILING] * 8, retry=RetryPolicy(attempts=attempts), rate_limit=None)
+    assert len(told.at) == attempts
+    assert len(told.error.attempts) == attempts
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        FAILING,
+        LIMITED,
+        asking(503, 1),
+        asking(429, 1),
+        StubReply(after=60),
+        APIConnectionError("x", "stale"),
+        APIConnectionError("x", "cut off"),
+    ],
+)
+def test_one_attempt_is_exactly_one_request(reply: StubReply | ChatloomError) -> None:
+    told = call(reply, OK, retry=RetryPolicy(attempts=1))
+    assert (len(told.at), told.succeeded) == (1, False)
+
+
+def test_a_call_goes_on_after_failures_that_heal() -> None:
+    told = call(FAILING, StubReply(after=60), APIConnectionError("x", "cut off"), OK)
+    assert told.succeeded
+
+
+def test_the_last_error_comes_out_when_failures_differ() -> None:
+    told = call(FAILING, APIConnectionError("x", "connect"), FAILING, StubReply(status=500))
+    assert isinstance(told.error, InternalServerError)
+    assert told.error.status == 500
+
+
+def test_a_lasting_failure_ends_the_retries() -> None:
+    told = call(FAILING, StubReply(status=404), OK)
+    assert [attempt.outcome for attempt in told.error.attempts] == ["503", "404"]
+
+
+def test_calls_that_fail_together_keep_their_attempts_apart() -> None:
+    told = calls(50, [FAILING] * 200, rate_limit=None)
+    assert {len(one.error.attempts) for one in told} == {4}
+    assert len({one.error.attempts for one in told}) == 50
+
+
+# What is tried again
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504, 507, 520, 522, 524, 529, 599])
+def test_a_status_that_may_heal_is_tried_again(status: int) -> None:
+    assert call(StubReply(status=status), OK, rate_limit=None).succeeded
+
+
+@pytest.mark.parametrize(
+    "status",
+    [301, 302, 304, 307, 400, 401, 402, 403, 404, 405, 409, 410, 413, 418, 422, 431, 451, 501, 505],
+)
+@pytest.mark.parametrize("retry_after", [None, "1"])
+def test_a_status_that_will_not_heal_is_final(status: int, retry_after: str | None) -> None:
+    headers = {} if retry_after is None else {"Retry-After": retry_after}
+    assert len(call(StubReply(status=status, headers=headers), OK).at) == 1
+
+
+@pytest.mark.parametrize("reason", ["connect", "disconnected", "stale", "cut off", "protocol"])
+def test_a_broken_connection_is_tried_again(reason: ConnectionReason) -> None:
+    assert call(APIConnectionError("x", reason), OK).succeeded
+
+
+@pytest.mark.parametrize("reason", ["dns", "proxy", "tls", "too large"])
+def test_a_connection_that_will_not_heal_is_final(reason: ConnectionReason) -> None:
+    assert len(call(APIConnectionError("x", reason), OK).at) == 1
+
+
+def test_a_timeout_of_an_attempt_is_tried_again() -> None:
+    told = call(StubReply(after=60), OK, timeout=2)
+    assert told.succeeded
+    assert told.at[1] >= 2
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"{}", b'{"agents": null, "count": 0}'])
+def test_a_well_delivered_answer_that_cannot_be_read_is_final(body: bytes) -> None:
+    told = call(StubReply(body=body), OK)
+    assert isinstance(told.error, ResponseDecodeError)
+    assert len(told.at) == 1
+
+
+def test_a_request_lost_on_a_kept_connection_is_repeated_at_once() -> None:
+    assert call(APIConnectionError("x", "stale"), OK, rate_limit=None).at == [0, 0]
+
+
+def test_only_the_first_loss_on_a_kept_connection_is_repeated_at_once() -> None:
+    at = call(*[APIConnectionError("x", "stale")] * 2, OK, rate_limit=None).at
+    assert at[1] == 0 < at[2]
+
+
+def test_a_loss_on_a_kept_connection_costs_an_attempt() -> None:
+    assert len(call(*[APIConnectionError("x", "stale")] * 5).at) == 4
+
+
+# Refusals
+
+
+def test_refusals_cost_no_attempts_when_a_limiter_paces() -> None:
+    told = call(*[asking(429, 1)] * 12, OK)
+    assert (told.succeeded, len(told.at)) == (True, 13)
+
+
+def test_a_refused_call_is_at_the_gate_again_before_it_opens() -> None:
+    assert 0.25 <= call(asking(429, 0.25), OK).at[1] <= 0.35
+
+
+def test_refusals_cost_attempts_without_a_limiter() -> None:
+    told = call(*[LIMITED] * 5, rate_limit=None)
+    assert isinstance(told.error, RateLimitError)
+    assert len(told.at) == 4
+
+
+def test_a_failed_probe_of_a_closed_gate_costs_no_attempt() -> None:
+    assert call(LIMITED, *[FAILING] * 6, OK).succeeded
+
+
+def test_retry_after_is_the_floor_of_a_refusal_without_a_limiter() -> None:
+    told = call(asking(429, 30), OK, rate_limit=None)
+    assert 30 <= told.at[1] <= 33.1
+
+
+def test_refusals_without_end_are_raised_when_the_patience_is_over() -> None:
+    told = call(*[LIMITED] * 500)
+    assert isinstance(told.error, RateLimitError)
+    assert 120 <= told.ended <= 200
+
+
+def test_a_call_refused_at_the_gate_records_only_its_own_requests() -> None:
+    told = calls(5, [LIMITED] * 500, retry=RetryPolicy(patience=10))
+    assert all(isinstance(one.error, RateLimitError) for one in told)
+    assert sum(len(one.error.attempts) for one in told) == len(told[0].at)
+
+
+def test_a_call_refused_at_the_gate_tells_of_its_own_attempts_only() -> None:
+    for one in calls(5, [LIMITED] * 500, retry=RetryPolicy(patience=10)):
+        count = len(one.error.attempts)
+        notes = getattr(one.error, "__notes__", [])
+        assert [note.partition(",")[0] for note in notes] == [f"tried {count} times"] * (count > 1)
+
+
+def test_the_note_counts_the_time_at_the_gate() -> None:
+    told = call(asking(429, 10), StubReply(status=404))
+    assert told.error.__notes__ == [f"tried 2 times, {told.ended:.1f} s in all"]
+
+
+# The deadline
+
+
+def test_an_unanswered_call_ends_at_its_deadline() -> None:
+    told = call(StubReply(after=60), retry=RetryPolicy(deadline=2.5))
+    assert isinstance(told.error, DeadlineExceededError)
+    assert told.ended == 2.5
+
+
+def test_the_deadline_spans_all_attempts() -> None:
+    told = call(*[StubReply(after=60)] * 4, retry=RetryPolicy(deadline=2.5), timeout=1)
+    assert isinstance(told.error, DeadlineExceededError | APITimeoutError)
+    assert told.ended <= 2.5
+
+
+def test_the_last_failure_is_inside_the_error_of_the_deadline() -> None:
+    told = call(FAILING, StubReply(after=60), retry=RetryPolicy(deadline=5))
+    assert isinstance(told.error, DeadlineExceededError)
+    assert isinstance(told.error.last_failure, InternalServerError)
+    assert told.error.last_failure.path == told.error.path == "/api/plugin/agents"
+    assert [attempt.outcome for attempt in told.error.attempts] == ["503", "timeout"]
+
+
+def test_the_attempt_under_way_is_the_last_failure_when_nothing_was_answered() -> None:
+    told = call(StubReply(after=60), retry=RetryPolicy(deadline=5))
+    assert isinstance(told.error, DeadlineExceededError)
+    assert isinstance(told.error.last_failure, APITimeoutError)
+    assert [(each.outcome, each.elapsed) for each in told.error.attempts] == [("timeout", 5)]
+
+
+def test_there_is_no_last_failure_of_a_call_that_only_waited_its_turn() -> None:
+    *_, last = calls(
+        61, [OK] * 60, RetryPolicy(deadline=0.1), RateLimit(per_minute=60, burst=1), 15.0
+    )
+    assert isinstance(last.error, DeadlineExceededError)
+    assert last.error.last_failure is None
+
+
+def test_what_keeps_the_gate_closed_is_the_last_failure_of_a_call_that_only_waited() -> None:
+    clock = FakeClock()
+    transport = StubTransport(
+        [LIMITED, StubReply({"agents": [], "count": 0}, after=10)], clock=clock
+    )
+    bulk = AsyncChatloom(KEY, pool=transport)
+    brisk = bulk.with_options(retry=RetryPolicy(deadline=3))
+
+    async def main() -> DeadlineExceededError:
+        waiting = asyncio.create_task(bulk.list_agents())
+        await asyncio.sleep(1)
+        with pytest.raises(DeadlineExceededError) as caught:
+            await brisk.list_agents()
+        await waiting
+        return caught.value
+
+    error = clock.run(main())
+    assert isinstance(error.last_failure, RateLimitError)
+    assert error.attempts == ()
+
+
+def test_a_call_is_told_at_once_when_the_server_asks_to_stay_away_beyond_its_deadline() -> None:
+    clock = FakeClock()
+    transport = StubTransport([asking(429, 60), OK, OK], clock=clock)
+    bulk = AsyncChatloom(KEY, pool=transport)
+    brisk = bulk.with_options(retry=RetryPolicy(deadline=3))
+
+    async def main() -> tuple[float, RateLimitError]:
+        waiting = asyncio.create_task(bulk.list_agents())
+        await asyncio.sleep(1)
+        with pytest.raises(RateLimitError) as caught:
+            await brisk.list_agents()
+        told_at = clock.monotonic()
+        await waiting
+        await brisk.list_agents()
+        return told_at, caught.value
+
+    told_at, error = clock.run(main())
+    assert told_at == 1
+    assert error.retry_after == 60
+    assert error.attempts == ()
+
+
+def test_everyone_is_told_at_once_when_the_server_asks_for_longer_than_anyone_would_wait() -> None:
+    told = calls(50, [asking(429, 3600)] * 50, DEFAULT, PACED, 15.0)
+    assert {type(each.error) for each in told} == {RateLimitError}
+    assert {each.ended for each in told} == {0.0}
+
+
+def test_those_who_wait_already_are_told_when_the_server_asks_for_longer_than_they_would() -> None:
+    clock = FakeClock()
+    refusal = StubReply(status=429, headers={"Retry-After": "200"}, after=1.0)
+    transport = StubTransport([refusal, OK], clock=clock)
+    limit = RateLimit(per_minute=6, burst=1)
+    client = AsyncChatloom(KEY, pool=transport, rate_limit=limit)
+    patient = client.with_options(retry=RetryPolicy(max_retry_after=300, patience=600))
+
+    async def main() -> list[tuple[float | None, float]]:
+        return await asyncio.gather(*map(call_of, (client, client, patient)))
+
+    async def call_of(of: AsyncChatloom) -> tuple[float | None, float]:
+        try:
+            await of.list_agents()
+        except RateLimitError as error:
+            return error.retry_after, clock.monotonic()
+        return None, clock.monotonic()
+
+    first, waiting, kept = clock.run(main())
+    assert first == waiting == (200.0, 1.0)
+    assert kept[0] is None
+    assert len(transport.requests) == 2
+
+
+def test_a_server_that_asked_for_an_hour_is_asked_again_after_two_minutes() -> None:
+    clock = FakeClock()
+    transport = StubTransport([asking(429, 3600), OK], clock=clock)
+    client = AsyncChatloom(KEY, pool=transport)
+
+    async def main() -> None:
+        for wait in (60, 60.2):
+            with pytest.raises(RateLimitError):
+                await client.list_agents()
+            await asyncio.sleep(wait)
+        await client.list_agents()
+
+    clock.run(main())
+    assert len(transport.requests) == 2
+
+
+def test_the_latest_word_of_the_server_counts() -> None:
+    clock = FakeClock()
+    transport = StubTransport([asking(429, 3600), asking(429, 1), OK, OK], clock=clock)
+    client = AsyncChatloom(KEY, pool=transport, retry=RetryPolicy(patience=600))
+
+    async def main() -> float:
+        with pytest.raises(RateLimitError):
+            await client.list_agents()
+        await asyncio.sleep(121)
+        await asyncio.gather(client.list_agents(), client.list_agents())
+        return clock.monotonic()
+
+    assert clock.run(main()) <= 123
+
+
+def test_a_longer_retry_after_is_waited_for_when_the_policy_allows() -> None:
+    told = call(asking(429, 300), OK, retry=RetryPolicy(max_retry_after=600))
+    assert told.succeeded
+    assert len(told.at) == 2
+    assert 300 <= told.at[1] <= 300.2
+
+
+def test_a_service_that_hangs_until_the_deadlines_is_an_outage() -> None:
+    clock = FakeClock()
+    transport = StubTransport([StubReply(after=60)] * 200, clock=clock)
+    client = AsyncChatloom(KEY, pool=transport, retry=RetryPolicy(attempts=3, deadline=5))
+
+    async def call(number: int) -> None:
+        await asyncio.sleep(number / 5)
+        with pytest.raises(DeadlineExceededError):
+            await client.get_allowed_domains(f"agt_{number % 20}")
+
+    async def main() -> LimiterStatistics | None:
+        await asyncio.gather(*map(call, range(200)))
+        return client.stats().limiter
+
+    limiter = clock.run(main())
+    assert limiter is not None
+    assert limiter.state == "outage"
+    assert len(transport.requests) <= 60
+
+
+def test_a_repeated_request_is_counted_when_it_leaves() -> None:
+    clock = FakeClock()
+    transport = StubTransport([LIMITED] * 40, clock=clock)
+    client = AsyncChatloom(KEY, pool=transport)
+    with pytest.raises(RateLimitError):
+        clock.run(client.list_agents())
+    stats = client.stats()
+    assert (stats.requests, stats.retried) == (len(transport.requests), len(transport.requests) - 1)
+
+
+def test_waiting_at_the_gate_counts_against_the_deadline() -> None:
+    told = call(LIMITED, retry=RetryPolicy(deadline=0.5))
+    assert isinstance(told.error, DeadlineExceededError)
+    assert told.ended == 0.5
+
+
+def test_a_backoff_past_the_deadline_is_squeezed_into_one_more_try() -> None:
+    long = RetryPolicy(initial_delay=1e9, max_delay=1e9, deadline=4)
+    assert call(FAILING, OK, retry=long).at == [0, 2]
+
+
+def test_half_of_what_is_left_is_waited_for_when_the_first_try_took_its_time() -> None:
+    long = RetryPolicy(initial_delay=1e9, max_delay=1e9, deadline=9)
+    assert call(StubReply(status=503, after=3), OK, retry=long).at == [0, 6]
+
+
+def test_the_real_error_comes_out_when_the_squeezed_try_fails_too() -> None:
+    long = RetryPolicy(initial_delay=1e9, max_delay=1e9, deadline=4)
+    told = call(*[FAILING] * 4, retry=long)
+    assert isinstance(told.error, InternalServerError)
+    assert (told.at, told.ended) == ([0, 2], 2)
+
+
+def test_asking_for_the_key_counts_against_the_deadline() -> None:
+    clock = FakeClock()
+
+    async def slow() -> str:
+        await asyncio.sleep(60)
+        return KEY
+
+    client = AsyncChatloom(slow, pool=StubTransport([], clock=clock), retry=RetryPolicy(deadline=2))
+    with pytest.raises(DeadlineExceededError):
+        clock.run(client.list_agents())
+    assert clock.monotonic() == 2
+
+
+def test_a_timeout_of_the_key_source_is_not_taken_for_the_deadline() -> None:
+    def slow() -> str:
+        raise TimeoutError("the vault is slow")
+
+    client = AsyncChatloom(slow, pool=StubTransport([]), retry=RetryPolicy(deadline=2))
+    with pytest.raises(TimeoutError, match="the vault is slow"):
+        FakeClock().run(client.list_agents())
+
+
+def test_a_timeout_of_the_caller_is_not_taken_for_the_deadline() -> None:
+    clock = FakeClock()
+    transport = StubTransport([StubReply(after=10)], clock=clock)
+    client = AsyncChatloom(KEY, pool=transport, retry=RetryPolicy(deadline=5))
+
+    async def main() -> None:
+        async with asyncio.timeout(1):
+            await client.list_agents()
+
+    with pytest.raises(TimeoutError) as caught:
+        clock.run(main())
+    assert not isinstance(caught.value, ChatloomError)
+    assert clock.monotonic() == 1
+
+
+# What the log says
+
+
+def levels(caplog: pytest.LogCaptureFixture) -> list[int]:
+    return [record.levelno for record in caplog.records if hasattr(record, "chatloom_attempt")]
+
+
+def test_every_retry_is_logged_at_info(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG, "chatloom_async"):
+        call(*[FAILING] * 4)
+    assert levels(caplog) == [logging.INFO] * 3
+
+
+def test_a_retry_is_logged_with_its_number_its_error_and_its_wait(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.DEBUG, "chatloom_async"):
+        told = call(asking(503, 5), OK)
+    record = next(record for record in caplog.records if hasattr(record, "chatloom_attempt"))
+    assert vars(record)["chatloom_attempt"] == 1
+    assert vars(record)["chatloom_wait"] == pytest.approx(told.at[1])
+    assert "503" in record.getMessage()
+
+
+def test_a_retry_through_the_gate_is_logged_at_debug(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG, "chatloom_async"):
+        call(asking(429, 1), asking(429, 1), OK)
+    assert levels(caplog) == [logging.DEBUG] * 2
+
+
+def test_nothing_is_logged_as_a_retry_when_the_first_attempt_succeeds(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.DEBUG, "chatloom_async"):
+        call(OK)
+    assert levels(caplog) == []
+
+
+def run_python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True
+    )
+
+
+CALL = """
+import sys
+from chatloom_async import AsyncChatloom
+from chatloom_async.testing.clock import FakeClock
+from chatloom_async.testing.stub import StubReply, StubTransport
+
+def call(*replies):
+    clock = FakeClock()
+    client = AsyncChatloom("clf_x", pool=StubTransport(replies, clock=clock))
+    clock.run(client.list_agents())
+
+OK = StubReply({"agents": [], "count": 0})
+"""
+
+
+def test_nothing_is_printed_when_the_application_sets_up_no_logging() -> None:
+    done = run_python(CALL + "call(StubReply(status=429), StubReply(status=503), OK)")
+    assert done.stderr == ""
+
+
+def test_tenacity_is_loaded_by_the_first_retry_only() -> None:
+    done = run_python(
+        CALL
+        + "print('tenacity' in sys.modules)\n"
+        + "call(OK); print('tenacity' in sys.modules)\n"
+        + "call(StubReply(status=503), OK); print('tenacity' in sys.modules)\n"
+    )
+    assert done.stdout.split() == ["False", "False", "True"]

@@ -1,0 +1,325 @@
+"""Answers to models: strict where the API reference speaks, open where the API may grow."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import attrs
+import pytest
+
+from chatloom_async import Agent, AgentList, AllowedDomains, ResponseDecodeError
+from chatloom_async.calls.wire import decode, decode_error, decode_json
+
+AGENT: dict[str, Any] = {
+    "id": "agt_abc123",
+    "name": "Sales Assistant",
+    "primaryColor": "#611F69",
+    "secondaryColor": "#764ba2",
+    "position": "bottom-right",
+    "template": "modern",
+    "status": "active",
+    "createdAt": "2026-01-15T09:00:00.000Z",
+}
+
+
+def agents(*listed: object, **changed: object) -> AgentList:
+    payload = {"agents": list(listed), "count": len(listed)} | changed
+    return decode(json.dumps(payload).encode(), AgentList)
+
+
+def domains(value: object) -> AllowedDomains:
+    return decode(json.dumps(value).encode(), AllowedDomains)
+
+
+def refusal(body: object, model: type[object] = AgentList) -> str:
+    encoded = body if isinstance(body, bytes) else json.dumps(body).encode()
+    with pytest.raises(ResponseDecodeError) as caught:
+        decode(encoded, model)
+    return caught.value.message
+
+
+# The documented answers
+
+
+def test_the_documented_agent_becomes_a_model() -> None:
+    assert agents(AGENT)[0] == Agent(
+        id="agt_abc123",
+        name="Sales Assistant",
+        primary_color="#611F69",
+        secondary_color="#764ba2",
+        position="bottom-right",
+        template="modern",
+        status="active",
+        created_at=datetime(2026, 1, 15, 9, tzinfo=UTC),
+    )
+
+
+def test_the_documented_domains_become_a_model() -> None:
+    assert domains({"domains": ["example.com", "support.example.com"]}) == AllowedDomains(
+        ("example.com", "support.example.com")
+    )
+
+
+def test_agents_keep_the_order_in_which_they_were_sent() -> None:
+    assert [agent.id for agent in agents(*(AGENT | {"id": i} for i in "cab"))] == ["c", "a", "b"]
+
+
+def test_the_count_is_kept_as_sent_when_it_differs_from_the_list() -> None:
+    assert agents(AGENT, count=7).count == 7
+
+
+def test_an_empty_workspace_is_an_empty_list() -> None:
+    assert list(agents()) == []
+
+
+# Strict where documented
+
+
+@pytest.mark.parametrize("field", AGENT)
+def test_a_missing_agent_field_is_refused_with_its_path(field: str) -> None:
+    short = {name: value for name, value in AGENT.items() if name != field}
+    assert refusal({"agents": [AGENT, short], "count": 2}) == f"$.agents[1].{field}: missing"
+
+
+@pytest.mark.parametrize("field", AGENT)
+@pytest.mark.parametrize(
+    ("value", "kind"), [(None, "NoneType"), (5, "int"), (True, "bool"), ([], "list"), ({}, "dict")]
+)
+def test_an_agent_field_that_is_no_text_is_refused_with_its_path(
+    field: str, value: object, kind: str
+) -> None:
+    body = {"agents": [AGENT | {field: value}], "count": 1}
+    assert refusal(body) == f"$.agents[0].{field}: expected str, got {kind}"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (None, "$: expected object, got NoneType"),
+        ([], "$: expected object, got list"),
+        ("agents", "$: expected object, got str"),
+        (7, "$: expected object, got int"),
+        ({}, "$.agents: missing"),
+        ({"count": 0}, "$.agents: missing"),
+        ({"agents": []}, "$.count: missing"),
+        ({"agents": None, "count": 0}, "$.agents: expected list, got NoneType"),
+        ({"agents": {}, "count": 0}, "$.agents: expected list, got dict"),
+        ({"agents": "ab", "count": 2}, "$.agents: expected list, got str"),
+        ({"agents": [None], "count": 1}, "$.agents[0]: expected object, got NoneType"),
+        ({"agents": [AGENT, "x"], "count": 2}, "$.agents[1]: expected object, got str"),
+        ({"agents": [[]], "count": 1}, "$.agents[0]: expected object, got list"),
+        ({"agents": [], "count": None}, "$.count: expected int, got NoneType"),
+        ({"agents": [], "count": "0"}, "$.count: expected int, got str"),
+        ({"agents": [], "count": 0.0}, "$.count: expected int, got float"),
+        ({"agents": [], "count": False}, "$.count: expected int, got bool"),
+        ({"error": "under status 200"}, "$.agents: missing"),
+    ],
+)
+def test_a_list_of_agents_that_is_not_as_documented_is_refused(body: object, message: str) -> None:
+    assert refusal(body) == message
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ([], "$: expected object, got list"),
+        ({}, "$.domains: missing"),
+        ({"domains": None}, "$.domains: expected list, got NoneType"),
+        ({"domains": "example.com"}, "$.domains: expected list, got str"),
+        ({"domains": {"a.example": 1}}, "$.domains: expected list, got dict"),
+        ({"domains": ["a.example", None]}, "$.domains[1]: expected str, got NoneType"),
+        ({"domains": [7]}, "$.domains[0]: expected str, got int"),
+        ({"domains": [["a"]]}, "$.domains[0]: expected str, got list"),
+    ],
+)
+def test_domains_that_are_not_as_documented_are_refused(body: object, message: str) -> None:
+    assert refusal(body, AllowedDomains) == message
+
+
+def test_a_refused_answer_hangs_no_foreign_error_on_itself() -> None:
+    with pytest.raises(ResponseDecodeError) as caught:
+        decode(b"{}", AgentList)
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+
+
+# Open where the API may grow
+
+
+def test_unknown_fields_of_an_agent_are_kept() -> None:
+    agent = agents(AGENT | {"language": "sv", "tags": [1, None]})[0]
+    assert agent.extra == {"language": "sv", "tags": [1, None]}
+
+
+def test_unknown_fields_beside_the_agents_are_kept() -> None:
+    assert agents(AGENT, next=None).extra == {"next": None}
+
+
+def test_unknown_fields_beside_the_domains_are_kept() -> None:
+    assert domains({"domains": [], "verified": {"a": 1}}).extra == {"verified": {"a": 1}}
+
+
+def test_a_field_named_like_ours_is_an_unknown_one() -> None:
+    assert agents(AGENT | {"primary_color": "x", "extra": 1})[0].extra == {
+        "primary_color": "x",
+        "extra": 1,
+    }
+
+
+def test_there_is_no_extra_when_everything_is_known() -> None:
+    assert agents(AGENT)[0].extra == {}
+
+
+@pytest.mark.parametrize(
+    ("wire", "name"), [("position", "position"), ("template", "template"), ("status", "status")]
+)
+def test_an_unknown_enumerated_value_is_kept_as_text(wire: str, name: str) -> None:
+    assert getattr(agents(AGENT | {wire: "brand new"})[0], name) == "brand new"
+
+
+def test_text_is_kept_as_sent() -> None:
+    name = " \U0001f916 <b>ünï</b>\u202e\x00 "
+    assert agents(AGENT | {"name": name})[0].name == name
+
+
+# Timestamps
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-01-15T09:00:00.000Z", datetime(2026, 1, 15, 9, tzinfo=UTC)),
+        ("2026-01-15T09:00:00.123456Z", datetime(2026, 1, 15, 9, 0, 0, 123456, tzinfo=UTC)),
+        (
+            "2026-01-15T09:00:00+09:00",
+            datetime(2026, 1, 15, 9, tzinfo=timezone(timedelta(hours=9))),
+        ),
+        ("2026-01-15T09:00:00", datetime(2026, 1, 15, 9, tzinfo=UTC)),
+        ("2026-01-15 09:00", datetime(2026, 1, 15, 9, tzinfo=UTC)),
+        ("2026-01-15", datetime(2026, 1, 15, tzinfo=UTC)),
+        ("20260115T090000Z", datetime(2026, 1, 15, 9, tzinfo=UTC)),
+        ("2026-W03-4", datetime(2026, 1, 15, tzinfo=UTC)),
+    ],
+)
+def test_a_timestamp_becomes_an_aware_datetime(text: str, moment: datetime) -> None:
+    created_at = agents(AGENT | {"createdAt": text})[0].created_at
+    assert (created_at, created_at.utcoffset()) == (moment, moment.utcoffset())
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2026-13-01", "1768467600", "2026-01-15T25:00"])
+def test_what_is_no_timestamp_is_refused_with_its_path(text: str) -> None:
+    body = {"agents": [AGENT | {"createdAt": text}], "count": 1}
+    assert refusal(body) == "$.agents[0].createdAt: expected an ISO 8601 timestamp"
+
+
+# JSON itself
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", "empty"),
+        (b"<html>", "Expecting value at line 1, column 1"),
+        (b'{"domains": [],\n 1: 2}', "Expecting property name enclosed in double quotes at line 2"),
+        (b'{"domains": []} {}', "Extra data at line 1, column 17"),
+        (b'{"domains": ["a.exa', "Unterminated string starting at"),
+        (b'{"domains": ["\xff"]}', "not UTF-8"),
+        ('{"domains": []}'.encode("utf-16"), "not UTF-8"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"domains": [], "x": NaN}', "NaN is not a JSON value"),
+        (b'{"domains": [], "x": Infinity}', "Infinity is not a JSON value"),
+        (b'{"domains": [], "x": -Infinity}', "-Infinity is not a JSON value"),
+        (b'{"domains": [], "x": ' + b"9" * 5_000 + b"}", "Exceeds the limit"),
+    ],
+)
+def test_what_is_no_json_is_refused_with_its_reason(body: bytes, reason: str) -> None:
+    assert refusal(body, AllowedDomains).startswith(f"the answer is not JSON: {reason}")
+
+
+def test_a_byte_order_mark_is_ignored() -> None:
+    assert decode(b'\xef\xbb\xbf{"domains": ["a.example"]}', AllowedDomains)[0] == "a.example"
+
+
+def test_a_second_byte_order_mark_is_not() -> None:
+    assert "not JSON" in refusal(b'\xef\xbb\xbf\xef\xbb\xbf{"domains": []}', AllowedDomains)
+
+
+def test_a_huge_integer_is_kept() -> None:
+    assert decode(b'{"agents": [], "count": 1' + b"0" * 40 + b"}", AgentList).count == 10**40
+
+
+def test_any_json_value_is_taken_as_it_is_when_no_model_is_known() -> None:
+    assert decode(b'[1, {"a": null}]', object) == [1, {"a": None}]
+
+
+def test_json_is_plain_python_values() -> None:
+    assert decode_json(b' {"a": [1.5, true, "\xc3\xa9"]}\n') == {"a": [1.5, True, "é"]}
+
+
+# Error answers
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b'{"error": "Agent not found"}', "Agent not found"),
+        (b'{"error": "more", "code": 3}', "more"),
+        (b'{"error": ""}', None),
+        (b'{"error": null}', None),
+        (b'{"error": {"message": "x"}}', None),
+        (b'{"message": "x"}', None),
+        (b'["error"]', None),
+        (b'"error"', None),
+        (b"<html>", None),
+        (b"", None),
+        (b"[" * 100_000, None),
+    ],
+)
+def test_the_text_of_an_error_answer_is_found_or_none(body: bytes, message: str | None) -> None:
+    assert decode_error(body) == message
+
+
+# Models
+
+
+def test_agents_are_a_sequence() -> None:
+    listed = agents(AGENT, AGENT | {"id": "agt_2"})
+    first, second = listed
+    assert (len(listed), listed[-1], listed[:1]) == (2, second, (first,))
+    assert first in listed
+    assert attrs.evolve(first, name="other") not in listed
+
+
+def test_domains_are_a_sequence() -> None:
+    listed = domains({"domains": ["a.example", "b.example"]})
+    assert (len(listed), list(listed)) == (2, ["a.example", "b.example"])
+    assert (listed[0], listed[1:]) == ("a.example", ("b.example",))
+    assert "b.example" in listed
+    assert "example" not in listed
+
+
+def test_an_empty_answer_is_false_in_a_condition() -> None:
+    assert not domains({"domains": []})
+    assert not agents()
+
+
+def test_models_are_frozen() -> None:
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        agents(AGENT)[0].name = "other"  # type: ignore[misc]  # the point
+
+
+def test_models_are_hashable_whatever_is_in_extra() -> None:
+    assert len({agents(AGENT | {"tags": []})[0], agents(AGENT | {"tags": []})[0]}) == 1
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: agents(AGENT, more=1), lambda: domains({"domains": ["a.example"]})]
+)
+def test_models_survive_pickle_and_copy(make: Callable[[], object]) -> None:
+    model = make()
+    assert pickle.loads(pickle.dumps(model)) == model  # noqa: S301
+    assert copy.deepcopy(model) == model

@@ -1,0 +1,680 @@
+"""Exchanges over real sockets: what goes over the wire, and what comes back when it breaks."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import os
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import trustme
+
+from chatloom_async import (
+    APIConnectionError,
+    ApiKey,
+    APITimeoutError,
+    AsyncChatloom,
+    ChatloomError,
+    ClientClosedError,
+    ConfigurationError,
+    ConnectionPool,
+    InternalServerError,
+    NotFoundError,
+    RedirectError,
+    RetryPolicy,
+)
+from chatloom_async.network.exchange import MAX_BODY
+from chatloom_async.testing import Fault, Sandbox, make_workspace
+from tests.faults.case import DOCUMENT, DOMAINS, answer, says
+from tests.faults.server import HOST, Close, Pause, Reset, Script, Server
+
+KEY = "clf_pool"
+OTHER = "clf_pool_other"
+ONCE = RetryPolicy(attempts=1)
+AGENTS = "/api/plugin/agents"
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    workspaces = [make_workspace("acme", KEY, 2), make_workspace("other", OTHER, 1)]
+    async with Sandbox(workspaces) as served:
+        yield served
+
+
+def client_of(
+    sandbox: Sandbox,
+    api_key: str | ApiKey = KEY,
+    *,
+    pool: ConnectionPool | None = None,
+    retry: RetryPolicy = ONCE,
+    timeout: float = 15.0,
+) -> AsyncChatloom:
+    return AsyncChatloom(
+        api_key,
+        base_url=sandbox.base_url,
+        pool=pool,
+        retry=retry,
+        rate_limit=None,
+        timeout=timeout,
+    )
+
+
+async def failure(sandbox: Sandbox, *faults: Fault, timeout: float = 15.0) -> ChatloomError:
+    """The error of one attempt that meets these faults."""
+    for fault in faults:
+        sandbox.plant(fault)
+    async with client_of(sandbox, timeout=timeout) as client:
+        with pytest.raises(ChatloomError) as caught:
+            await client.list_agents()
+    return caught.value
+
+
+# What goes over the wire
+
+
+async def test_the_key_goes_into_the_authorization_header(sandbox: Sandbox) -> None:
+    async with client_of(sandbox) as client:
+        await client.list_agents()
+    headers = sandbox.requests[0].headers
+    assert (headers["Authorization"], "X-API-Key" in headers) == ("Bearer", False)
+    assert sandbox.requests[0].workspace == "acme"
+
+
+async def test_the_key_goes_into_the_second_header_when_asked(sandbox: Sandbox) -> None:
+    async with client_of(sandbox, ApiKey(KEY, header="X-API-Key")) as client:
+        await client.list_agents()
+    headers = sandbox.requests[0].headers
+    assert ("Authorization" in headers, "X-API-Key" in headers) == (False, True)
+    assert sandbox.requests[0].workspace == "acme"
+
+
+async def test_a_request_names_what_it_accepts_and_who_sends_it(sandbox: Sandbox) -> None:
+    async with client_of(sandbox) as client:
+        await client.list_agents()
+    headers = sandbox.requests[0].headers
+    assert headers["Accept"] == "application/json"
+    assert headers["User-Agent"].startswith("chatloom-async/")
+
+
+@pytest.mark.parametrize("agent_id", ["a/b", "..%2f", "a b", "é", "a?b#c", "a+b;c=d"])
+async def test_an_agent_id_is_one_segment_on_the_wire(sandbox: Sandbox, agent_id: str) -> None:
+    async with client_of(sandbox) as client:
+        with pytest.raises(ChatloomError):
+            await client.get_allowed_domains(agent_id)
+    path = sandbox.requests[0].path
+    assert path.count("/") == 5
+    assert path.isascii()
+
+
+async def test_cookies_are_not_kept(sandbox: Sandbox) -> None:
+    sandbox.plant(Fault.status(404, headers={"Set-Cookie": "session=1; Path=/"}))
+    base_url = sandbox.base_url.replace("127.0.0.1", "localhost")  # addresses get no cookies anyway
+    async with AsyncChatloom(KEY, base_url=base_url, retry=ONCE) as client:
+        with pytest.raises(ChatloomError):
+            await client.list_agents()
+        await client.list_agents()
+    assert "Cookie" not in sandbox.requests[1].headers
+
+
+async def test_redirects_are_not_followed(sandbox: Sandbox) -> None:
+    location = {"Location": sandbox.base_url + AGENTS}
+    error = await failure(sandbox, Fault.status(307, headers=location))
+    assert isinstance(error, RedirectError)
+    assert sandbox.count() == 1
+
+
+async def test_an_answer_is_read_whole(sandbox: Sandbox) -> None:
+    sandbox.add(make_workspace("big", "clf_big", agents=2000))
+    async with client_of(sandbox, "clf_big") as client:
+        assert len(await client.list_agents()) == 2000
+
+
+# Connections
+
+
+async def test_a_connection_is_kept_for_the_next_request(sandbox: Sandbox) -> None:
+    async with ConnectionPool() as pool:
+        client = client_of(sandbox, pool=pool)
+        for _ in range(5):
+            await client.list_agents()
+        assert pool.opened == 1
+    assert sandbox.connections == 1
+
+
+async def test_a_connection_is_kept_after_an_error_answer(sandbox: Sandbox) -> None:
+    sandbox.plant(Fault.status(500, body=b"x" * 60_000))
+    async with ConnectionPool() as pool:
+        client = client_of(sandbox, pool=pool)
+        with pytest.raises(InternalServerError):
+            await client.list_agents()
+        await client.list_agents()
+        assert pool.opened == 1
+
+
+async def test_one_pool_serves_many_keys_over_one_connection(sandbox: Sandbox) -> None:
+    async with ConnectionPool() as pool:
+        for key in (KEY, OTHER, KEY):
+            await client_of(sandbox, key, pool=pool).list_agents()
+    assert [request.workspace for request in sandbox.requests] == ["acme", "other", "acme"]
+    assert sandbox.connections == 1
+
+
+async def test_no_more_connections_are_opened_than_the_limit_allows() -> None:
+    async with (
+        Sandbox([make_workspace("acme", KEY)], latency=0.01) as sandbox,
+        ConnectionPool(limit=3) as pool,
+    ):
+        client = client_of(sandbox, pool=pool)
+        await asyncio.gather(*(client.list_agents() for _ in range(30)))
+    assert (sandbox.connections, sandbox.peak_in_flight) == (3, 3)
+
+
+async def test_a_call_outside_a_task_is_refused_and_keeps_no_place(sandbox: Sandbox) -> None:
+    refused = []
+    async with ConnectionPool(limit=1) as pool:
+        client = client_of(sandbox, pool=pool)
+        await client.list_agents()
+
+        def drive() -> None:
+            with pytest.raises(RuntimeError, match="inside a task") as caught:
+                client.list_agents().send(None)
+            refused.append(caught.value)
+
+        asyncio.get_running_loop().call_soon(drive)
+        await asyncio.sleep(0)
+        async with asyncio.timeout(1):
+            assert len(await client.list_agents()) == 2
+    assert len(refused) == 1
+
+
+async def test_a_pool_that_was_never_used_has_opened_nothing() -> None:
+    async with ConnectionPool() as pool:
+        assert pool.opened == 0
+
+
+def test_a_pool_works_in_one_event_loop_after_another() -> None:
+    pool = ConnectionPool()
+    with Sandbox([make_workspace("acme", KEY, 2)]).in_thread() as sandbox:
+        client = client_of(sandbox, pool=pool)
+        assert [len(asyncio.run(client.list_agents())) for _ in range(3)] == [2, 2, 2]
+        asyncio.run(pool.aclose())
+
+
+def own_session(**options: Any) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), **options)
+
+
+def client_at(
+    server: Server, pool: ConnectionPool, api_key: str = KEY, *, retry: RetryPolicy = ONCE
+) -> AsyncChatloom:
+    return AsyncChatloom(
+        api_key, base_url=f"http://{HOST}:{server.port}", pool=pool, retry=retry, rate_limit=None
+    )
+
+
+@pytest.mark.looptime
+async def test_an_answer_nobody_asked_for_is_not_given_to_the_next_key() -> None:
+    pushed = says({"domains": ["of.another.example"]})
+    scripts: list[Script] = [(answer(), Pause(1), pushed), (answer(),)]
+    async with Server(scripts) as server, ConnectionPool() as pool:
+        await client_at(server, pool).get_allowed_domains("agt_1")
+        await asyncio.sleep(2)
+        domains = await client_at(server, pool, OTHER).get_allowed_domains("agt_2")
+        assert (tuple(domains), pool.opened) == (DOMAINS, 2)
+
+
+@pytest.mark.looptime
+async def test_one_dead_connection_is_enough_to_try_none_that_is_as_old() -> None:
+    scripts: list[Script] = [(Pause(1), answer())] * 4 + [(Reset(),), (answer(),)]
+    async with Server(scripts) as server, ConnectionPool() as pool:
+        client = client_at(server, pool, retry=RetryPolicy(attempts=2))
+        await asyncio.gather(*(client.get_allowed_domains(f"agt_{n}") for n in range(4)))
+        await client.get_allowed_domains("agt_5")
+        assert pool.opened == 5
+
+
+@pytest.mark.looptime
+async def test_a_dead_connection_says_nothing_about_those_opened_since_its_time() -> None:
+    scripts: list[Script] = [
+        *[(Pause(1), answer())] * 2,
+        (Reset(),),
+        (Pause(2), Reset()),
+        (answer(),),
+    ]
+    async with Server(scripts) as server, ConnectionPool() as pool:
+        client = client_at(server, pool, retry=RetryPolicy(attempts=2))
+        for _ in range(2):
+            await asyncio.gather(*(client.get_allowed_domains(f"agt_{n}") for n in range(2)))
+        await client.get_allowed_domains("agt_3")
+        assert pool.opened == 3
+
+
+# When it breaks
+
+
+async def test_a_refused_connection_is_a_connection_error() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        base_url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        async with AsyncChatloom(KEY, base_url=base_url, retry=ONCE) as client:
+            with pytest.raises(
+                APIConnectionError, match=r"cannot connect to 127\.0\.0\.1"
+            ) as caught:
+                await client.list_agents()
+    assert caught.value.reason == "connect"
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (Fault.reset(), "disconnected"),
+        (Fault.disconnect(), "disconnected"),
+        (Fault.cut_body(), "cut off"),
+        (Fault.malformed(b" " * (MAX_BODY + 1)), "too large"),
+    ],
+)
+async def test_a_broken_exchange_is_a_connection_error(
+    sandbox: Sandbox, fault: Fault, reason: str
+) -> None:
+    error = await failure(sandbox, fault)
+    assert isinstance(error, APIConnectionError)
+    assert error.reason == reason
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault.reset(), Fault.disconnect(), Fault.cut_body(), Fault.status(503)]
+)
+async def test_a_broken_exchange_is_repeated_by_default(sandbox: Sandbox, fault: Fault) -> None:
+    sandbox.plant(fault)
+    async with client_of(sandbox, retry=RetryPolicy(initial_delay=0.001)) as client:
+        assert len(await client.list_agents()) == 2
+    assert sandbox.count() == 2
+
+
+async def test_a_kept_connection_that_was_dropped_is_reported_as_stale(sandbox: Sandbox) -> None:
+    async with client_of(sandbox) as client:
+        await client.list_agents()
+        sandbox.plant(Fault.disconnect())
+        with pytest.raises(APIConnectionError) as caught:
+            await client.list_agents()
+    assert caught.value.reason == "stale"
+
+
+async def test_a_kept_connection_is_stale_whoever_opens_another_meanwhile(sandbox: Sandbox) -> None:
+    async with ConnectionPool() as pool:
+        client = client_of(sandbox, pool=pool)
+        await client.list_agents()
+        sandbox.plant(Fault.disconnect(path=AGENTS))
+        failing = asyncio.create_task(client.list_agents())
+        await asyncio.sleep(0)
+        await client.get_raw("/api/plugin/agents/agt_acme_1/allowed-domains")
+        with pytest.raises(APIConnectionError) as caught:
+            await failing
+    assert caught.value.reason == "stale"
+
+
+async def test_an_answer_too_large_is_that_on_a_kept_connection_too(sandbox: Sandbox) -> None:
+    async with client_of(sandbox) as client:
+        await client.list_agents()
+        sandbox.plant(Fault.malformed(b" " * (MAX_BODY + 1)))
+        with pytest.raises(APIConnectionError) as caught:
+            await client.list_agents()
+    assert caught.value.reason == "too large"
+
+
+async def test_one_attempt_is_one_request_when_a_kept_connection_was_dropped(
+    sandbox: Sandbox,
+) -> None:
+    async with client_of(sandbox) as client:
+        await client.list_agents()
+        sandbox.plant(Fault.disconnect())
+        with pytest.raises(APIConnectionError):
+            await client.list_agents()
+    assert sandbox.count() == 2
+
+
+async def test_a_request_lost_on_a_kept_connection_is_repeated_by_default(sandbox: Sandbox) -> None:
+    async with client_of(sandbox, retry=RetryPolicy()) as client:
+        await client.list_agents()
+        sandbox.plant(Fault.disconnect())
+        assert len(await client.list_agents()) == 2
+    assert sandbox.count() == 3
+
+
+async def test_an_unanswered_request_times_out(sandbox: Sandbox) -> None:
+    error = await failure(sandbox, Fault.hang(), timeout=0.05)
+    assert isinstance(error, APITimeoutError)
+    assert error.message == "no complete answer within 0.05 s"
+
+
+async def test_a_slow_drip_cannot_outlive_the_timeout(sandbox: Sandbox) -> None:
+    error = await failure(sandbox, Fault.drip(0.02), timeout=0.1)
+    assert isinstance(error, APITimeoutError)
+
+
+async def test_a_pool_goes_on_after_a_timeout(sandbox: Sandbox) -> None:
+    sandbox.plant(Fault.hang())
+    async with ConnectionPool(limit=1) as pool:
+        client = client_of(sandbox, pool=pool)
+        with pytest.raises(APITimeoutError):
+            await client.with_options(timeout=0.05).list_agents()
+        assert len(await client.list_agents()) == 2
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault.reset(), Fault.cut_body(), Fault.hang(), Fault.status(500)]
+)
+async def test_nothing_of_aiohttp_hangs_on_an_error(sandbox: Sandbox, fault: Fault) -> None:
+    error = await failure(sandbox, fault, timeout=0.05)
+    assert (error.__cause__, error.__context__) == (None, None)
+    assert {type(value).__module__ for value in vars(error).values()} == {"builtins"}
+
+
+async def test_an_error_body_is_read_up_to_64_kib(sandbox: Sandbox) -> None:
+    error = await failure(sandbox, Fault.status(500, body=b"x" * 300_000))
+    assert isinstance(error, InternalServerError)
+    assert len(error.body) == 64 * 1024
+
+
+# TLS
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+async def secured(authority: trustme.CA) -> AsyncIterator[Sandbox]:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    async with Sandbox([make_workspace("acme", KEY, 2)], ssl=context) as served:
+        yield served
+
+
+async def test_an_untrusted_certificate_is_refused_before_the_key_is_sent(
+    secured: Sandbox,
+) -> None:
+    error = await failure(secured)
+    assert isinstance(error, APIConnectionError)
+    assert (error.reason, secured.count()) == ("tls", 0)
+
+
+async def test_a_private_authority_is_trusted_when_its_context_is_given(
+    secured: Sandbox, authority: trustme.CA
+) -> None:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    async with ConnectionPool(ssl=context) as pool:
+        assert len(await client_of(secured, pool=pool).list_agents()) == 2
+
+
+async def test_a_private_authority_is_trusted_when_the_environment_names_it(
+    secured: Sandbox, authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = tmp_path / "authority.pem"
+    authority.cert_pem.write_to_path(os.fspath(bundle))
+    monkeypatch.setenv("SSL_CERT_FILE", os.fspath(bundle))
+    async with client_of(secured) as client:
+        assert len(await client.list_agents()) == 2
+
+
+# Options
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1.5, "100", None, True])
+def test_a_limit_that_cannot_work_is_refused(limit: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"ConnectionPool\.limit is a whole number"):
+        ConnectionPool(limit)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("proxy", 5),
+        ("proxy", "proxy.corp:3128"),
+        ("proxy", "127.0.0.1:3128"),
+        ("proxy", "not a url"),
+        ("proxy", "http://"),
+        ("proxy", "http://proxy.corp:port"),
+        ("proxy", "http://proxy .corp"),
+        ("proxy", "socks5://proxy.corp:1080"),
+        ("ssl", "authority.pem"),
+        ("ssl", True),
+        ("ssl", False),
+        ("trace_configs", 5),
+        ("trace_configs", [5]),
+        ("trace_configs", aiohttp.TraceConfig()),
+        ("session", "x"),
+    ],
+)
+def test_an_option_of_another_kind_is_refused(option: str, value: Any) -> None:
+    options: dict[str, Any] = {option: value}
+    with pytest.raises(ConfigurationError, match=rf"^ConnectionPool\.{option} is "):
+        ConnectionPool(**options)
+
+
+@pytest.mark.parametrize("proxy", ["https://proxy.corp", "http://user:p%40ss@[::1]:3128/"])
+def test_a_proxy_may_have_credentials_or_speak_tls(proxy: str) -> None:
+    assert ConnectionPool(proxy=proxy).proxy == proxy
+
+
+def test_a_pool_shows_no_proxy() -> None:
+    assert "secret" not in repr(ConnectionPool(proxy="http://user:secret@proxy.example"))
+
+
+async def test_the_environment_is_not_asked_for_proxies_by_default(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    async with client_of(sandbox) as client:
+        assert len(await client.list_agents()) == 2
+
+
+async def test_the_hooks_of_aiohttp_see_requests(sandbox: Sandbox) -> None:
+    seen = []
+
+    async def on_start(_: object, __: object, params: aiohttp.TraceRequestStartParams) -> None:
+        seen.append(params.method)
+
+    hooks = aiohttp.TraceConfig()
+    hooks.on_request_start.append(on_start)
+    async with ConnectionPool(trace_configs=[hooks]) as pool:
+        await client_of(sandbox, pool=pool).list_agents()
+    assert seen == ["GET"]
+
+
+async def test_an_error_of_a_hook_is_raised_as_it_is(sandbox: Sandbox) -> None:
+    async def refuse(*_: object) -> None:
+        raise ValueError("no span")
+
+    hooks = aiohttp.TraceConfig()
+    hooks.on_request_start.append(refuse)
+    async with ConnectionPool(trace_configs=[hooks]) as pool:
+        with pytest.raises(ValueError, match=r"^no span$") as caught:
+            await client_of(sandbox, pool=pool).list_agents()
+    assert not isinstance(caught.value, ChatloomError)
+
+
+@pytest.mark.parametrize("source", ["option", "environment", "session"])
+async def test_no_proxy_reads_the_key_of_a_request_without_tls(
+    sandbox: Sandbox, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Server([(Close(),)]) as proxy:
+        url = f"http://{HOST}:{proxy.port}"
+        monkeypatch.setenv("http_proxy", url)
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        async with own_session(proxy=url) as session:
+            pools = {
+                "option": ConnectionPool(proxy=url),
+                "environment": ConnectionPool(trust_env=True),
+                "session": ConnectionPool(session=session),
+            }
+            async with pools[source] as pool:
+                assert len(await client_of(sandbox, pool=pool).list_agents()) == 2
+    assert proxy.connections == 0
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize(("status", "asked"), [(407, 1), (403, 1), (502, 3), (503, 3)])
+async def test_a_proxy_that_refuses_is_asked_once_and_one_in_trouble_again(
+    status: int, asked: int
+) -> None:
+    async with Server([(answer(status, b""), Close())]) as proxy:
+        async with ConnectionPool(proxy=f"http://{HOST}:{proxy.port}") as pool:
+            client = AsyncChatloom(
+                KEY, base_url="https://localhost:1", pool=pool, retry=RetryPolicy(attempts=3)
+            )
+            with pytest.raises(APIConnectionError, match=f"the proxy answered {status}"):
+                await client.list_agents()
+        assert len(proxy.requests) == asked
+
+
+# A session that was brought along
+
+
+async def test_a_session_that_keeps_cookies_is_refused() -> None:
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(ConfigurationError, match=r"cookie_jar=aiohttp\.DummyCookieJar\(\)"):
+            ConnectionPool(session=session)
+
+
+async def test_a_session_with_credentials_of_its_own_is_refused() -> None:
+    with pytest.warns(DeprecationWarning, match="deprecated"):
+        session = own_session(auth=aiohttp.BasicAuth("user", "password"))
+    async with session:
+        with pytest.raises(ConfigurationError, match="auth of its own"):
+            ConnectionPool(session=session)
+
+
+async def test_a_session_that_was_brought_is_used_and_left_open(sandbox: Sandbox) -> None:
+    async with own_session() as session:
+        async with ConnectionPool(session=session) as pool:
+            await client_of(sandbox, pool=pool).list_agents()
+        assert not session.closed
+    assert sandbox.count() == 1
+
+
+async def test_a_session_that_raises_for_statuses_gives_our_errors(sandbox: Sandbox) -> None:
+    async with (
+        own_session(raise_for_status=True) as session,
+        ConnectionPool(session=session) as pool,
+    ):
+        with pytest.raises(NotFoundError, match="404"):
+            await client_of(sandbox, pool=pool).get_allowed_domains("agt_nobody")
+
+
+async def test_a_session_that_does_not_decompress_gives_models() -> None:
+    compressed = answer(200, gzip.compress(DOCUMENT), "Content-Encoding: gzip")
+    async with (
+        own_session(auto_decompress=False) as session,
+        Server([(compressed,)]) as server,
+        ConnectionPool(session=session) as pool,
+    ):
+        domains = await client_at(server, pool).get_allowed_domains("agt_1")
+        assert tuple(domains) == DOMAINS
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("bound", ["limit", "limit_per_host"])
+async def test_queueing_for_a_connection_of_a_session_costs_no_timeout(bound: str) -> None:
+    bounds: dict[str, Any] = {bound: 1}
+    async with (
+        own_session(connector=aiohttp.TCPConnector(**bounds)) as session,
+        Server([(Pause(10), answer())]) as server,
+        ConnectionPool(session=session) as pool,
+    ):
+        calls = [client_at(server, pool).get_allowed_domains(f"agt_{n}") for n in range(3)]
+        assert [len(domains) for domains in await asyncio.gather(*calls)] == [2, 2, 2]
+
+
+async def test_a_closed_session_that_was_brought_is_named(sandbox: Sandbox) -> None:
+    session = own_session()
+    await session.close()
+    async with ConnectionPool(session=session) as pool:
+        with pytest.raises(ClientClosedError, match="the aiohttp session you brought is closed"):
+            await client_of(sandbox, pool=pool).list_agents()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"ssl": ssl.create_default_context()},
+        {"trust_env": True},
+        {"trace_configs": [aiohttp.TraceConfig()]},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+async def test_options_of_a_session_are_refused_beside_a_session(options: Any) -> None:
+    async with own_session() as session:
+        with pytest.raises(ConfigurationError, match="belong to the session you bring"):
+            ConnectionPool(session=session, **options)
+
+
+def test_a_session_that_was_brought_is_refused_in_a_second_event_loop() -> None:
+    with Sandbox([make_workspace("acme", KEY, 2)]).in_thread() as sandbox:
+        pools = []
+
+        async def first() -> None:
+            async with own_session() as session:
+                pools.append(ConnectionPool(session=session))
+                await client_of(sandbox, pool=pools[0]).list_agents()
+
+        asyncio.run(first())
+        with pytest.raises(ConfigurationError, match="works on one event loop"):
+            asyncio.run(client_of(sandbox, pool=pools[0]).list_agents())
+
+
+# Closing
+
+
+async def test_a_closed_pool_refuses(sandbox: Sandbox) -> None:
+    pool = ConnectionPool()
+    client = client_of(sandbox, pool=pool)
+    await client.list_agents()
+    await pool.aclose()
+    await pool.aclose()
+    with pytest.raises(ClientClosedError):
+        await client.list_agents()
+
+
+async def test_closing_a_pool_ends_its_exchanges(sandbox: Sandbox) -> None:
+    sandbox.plant(Fault.hang())
+    pool = ConnectionPool()
+    task = asyncio.create_task(client_of(sandbox, pool=pool).list_agents())
+    while not sandbox.requests:
+        await asyncio.sleep(0)
+    await pool.aclose()
+    with pytest.raises(ClientClosedError):
+        await task
+
+
+async def test_a_forgotten_pool_warns_where_it_was_made(sandbox: Sandbox) -> None:
+    pool = ConnectionPool()
+    client = client_of(sandbox, pool=pool)
+    await client.list_agents()
+    with pytest.warns(ResourceWarning, match=r"made at .*test_pool\.py:\d+ was never closed"):
+        pool.__del__()
+    await pool.aclose()
+
+
+async def test_answers_are_told_apart_from_those_of_other_keys(sandbox: Sandbox) -> None:
+    async with ConnectionPool(limit=4) as pool:
+        clients = [client_of(sandbox, key, pool=pool) for key in (KEY, OTHER)]
+        answers = await asyncio.gather(*(client.list_agents() for client in clients * 20))
+    assert [len(answer) for answer in answers] == [2, 1] * 20
+
+
+async def test_the_sandbox_s_body_is_what_the_raw_call_returns(sandbox: Sandbox) -> None:
+    async with client_of(sandbox) as client:
+        answer = await client.get_raw(AGENTS)
+    assert json.dumps(answer).count("createdAt") == 2

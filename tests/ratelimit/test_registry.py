@@ -1,0 +1,121 @@
+"""Whose rate limiter is whose, and how long one is remembered."""
+
+import asyncio
+import gc
+from collections import defaultdict
+
+import pytest
+from attrs import define, field
+
+from chatloom_async import ApiKey, AsyncChatloom, RateLimit, RetryPolicy
+from chatloom_async.ratelimit.registry import LimiterRegistry
+from chatloom_async.ratelimit.values import WaitLimits
+from chatloom_async.testing import FakeClock
+from chatloom_async.transport import Clock, InFlight, Response
+
+AGENT = "agt_1"
+
+
+@define(eq=False)
+class Service:
+    """A transport that answers at once and remembers when each key asked."""
+
+    clock: Clock
+    right: str | None = None  # the one key that is not refused, if there is
+    gates: LimiterRegistry = field(factory=LimiterRegistry)
+    in_flight: InFlight = field(factory=InFlight)
+    closed: bool = False
+    sent: defaultdict[ApiKey, list[float]] = field(factory=lambda: defaultdict(list))
+
+    async def exchange(self, method: str, url: str, key: ApiKey, timeout: float) -> Response:
+        del method, url, timeout
+        self.sent[key].append(self.clock.monotonic())
+        await self.clock.sleep(0.05)
+        known = self.right is None or key == ApiKey(self.right)
+        return Response(200 if known else 401, {}, b'{"domains": []}')
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+def test_a_key_is_paced_although_each_request_of_many_tenants_makes_a_client() -> None:
+    clock = FakeClock()
+    service = Service(clock)
+
+    async def backend() -> None:
+        for _ in range(100):
+            for tenant in range(300):
+                task = AsyncChatloom(f"clf_{tenant}", pool=service).get_allowed_domains(AGENT)
+                tasks.append(asyncio.create_task(task))
+            await asyncio.sleep(0.05)
+        await asyncio.gather(*tasks)
+
+    tasks = list[asyncio.Task[object]]()
+    clock.run(backend())
+    for sent in service.sent.values():
+        assert sum(at <= sent[0] + 5 for at in sent) <= 60 + 25 + 1
+
+
+def test_limiters_that_know_nothing_any_more_are_forgotten() -> None:
+    clock, limit = FakeClock(), RateLimit()
+    gates = LimiterRegistry()
+
+    async def audit() -> int:
+        before = {id(gates.get("https://a.example", ApiKey("clf_first"), limit))}
+        for number in range(2000):
+            limiter = gates.get("https://a.example", ApiKey(f"clf_{number}"), limit)
+            departure = limiter.try_acquire()
+            assert departure is not None
+            limiter.admitted(departure, "/a")
+            before.add(id(limiter))
+            await asyncio.sleep(0.1)
+        return len(gates)
+
+    assert clock.run(audit()) <= 10
+
+
+@pytest.mark.parametrize(("idle", "remembered"), [(100.0, True), (121.0, False)])
+def test_what_a_limiter_has_learned_is_remembered_for_two_minutes(
+    *, idle: float, remembered: bool
+) -> None:
+    clock, limit, gates = FakeClock(), RateLimit(per_minute=None), LimiterRegistry()
+    learned = ApiKey("clf_learned")
+
+    async def learn() -> None:
+        limiter = gates.get("https://a.example", learned, limit)
+        for _ in range(2):
+            for _ in range(20):
+                departure = limiter.try_acquire()
+                if departure is None:
+                    departure = await limiter.wait("/a", WaitLimits())
+                limiter.admitted(departure, "/a")
+                await asyncio.sleep(0.1)
+            refused = await limiter.wait("/a", WaitLimits())
+            limiter.refused(refused, ConnectionError(), None)
+            limiter.admitted(await limiter.wait("/a", WaitLimits()), "/a")
+
+    async def main() -> bool:
+        await learn()
+        await asyncio.sleep(idle)
+        for number in range(3):  # each new one looks at some of the others
+            gates.get("https://a.example", ApiKey(f"clf_{number}"), limit)
+        gc.collect()
+        return gates.get("https://a.example", learned, limit).statistics().rate is not None
+
+    assert clock.run(main()) is remembered
+
+
+def test_calls_that_wait_at_the_gate_leave_with_the_key_of_the_moment() -> None:
+    clock = FakeClock()
+    service = Service(clock, "clf_old")
+    current = ["clf_old"]
+
+    async def main() -> int:
+        client = AsyncChatloom(lambda: current[0], pool=service, retry=RetryPolicy(attempts=2))
+        calls = [asyncio.create_task(client.get_allowed_domains(AGENT)) for _ in range(300)]
+        await asyncio.sleep(2)
+        service.right = current[0] = "clf_new"
+        return len(await asyncio.gather(*calls))
+
+    assert clock.run(main()) == 300
+    assert len(service.sent[ApiKey("clf_old")]) + len(service.sent[ApiKey("clf_new")]) <= 310
