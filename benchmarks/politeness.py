@@ -1,198 +1,124 @@
-"""How politely and how fast the rate limiter works: a discrete-event run in virtual time.
+"""How politely and how fast a client lives with a server's limits: a run in virtual time.
 
 ::
 
-    python -m benchmarks.politeness [--quick] [--seeds 5] [--check] [--json]
+    python -m benchmarks.politeness [--quick] [--seeds 5] [--only REGEX] [--check] [--json]
 
-The shipped gate (``RateLimiter``, with the shipped backoff) against rate limiters as servers have
-them, and through outages; beside it, in the same run, what users write today. 3,000 calls of 50
-and of 500 tasks, latency 20 to 200 ms, 300 and 600 per minute, with and without Retry-After; the
-gate is told nothing about the limit.
+This package's client, through its public methods, against rate limiters as servers have them and
+through outages; it is told nothing about the limit. Beside it, in the same run, what users write
+today. 20 ms each way, or 20 to 200 ms for the long jobs of 50 and 500 tasks.
 
-- ``time``: makespan divided by that of a client without latency that knows the server's state;
-- ``refused``: 429s among all requests; ``failed``: calls that ended in an error.
+- ``time``: makespan divided by that of a client that knows the server's state;
+- ``refused``: refusals among all requests; ``failed``: calls that ended in an error;
+- ``theirs``: refusals among the requests that somebody else sends with the same key.
 
-``--check`` ends with 1 when a bar is missed.
+``--check`` ends with 1 when a bar is missed, in the mean over the seeds.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import math
-import random
+import re
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from functools import cache
-from itertools import product
+from collections.abc import Iterator
 from statistics import fmean
 
 from attrs import asdict, frozen
 
-from benchmarks.simulated_clients import CLIENTS, gate, work
-from benchmarks.simulated_outages import OUTAGES, Outage, Survival, counted_closures, survive
-from benchmarks.simulated_servers import QUOTAS, Server, Trouble
-from benchmarks.simulated_servers import ideal as quickest
-from chatloom_async.testing.clock import FakeClock
+from benchmarks.simulated_jobs import Outcome, counted_closures, mean, run
+from benchmarks.simulated_limits import Row, rows
+from benchmarks.simulated_moments import Moment, moments
+from benchmarks.simulated_outages import OUTAGES, Outage, Survival, survive
 
-CALLS = 3000
-MOVES_AT = 120.0  # seconds, for limits that halve or double
+PEER_SEEDS, OUTAGE_SEEDS = 2, 2  # what is not ours, or long, is run less often
 
 
 @frozen
-class Scenario:
-    """One server and one job."""
+class Line:
+    """One result as it is printed, for people and for machines."""
 
-    quota: str
-    limit: float = 600
-    tells: bool = True  # a Retry-After
-    tasks: int = 500
-    moves_to: float | None = None
-    gates: int = 1  # processes on one key, 3,000 calls each
-    errors: float = 0.0
-
-    @property
-    def change(self) -> tuple[float, float] | None:
-        """Return when the limit moves, and where to."""
-        return None if self.moves_to is None else (MOVES_AT, self.moves_to)
+    name: str
+    text: str
+    figures: dict[str, object]
+    missed: bool
 
 
-@frozen
-class Outcome:
-    """What became of it; shares between 0 and 1."""
-
-    time: float
-    refused: float
-    failed: float
-
-
-def simulate(scenario: Scenario, client: str, seed: int) -> Outcome:
-    """Run one job in virtual time."""
-    random.seed(seed)
-    quota = QUOTAS[scenario.quota](scenario.limit, random.Random(seed))
-    troubles = (Trouble(0, math.inf, "500", scenario.errors),) if scenario.errors else ()
-    server = Server(random.Random(seed), quota, scenario.tells, troubles)
-    total, failed = CALLS * scenario.gates, list[str]()
-
-    async def job() -> float:
-        loop, todo = asyncio.get_running_loop(), iter(range(total))
-        if scenario.moves_to is not None:
-            loop.call_at(MOVES_AT, setattr, quota, "limit", scenario.moves_to)
-        async with asyncio.TaskGroup() as group:
-            for _ in range(scenario.gates):
-                call = CLIENTS[client](server, scenario.limit)
-                for _ in range(scenario.tasks // scenario.gates):
-                    group.create_task(work(todo, call, failed))
-        return loop.time()
-
-    best = quickest_time(scenario.quota, scenario.limit, total, scenario.change, seed)
-    took = FakeClock().run(job())
-    return Outcome(took / best, server.refused / len(server.arrivals), len(failed) / total)
+def limits(chosen: re.Pattern[str], seeds: int, *, quick: bool) -> Iterator[Line]:
+    """Run every job whose title matches."""
+    for row in rows(quick=quick):
+        if chosen.search(row.title):
+            times = seeds if row.client == "chatloom_async" else min(seeds, PEER_SEEDS)
+            with counted_closures():
+                outcome = mean(
+                    run(job, row.client, seed) for job in row.jobs for seed in range(times)
+                )
+            yield _limit_line(row, outcome)
 
 
-@cache
-def quickest_time(
-    quota: str, limit: float, calls: int, change: tuple[float, float] | None, seed: int
-) -> float:
-    """Return the makespan of a client that knows everything."""
-    return quickest(QUOTAS[quota](limit, random.Random(seed)), calls, change)
-
-
-def mean(outcomes: Iterable[Outcome]) -> Outcome:
-    """Return the mean of each figure."""
-    rows = list(outcomes)
-    return Outcome(
-        fmean(row.time for row in rows),
-        fmean(row.refused for row in rows),
-        fmean(row.failed for row in rows),
+def _limit_line(row: Row, outcome: Outcome) -> Line:
+    bar, figures = row.bar, asdict(outcome)
+    rude = outcome.refused > max(bar.refused, bar.requests / outcome.sent)
+    short = {
+        "slow": outcome.time > bar.time,
+        "refused": rude,
+        "failed": outcome.failed > 0 and not bar.fails,
+        "greedy": outcome.theirs > bar.theirs,
+    }
+    spent = f"{outcome.time:.3f}{_against(bar.time, '.2f')}"
+    refused = f"{outcome.refused:.2%}{_against(bar.refused, '.1%')}"
+    theirs = f"{outcome.theirs:.0%}{_against(bar.theirs, '.0%')}" if outcome.theirs else ""
+    words = " ".join(word for word, missed in short.items() if missed)
+    text = (
+        f"{row.title:52} {row.client:26} {spent:>14} {refused:>15} {outcome.failed:>7.1%}"
+        f" {theirs:>10}  {words}"
     )
+    return Line(row.title, text, {"client": row.client, **figures}, missed=any(short.values()))
 
 
-MAKESPAN = {"token bucket": 1.01, "gcra": 1.01, "two counters": 1.02}
-MAKESPAN |= {"fixed window": 1.08, "sliding log": 1.08}
-REFUSED = 0.007
+def seconds(chosen: re.Pattern[str], seeds: int) -> Iterator[Line]:
+    """Measure every moment whose title matches; the mean over the seeds."""
+    for moment in moments():
+        if chosen.search(moment.title):
+            with counted_closures():
+                yield _moment_line(moment, fmean(moment.measure(seed) for seed in range(seeds)))
 
 
-@frozen
-class Row:
-    """One line of the table; a bar is the most (``time``, ``refused``) a figure may be."""
-
-    title: str
-    client: str
-    outcome: Outcome
-    most_time: float = math.inf
-    most_refused: float = math.inf
-    may_fail: bool = False
-
-    @property
-    def missed(self) -> bool:
-        """Tell whether a bar is missed."""
-        outcome = self.outcome
-        late, rude = outcome.time > self.most_time, outcome.refused > self.most_refused
-        return late or rude or (outcome.failed > 0 and not self.may_fail)
+def _moment_line(moment: Moment, figure: float) -> Line:
+    missed = figure > moment.bar
+    text = f"{moment.title:52} {figure:8.2f} / {moment.bar:g} {moment.unit}{' !' if missed else ''}"
+    return Line(moment.title, text, {"figure": figure, "unit": moment.unit}, missed=missed)
 
 
-def politeness(seeds: int, *, quick: bool) -> Iterator[Row]:
-    """Run the gate against every server, then what is used today."""
-    tasks = (500,) if quick else (50, 500)
-    for quota, bar in MAKESPAN.items():
-        cells = [Scenario(quota, *cell) for cell in product((300, 600), (True, False), tasks)]
-        yield row(quota, cells, seeds, (bar, REFUSED))
-    if not quick:
-        for quota in ("clock window", "clock counters", "small bucket"):
-            cells = [Scenario(quota, *cell) for cell in product((300, 600), (True, False))]
-            yield row(quota, cells, seeds)
-    for name, limit in (("halves", 150), ("doubles", 600)):
-        for quota in ("gcra",) if quick else MAKESPAN:
-            cells = [Scenario(quota, 300, tells, moves_to=limit) for tells in (True, False)]
-            yield row(f"{quota}, limit {name}", cells, seeds)
-    for quota in ("token bucket",) if quick else MAKESPAN:
-        cells = [
-            Scenario(quota, *cell, errors=0.005) for cell in product((300, 600), (True, False))
-        ]
-        yield row(f"{quota}, 0.5 % 500s", cells, seeds, (MAKESPAN[quota], REFUSED))
-    for quota in ("token bucket", "sliding log") if quick else MAKESPAN:
-        cells = [Scenario(quota, *cell, gates=4) for cell in product((300, 600), (True, False))]
-        yield row(f"{quota}, four gates", cells, seeds, (1 / 0.95, 0.02))
-    for quota in ("token bucket", "fixed window") if quick else MAKESPAN:
-        for client in list(CLIENTS)[1:]:
-            cells = [
-                Scenario(quota, tells=tells) for tells in ((False,) if quick else (True, False))
-            ]
-            yield row(quota, cells, min(seeds, 2), client=client)
-
-
-def row(
-    title: str,
-    cells: list[Scenario],
-    seeds: int,
-    bars: tuple[float, float] = (math.inf, math.inf),
-    client: str = "this gate, knowing nothing",
-) -> Row:
-    """Run all cells with all seeds."""
-    with counted_closures():
-        outcome = mean(simulate(cell, client, seed) for cell in cells for seed in range(seeds))
-    return Row(title, client, outcome, *bars, may_fail=CLIENTS[client] is not gate)
-
-
-def outages(seeds: int, *, quick: bool) -> Iterator[tuple[Outage, Survival, bool]]:
-    """Run every outage; the worst of all seeds, and whether it misses a bar."""
+def outages(chosen: re.Pattern[str], seeds: int, *, quick: bool) -> Iterator[Line]:
+    """Run every outage whose name matches; the worst of all seeds."""
     for outage in OUTAGES:
-        runs = [survive(outage, seed, quick=quick) for seed in range(seeds)]
-        worst = Survival(
-            max(run.lost for run in runs),
-            max(run.per_waiting for run in runs),
-            max(run.back for run in runs),
-            max(run.closed for run in runs),
-        )
-        missed = (
-            worst.lost > 0 or worst.per_waiting > 0.2 or worst.back > 5
-            if outage.stops
-            else worst.closed > 0 or (outage.poisoned is not None and worst.lost > 0)
-        )
-        yield outage, worst, missed
+        if chosen.search(outage.name):
+            runs = [survive(outage, seed, quick=quick) for seed in range(seeds)]
+            yield _outage_line(
+                outage,
+                Survival(
+                    max(run.lost for run in runs),
+                    max(run.per_waiting for run in runs),
+                    max(run.back for run in runs),
+                    max(run.closed for run in runs),
+                ),
+            )
+
+
+def _outage_line(outage: Outage, worst: Survival) -> Line:
+    missed = (
+        worst.lost > 0 or worst.per_waiting > 0.2 or worst.back > 5
+        if outage.stops
+        else worst.closed > 0 or (outage.poisoned is not None and worst.lost > 0)
+    )
+    text = (
+        f"{outage.name:52} {worst.lost:6} {worst.per_waiting:17.2f} {worst.back:8.1f} "
+        f"{worst.closed:7}{' !' if missed else ''}"
+    )
+    return Line(outage.name, text, asdict(worst), missed=missed)
 
 
 def main() -> int:
@@ -200,63 +126,42 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="fewer scenarios, one seed")
+    parser.add_argument("--quick", action="store_true", help="fewer long jobs, one seed")
     parser.add_argument("--seeds", type=int, help="runs per scenario (5; with --quick 1)")
+    parser.add_argument("--only", type=re.compile, default=re.compile(""), metavar="REGEX")
     parser.add_argument("--check", action="store_true", help="exit with 1 when a bar is missed")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     options = parser.parse_args()
-    seeds = options.seeds or (1 if options.quick else 5)
-    started = time.monotonic()
-    rows = list(politeness(seeds, quick=options.quick))
-    survivals = list(outages(1 if options.quick else min(seeds, 2), quick=options.quick))
-    if options.json:
-        print(json.dumps(as_json(rows, survivals), indent=2))
-    else:
-        print_tables(rows, survivals)
-        print(f"\n{seeds} seeds, {time.monotonic() - started:.0f} s")
-    missed = any(line.missed for line in rows) or any(bad for *_, bad in survivals)
-    return int(options.check and missed)
-
-
-def print_tables(rows: list[Row], survivals: list[tuple[Outage, Survival, bool]]) -> None:
-    """Print both tables; figures against their bars, ``!`` where one is missed."""
-    print(f"{'server':28} {'client':28} {'time':>14} {'refused':>16} {'failed':>8}")
-    for line in rows:
-        outcome, flag = line.outcome, " !" if line.missed else ""
-        spent = f"{outcome.time:.3f}{against(f'{line.most_time:.2f}')}"
-        refused = f"{outcome.refused:.2%}{against(f'{line.most_refused:.1%}')}"
-        failed = f"{outcome.failed:.1%}{flag}"
-        print(f"{line.title:28} {line.client:28} {spent:>14} {refused:>16} {failed:>8}")
-    print(f"\n{'outage':28} {'lost':>6} {'requests/waiting':>17} {'back s':>8} {'closed':>7}")
-    for outage, survival, missed in survivals:
-        print(
-            f"{outage.name:28} {survival.lost:6} {survival.per_waiting:17.2f} "
-            f"{survival.back:8.1f} {survival.closed:7}{' !' if missed else ''}"
-        )
-
-
-def against(bar: str) -> str:
-    """Return how a bar is shown beside its figure, if there is one."""
-    return "" if "inf" in bar else f" / {bar}"
-
-
-def as_json(rows: list[Row], survivals: list[tuple[Outage, Survival, bool]]) -> dict[str, object]:
-    """Return the same for machines."""
-    return {
-        "politeness": [
-            {
-                "server": line.title,
-                "client": line.client,
-                **asdict(line.outcome),
-                "missed": line.missed,
-            }
-            for line in rows
-        ],
-        "outages": [
-            {"outage": outage.name, **asdict(survival), "missed": missed}
-            for outage, survival, missed in survivals
-        ],
+    quick, chosen = options.quick, options.only
+    seeds = options.seeds or (1 if quick else 5)
+    head = f"{'limit':52} {'client':26} {'time':>14} {'refused':>15} {'failed':>7} {'theirs':>10}"
+    outage_head = f"{'outage':52} {'lost':>6} {'requests/waiting':>17} {'back s':>8} {'closed':>7}"
+    tables = {
+        head: limits(chosen, seeds, quick=quick),
+        f"{'moment':52}   figure": seconds(chosen, seeds),
+        outage_head: outages(chosen, min(seeds, OUTAGE_SEEDS), quick=quick),
     }
+    started, lines = time.monotonic(), list[Line]()
+    for title, table in tables.items():
+        if not options.json:
+            print(title)
+        for line in table:
+            lines.append(line)
+            if not options.json:
+                print(line.text, flush=True)
+    missed = [line for line in lines if line.missed]
+    if options.json:
+        figures = [{"name": x.name, **x.figures, "missed": x.missed} for x in lines]
+        print(json.dumps(figures, indent=2))
+    else:
+        held = f"{len(lines) - len(missed)} of {len(lines)} hold"
+        print(f"{held}; {seeds} seeds, {time.monotonic() - started:.0f} s")
+    return int(options.check and bool(missed))
+
+
+def _against(bar: float, form: str) -> str:
+    """Return how a bar is shown beside its figure, if there is one."""
+    return "" if bar == math.inf else f" / {bar:{form}}"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Those who call a simulated server: the shipped gate, and what users write today.
+"""Those who call a simulated server: this package's client, and what users write today.
 
-Not here: servers (``simulated_servers``), jobs and their figures (``politeness``).
+Not here: servers (``simulated_servers``), jobs and their figures (``simulated_jobs``).
 """
 
 from __future__ import annotations
@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 
+from attrs import frozen
 from tenacity import (
     AsyncRetrying,
     retry_if_exception_type,
@@ -17,54 +19,71 @@ from tenacity import (
     wait_exponential_jitter,
 )
 
-from benchmarks.simulated_servers import Refused, Server, Unavailable
-from chatloom_async.calls.retry import RetryPolicy
-from chatloom_async.ratelimit.limiter import RateLimiter
-from chatloom_async.ratelimit.values import Cost, RateLimit, WaitLimits
+from benchmarks.simulated_servers import Server, SimulatedTransport
+from chatloom_async import ApiKey, AsyncChatloom, ChatloomError, RateLimit
+from chatloom_async.testing.api import domains_path
 
-POLICY = RetryPolicy()
+Call = Callable[[str], Awaitable[object]]  # looks up one agent
+
+NO_CEILING = RateLimit(per_minute=None)
+AGENTS = 2400  # looked up again and again
+
+
+class Unavailable(Exception):  # noqa: N818 - named after what the server says
+    """A 5xx, a reset or a timeout."""
+
+
+class Refused(Exception):  # noqa: N818 - named after what the server says
+    """A refusal for the rate."""
+
+    def __init__(self, retry_after: float | None) -> None:
+        """``retry_after`` in seconds."""
+        super().__init__(retry_after)
+        self.retry_after = retry_after
+
+
 FAILURES = (Refused, Unavailable)
-
-Call = Callable[[str], Awaitable[None]]  # performs one call, for a path
-
-
-def gate(server: Server, _limit: float) -> Call:
-    """Return the shipped gate, without a ceiling."""
-    limiter = RateLimiter(RateLimit(per_minute=None), name="simulated")
-
-    async def call(path: str) -> None:
-        failures, refused = 0, False
-        while True:
-            departure = limiter.try_acquire()
-            if departure is None:
-                departure = await limiter.wait(path, WaitLimits(), refused=refused)
-            try:
-                await server.request(path)
-            except Refused as error:
-                verdict = limiter.refused(departure, error, error.retry_after)
-                if verdict is Cost.FINAL:
-                    raise
-                refused = True
-                continue
-            except Unavailable as error:
-                verdict = limiter.failed(departure, path, error)
-                failures += verdict is Cost.COUNTED
-                if verdict is Cost.FINAL or failures == POLICY.attempts:
-                    raise
-                refused = False
-            else:
-                limiter.admitted(departure, path)
-                return
-            if verdict is Cost.COUNTED:
-                await asyncio.sleep(POLICY.backoff(failures))
-
-    return call
+"""What a peer's call ends with."""
 
 
-def five_attempts(server: Server, _limit: float) -> Call:
+@frozen
+class Crew:
+    """The clients of one job: so many processes with so many keys each, and their ceiling."""
+
+    processes: int = 1
+    keys: int = 1
+    ceiling: RateLimit | None = NO_CEILING
+
+
+ALONE = Crew()
+
+
+def chatloom(server: Server, crew: Crew, _rate: float) -> list[Call]:
+    """Return the look-up of each client of this package; a process has one transport."""
+    return [
+        AsyncChatloom(key_of(key), pool=transport, rate_limit=crew.ceiling).get_allowed_domains
+        for transport in [SimulatedTransport(server) for _ in range(crew.processes)]
+        for key in range(crew.keys)
+    ]
+
+
+async def request(server: Server, agent: str) -> None:
+    """Make one request as peers do."""
+    try:
+        answer = await server.answer(domains_path(agent), "peer")
+    except ChatloomError as error:
+        raise Unavailable from error
+    if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+        told = answer.headers.get("Retry-After")
+        raise Refused(None if told is None else float(told))
+    if answer.status != HTTPStatus.OK:
+        raise Unavailable
+
+
+def five_attempts(server: Server, _crew: Crew, _rate: float) -> list[Call]:
     """Return tenacity as its documentation shows it: five attempts, exponential backoff."""
 
-    async def call(path: str) -> None:
+    async def call(agent: str) -> None:
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(FAILURES),
             stop=stop_after_attempt(5),
@@ -72,60 +91,55 @@ def five_attempts(server: Server, _limit: float) -> Call:
             reraise=True,
         ):
             with attempt:
-                await server.request(path)
+                await request(server, agent)
 
-    return call
+    return [call]
 
 
-def full_jitter(server: Server, _limit: float) -> Call:
+def full_jitter(server: Server, _crew: Crew, _rate: float) -> list[Call]:
     """Return retries without end: U(0, min(60 s, 0.5 s * 2ⁿ)), Retry-After obeyed."""
 
-    async def call(path: str) -> None:
+    async def call(agent: str) -> None:
         failures = 0
         while True:
             try:
-                return await server.request(path)
+                return await request(server, agent)
             except FAILURES as error:
                 failures += 1
                 floor = getattr(error, "retry_after", None) or 0.0
             await asyncio.sleep(floor + random.uniform(0, min(60, 0.5 * 2 ** min(failures, 9))))
 
-    return call
+    return [call]
 
 
-def static_limiter(server: Server, limit: float) -> Call:
+def static_limiter(server: Server, crew: Crew, rate: float) -> list[Call]:
     """Return a leaky bucket with the right rate, before retries without end."""
     slot = -math.inf
-    retried = full_jitter(server, limit)
+    [retried] = full_jitter(server, crew, rate)
 
-    async def call(path: str) -> None:
+    async def call(agent: str) -> None:
         nonlocal slot
         now = asyncio.get_running_loop().time()
-        slot = max(slot, now - 60) + 60 / limit
+        slot = max(slot, now - 60) + 60 / rate
         await asyncio.sleep(slot - now)
-        await retried(path)
+        await retried(agent)
 
-    return call
+    return [call]
 
 
-CLIENTS: dict[str, Callable[[Server, float], Call]] = {
-    "this gate, knowing nothing": gate,
+CLIENTS: dict[str, Callable[[Server, Crew, float], list[Call]]] = {
+    "chatloom_async": chatloom,
     "tenacity, five attempts": five_attempts,
     "unlimited full jitter": full_jitter,
     "static limiter, right rate": static_limiter,
 }
 
 
-def path_of(number: int) -> str:
-    """Return what a call asks for: every agent's domains, again and again."""
-    return f"/agents/{number % 2400}/allowed-domains"
+def key_of(number: int) -> ApiKey:
+    """Return one of the keys of a job."""
+    return ApiKey(f"clf_simulated_{number:04}")
 
 
-async def work(calls: Iterator[int], call: Call, failed: list[str]) -> None:
-    """Perform the calls that are left, as one of many tasks."""
-    for number in calls:
-        path = path_of(number)
-        try:
-            await call(path)
-        except FAILURES:
-            failed.append(path)
+def agent_of(number: int) -> str:
+    """Return whom a call asks for."""
+    return f"agt_{number % AGENTS}"

@@ -6,17 +6,17 @@ Not here: rate limits alone, the table and its bars (``politeness``).
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from attrs import frozen
 
-from benchmarks.simulated_clients import gate, path_of, work
-from benchmarks.simulated_servers import Server, TokenBucket, Trouble
+from benchmarks.simulated_clients import Crew, agent_of, chatloom
+from benchmarks.simulated_jobs import counted_closures, work
+from benchmarks.simulated_servers import Server, Trouble, wide
+from chatloom_async.testing.api import domains_path
 from chatloom_async.testing.clock import FakeClock
+from chatloom_async.testing.quota import Quota
 
 
 @frozen
@@ -27,7 +27,7 @@ class Outage:
     kind: str = "503"
     seconds: float = 30.0
     probability: float = 1.0
-    poisoned: frozenset[str] | None = None
+    poisoned: int | None = None  # the agent that always fails
     limit: float | None = None
 
     @property
@@ -43,7 +43,7 @@ OUTAGES = (
     Outage("30 s of hanging requests", "hang"),
     Outage("a limit and 30 s of 503s", limit=1200),
     Outage("20 % errors for a minute", seconds=60, probability=0.2),
-    Outage("one poisoned agent", seconds=math.inf, poisoned=frozenset({path_of(7)})),
+    Outage("one poisoned agent", seconds=math.inf, poisoned=7),
 )
 
 
@@ -61,46 +61,39 @@ class Survival:
     closed: int
 
 
-@contextmanager
-def counted_closures() -> Iterator[list[str]]:
-    """Collect the warnings of closing gates, and keep the log quiet."""
-    closures = list[str]()
-
-    def note(record: logging.LogRecord) -> bool:
-        if record.levelno == logging.WARNING:
-            closures.append(record.getMessage())
-        return False
-
-    logger = logging.getLogger("chatloom_async")
-    logger.addFilter(note)
-    try:
-        yield closures
-    finally:
-        logger.removeFilter(note)
-
-
 def survive(outage: Outage, seed: int, *, quick: bool) -> Survival:
     """Run one job through one outage, in virtual time."""
     random.seed(seed)
     tasks, calls, start = (300, 6000, 10.0) if quick else (300, 24_000, 30.0)
     end = start + outage.seconds
-    trouble = Trouble(start, end, outage.kind, outage.probability, outage.poisoned)
-    quota = None if outage.limit is None else TokenBucket(outage.limit, outage.limit / 5)
-    server, failed = Server(random.Random(seed), quota, troubles=(trouble,)), list[str]()
+    poisoned = None if outage.poisoned is None else agent_of(outage.poisoned)
+    paths = None if poisoned is None else frozenset({domains_path(poisoned)})
+    trouble = Trouble(start, end, outage.kind, outage.probability, paths)
+    quota = None if outage.limit is None else Quota.token_bucket(outage.limit, outage.limit / 5)
+    clock, done, failed = FakeClock(), list[str](), list[str]()
+    server = Server(
+        clock,
+        random.Random(seed),
+        quota,
+        wide,
+        service=0,
+        troubles=(trouble,),
+        limited_first=False,
+    )
 
     async def job() -> None:
-        todo, call = iter(range(calls)), gate(server, math.inf)
+        todo, [call] = iter(range(calls)), chatloom(server, Crew(), math.inf)
         async with asyncio.TaskGroup() as group:
             for _ in range(tasks):
-                group.create_task(work(todo, call, failed))
+                group.create_task(work(todo, call, done, failed))
 
     with counted_closures() as closures:
-        FakeClock().run(job())
+        clock.run(job())
     before = sum(start - 5 <= at < start for at in server.answers) / 5
     known = min((at for at in server.failures if at >= start), default=end)
     during = sum(known <= at < end for at in server.arrivals) if outage.stops else 0
     return Survival(
-        lost=sum(path not in (outage.poisoned or ()) for path in failed),
+        lost=sum(agent != poisoned for agent in failed),
         per_waiting=during / tasks,
         back=recovery(server.answers, end, before) if outage.stops else 0.0,
         closed=sum("fails" in message for message in closures),

@@ -1,6 +1,6 @@
 """Delivery: one reply put on a connection, well or (on purpose) badly.
 
-What to deliver and when is decided in `verdict`.
+What to deliver and when is decided in ``tenants``.
 """
 
 from __future__ import annotations

@@ -183,6 +183,10 @@ class Fault:
             raise ValueError(f"pause must be a finite, positive number of seconds, not {pause!r}")
         return cls(Drip(pause), occurrence=Occurrence(times), path=path, workspace=workspace)
 
+    def on(self, *, path: str | None = None, workspace: str | None = None) -> Fault:
+        """The same fault for this path (or shell pattern) and workspace only."""
+        return attrs.evolve(self, path=path, workspace=workspace)
+
     def every(self, n: int, *, times: int | None = None) -> Fault:
         """The same fault for each n-th request it fits, `times` times (None: for ever)."""
         return attrs.evolve(self, occurrence=Occurrence(times, every=n))

@@ -1,53 +1,48 @@
-"""Quotas: how many requests a `Sandbox` lets one key send, as pure arithmetic over a given time.
+"""Quotas: how many requests a server lets a key send, whom that concerns, and how it is told.
 
-No clock, no socket and no key lives here: a meter is handed `now` and says how long to wait.
+How requests are counted is in ``meters``, the headers of an answer in ``dialects``.
 """
 
 from __future__ import annotations
 
-import math
-from collections import deque
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from functools import partial
 
+import attrs
 from attrs import define, field, frozen
-from attrs.validators import gt
 
-TOLERANCE = 1e-9
-"""Seconds (or tokens) below which two readings count as equal."""
+from chatloom_async.testing import api, meters
+from chatloom_async.testing.api import Reply
+from chatloom_async.testing.dialects import DIALECTS, Dialect, DialectName, in_steps, silent
+from chatloom_async.testing.meters import InFlight, Meter, Standing
+from chatloom_async.testing.records import matches
 
-
-class Meter(Protocol):
-    """The state of one key's quota."""
-
-    def admit(self, now: float) -> float:
-        """Count one request at `now` (seconds, never going back).
-
-        Returns 0.0 when it is admitted, else the seconds after which one request would be.
-        """
-        ...
-
-
-class Rule(Protocol):
-    """How requests are counted; a value that makes a fresh meter for each key."""
-
-    def meter(self, *, count_refused: bool) -> Meter:
-        """A fresh meter, with nothing used up."""
-        ...
+_PAGE = b"<html><head><title>Too many requests</title></head><body></body></html>"
 
 
 @frozen
 class Quota:
-    """A limit per API key: a rule, and how a refusal is told.
+    """A limit per API key; made by the constructors below, narrowed by the methods after them.
 
-    `retry_after` sends the header with a 429, rounded up to a multiple of `precision` seconds
-    (RFC 9110 §10.2.3 knows whole seconds only; a smaller step is for tests scaled in time).
-    `count_refused` lets refused requests use up the quota too.
+    >>> Quota.token_bucket(per_minute=300, burst=60)
+    >>> Quota.sliding_counters(100, 10).telling("x-ratelimit-epoch-ms").cached()
+    >>> Quota.in_flight(5).answering(503, html=True).on(path="/api/plugin/agents/*")
+
+    A refusal is a 429 with Retry-After in whole seconds (RFC 9110 §10.2.3), rounded up.
     """
 
-    rule: Rule
-    retry_after: bool = True
-    count_refused: bool = False
-    precision: float = field(default=1.0, validator=gt(0))
+    make: Callable[[], Meter]
+    dialect: Dialect = field(default=in_steps(1.0), kw_only=True)
+    status: int = field(default=429, kw_only=True)
+    html: bool = field(default=False, kw_only=True)
+    cache: bool = field(default=False, kw_only=True)
+    address: bool = field(default=False, kw_only=True)
+    path: str | None = field(default=None, kw_only=True)
+    workspace: str | None = field(default=None, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse figures that no meter can be made of."""
+        self.make()
 
     @classmethod
     def token_bucket(
@@ -59,8 +54,18 @@ class Quota:
         count_refused: bool = False,
         precision: float = 1.0,
     ) -> Quota:
-        """A bucket of `burst` tokens, full at first, refilled with `per_minute` tokens a minute."""
-        return cls(_TokenBucket(per_minute, burst), retry_after, count_refused, precision)
+        """A bucket of ``burst`` tokens, full at first, refilled with ``per_minute`` a minute.
+
+        ``count_refused`` lets refused requests use up the quota too; ``retry_after=False`` tells
+        nothing; a ``precision`` below 1 s is for tests scaled in time.
+        """
+        make = partial(meters.TokenBucket, per_minute, burst, count_refused)
+        return cls(make, dialect=_plain(precision, tells=retry_after))
+
+    @classmethod
+    def token_steps(cls, limit: float, seconds: float, burst: float) -> Quota:
+        """A bucket of ``burst`` tokens that gets ``limit`` at once each ``seconds``."""
+        return cls(partial(meters.TokenBucket, limit * 60 / seconds, burst, interval=seconds))
 
     @classmethod
     def gcra(
@@ -72,155 +77,135 @@ class Quota:
         count_refused: bool = False,
         precision: float = 1.0,
     ) -> Quota:
-        """The generic cell rate algorithm: one request each interval, `burst` of them early."""
-        return cls(_Gcra(per_minute, burst), retry_after, count_refused, precision)
+        """The generic cell rate algorithm: one request each interval, ``burst`` of them early."""
+        make = partial(meters.Gcra, per_minute, burst, count_refused)
+        return cls(make, dialect=_plain(precision, tells=retry_after))
 
     @classmethod
-    def fixed_window(
+    def fixed_window(  # noqa: PLR0913 - what a limit is, and how it is told: four options are old
         cls,
-        limit: int,
+        limit: float,
         seconds: float,
         *,
         retry_after: bool = True,
         count_refused: bool = False,
         precision: float = 1.0,
+        aligned: bool = False,
     ) -> Quota:
-        """`limit` requests in a window of `seconds` that starts with its first request."""
-        return cls(_FixedWindow(limit, seconds), retry_after, count_refused, precision)
+        """``limit`` requests in a window of ``seconds`` that starts with its first request.
+
+        ``aligned``: that starts at multiples of ``seconds`` on the clock.
+        """
+        del count_refused  # what is refused in one window cannot matter in the next
+        make = partial(meters.FixedWindow, limit, seconds, aligned)
+        return cls(make, dialect=_plain(precision, tells=retry_after))
 
     @classmethod
     def sliding_window(
         cls,
-        limit: int,
+        limit: float,
         seconds: float,
         *,
         retry_after: bool = True,
         count_refused: bool = False,
         precision: float = 1.0,
     ) -> Quota:
-        """`limit` requests in any `seconds`, kept as an exact log."""
-        return cls(_SlidingWindow(limit, seconds), retry_after, count_refused, precision)
+        """``limit`` requests in any ``seconds``, kept as an exact log."""
+        make = partial(meters.SlidingWindow, limit, seconds, count_refused)
+        return cls(make, dialect=_plain(precision, tells=retry_after))
+
+    @classmethod
+    def sliding_counters(cls, limit: float, seconds: float) -> Quota:
+        """``limit`` requests in any ``seconds``, estimated from the counts of two windows."""
+        return cls(partial(meters.TwoCounters, limit, seconds))
+
+    @classmethod
+    def in_flight(cls, limit: float) -> Quota:
+        """``limit`` requests at a time; a refusal cannot know how long to wait: it says nothing."""
+        return cls(partial(InFlight, limit), dialect=silent)
+
+    def telling(self, dialect: DialectName | Dialect) -> Quota:
+        """The same quota with other headers, on every answer where the dialect has them."""
+        spoken = dialect if callable(dialect) else DIALECTS[dialect]
+        return attrs.evolve(self, dialect=spoken)
+
+    def answering(self, status: int, *, html: bool = False) -> Quota:
+        """The same quota, refusing with another status or with a proxy's page."""
+        return attrs.evolve(self, status=status, html=html)
+
+    def cached(self) -> Quota:
+        """The same quota, refusing a refused key until the reset it told, uncounted: Upstash."""
+        return attrs.evolve(self, cache=True)
+
+    def per_address(self) -> Quota:
+        """The same quota for all keys of one address together."""
+        return attrs.evolve(self, address=True)
+
+    def on(self, *, path: str | None = None, workspace: str | None = None) -> Quota:
+        """The same quota for this path (or shell pattern) and workspace only."""
+        return attrs.evolve(self, path=path, workspace=workspace)
 
     def meter(self) -> Meter:
         """A fresh meter, with nothing used up."""
-        return self.rule.meter(count_refused=self.count_refused)
+        return self.make()
 
-    def retry_after_header(self, wait: float) -> str | None:
-        """The value of Retry-After for a wait in seconds; None when this quota sends none."""
-        if not self.retry_after:
-            return None
-        steps = max(1, math.ceil(wait / self.precision - TOLERANCE))
-        return f"{steps * self.precision:.10g}"
+    def headers(self, standing: Standing) -> Mapping[str, str]:
+        """What an answer tells."""
+        return self.dialect(standing)
 
-
-@frozen
-class _TokenBucket:
-    per_minute: float = field(validator=gt(0))
-    burst: float = field(validator=gt(0))
-
-    def meter(self, *, count_refused: bool) -> Meter:
-        return _BucketMeter(self.per_minute / 60, max(1.0, self.burst), count_refused)
+    def refusal(self, standing: Standing) -> Reply:
+        """The answer to a request that is refused."""
+        told = self.headers(standing)
+        if self.html:
+            return Reply(self.status, _PAGE, {"Content-Type": "text/html", **told})
+        return api.error(self.status, api.RATE_LIMITED, told)
 
 
-@define
-class _BucketMeter:
-    rate: float
-    burst: float
-    count_refused: bool
-    level: float = field(init=False)
-    level_at: float = field(default=-math.inf, init=False)
+@define(eq=False)
+class AppliedQuota:
+    """A quota at work in one server: a meter for each key, or each address."""
 
-    def __attrs_post_init__(self) -> None:
-        self.level = self.burst
+    quota: Quota
+    _meters: dict[str, Meter] = field(factory=dict[str, Meter], init=False, repr=False)
+    _blocked: dict[str, float] = field(factory=dict[str, float], init=False, repr=False)
 
-    def admit(self, now: float) -> float:
-        self.level = min(self.burst, self.level + self.rate * (now - self.level_at))
-        self.level_at = now
-        if self.level >= 1 - TOLERANCE:
-            self.level -= 1
-            return 0.0
-        if self.count_refused:
-            self.level = 0.0
-        return (1 - self.level) / self.rate
-
-
-@frozen
-class _Gcra:
-    per_minute: float = field(validator=gt(0))
-    burst: float = field(validator=gt(0))
-
-    def meter(self, *, count_refused: bool) -> Meter:
-        interval = 60 / self.per_minute
-        return _GcraMeter(interval, max(1.0, self.burst) * interval, count_refused)
-
-
-@define
-class _GcraMeter:
-    interval: float
-    tolerance: float
-    count_refused: bool
-    arrival: float = -math.inf
-    """The theoretical arrival time: when a client that kept the pace would send next."""
-
-    def admit(self, now: float) -> float:
-        following = max(self.arrival, now) + self.interval
-        early = following - now - self.tolerance
-        if early <= TOLERANCE:
-            self.arrival = following
-            return 0.0
-        if not self.count_refused:
-            return early
-        self.arrival = now + self.tolerance
-        return self.interval
-
-
-@frozen
-class _FixedWindow:
-    limit: int = field(validator=gt(0))
-    seconds: float = field(validator=gt(0))
-
-    def meter(self, *, count_refused: bool) -> Meter:
-        # What is refused in one window cannot matter in the next: counted or not is the same.
-        del count_refused
-        return _FixedMeter(self.limit, self.seconds)
-
-
-@define
-class _FixedMeter:
-    limit: int
-    seconds: float
-    used: int = 0
-    ends: float = -math.inf
-
-    def admit(self, now: float) -> float:
-        if now >= self.ends - TOLERANCE:
-            self.used, self.ends = 0, now + self.seconds
-        if self.used >= self.limit:
-            return self.ends - now
-        self.used += 1
-        return 0.0
-
-
-@frozen
-class _SlidingWindow:
-    limit: int = field(validator=gt(0))
-    seconds: float = field(validator=gt(0))
-
-    def meter(self, *, count_refused: bool) -> Meter:
-        return _SlidingMeter(self.seconds, count_refused, deque(maxlen=self.limit))
-
-
-@define
-class _SlidingMeter:
-    seconds: float
-    count_refused: bool
-    log: deque[float]
-    """The last requests counted; one more than `maxlen` within `seconds` is too many."""
-
-    def admit(self, now: float) -> float:
-        free = len(self.log) < (self.log.maxlen or 0) or (
-            self.log[0] + self.seconds <= now + TOLERANCE
+    def concerns(self, path: str, workspace: str | None) -> bool:
+        """Whether a request is counted at all."""
+        quota = self.quota
+        return quota.workspace in (None, workspace) and (
+            quota.path is None or matches(path, quota.path)
         )
-        if free or self.count_refused:
-            self.log.append(now)
-        return 0.0 if free else self.log[0] + self.seconds - now
+
+    def meter(self, whose: str) -> Meter:
+        """The meter of a key or an address."""
+        meter = self._meters.get(whose)
+        if meter is None:
+            meter = self._meters[whose] = self.quota.meter()
+        return meter
+
+    def admit(self, whose: str, now: float, wall: float) -> Standing:
+        """Count one request; how the key stands afterwards."""
+        meter, until = self.meter(whose), self._blocked.get(whose, now)
+        if until > now:
+            standing = meter.standing(now)
+            return Standing(
+                standing.limit, standing.window, 0, until - now, wait=until - now, wall=wall
+            )
+        wait = meter.admit(now)
+        standing = meter.standing(now)
+        if wait and self.quota.cache:
+            self._blocked[whose] = now + standing.reset
+        remaining = 0 if wait else standing.remaining
+        return Standing(
+            standing.limit, standing.window, remaining, standing.reset, wait=wait, wall=wall
+        )
+
+    def done(self, whose: str) -> None:
+        """Take note that an admitted request was answered."""
+        meter = self.meter(whose)
+        if isinstance(meter, InFlight):
+            meter.done()
+
+
+def _plain(precision: float, *, tells: bool) -> Dialect:
+    return in_steps(precision) if tells else silent

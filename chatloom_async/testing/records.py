@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from threading import Lock
 
+import attrs
 from attrs import define, field, frozen
 from multidict import CIMultiDict, CIMultiDictProxy
 
 NO_ANSWER = 0
-"""The status of a request that was reset, dropped or left hanging."""
+"""The status of a request that was reset, dropped, left hanging or given up by its client."""
 
 KEPT = 10_000
 """How many requests are kept one by one, unless told otherwise."""
@@ -60,15 +61,22 @@ class Ledger:
         """Whether requests are kept at all."""
         return self._kept.maxlen != 0
 
-    def tally(self, workspace: str | None, path: str, status: int) -> None:
-        """Count one request."""
-        with self._lock:
-            self._counts[workspace, path, status] += 1
-
     def record(self, request: RecordedRequest) -> None:
-        """Keep one request."""
+        """Count one request, and keep it."""
         with self._lock:
+            self._counts[request.workspace, request.path, request.status] += 1
             self._kept.append(request)
+
+    def given_up(self, request: RecordedRequest) -> None:
+        """Take note that the client of a recorded request did not wait for its answer."""
+        late = attrs.evolve(request, status=NO_ANSWER)
+        with self._lock:
+            self._counts[request.workspace, request.path, request.status] -= 1
+            self._counts[late.workspace, late.path, late.status] += 1
+            for position, kept in enumerate(self._kept):
+                if kept is request:
+                    self._kept[position] = late
+                    break
 
     def requests(self) -> list[RecordedRequest]:
         """The kept requests, oldest first."""

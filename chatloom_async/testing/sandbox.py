@@ -1,7 +1,7 @@
 """Sandbox: the API served locally on real sockets, with faults, quotas and counters.
 
-Here are its life and its handles. What the API says is in `api`, what happens to a request in
-`verdict`, how it is carried out in `delivery`, the memory of requests in `records`.
+Here are its life and its handles. What the API says is in ``api``, what a request gets in
+``tenants``, how it is carried out in ``delivery``, the memory of requests in ``records``.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from typing import Self
 from aiohttp import web
 from attrs import define, field
 
-from chatloom_async.testing import api, delivery
+from chatloom_async.testing import api
+from chatloom_async.testing.delivery import spoilt, whole
 from chatloom_async.testing.faults import Fault
 from chatloom_async.testing.quota import Quota
 from chatloom_async.testing.records import Ledger, RecordedRequest, redacted
-from chatloom_async.testing.tenants import Judge, Tenants, Verdict
+from chatloom_async.testing.tenants import Delivery, Tenants
 from chatloom_async.testing.workspaces import Workspace
 
 HOST = "127.0.0.1"
@@ -49,16 +50,16 @@ class _Service:
 class Sandbox:
     """A local server that behaves as the API reference says, on 127.0.0.1.
 
-    `async with` serves on the running loop, `in_thread` from a thread of its own. `quota` holds
-    per key, `latency` seconds come before every answer, `port` 0 picks a free one, `ssl` makes
-    it https. `clock` is what quotas and records read, in seconds; by default the serving loop's
-    own time, so that a virtual loop moves them. Methods and counters may be used from any
-    thread, before, while and after it serves.
+    ``async with`` serves on the running loop, ``in_thread`` from a thread of its own. ``quota`` is
+    one or several, ``latency`` seconds come before every answer, ``port`` 0 picks a free one,
+    ``ssl`` makes it https. ``clock`` is what quotas and records read, in seconds; by default the
+    serving loop's own time, so that a virtual loop moves them. Methods and counters may be used
+    from any thread, before, while and after it serves.
     """
 
     _workspaces: Iterable[Workspace] = field(default=(), alias="workspaces", repr=False)
     _faults: Iterable[Fault] = field(default=(), alias="faults", kw_only=True, repr=False)
-    _quota: Quota | None = field(default=None, alias="quota", kw_only=True, repr=False)
+    _quota: Quota | Iterable[Quota] = field(default=(), alias="quota", kw_only=True, repr=False)
     _latency: float = field(default=0.0, alias="latency", kw_only=True, repr=False)
     _port: int = field(default=0, alias="port", kw_only=True, repr=False)
     _ssl: SSLContext | None = field(default=None, alias="ssl", kw_only=True, repr=False)
@@ -71,7 +72,6 @@ class Sandbox:
     """The most requests kept waiting for their answers at one time (by latency or a fault)."""
     _base_url: str | None = field(default=None, init=False)
     _tenants: Tenants = field(init=False, repr=False)
-    _judge: Judge = field(init=False, repr=False)
     _ledger: Ledger = field(factory=Ledger, init=False, repr=False)
     _lock: Lock = field(factory=Lock, init=False, repr=False)
     _now: Callable[[], float] = field(default=time.monotonic, init=False, repr=False)
@@ -79,8 +79,9 @@ class Sandbox:
 
     def __attrs_post_init__(self) -> None:
         """Take in what was given."""
-        self._tenants = Tenants(self._quota)
-        self._judge = Judge(self._tenants, self._latency)
+        self._tenants = Tenants(self._latency)
+        for quota in (self._quota,) if isinstance(self._quota, Quota) else self._quota or ():
+            self.limit(quota)
         for workspace in self._workspaces:
             self.add(workspace)
         for fault in self._faults:
@@ -103,7 +104,8 @@ class Sandbox:
     ) -> int:
         """How many requests came in for this path (or shell pattern), status and workspace.
 
-        Status 0 counts those that never got an answer. Every request counts, kept or not.
+        Status 0 counts those that never got a whole answer, because of a fault or because the
+        client gave up waiting. Every request counts, kept or not.
         """
         return self._ledger.count(path, status, workspace)
 
@@ -123,7 +125,12 @@ class Sandbox:
     def plant(self, fault: Fault) -> None:
         """Let this fault happen; of several that hit a request, the one planted first does."""
         with self._lock:
-            self._judge.plant(fault)
+            self._tenants.plant(fault)
+
+    def limit(self, quota: Quota) -> None:
+        """Hold requests to this quota from now on, beside those they are held to already."""
+        with self._lock:
+            self._tenants.limit(quota)
 
     def revoke(self, name_or_key: str) -> None:
         """Refuse the key of this workspace from now on; LookupError when there is none."""
@@ -208,36 +215,48 @@ class Sandbox:
             await stop.wait()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        verdict = self._decide(request)
-        if verdict.wait or verdict.spoilt:
-            return await self._deliver_late(request, verdict)
-        return delivery.whole(verdict.reply)
+        delivery, recorded = self._decide(request)
+        try:
+            if delivery.wait or delivery.spoilt:
+                return await self._deliver_late(request, delivery)
+        except asyncio.CancelledError:
+            self._ledger.given_up(recorded)
+            raise
+        finally:
+            if delivery.held:
+                with self._lock:
+                    self._tenants.done(delivery.held)
+        return whole(delivery.reply)
 
-    async def _deliver_late(self, request: web.BaseRequest, verdict: Verdict) -> web.StreamResponse:
+    async def _deliver_late(
+        self, request: web.BaseRequest, delivery: Delivery
+    ) -> web.StreamResponse:
         task, service = asyncio.current_task(), self._service
         if task is None or service is None:
-            return delivery.whole(verdict.reply)
+            return whole(delivery.reply)
         service.waiting.add(task)
         self.peak_in_flight = max(self.peak_in_flight, len(service.waiting))
         try:
-            await asyncio.sleep(verdict.wait)
-            if verdict.spoilt is not None:
-                return await delivery.spoilt(request, verdict.reply, verdict.spoilt)
-            return delivery.whole(verdict.reply)
+            await asyncio.sleep(delivery.wait)
+            if delivery.spoilt is not None:
+                return await spoilt(request, delivery.reply, delivery.spoilt)
+            return whole(delivery.reply)
         finally:
             service.waiting.discard(task)
 
-    def _decide(self, request: web.BaseRequest) -> Verdict:
+    def _decide(self, request: web.BaseRequest) -> tuple[Delivery, RecordedRequest]:
         """Decide about a request at the moment it comes in, and record it."""
         target, now = request.raw_path, self._now()
         # A request through a proxy may name the whole URL (RFC 9112 §3.2.2).
         path = target if target.startswith("/") else request.rel_url.raw_path_qs
+        key, address = api.given_key(request.headers), request.remote or ""
         with self._lock:
-            key = api.given_key(request.headers)
-            verdict = self._judge.verdict(key, request.method, path, now)
-        name, status = verdict.workspace, verdict.status
-        self._ledger.tally(name, path, status)
-        if self._ledger.keeps:
-            headers = redacted(request.headers)
-            self._ledger.record(RecordedRequest(request.method, path, status, now, name, headers))
-        return verdict
+            delivery = self._tenants.delivery(
+                key, address, request.method, path, now=now, wall=time.time()
+            )
+        headers = redacted(request.headers) if self._ledger.keeps else {}
+        recorded = RecordedRequest(
+            request.method, path, delivery.status, now, delivery.workspace, headers
+        )
+        self._ledger.record(recorded)
+        return delivery, recorded

@@ -1,11 +1,12 @@
-"""Tenants: the workspaces a sandbox serves, found by key, each with its own quota.
+"""Tenants: the workspaces a sandbox serves, found by key, and what each request gets.
 
-Pure and without I/O; faults come on top, in `verdict`.
+Pure and without I/O: carrying it out on a connection is ``delivery``'s business.
 """
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 
 import attrs
 from attrs import define, field, frozen
@@ -13,7 +14,7 @@ from attrs import define, field, frozen
 from chatloom_async.testing import api
 from chatloom_async.testing.api import Reply
 from chatloom_async.testing.faults import Drip, Fault, Mishap, PlantedFault
-from chatloom_async.testing.quota import Meter, Quota
+from chatloom_async.testing.quota import AppliedQuota, Quota
 from chatloom_async.testing.records import NO_ANSWER
 from chatloom_async.testing.workspaces import Workspace
 
@@ -21,13 +22,17 @@ _SILENT = (Mishap.RESET, Mishap.DISCONNECT, Mishap.HANG)
 
 
 @frozen
-class Verdict:
-    """This reply, after `wait` seconds, spoilt in this way; to this workspace, if to any."""
+class Delivery:
+    """This reply, after ``wait`` seconds, spoilt in this way; to this workspace, if to any.
+
+    ``held``: places in a quota of requests in flight, to be given back by ``Tenants.done``.
+    """
 
     reply: Reply
     workspace: str | None
     wait: float = 0.0
     spoilt: Mishap | Drip | None = None
+    held: tuple[tuple[AppliedQuota, str], ...] = ()
 
     @property
     def status(self) -> int:
@@ -36,61 +41,29 @@ class Verdict:
 
 
 @define(eq=False)
-class Judge:
-    """Decides, in this order: is the key known, has it quota left, does a fault strike."""
-
-    tenants: Tenants
-    latency: float = 0.0
-    _planted: list[PlantedFault] = field(factory=list[PlantedFault], init=False)
-
-    def plant(self, fault: Fault) -> None:
-        """Let this fault strike, after those planted before it."""
-        self._planted.append(PlantedFault(fault))
-
-    def verdict(self, key: str | None, method: str, path: str, now: float) -> Verdict:
-        """Decide about one request that came in at `now` (seconds, for the quota)."""
-        tenant = self.tenants.identify(key)
-        if isinstance(tenant, Reply):
-            return self._struck(Verdict(tenant, None, self.latency), path)
-        name = tenant.workspace.name
-        # A limiter stands in front of what fails: a refused request meets no fault.
-        refused = self.tenants.over_quota(tenant, now)
-        if refused is not None:
-            return Verdict(refused, name, self.latency)
-        reply = api.answer(tenant.pages, method, path)
-        return self._struck(Verdict(reply, name, self.latency), path)
-
-    def _struck(self, verdict: Verdict, path: str) -> Verdict:
-        for planted in self._planted:
-            if planted.strikes(path, verdict.workspace):
-                if planted.spent:
-                    self._planted.remove(planted)
-                return _changed(verdict, planted.fault)
-        return verdict
-
-
-def _changed(verdict: Verdict, fault: Fault) -> Verdict:
-    wait = verdict.wait + fault.wait
-    if isinstance(fault.effect, Reply):
-        return Verdict(fault.effect, verdict.workspace, wait)
-    return Verdict(verdict.reply, verdict.workspace, wait, fault.effect)
-
-
-@define(eq=False)
 class Tenant:
-    """A workspace as served: its resources encoded once, what it has used of its quota."""
+    """A workspace as served: its resources encoded once."""
 
     workspace: Workspace
     pages: dict[str, Reply] = field(repr=False)
-    meter: Meter | None
 
 
 @define(eq=False)
 class Tenants:
-    """Every workspace of one sandbox, by name and by key."""
+    """Every workspace of one sandbox, by name and by key; their quotas and faults."""
 
-    quota: Quota | None = None
-    _by_key: dict[str, Tenant] = field(factory=dict[str, Tenant], repr=False)
+    latency: float = 0.0
+    _quotas: list[AppliedQuota] = field(factory=list[AppliedQuota], init=False)
+    _planted: list[PlantedFault] = field(factory=list[PlantedFault], init=False)
+    _by_key: dict[str, Tenant] = field(factory=dict[str, Tenant], init=False, repr=False)
+
+    def limit(self, quota: Quota) -> None:
+        """Hold requests to this quota, too."""
+        self._quotas.append(AppliedQuota(quota))
+
+    def plant(self, fault: Fault) -> None:
+        """Let this fault strike, after those planted before it."""
+        self._planted.append(PlantedFault(fault))
 
     def add(self, workspace: Workspace) -> None:
         """Take in a workspace, in place of one with the same name; ValueError for a key in use."""
@@ -98,11 +71,8 @@ class Tenants:
         if holder is not None and holder.workspace.name != workspace.name:
             names = f"{holder.workspace.name!r} and {workspace.name!r}"
             raise ValueError(f"workspaces {names} have the same key")
-        meter = self.quota.meter() if self.quota is not None else None
-        # A limit belongs to the key: what was used of it stays used.
-        tenant = Tenant(workspace, api.pages(workspace), holder.meter if holder else meter)
         others = {k: t for k, t in self._by_key.items() if t.workspace.name != workspace.name}
-        self._by_key = {**others, workspace.key: tenant}
+        self._by_key = {**others, workspace.key: Tenant(workspace, api.pages(workspace))}
 
     def find(self, name_or_key: str) -> Workspace:
         """The workspace of this name or key, else LookupError."""
@@ -121,19 +91,53 @@ class Tenants:
         self.add(attrs.evolve(self.find(name), key=key, revoked=False))
         return key
 
-    def identify(self, key: str | None) -> Tenant | Reply:
-        """Whose key this is, or the 401 for it."""
+    def delivery(  # noqa: PLR0913 - a request, whence it came and when: no part of it is optional
+        self, key: str | None, address: str, method: str, path: str, *, now: float, wall: float
+    ) -> Delivery:
+        """Decide about a request: is the key known, has it quota left, does a fault strike."""
         tenant = self._by_key.get(key) if key is not None else None
-        if tenant is None:
-            return api.refusal(key)
-        return api.unauthorized(api.REVOKED_KEY) if tenant.workspace.revoked else tenant
+        if key is None or tenant is None:
+            return self._struck(Delivery(api.refusal(key), None, self.latency), path)
+        name = tenant.workspace.name
+        if tenant.workspace.revoked:
+            refusal = api.unauthorized(api.REVOKED_KEY)
+            return self._struck(Delivery(refusal, None, self.latency), path)
+        told, held = dict[str, str](), list[tuple[AppliedQuota, str]]()
+        for applied in self._quotas:
+            if not applied.concerns(path, name):
+                continue
+            whose = address if applied.quota.address else key
+            standing = applied.admit(whose, now, wall)
+            if not standing.admitted:
+                self.done(held)
+                # A limiter stands in front of what fails: a refused request meets no fault.
+                return Delivery(applied.quota.refusal(standing), name, self.latency)
+            held.append((applied, whose))
+            told |= applied.quota.headers(standing)
+        reply = api.answer(tenant.pages, method, path)
+        delivery = self._struck(Delivery(reply, name, self.latency, held=tuple(held)), path)
+        if not told:
+            return delivery
+        reply = attrs.evolve(delivery.reply, headers={**told, **delivery.reply.headers})
+        return attrs.evolve(delivery, reply=reply)
 
-    def over_quota(self, tenant: Tenant, now: float) -> Reply | None:
-        """Count a request against the key's quota; the 429 when there is nothing left."""
-        if tenant.meter is None or self.quota is None:
-            return None
-        wait = tenant.meter.admit(now)
-        if not wait:
-            return None
-        header = self.quota.retry_after_header(wait)
-        return api.error(429, api.RATE_LIMITED, {"Retry-After": header} if header else None)
+    @staticmethod
+    def done(held: Iterable[tuple[AppliedQuota, str]]) -> None:
+        """Give back the places of a request that is over."""
+        for applied, whose in held:
+            applied.done(whose)
+
+    def _struck(self, delivery: Delivery, path: str) -> Delivery:
+        for planted in self._planted:
+            if planted.strikes(path, delivery.workspace):
+                if planted.spent:
+                    self._planted.remove(planted)
+                return _changed(delivery, planted.fault)
+        return delivery
+
+
+def _changed(delivery: Delivery, fault: Fault) -> Delivery:
+    wait = delivery.wait + fault.wait
+    if isinstance(fault.effect, Reply):
+        return attrs.evolve(delivery, reply=fault.effect, wait=wait)
+    return attrs.evolve(delivery, wait=wait, spoilt=fault.effect)

@@ -20,7 +20,8 @@ from chatloom_async.ratelimit.registry import LimiterRegistry
 from chatloom_async.ratelimit.values import RateLimit
 from chatloom_async.testing import FakeClock, Sandbox, SandboxAgent, Workspace, make_workspace
 from chatloom_async.testing.api import AGENTS, Reply, answer, domains_path, error, pages
-from chatloom_async.testing.quota import Meter, Quota
+from chatloom_async.testing.meters import Meter
+from chatloom_async.testing.quota import Quota
 from chatloom_async.transport import Clock, InFlight, Response
 
 Pairs = Iterator[tuple[str, AsyncChatloom]]

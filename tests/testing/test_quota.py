@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatloom_async.testing.quota import Meter, Quota
+from chatloom_async.testing.faults import Fault
+from chatloom_async.testing.meters import Meter, Standing
+from chatloom_async.testing.quota import AppliedQuota, Quota
 from chatloom_async.testing.sandbox import Sandbox
 from chatloom_async.testing.workspaces import make_workspace
 
@@ -98,6 +100,54 @@ def test_a_sliding_window_counting_refusals_starves_a_client_that_keeps_asking()
     assert sum(meter.admit(n * 1.0) == 0 for n in range(60)) == 2
 
 
+# Bucket in steps
+
+
+def test_a_stepped_bucket_gives_its_tokens_at_once() -> None:
+    meter = Quota.token_steps(10, 1, 20).meter()
+    assert admitted(meter, 0.5, 50) == 20
+    assert meter.admit(1.4) == pytest.approx(0.1)
+    assert admitted(meter, 1.5, 50) == 10
+
+
+# Windows of the clock
+
+
+def test_an_aligned_window_ends_with_the_clocks() -> None:
+    meter = Quota.fixed_window(3, 10, aligned=True).meter()
+    assert admitted(meter, 9.0, 5) == 3
+    assert admitted(meter, 10.0, 5) == 3
+
+
+def test_two_counters_weigh_the_last_window() -> None:
+    meter = Quota.sliding_counters(10, 10).meter()
+    assert admitted(meter, 9.0, 50) == 10
+    assert admitted(meter, 10.0, 50) == 0
+    assert admitted(meter, 15.0, 50) == 5
+    assert meter.standing(15.0).reset == pytest.approx(5.0)
+
+
+# In flight
+
+
+def test_a_place_in_flight_comes_back_with_the_answer() -> None:
+    applied = AppliedQuota(Quota.in_flight(2))
+    assert [applied.admit("key", 0.0, 0.0).admitted for _ in range(3)] == [True, True, False]
+    applied.done("key")
+    assert applied.admit("key", 0.0, 0.0).admitted
+
+
+# Beside the counting
+
+
+def test_a_cached_refusal_holds_until_the_reset() -> None:
+    applied = AppliedQuota(Quota.sliding_counters(10, 10).cached())
+    while applied.admit("key", 2.0, 0.0).admitted:
+        pass
+    assert not applied.admit("key", 9.9, 0.0).admitted
+    assert applied.admit("key", 11.0, 0.0).admitted
+
+
 # What holds for all
 
 
@@ -106,6 +156,9 @@ MAKERS: list[Callable[..., Quota]] = [
     lambda **options: Quota.gcra(90, 5, **options),
     lambda **options: Quota.fixed_window(5, 3.0, **options),
     lambda **options: Quota.sliding_window(5, 3.0, **options),
+    lambda **_: Quota.sliding_counters(5, 3.0),
+    lambda **_: Quota.token_steps(5, 3.0, 5),
+    lambda **_: Quota.fixed_window(5, 3.0, aligned=True),
 ]
 GAPS = st.lists(st.floats(0, 5), max_size=60)
 
@@ -158,7 +211,8 @@ def test_gcra_and_the_bucket_are_two_ways_to_count_the_same(gaps: list[float]) -
     ],
 )
 def test_retry_after_is_rounded_up_never_down(wait: float, precision: float, header: str) -> None:
-    assert Quota.fixed_window(1, 9, precision=precision).retry_after_header(wait) == header
+    quota = Quota.fixed_window(1, 9, precision=precision)
+    assert quota.headers(Standing(1, 9, 0, wait, wait=wait)) == {"Retry-After": header}
 
 
 @pytest.mark.parametrize(
@@ -257,3 +311,49 @@ async def test_quotas_pass_in_the_loops_own_time() -> None:
         assert await statuses(sandbox, 2) == [200, 429]
         await asyncio.sleep(3600)
         assert await statuses(sandbox, 1) == [200]
+
+
+async def test_a_quota_concerns_only_its_path_and_workspace() -> None:
+    quota = Quota.fixed_window(1, 10).on(path=AGENTS, workspace="a")
+    async with sandbox_with(quota, Time()) as sandbox:
+        assert await statuses(sandbox, 2, "clf_a") == [200, 429]
+        assert await statuses(sandbox, 2, "clf_b") == [200, 200]
+
+
+async def test_keys_of_one_address_share_its_quota() -> None:
+    async with sandbox_with(Quota.fixed_window(1, 10).per_address(), Time()) as sandbox:
+        assert await statuses(sandbox, 1, "clf_a") == [200]
+        assert await statuses(sandbox, 1, "clf_b") == [429]
+
+
+async def test_every_answer_tells_what_is_left() -> None:
+    quota = Quota.fixed_window(2, 10).telling("draft-7").answering(503, html=True)
+    async with (
+        sandbox_with(quota, Time()) as sandbox,
+        aiohttp.ClientSession(sandbox.base_url, headers={"X-API-Key": "clf_a"}) as session,
+    ):
+        told: list[tuple[int, str, str]] = []
+        for _ in range(3):
+            async with session.get(AGENTS) as response:
+                told.append((response.status, response.content_type, response.headers["RateLimit"]))
+    assert told == [
+        (200, "application/json", "limit=2, remaining=1, reset=10"),
+        (200, "application/json", "limit=2, remaining=0, reset=10"),
+        (503, "text/html", "limit=2, remaining=0, reset=10"),
+    ]
+
+
+async def test_requests_at_a_time_are_limited_until_they_are_answered() -> None:
+    workspace = make_workspace("a", "clf_a", agents=1)
+    async with (
+        Sandbox([workspace], quota=Quota.in_flight(1), faults=[Fault.hang()]) as sandbox,
+        aiohttp.ClientSession(sandbox.base_url, headers={"X-API-Key": "clf_a"}) as session,
+    ):
+        hanging = asyncio.create_task(session.get(AGENTS))
+        while not sandbox.count():
+            await asyncio.sleep(0)
+        assert await statuses(sandbox, 1) == [429]
+        hanging.cancel()
+        while (await statuses(sandbox, 1)) == [429]:
+            await asyncio.sleep(0)
+        assert sandbox.count(status=200) == 1

@@ -484,6 +484,20 @@ async def test_a_hanging_request_stays_unanswered_while_others_are_served() -> N
 
 
 @pytest.mark.looptime
+@pytest.mark.parametrize("fault", [Fault.delay(5), Fault.drip(5), Fault.status(500).after(5)])
+async def test_an_answer_given_up_on_counts_as_none(fault: Fault) -> None:
+    async with Sandbox([ACME], faults=[fault.on(path=AGENTS, workspace="acme")]) as sandbox:
+        pending = asyncio.create_task(ask(sandbox, AGENTS))
+        await asyncio.sleep(3)
+        pending.cancel()
+        await asyncio.wait([pending])
+        await ask(sandbox, AGENTS)
+        await asyncio.sleep(3600)
+    assert [request.status for request in sandbox.requests] == [0, 200]
+    assert [sandbox.count(status=status) for status in (0, 200, 500)] == [1, 1, 0]
+
+
+@pytest.mark.looptime
 @pytest.mark.parametrize("fault", [Fault.hang(), Fault.delay(3600), Fault.drip(3600)])
 async def test_stopping_does_not_wait_for_unfinished_answers(fault: Fault) -> None:
     async with Sandbox([ACME], faults=[fault]) as sandbox:

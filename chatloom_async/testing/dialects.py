@@ -1,0 +1,152 @@
+"""How servers tell their limits: the headers of each dialect, made from a key's standing.
+
+``Quota.telling`` takes a dialect by its name, or any function of this kind.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from email.utils import formatdate
+from typing import Literal
+
+from chatloom_async.testing.meters import TOLERANCE, Standing
+
+Dialect = Callable[[Standing], Mapping[str, str]]
+"""Makes the headers of one answer, an admitted one's or a refusal's."""
+
+DialectName = Literal[
+    "silent",
+    "retry-after",
+    "retry-after-date",
+    "retry-after-ms",
+    "retry-after-floored",
+    "retry-after-always",
+    "x-retry-in",
+    "x-ratelimit-seconds",
+    "x-ratelimit-epoch",
+    "x-ratelimit-epoch-ms",
+    "draft-6",
+    "draft-7",
+    "draft-8",
+]
+
+
+def silent(_: Standing) -> Mapping[str, str]:
+    """Tell nothing: the status is all there is."""
+    return {}
+
+
+def in_steps(step: float) -> Dialect:
+    """Make the dialect of a Retry-After on refusals, rounded up to multiples of ``step`` s."""
+    if not step > 0:
+        raise ValueError(f"the step of Retry-After must be > 0 seconds, not {step!r}")
+
+    def retry_after(standing: Standing) -> Mapping[str, str]:
+        if standing.admitted:
+            return {}
+        steps = max(1, math.ceil(standing.wait / step - TOLERANCE))
+        return {"Retry-After": f"{steps * step:.10g}"}
+
+    return retry_after
+
+
+def retry_after_date(standing: Standing) -> Mapping[str, str]:
+    """Tell an HTTP-date (RFC 9110 §10.2.3)."""
+    if standing.admitted:
+        return {}
+    return {"Retry-After": formatdate(math.ceil(standing.wall + standing.wait), usegmt=True)}
+
+
+def retry_after_ms(standing: Standing) -> Mapping[str, str]:
+    """Tell milliseconds, as Azure does."""
+    return {} if standing.admitted else {"retry-after-ms": f"{math.ceil(standing.wait * 1000)}"}
+
+
+def retry_after_always(standing: Standing) -> Mapping[str, str]:
+    """Tell the time to the reset on every answer, errors of the service too: Flask-Limiter."""
+    reset = str(math.ceil(standing.reset))
+    return {**_counts(standing), "X-RateLimit-Reset": _epoch(standing), "Retry-After": reset}
+
+
+def x_retry_in(standing: Standing) -> Mapping[str, str]:
+    """Tell a duration as Go writes it, as Traefik does."""
+    return {} if standing.admitted else {"X-Retry-In": f"{standing.wait:.6f}s"}
+
+
+def x_ratelimit_seconds(standing: Standing) -> Mapping[str, str]:
+    """Tell the seconds to the reset."""
+    return {**_counts(standing), "X-RateLimit-Reset": str(math.ceil(standing.reset))}
+
+
+def x_ratelimit_epoch(standing: Standing) -> Mapping[str, str]:
+    """Tell the reset in seconds since 1970, and Retry-After on refusals: GitHub."""
+    told = {**_counts(standing), "X-RateLimit-Reset": _epoch(standing)}
+    return told if standing.admitted else {**told, "Retry-After": str(math.ceil(standing.reset))}
+
+
+def x_ratelimit_epoch_ms(standing: Standing) -> Mapping[str, str]:
+    """Tell the reset in milliseconds since 1970 and no Retry-After, as Upstash's examples do."""
+    reset = round((standing.wall + standing.reset) * 1000)
+    return {**_counts(standing), "X-RateLimit-Reset": str(reset)}
+
+
+def retry_after_floored(standing: Standing) -> Mapping[str, str]:
+    """Tell those and a Retry-After rounded down: 0 in the last second."""
+    told = x_ratelimit_epoch_ms(standing)
+    return told if standing.admitted else {**told, "Retry-After": str(math.floor(standing.reset))}
+
+
+def draft_6(standing: Standing) -> Mapping[str, str]:
+    """Tell one header each (draft-ietf-httpapi-ratelimit-headers-06)."""
+    return {
+        "RateLimit-Policy": f"{standing.limit:g};w={standing.window:g}",
+        "RateLimit-Limit": f"{standing.limit:g}",
+        "RateLimit-Remaining": str(standing.remaining),
+        "RateLimit-Reset": str(math.ceil(standing.reset)),
+    }
+
+
+def draft_7(standing: Standing) -> Mapping[str, str]:
+    """Tell a dictionary (draft 07)."""
+    limit, left, reset = standing.limit, standing.remaining, math.ceil(standing.reset)
+    return {
+        "RateLimit-Policy": f"{limit:g};w={standing.window:g}",
+        "RateLimit": f"limit={limit:g}, remaining={left}, reset={reset}",
+    }
+
+
+def draft_8(standing: Standing) -> Mapping[str, str]:
+    """Tell a list of named policies (draft 08 and later)."""
+    return {
+        "RateLimit-Policy": f'"default";q={standing.limit:g};w={standing.window:g}',
+        "RateLimit": f'"default";r={standing.remaining};t={math.ceil(standing.reset)}',
+    }
+
+
+DIALECTS: Mapping[str, Dialect] = {
+    "silent": silent,
+    "retry-after": in_steps(1.0),
+    "retry-after-date": retry_after_date,
+    "retry-after-ms": retry_after_ms,
+    "retry-after-floored": retry_after_floored,
+    "retry-after-always": retry_after_always,
+    "x-retry-in": x_retry_in,
+    "x-ratelimit-seconds": x_ratelimit_seconds,
+    "x-ratelimit-epoch": x_ratelimit_epoch,
+    "x-ratelimit-epoch-ms": x_ratelimit_epoch_ms,
+    "draft-6": draft_6,
+    "draft-7": draft_7,
+    "draft-8": draft_8,
+}
+
+
+def _counts(standing: Standing) -> dict[str, str]:
+    return {
+        "X-RateLimit-Limit": f"{standing.limit:g}",
+        "X-RateLimit-Remaining": str(standing.remaining),
+    }
+
+
+def _epoch(standing: Standing) -> str:
+    return str(math.ceil(standing.wall + standing.reset))
