@@ -131,18 +131,26 @@ class APITimeoutError(APIConnectionError, TimeoutError):
 
 
 class DeadlineExceededError(ChatloomError, TimeoutError):
-    """The whole call took longer than ``RetryPolicy.deadline``.
+    """The whole call took longer than ``RetryPolicy.deadline``, or certainly would have.
 
     Attributes:
         last_failure: the last real failure of the call, or of its closed gate; None if there was
             none.
+        retry_after: seconds until the client's own ``RateLimit`` has room for the call; None if
+            that was not the reason.
 
     """
 
-    def __init__(self, message: str, last_failure: ChatloomError | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        last_failure: ChatloomError | None = None,
+        retry_after: float | None = None,
+    ) -> None:
         """Make the error."""
         super().__init__(message)
         self.last_failure = last_failure
+        self.retry_after = retry_after
 
 
 class ResponseDecodeError(ChatloomError):

@@ -226,7 +226,8 @@ async def test_a_total_outage_costs_each_of_a_thousand_calls_hardly_a_request(
     for took, error in results:
         assert took <= deadline + 0.3
         told = error.last_failure if isinstance(error, DeadlineExceededError) else error
-        assert isinstance(told, InternalServerError | APIConnectionError)
+        unsent = getattr(error, "retry_after", None) is not None  # beyond the client's own ceiling
+        assert unsent or isinstance(told, InternalServerError | APIConnectionError)
 
 
 @pytest.mark.looptime

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from chatloom_async.auth import ApiKey
-from chatloom_async.calls.retry import parse_retry_after
+from chatloom_async.calls.retry_after import parse_retry_after
 from chatloom_async.calls.wire import decode_error
 from chatloom_async.errors import APIStatusError, RedirectError, status_error_class
 from chatloom_async.transport import MAX_ERROR_BODY, Clock, Response

@@ -16,7 +16,14 @@ from attrs import define
 from chatloom_async.auth import ApiKey, Credentials
 from chatloom_async.calls.answer import status_error
 from chatloom_async.calls.attempts import History
-from chatloom_async.calls.retry import Failed, NextStep, RetryPolicy, heals, repeat
+from chatloom_async.calls.retry import (
+    Failed,
+    NextStep,
+    RetryPolicy,
+    asked_to_wait,
+    heals,
+    repeat,
+)
 from chatloom_async.calls.wire import decode
 from chatloom_async.errors import (
     APIConnectionError,
@@ -222,9 +229,12 @@ class Caller:
     def _judge(self, call: History, error: ChatloomError, departure: float | None) -> NextStep:
         """Tell the limiter what became of its departure, and the engine what the failure means."""
         status, reason = _status(error), getattr(error, "reason", None)
-        limiter, price, asked = call.limiter, Cost.COUNTED, _retry_after(error)
+        limiter, price, asked = call.limiter, Cost.COUNTED, asked_to_wait(error)
+        refused = status == HTTPStatus.TOO_MANY_REQUESTS or (
+            status == HTTPStatus.FORBIDDEN and asked is not None
+        )
         if limiter is not None and departure is not None:
-            if status == HTTPStatus.TOO_MANY_REQUESTS:
+            if refused:
                 longest = self.retry.max_retry_after
                 price = limiter.refused(departure, error, asked, longest)
             elif reason == "stale" or not isinstance(error, APIStatusError | APIConnectionError):
@@ -233,7 +243,7 @@ class Caller:
                 price = limiter.failed(departure, call.path, error, asked)
             else:
                 limiter.admitted(departure, call.path)
-        call.refused = status == HTTPStatus.TOO_MANY_REQUESTS
+        call.refused = refused
         if price is Cost.FINAL or not heals(error):
             return NextStep.FINAL
         if price is Cost.FREE:
@@ -260,7 +270,3 @@ class Caller:
 
 def _status(error: ChatloomError) -> int | None:
     return error.status if isinstance(error, APIStatusError) else None
-
-
-def _retry_after(error: ChatloomError) -> float | None:
-    return error.retry_after if isinstance(error, APIStatusError) else None

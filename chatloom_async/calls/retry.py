@@ -1,7 +1,7 @@
 """When a failed request is repeated, and after how long: the only door of tenacity.
 
-Here: the policy as an immutable value, which errors heal, Retry-After, and the engine that repeats
-attempts. Not here: what an attempt is (``call``).
+Here: the policy as an immutable value, which errors heal, and the engine that repeats attempts. Not
+here: what an attempt is (``calls.call``), and what headers ask to wait (``calls.retry_after``).
 """
 
 from __future__ import annotations
@@ -9,10 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import random
-import re
-from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC
-from email.utils import parsedate_to_datetime
+from collections.abc import Awaitable, Callable
 from enum import Enum
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
@@ -88,6 +85,11 @@ class RetryPolicy:
 
 
 _HEALING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
+_REFUSING = (
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    HTTPStatus.FORBIDDEN,
+)
 # The server does not know how, and will not in a second either.
 _LASTING = (HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
 _LASTING_REASONS = ("dns", "proxy", "tls", "too large")
@@ -96,8 +98,19 @@ _LASTING_REASONS = ("dns", "proxy", "tls", "too large")
 def heals(error: ChatloomError) -> bool:
     """Tell whether another attempt may fare better."""
     if isinstance(error, APIStatusError):
-        return status_heals(error.status)
+        return status_heals(error.status) or asked_to_wait(error) is not None
     return isinstance(error, APIConnectionError) and error.reason not in _LASTING_REASONS
+
+
+def asked_to_wait(error: ChatloomError) -> float | None:
+    """Return the Retry-After of a refusal, in seconds.
+
+    A 403 with a Retry-After is one (GitHub's "secondary rate limit"). On other statuses the header
+    means nothing: Flask-Limiter puts one on each answer, on a 500 too.
+    """
+    if isinstance(error, APIStatusError) and error.status in _REFUSING:
+        return error.retry_after
+    return None
 
 
 def status_heals(status: int) -> bool:
@@ -105,39 +118,6 @@ def status_heals(status: int) -> bool:
     return status in _HEALING or (
         status >= HTTPStatus.INTERNAL_SERVER_ERROR and status not in _LASTING
     )
-
-
-_SECONDS = re.compile(r"\d{1,15}(\.\d*)?|\.\d+", re.ASCII)
-_MILLISECOND = 0.001
-
-
-def parse_retry_after(headers: Mapping[str, str], clock: Clock) -> float | None:
-    """Return how many seconds an answer asks to wait, or None.
-
-    Understands ``retry-after-ms``, and ``Retry-After`` in seconds (whole or not) or as an HTTP-date
-    (RFC 9110 §10.2.3), which is held against the answer's own Date. Zero, negative, past, infinite
-    and garbled values are ignored: they ask for nothing.
-    """
-    milliseconds = headers.get("retry-after-ms", "").strip()
-    if _SECONDS.fullmatch(milliseconds):
-        wait = float(milliseconds) * _MILLISECOND
-    else:
-        text = headers.get("retry-after", "").strip()
-        if _SECONDS.fullmatch(text):
-            wait = float(text)
-        else:
-            now = _http_date(headers.get("date", ""))
-            until = _http_date(text)
-            wait = 0.0 if until is None else until - (clock.wall() if now is None else now)
-    return wait if wait > 0 else None
-
-
-def _http_date(text: str) -> float | None:
-    try:
-        moment = parsedate_to_datetime(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
 
 
 class NextStep(Enum):
@@ -236,7 +216,7 @@ class _Schedule:
     def _backoff(self, error: ChatloomError) -> float:
         wait = self.policy.backoff(self.counted)
         left = self.give_up_at - self.clock.monotonic()
-        floor = _asked_to_wait(error)
+        floor = asked_to_wait(error)
         if floor is not None:
             # A little jitter above the floor, but not past the deadline: everyone was told the
             # same moment. Drawn below its bound, for cut off there many would return together.
@@ -250,7 +230,7 @@ class _Schedule:
 
     def is_over(self, state: RetryCallState) -> bool:
         failed = _last(state)
-        asked = _asked_to_wait(failed.error) or 0.0
+        asked = asked_to_wait(failed.error) or 0.0
         over = (
             self.policy.attempts == 1
             or self.counted >= self.policy.attempts
@@ -272,10 +252,6 @@ class _Schedule:
             failed.wait,
             extra={"chatloom_attempt": state.attempt_number, "chatloom_wait": failed.wait},
         )
-
-
-def _asked_to_wait(error: ChatloomError) -> float | None:
-    return error.retry_after if isinstance(error, APIStatusError) else None
 
 
 def _last(state: RetryCallState) -> Failed:

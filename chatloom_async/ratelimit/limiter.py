@@ -23,14 +23,16 @@ import copy
 import logging
 import math
 
-from attrs import define, field
+from attrs import define, evolve, field
 
+from chatloom_async.errors import DeadlineExceededError
 from chatloom_async.ratelimit.schedule import LONGEST, Schedule
 from chatloom_async.ratelimit.values import Cost, LimiterStatistics, RateLimit, WaitLimits
 from chatloom_async.ratelimit.waiting import Waiter, WaitingLine
 
 _log = logging.getLogger("chatloom_async")
 _MANY, _LONG = 100, 10.0  # calls, seconds: worth a line
+_BLOCKED, _GRACE = 0.05, 0.02  # seconds: so late a timer is only in a loop that was held up
 
 
 @define(eq=False)
@@ -72,12 +74,14 @@ class RateLimiter:
     limit: RateLimit
     name: str
     last_error: Exception | None = field(default=None, init=False)  # why the gate is closed
-    _loop: asyncio.AbstractEventLoop = field(factory=asyncio.get_running_loop, init=False)
+    loop: asyncio.AbstractEventLoop = field(factory=asyncio.get_running_loop, init=False)
     _schedule: Schedule = field(init=False)
     _line: WaitingLine = field(factory=WaitingLine, init=False)
     _log: GateLog = field(init=False)
     _timer: asyncio.TimerHandle | None = field(default=None, init=False)
+    _alarm: float = field(default=math.inf, init=False)  # uvloop's timers do not tell when
     _patience: float = field(default=math.inf, init=False)  # the probe's
+    _shift: float = field(default=0.0, init=False)  # from the loop's time to the schedule's
     _sent: int = field(default=0, init=False)
     _done: int = field(default=0, init=False)
     _refused: int = field(default=0, init=False)
@@ -85,11 +89,11 @@ class RateLimiter:
 
     def __attrs_post_init__(self) -> None:
         """Open the gate."""
-        self._schedule, self._log = Schedule(self.limit, self._loop.time()), GateLog(self.name)
+        self._schedule, self._log = Schedule(self.limit, self._now()), GateLog(self.name)
 
     def try_acquire(self) -> float | None:
         """Leave at once, if the gate is open and nobody waits."""
-        schedule, now = self._schedule, self._loop.time()
+        schedule, now = self._schedule, self._now()
         if now < schedule.ready or schedule.closed or self._line.waiting:
             return None
         self._sent += 1
@@ -100,10 +104,21 @@ class RateLimiter:
 
         Raises a copy of ``last_error`` when the gate stays closed for longer than the terms allow.
         """
-        waiter, start = Waiter(path, terms, self._loop.create_future()), self._loop.time()
+        if self._shift:
+            terms = evolve(terms, give_up_at=terms.give_up_at + self._shift)
+        waiter, start = Waiter(path, terms, self.loop.create_future()), self._now()
         told = self._schedule.not_before if start < self._schedule.ready else start
         if self.last_error is not None and not terms.allow(start, told):
             raise copy.copy(self.last_error)
+        ahead = self._line.ahead(urgent=terms.urgent)
+        free_at = self._schedule.ceiling.opens_at(ahead + 1)
+        if free_at > terms.give_up_at:
+            wait, left = free_at - start, terms.give_up_at - start
+            raise DeadlineExceededError(
+                f"not sent: RateLimit has no room for it within the {left:.1f} s that its deadline "
+                f"leaves, but in about {wait:.1f} s",
+                retry_after=wait,
+            )
         self._line.add(waiter, urgent=terms.urgent, first=refused)
         if self._timer is None:
             self._pump()
@@ -113,7 +128,7 @@ class RateLimiter:
             self._abandon(waiter)
             raise
         finally:
-            self._waited += self._loop.time() - start
+            self._waited += self._now() - start
         if isinstance(outcome, Exception):
             raise copy.copy(outcome)
         return outcome
@@ -123,7 +138,7 @@ class RateLimiter:
         self._done += 1
         schedule = self._schedule
         if departure == schedule.probe:
-            now, self.last_error = self._loop.time(), None
+            now, self.last_error = self._now(), None
             schedule.reopen(now)
             self._log.opened(now - schedule.closed_since)
             self._pump()
@@ -138,7 +153,7 @@ class RateLimiter:
     ) -> Cost:
         """Report a 429; a probe waits for its ``retry_after``, for the ``longest`` at most."""
         self._refused += 1
-        probe, now = departure == self._schedule.probe, self._loop.time()
+        probe, now = departure == self._schedule.probe, self._now()
         self._schedule.refused(now, departure, retry_after, longest)
         return self._judge(now, error, Cost.FREE, probe=probe)
 
@@ -146,14 +161,14 @@ class RateLimiter:
         self, departure: float, path: str, error: Exception, retry_after: float | None = None
     ) -> Cost:
         """Report a 5xx, a lost connection or a timeout."""
-        probe, now = departure == self._schedule.probe, self._loop.time()
+        probe, now = departure == self._schedule.probe, self._now()
         self._schedule.failed(now, departure, path, retry_after)
         return self._judge(now, error, Cost.COUNTED, probe=probe)
 
     def abandoned(self, departure: float) -> None:
         """Report an attempt that was cancelled or never made."""
         self._done += 1
-        self._schedule.abandoned(self._loop.time(), departure)
+        self._schedule.abandoned(self._now(), departure)
         self._pump()
 
     def statistics(self) -> LimiterStatistics:
@@ -169,9 +184,22 @@ class RateLimiter:
             state="outage" if schedule.outage_backoff else "refused" if schedule.closed else "open",
         )
 
-    def is_as_good_as_new(self) -> bool:
+    def is_as_good_as_new(self, now: float) -> bool:
         """Tell whether it may be forgotten when nobody holds it."""
-        return self._loop.is_closed() or self._schedule.is_as_good_as_new(self._loop.time())
+        return self._schedule.is_as_good_as_new(now + self._shift)
+
+    def inherit(self, other: RateLimiter) -> None:
+        """Go on where the limiter of a closed loop ended; what it had in flight is lost."""
+        self._schedule, other._schedule = other._schedule, self._schedule
+        self.last_error = other.last_error
+        self._shift = max(0.0, self._schedule.latest - self.loop.time())
+        self._schedule.restart(self._now())
+        self._sent = self._done = other._sent
+        self._refused, self._waited = other._refused, other._waited
+
+    def _now(self) -> float:
+        """Return the schedule's time: the loop's, but never earlier than in the loop before."""
+        return self.loop.time() + self._shift
 
     def _judge(self, now: float, error: Exception, verdict: Cost, *, probe: bool) -> Cost:
         self._done += 1
@@ -196,22 +224,27 @@ class RateLimiter:
         return verdict
 
     def _pump(self) -> None:
-        schedule, line, now = self._schedule, self._line, self._loop.time()
+        schedule, line, now = self._schedule, self._line, self._now()
         while now >= schedule.ready and line.anyone():
             self._sent += 1
             self._grant(schedule.leave(now))
         if not line.waiting:
             self._log.nobody_waits()
         due = max(schedule.ready, now + 1e-6) if line.anyone() else math.inf
-        if self._timer is not None and self._timer.when() != due:
+        if self._timer is not None and self._alarm != due:
             self._timer.cancel()
             self._timer = None
         if self._timer is None and due < math.inf:  # a probe that is out reports by itself
-            self._timer = self._loop.call_at(due, self._wake)
+            self._timer, self._alarm = self.loop.call_at(due - self._shift, self._wake), due
 
     def _wake(self) -> None:
+        late = self._now() - self._alarm
+        if late > _BLOCKED:  # answers that came meanwhile are read first, refusals among them
+            self._alarm += late + _GRACE
+            self._timer = self.loop.call_at(self._alarm - self._shift, self._wake)
+            return
         self._timer, waiting = None, self._line.waiting
-        self._log.queue(waiting, self._schedule.forecast(self._loop.time(), waiting))
+        self._log.queue(waiting, self._schedule.forecast(self._now(), waiting))
         self._pump()
 
     def _grant(self, departure: float) -> None:

@@ -1,4 +1,7 @@
-"""One rate limiter per base URL, key, limit and running loop, shared by all clients of a pool."""
+"""One rate limiter per base URL, key, limit and running loop, shared by all clients of a pool.
+
+Not here: what a limiter does (``ratelimit.limiter``).
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from chatloom_async.auth import ApiKey
 from chatloom_async.ratelimit.limiter import RateLimiter
 from chatloom_async.ratelimit.values import RateLimit
 
-_Identity = tuple[int, str, ApiKey, RateLimit]
+_Identity = tuple[str, ApiKey, RateLimit]
 
 _AT_ONCE = 2  # looked at for each new one, so that they cannot pile up
 
@@ -22,10 +25,15 @@ class LimiterRegistry:
     """The limiters in use, and those which know more than a new one would.
 
     A client holds its limiter. A web backend makes a client per request, and what was learned about
-    the key outlives the request.
+    the key outlives the request. It outlives the event loop too: with one loop after another, as
+    under WSGI or in a task queue, the limiter of a new loop goes on where the one of the closed
+    loop ended. Loops that run side by side, in threads, have limiters of their own.
     """
 
-    _limiters: WeakValueDictionary[_Identity, RateLimiter] = field(factory=WeakValueDictionary)
+    _limiters: WeakValueDictionary[tuple[int, _Identity], RateLimiter] = field(
+        factory=WeakValueDictionary
+    )
+    _latest: WeakValueDictionary[_Identity, RateLimiter] = field(factory=WeakValueDictionary)
     _kept: deque[RateLimiter] = field(factory=deque)
 
     def __len__(self) -> int:
@@ -34,17 +42,20 @@ class LimiterRegistry:
 
     def get(self, base_url: str, key: ApiKey, limit: RateLimit) -> RateLimiter:
         """Return the limiter of the running loop, a new one if there is none."""
-        identity = (id(asyncio.get_running_loop()), base_url, key, limit)
-        limiter = self._limiters.get(identity)
-        if limiter is None:
-            self._forget_some()
+        loop, identity = asyncio.get_running_loop(), (base_url, key, limit)
+        limiter = self._limiters.get((id(loop), identity))
+        if limiter is None or limiter.loop is not loop:  # an id may be used again
+            self._forget_some(loop.time())
             limiter = RateLimiter(limit, key.fingerprint)
-            self._limiters[identity] = limiter
+            before = self._latest.get(identity)
+            if before is not None and before.loop.is_closed():
+                limiter.inherit(before)
+            self._limiters[id(loop), identity] = self._latest[identity] = limiter
             self._kept.append(limiter)
         return limiter
 
-    def _forget_some(self) -> None:
+    def _forget_some(self, now: float) -> None:
         for _ in range(min(_AT_ONCE, len(self._kept))):
             limiter = self._kept.popleft()
-            if not limiter.is_as_good_as_new():
+            if not limiter.is_as_good_as_new(now):
                 self._kept.append(limiter)

@@ -56,14 +56,14 @@ class Schedule:
     outage_backoff: float = 0.0  # how long its next probe waits; 0: none
     not_before: float = -math.inf  # until when the server asked to stay away
     streak: OutageDetector = field(factory=OutageDetector)
-    _last: float = -math.inf  # departure
-    _ceiling: Ceiling = field(init=False)
+    latest: float = -math.inf  # departure
+    ceiling: Ceiling = field(init=False)
     _closed_at: float = -math.inf
     _backoff: float = 1.0
 
     def __attrs_post_init__(self) -> None:
         """Start now, knowing nothing."""
-        self.budget, self._ceiling = LearnedBucket(self.ready), Ceiling(self.limit)
+        self.budget, self.ceiling = LearnedBucket(self.ready), Ceiling(self.limit)
 
     def leave(self, now: float) -> float:
         """Let an attempt leave, ``ready`` having come; return when: the time, made unique."""
@@ -73,9 +73,9 @@ class Schedule:
                 self.closed_since += late
             else:
                 self.budget.stand_still(late)
-        departure = now if now > self._last else math.nextafter(self._last, math.inf)
-        self._ceiling.pay(departure)
-        self._last = departure
+        departure = now if now > self.latest else math.nextafter(self.latest, math.inf)
+        self.ceiling.pay(departure)
+        self.latest = departure
         if self.closed:
             self.probe, self.ready = departure, math.inf
         else:
@@ -91,9 +91,9 @@ class Schedule:
     def reopen(self, now: float) -> None:
         """Open the gate: the probe was admitted."""
         go_on = self.budget.recover if self.outage_backoff else self.budget.reopen
-        go_on(now, self._last, now - self._closed_at)
+        go_on(now, self.latest, now - self._closed_at)
         self.closed, self.outage_backoff, self.not_before = False, 0.0, -math.inf
-        self._hold(self.budget.due(now, self._last))
+        self._hold(self.budget.due(now, self.latest))
 
     def refused(
         self, now: float, sent_at: float, retry_after: float | None, longest: float = LONGEST
@@ -134,21 +134,26 @@ class Schedule:
 
     def forecast(self, now: float, waiting: int) -> float:
         """Return about how long it takes until so many have left."""
-        until = max(self.ready, self._ceiling.opens_at(waiting))
+        until = max(self.ready, self.ceiling.opens_at(waiting))
         return max(until - now, waiting / self.budget.speed(now))
 
     def is_as_good_as_new(self, now: float) -> bool:
         """Tell whether a new one would do the same: nothing is known, or it is long out of date."""
-        knows = self.closed or self.budget.rate is not None or not self._ceiling.is_whole(now)
-        return not knows or self._last < now - _OUTDATED
+        knows = self.closed or self.budget.rate is not None or not self.ceiling.is_whole(now)
+        return not knows or self.latest < now - _OUTDATED
 
     def abandoned(self, now: float, sent_at: float) -> None:
         """Take note of an attempt that was given up; if it was the probe, the next in line is."""
         if sent_at == self.probe:
             self._hold(now)
 
+    def restart(self, now: float) -> None:
+        """Go on in another loop: no answer to what is in flight will come."""
+        if self.probe is not None:
+            self._hold(now)
+
     def _hold(self, until: float) -> None:
-        self.probe, self.ready = None, max(until, self._ceiling.opens_at())
+        self.probe, self.ready = None, max(until, self.ceiling.opens_at())
 
     def _asked(self, now: float, retry_after: float | None, longest: float) -> float:
         wait = retry_after if retry_after and retry_after > 0 else 0.0

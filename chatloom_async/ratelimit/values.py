@@ -1,6 +1,6 @@
 """The values around a rate limiter: its ceiling, what a failure costs, what it tells of itself.
 
-Not here: how requests are paced (``ratelimit``).
+Not here: how requests are paced (``ratelimit.schedule``).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class RateLimit:
     """
 
     per_minute: float | None = 300
-    burst: float = 60
+    burst: float = 300
 
     def __attrs_post_init__(self) -> None:
         """Refuse what would never let a request through."""
@@ -61,6 +61,26 @@ class WaitLimits:
     def allow(self, now: float, until: float) -> bool:
         """Tell whether to wait that long, because the server asks for it."""
         return until <= self.give_up_at and until - now <= self.max_retry_after
+
+
+@frozen
+class ToldLimit:
+    """What an answer told of the server's limit.
+
+    Attributes:
+        header: the name of the header that told it, in lower case.
+        remaining: how many more requests the server lets through before ``reset``.
+        reset: seconds from the answer until there are more.
+        limit: requests per window, if told.
+        window: seconds, if told.
+
+    """
+
+    header: str
+    remaining: float
+    reset: float
+    limit: float | None = None
+    window: float | None = None
 
 
 class Cost(Enum):

@@ -46,6 +46,13 @@ class WaitingLine:
             lane.append(waiter)
         self.waiting += 1
 
+    def ahead(self, *, urgent: bool) -> int:
+        """Return how many leave, at the least, before a call that would come in last."""
+        if not urgent:
+            return self.waiting
+        people = len(self._urgent)
+        return people + (people // _URGENT_RUN if self._bulk else 0)
+
     def anyone(self) -> bool:
         """Tell whether somebody still waits; a cancelled one counts until its task has noticed."""
         for lane in (self._urgent, self._bulk):

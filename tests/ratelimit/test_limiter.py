@@ -16,6 +16,7 @@ from attrs import define, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chatloom_async.errors import DeadlineExceededError
 from chatloom_async.ratelimit.limiter import RateLimiter
 from chatloom_async.ratelimit.values import Cost, RateLimit, WaitLimits
 from chatloom_async.ratelimit.waiting import Waiter, WaitingLine
@@ -157,7 +158,7 @@ def test_a_call_made_in_the_tick_of_a_turn_does_not_overtake() -> None:
 
 def test_a_thousand_gathered_calls_take_the_time_of_fair_use_and_lose_nothing() -> None:
     async def scenario() -> tuple[int, float]:
-        gate = limiter(RateLimit())
+        gate = limiter(RateLimit(burst=60))
         answers = await asyncio.gather(*(lookup(gate) for _ in range(1000)))
         return len(set(answers)), now()
 
@@ -168,7 +169,7 @@ def test_a_thousand_gathered_calls_take_the_time_of_fair_use_and_lose_nothing() 
 
 def test_the_ceiling_holds_in_every_window_of_a_soak_of_two_minutes() -> None:
     async def scenario() -> list[float]:
-        gate, sent = limiter(RateLimit()), list[float]()
+        gate, sent = limiter(RateLimit(burst=60)), list[float]()
 
         async def job() -> None:
             while now() < 120:
@@ -628,7 +629,7 @@ def test_urgent_calls_are_served_first() -> None:
 
 def test_a_person_waits_a_moment_behind_a_job_of_ten_thousand_calls() -> None:
     async def scenario() -> float:
-        gate = limiter(RateLimit())
+        gate = limiter(RateLimit(burst=60))
         job = [asyncio.create_task(lookup(gate)) for _ in range(10_000)]
         await asyncio.sleep(100)
         started = now()
@@ -992,7 +993,7 @@ def test_every_long_queue_is_a_line(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "chatloom_async")
 
     async def scenario() -> None:
-        gate = limiter(RateLimit())
+        gate = limiter(RateLimit(burst=60))
         for _ in range(2):
             await asyncio.gather(*(lookup(gate) for _ in range(200)))
 
@@ -1019,7 +1020,7 @@ def test_a_long_queue_is_one_line_with_its_length_and_time(
     caplog.set_level(logging.DEBUG, "chatloom_async")
 
     async def scenario() -> None:
-        gate = limiter(RateLimit())
+        gate = limiter(RateLimit(burst=60))
         await asyncio.gather(*(lookup(gate) for _ in range(1000)))
 
     virtual(scenario)
@@ -1032,8 +1033,56 @@ def test_a_short_queue_is_not_worth_a_line(caplog: pytest.LogCaptureFixture) -> 
     caplog.set_level(logging.DEBUG, "chatloom_async")
 
     async def scenario() -> None:
-        gate = limiter(RateLimit())
+        gate = limiter(RateLimit(burst=60))
         await asyncio.gather(*(lookup(gate) for _ in range(60)))
 
     virtual(scenario)
     assert caplog.records == []
+
+
+# The own ceiling against a deadline
+
+
+@pytest.mark.parametrize("urgent", [True, False])
+def test_a_call_without_room_before_its_deadline_fails_at_once(*, urgent: bool) -> None:
+    async def scenario() -> tuple[DeadlineExceededError, float]:
+        gate = limiter(ONE_A_SECOND)
+        waiting = [asyncio.create_task(departure(gate, urgent=urgent)) for _ in range(6)]
+        await asyncio.sleep(0)
+        with pytest.raises(DeadlineExceededError, match="RateLimit has no room") as caught:
+            await gate.wait("/a", WaitLimits(give_up_at=5.5, urgent=urgent))
+        failed_at = now()
+        await asyncio.gather(*waiting)
+        return caught.value, failed_at
+
+    error, failed_at = virtual(scenario)
+    assert failed_at == 0
+    assert error.retry_after == pytest.approx(6)
+
+
+def test_a_person_is_not_told_the_wait_of_bulk() -> None:
+    async def scenario() -> float:
+        gate = limiter(ONE_A_SECOND)
+        bulk = [asyncio.create_task(departure(gate)) for _ in range(50)]
+        await asyncio.sleep(0.5)
+        left = await gate.wait("/a", WaitLimits(give_up_at=5.0, urgent=True))
+        await asyncio.gather(*bulk)
+        return left
+
+    assert virtual(scenario) == pytest.approx(1)
+
+
+def test_a_late_timer_lets_no_one_leave_before_the_answers_are_read() -> None:
+    async def scenario() -> bool:
+        gate, loop = limiter(ONE_A_SECOND), asyncio.get_running_loop()
+        first = await departure(gate)
+        waiting = asyncio.create_task(departure(gate))
+        await asyncio.sleep(0)
+        loop._virtual_now += 3.0  # type: ignore[attr-defined] # noqa: SLF001 - a loop held up
+        loop.call_later(0.01, gate.refused, first, ERROR, 60)  # what the sockets held
+        await asyncio.sleep(0.5)
+        left = waiting.done()
+        waiting.cancel()
+        return left
+
+    assert not virtual(scenario)

@@ -14,6 +14,7 @@ from chatloom_async.testing import FakeClock
 from chatloom_async.transport import Clock, InFlight, Response
 
 AGENT = "agt_1"
+SIXTY = RateLimit(burst=60)
 
 
 @define(eq=False)
@@ -45,7 +46,9 @@ def test_a_key_is_paced_although_each_request_of_many_tenants_makes_a_client() -
     async def backend() -> None:
         for _ in range(100):
             for tenant in range(300):
-                task = AsyncChatloom(f"clf_{tenant}", pool=service).get_allowed_domains(AGENT)
+                task = AsyncChatloom(
+                    f"clf_{tenant}", pool=service, rate_limit=SIXTY
+                ).get_allowed_domains(AGENT)
                 tasks.append(asyncio.create_task(task))
             await asyncio.sleep(0.05)
         await asyncio.gather(*tasks)
@@ -119,3 +122,48 @@ def test_calls_that_wait_at_the_gate_leave_with_the_key_of_the_moment() -> None:
 
     assert clock.run(main()) == 300
     assert len(service.sent[ApiKey("clf_old")]) + len(service.sent[ApiKey("clf_new")]) <= 310
+
+
+def test_what_a_key_may_send_outlives_the_loop() -> None:
+    registry, limit = LimiterRegistry(), RateLimit(per_minute=60, burst=1)
+
+    async def leaves() -> bool:
+        return registry.get("https://a.example", ApiKey("clf_a"), limit).try_acquire() is not None
+
+    assert [asyncio.run(leaves()) for _ in range(3)] == [True, False, False]
+
+
+def test_a_refusal_outlives_the_loop_and_its_clock() -> None:
+    registry = LimiterRegistry()
+
+    async def refuse() -> None:
+        limiter = registry.get("https://a.example", ApiKey("clf_a"), RateLimit())
+        await asyncio.sleep(100)  # the next loop's clock begins at 0 again
+        departure = limiter.try_acquire()
+        assert departure is not None
+        limiter.refused(departure, ConnectionError("429"), 60)
+
+    async def probe() -> float:
+        limiter = registry.get("https://a.example", ApiKey("clf_a"), RateLimit())
+        await limiter.wait("/a", WaitLimits())
+        return asyncio.get_running_loop().time()
+
+    FakeClock().run(refuse())
+    assert 60 <= FakeClock().run(probe()) <= 60.1
+
+
+def test_a_probe_that_its_loop_took_along_is_sent_anew() -> None:
+    registry = LimiterRegistry()
+
+    async def send_probe(*, refused: bool) -> None:
+        limiter = registry.get("https://a.example", ApiKey("clf_a"), RateLimit())
+        if refused:
+            departure = limiter.try_acquire()
+            assert departure is not None
+            limiter.refused(departure, ConnectionError("429"), 1)
+        await limiter.wait("/a", WaitLimits())
+
+    clock = FakeClock()
+    clock.run(send_probe(refused=True))
+    clock.run(send_probe(refused=False))
+    assert clock.monotonic() <= 1.2

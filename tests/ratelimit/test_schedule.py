@@ -93,7 +93,7 @@ def stored(subject: LearnedBucket, now: float) -> int:
 
 
 def test_the_default_is_fair_use() -> None:
-    assert RateLimit() == RateLimit(per_minute=300, burst=60)
+    assert RateLimit() == RateLimit(per_minute=300, burst=300)
 
 
 @pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, "300", True, [], 1e-9])
@@ -134,7 +134,7 @@ def test_no_window_ever_holds_more_than_the_ceiling(limit: RateLimit) -> None:
 
 
 def test_the_ceiling_is_used_to_the_full() -> None:
-    assert len(depart(schedule(RateLimit()), 1120.1)) == 60 + 5 * 120
+    assert len(depart(schedule(RateLimit(burst=60)), 1120.1)) == 60 + 5 * 120
 
 
 def test_a_probe_counts_against_the_ceiling() -> None:

@@ -1,0 +1,135 @@
+"""What an answer's headers ask to wait, and what they tell of the server's rate limit.
+
+There is no one way to say either. Understood are Retry-After (RFC 9110 §10.2.3), ``retry-after-ms``
+and Traefik's ``X-Retry-In``; ``X-RateLimit-*`` and ``X-Rate-Limit-*`` as GitHub, Envoy, Upstash and
+Discord send them; ``RateLimit-*`` of draft-ietf-httpapi-ratelimit-headers 3 to 6, and ``RateLimit``
+of drafts 7 and 8. A value that makes no sense is ignored, as if it had not been sent.
+
+Not here: how far a limit that was told is believed (``ratelimit.told``), and which statuses a
+Retry-After means something on (``calls.retry``).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+
+from chatloom_async.ratelimit.values import ToldLimit
+from chatloom_async.transport import Clock
+
+_NUMBER = re.compile(r"\d{1,15}(\.\d*)?|\.\d+", re.ASCII)
+_DURATION = re.compile(r"(?:\d{1,9}(?:\.\d{1,9})?(?:h|ms|m|s|us|µs|ns))+", re.ASCII)  # Go's
+_PART = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s|us|µs|ns)", re.ASCII)
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+_PARAMETER = re.compile(r"\b(limit|remaining|reset|q|r|t|w)\s*=\s*(\d{1,12}(?:\.\d{1,6})?)")
+
+_MILLISECOND = 0.001
+_AT_ONCE = 1.0  # seconds: what a refusal with "Retry-After: 0" is taken to ask for
+_ROUNDING = 1.0  # seconds by which a Retry-After in whole seconds may differ from a reset
+_EPOCH = 1e9  # a reset above this many seconds is a moment since 1970 …
+_EPOCH_MS = 1e11  # … and above this one in milliseconds
+_SKEW = 2.0  # seconds: a Date further from our clock shows that one of the two is wrong
+_LONGEST_RESET = 31 * 86_400.0  # seconds; quotas are counted by the month at most
+
+_PREFIXES = ("x-ratelimit-", "ratelimit-", "x-rate-limit-")
+_TELLING = ("ratelimit", *(prefix + "remaining" for prefix in _PREFIXES))
+
+
+def parse_retry_after(headers: Mapping[str, str], clock: Clock) -> float | None:
+    """Return how many seconds a refusal asks to wait, or None.
+
+    The first usable of ``retry-after-ms``, Retry-After (seconds, whole or not, or an HTTP-date,
+    held against the answer's own Date) and ``X-Retry-In``; else the reset of the limit it tells.
+    A Retry-After rounded to whole seconds yields to a reset that says the same more exactly. Zero
+    means a second.
+    """
+    asked = _asked(headers, clock)
+    told = parse_limit(headers, clock)
+    reset = told.reset if told is not None and told.remaining < 1 else None
+    if asked and reset and abs(reset - asked) <= _ROUNDING:
+        return reset if reset % 1 else max(asked, reset)
+    return asked or reset or (_AT_ONCE if asked == 0 else None)
+
+
+def parse_limit(headers: Mapping[str, str], clock: Clock) -> ToldLimit | None:
+    """Return what an answer tells of its limit; None if it tells nothing, or nonsense."""
+    for name in _TELLING:
+        if name in headers:
+            break
+    else:
+        return None
+    if name == "ratelimit":
+        told = _tightest(headers[name])
+        remaining, reset = told.get("remaining", told.get("r")), told.get("reset", told.get("t"))
+        limit = told.get("limit", told.get("q"))
+    else:
+        prefix = name.removesuffix("remaining")
+        remaining = _number(headers[name])
+        reset = _seconds(headers.get(prefix + "reset-after", headers.get(prefix + "reset", "")))
+        limit = _number(headers.get(prefix + "limit", ""))
+    policy = _tightest(headers.get("ratelimit-policy", headers.get("x-ratelimit-limit", "")))
+    limit = policy.get("q", policy.get("limit")) if limit is None else limit
+    if remaining is None or reset is None:
+        return None
+    if reset > _EPOCH:
+        reset = (reset * _MILLISECOND if reset > _EPOCH_MS else reset) - _server_time(
+            headers, clock
+        )
+    if reset > _LONGEST_RESET or (limit is not None and remaining > limit):
+        return None
+    return ToldLimit(name, remaining, max(0.0, reset), limit or None, policy.get("w") or None)
+
+
+def _asked(headers: Mapping[str, str], clock: Clock) -> float | None:
+    """Return what the headers that exist for nothing else ask; 0.0 if for no wait at all."""
+    milliseconds = headers.get("retry-after-ms", "").strip()
+    if _NUMBER.fullmatch(milliseconds) and float(milliseconds):
+        return float(milliseconds) * _MILLISECOND
+    text = headers.get("retry-after", "").strip()
+    if _NUMBER.fullmatch(text):
+        return float(text) or _seconds(headers.get("x-retry-in", "")) or 0.0
+    if (until := _http_date(text)) is not None:
+        now = _http_date(headers.get("date", ""))
+        wait = until - (clock.wall() if now is None else now)
+        return wait if wait > 0 else None
+    return _seconds(headers.get("x-retry-in", "")) or None
+
+
+def _tightest(field: str) -> dict[str, float]:
+    """Return the parameters of the policy that has the fewest requests left."""
+    best: dict[str, float] = {}
+    for item in field.split(",") if ";" in field else (field,):
+        found = {name: float(value) for name, value in _PARAMETER.findall(item)}
+        if found and (not best or found.get("r", math.inf) < best.get("r", math.inf)):
+            best = found
+    return best
+
+
+def _number(text: str) -> float | None:
+    # "100, 100;w=60": the first is the limit in force, what follows are its policies.
+    text = text.partition(",")[0].partition(";")[0].strip()
+    return float(text) if _NUMBER.fullmatch(text) else None
+
+
+def _seconds(text: str) -> float | None:
+    """Read a number of seconds, or Go's way of writing a duration: "1m2.5s"."""
+    if _DURATION.fullmatch(text.strip()):
+        return sum(float(value) * _UNITS[unit] for value, unit in _PART.findall(text))
+    return _number(text)
+
+
+def _server_time(headers: Mapping[str, str], clock: Clock) -> float:
+    """Return the time that a reset is counted from: ours, or the server's if they differ."""
+    ours, theirs = clock.wall(), _http_date(headers.get("date", ""))
+    return ours if theirs is None or abs(theirs - ours) <= _SKEW else theirs
+
+
+def _http_date(text: str) -> float | None:
+    try:
+        moment = parsedate_to_datetime(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None

@@ -1,0 +1,229 @@
+"""What headers ask to wait and what they tell of a limit: every form, and what is none."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from chatloom_async.calls.retry_after import parse_limit, parse_retry_after
+from chatloom_async.ratelimit.values import ToldLimit
+from chatloom_async.testing import FakeClock
+
+NOW = "Thu, 01 Jan 2026 00:00:00 GMT"  # where a FakeClock begins
+
+
+def waiting(retry_after: str, date: str | None = None, ms: str | None = None) -> float | None:
+    headers = {"retry-after": retry_after}
+    if date is not None:
+        headers["date"] = date
+    if ms is not None:
+        headers["retry-after-ms"] = ms
+    return parse_retry_after(headers, FakeClock())
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("5", 5.0),
+        (" 7 ", 7.0),
+        ("005", 5.0),
+        ("1.5", 1.5),
+        ("5.", 5.0),
+        (".25", 0.25),
+        ("0.001", 0.001),
+        ("86400", 86400.0),
+    ],
+)
+def test_retry_after_in_seconds_is_understood(text: str, seconds: float) -> None:
+    assert waiting(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Thu, 01 Jan 2026 00:00:30 GMT",
+        "Thursday, 01-Jan-26 00:00:30 GMT",
+        "Thu Jan  1 00:00:30 2026",
+        "Thu, 01 Jan 2026 01:00:30 +0100",
+        "Thu, 01 Jan 2026 00:00:30 -0000",
+    ],
+)
+@pytest.mark.parametrize("date", [NOW, None, "garbage", ""])
+def test_retry_after_as_a_date_is_understood(text: str, date: str | None) -> None:
+    assert waiting(text, date) == 30.0
+
+
+@pytest.fixture
+def _in_tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("_in_tokyo")
+def test_a_date_of_no_zone_is_utc_wherever_the_client_runs() -> None:
+    assert waiting("Thu, 01 Jan 2026 00:00:30 -0000", NOW) == 30.0
+
+
+def test_a_date_is_held_against_the_answers_own_date() -> None:
+    wrong_by_an_hour = "Thu, 01 Jan 2026 01:00:00 GMT"
+    assert waiting("Thu, 01 Jan 2026 01:00:12 GMT", date=wrong_by_an_hour) == 12.0
+
+
+def test_milliseconds_win_over_seconds() -> None:
+    assert waiting("9", ms="1500") == 1.5
+
+
+def test_garbled_milliseconds_leave_the_seconds() -> None:
+    assert waiting("9", ms="soon") == 9.0
+
+
+def test_milliseconds_alone_are_enough() -> None:
+    assert parse_retry_after({"retry-after-ms": "250"}, FakeClock()) == 0.25
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "-1",
+        "-0.5",
+        "+5",
+        "nan",
+        "inf",
+        "Infinity",
+        "1e3",
+        "0x10",
+        "5 s",
+        "5, 6",
+        "1,5",
+        ".",
+        "soon",
+        "9" * 400,
+        "٣",
+        "Thu, 01 Jan 2026 00:00:00 GMT",
+        "Wed, 31 Dec 2025 23:59:59 GMT",
+        "Thu, 32 Jan 2026 00:00:30 GMT",
+        "Thu, 01 Jan 99999 00:00:30 GMT",
+        "2026-01-01T00:00:30Z",
+    ],
+)
+def test_a_retry_after_that_asks_for_nothing_is_ignored(text: str) -> None:
+    assert waiting(text) is None
+
+
+def test_no_retry_after_asks_for_nothing() -> None:
+    assert parse_retry_after({}, FakeClock()) is None
+
+
+@pytest.mark.parametrize("text", ["0", "0.0", " 0 "])
+def test_a_retry_after_of_zero_means_a_second(text: str) -> None:
+    assert waiting(text) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("1.5s", 1.5), ("250ms", 0.25), ("1m2.5s", 62.5), ("1h0m1s", 3601.0), ("900us", 9e-4)],
+)
+def test_traefiks_duration_is_understood(text: str, seconds: float) -> None:
+    for headers in ({"x-retry-in": text}, {"x-retry-in": text, "retry-after": "0"}):
+        assert parse_retry_after(headers, FakeClock()) == pytest.approx(seconds)
+
+
+EPOCH = 1_767_225_600  # NOW
+
+
+@pytest.mark.parametrize(
+    ("reset", "seconds"),
+    [
+        ("7", 7.0),
+        ("7.25", 7.25),
+        ("7s", 7.0),
+        (f"{EPOCH + 7}", 7.0),
+        (f"{EPOCH + 7}.5", 7.5),
+        (f"{EPOCH * 1000 + 7250}", 7.25),
+        (f"{EPOCH - 3}", 0.0),
+    ],
+)
+@pytest.mark.parametrize("prefix", ["x-ratelimit", "ratelimit", "x-rate-limit"])
+def test_a_limit_in_three_headers_is_understood(reset: str, seconds: float, prefix: str) -> None:
+    headers = {f"{prefix}-limit": "100", f"{prefix}-remaining": "5", f"{prefix}-reset": reset}
+    told = parse_limit(headers, FakeClock())
+    assert told is not None
+    assert (told.header, told.remaining, told.limit) == (f"{prefix}-remaining", 5, 100)
+    assert told.reset == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("field", "policy", "told"),
+    [
+        ("limit=100, remaining=5, reset=7", "100;w=60", (5, 7, 100, 60)),
+        ('"default";r=5;t=7', '"default";q=100;w=60', (5, 7, 100, 60)),
+        ('"default"; r=5; t=7', "", (5, 7, None, None)),
+        ('"day";r=900;t=7000, "second";r=0;t=1', "", (0, 1, None, None)),
+    ],
+)
+def test_a_limit_in_one_header_is_understood(
+    field: str, policy: str, told: tuple[float | None, ...]
+) -> None:
+    headers = {"ratelimit": field, "ratelimit-policy": policy}
+    found = parse_limit(headers, FakeClock())
+    assert found is not None
+    assert (found.remaining, found.reset, found.limit, found.window) == told
+
+
+def test_the_window_of_a_limit_is_read_beside_it() -> None:
+    headers = {"x-ratelimit-limit": "100, 100;w=60", "x-ratelimit-reset": "7"}
+    told = parse_limit(headers | {"x-ratelimit-remaining": "5"}, FakeClock())
+    assert told == ToldLimit("x-ratelimit-remaining", 5, 7, 100, 60)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"x-ratelimit-remaining": "5"},
+        {"x-ratelimit-reset": "5"},
+        {"x-ratelimit-remaining": "many", "x-ratelimit-reset": "7"},
+        {"x-ratelimit-remaining": "-1", "x-ratelimit-reset": "7"},
+        {"x-ratelimit-remaining": "5", "x-ratelimit-reset": "99999999"},
+        {"x-ratelimit-remaining": "5", "x-ratelimit-reset": "7", "x-ratelimit-limit": "4"},
+        {"ratelimit": "nonsense"},
+        {"ratelimit": "r=5"},
+    ],
+)
+def test_a_limit_that_makes_no_sense_is_ignored(headers: dict[str, str]) -> None:
+    assert parse_limit(headers, FakeClock()) is None
+
+
+def test_a_reset_is_held_against_a_date_far_from_our_clock() -> None:
+    headers = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": f"{EPOCH + 3607}"}
+    headers["date"] = "Thu, 01 Jan 2026 01:00:00 GMT"
+    assert parse_retry_after(headers, FakeClock()) == pytest.approx(7)
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "reset", "seconds"),
+    [
+        (None, "7", 7.0),  # nothing else is told
+        ("0", "7", 7.0),
+        ("3", "30", 3.0),  # they speak of different things
+        ("7", f"{EPOCH * 1000 + 7800}", 7.8),  # the same moment, rounded down
+        ("8", f"{EPOCH * 1000 + 7200}", 7.2),  # and up
+        ("7", "8", 8.0),
+    ],
+)
+def test_a_reset_completes_a_retry_after(
+    retry_after: str | None, reset: str, seconds: float
+) -> None:
+    headers = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": reset}
+    headers |= {} if retry_after is None else {"retry-after": retry_after}
+    assert parse_retry_after(headers, FakeClock()) == pytest.approx(seconds, abs=1e-3)
+
+
+def test_a_reset_asks_for_no_wait_while_requests_remain() -> None:
+    headers = {"x-ratelimit-remaining": "1", "x-ratelimit-reset": "7"}
+    assert parse_retry_after(headers, FakeClock()) is None
