@@ -46,6 +46,7 @@ DOORS: Mapping[str, frozenset[str]] = {
     "tenacity": frozenset({"calls"}),
     "cattrs": frozenset({"calls"}),
     "rich": frozenset({"cli"}),
+    "shtab": frozenset({"cli"}),
     "pytest": frozenset({"testing"}),
 }
 

@@ -1,4 +1,4 @@
-"""An audit as one self-contained web page (extra ``report``): the only door of jinja2.
+"""An audit as one self-contained web page (extra ``cli``): the only door of jinja2.
 
 Not here: what it counts (``figures``), what it looks like (``templates``).
 """
@@ -96,7 +96,7 @@ def _environment() -> Environment:
         from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415 - an extra
     except ImportError:
         raise ConfigurationError(
-            "the report needs jinja2: pip install 'chatloom_async[report]'"
+            "the report needs jinja2: pip install 'chatloom_async[cli]'"
         ) from None
     environment = Environment(
         loader=PackageLoader("chatloom_async.audit"),

@@ -6,10 +6,13 @@ cursor, marks that turn the writing direction, half a surrogate pair, ten thousa
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import TextIO
 
-_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last four fullwidth
+# What begins a formula at the beginning of a cell, whichever of the usual separators ends a cell
+# for the program that reads it; the last four are fullwidth forms.
+_FORMULA = re.compile(r"""(^|[;,|\t])([\s"']*)([=+\-@\uff1d\uff0b\uff0d\uff20])""")
 _HARMLESS = {"\u200c", "\u200d"}  # the joiners that scripts and emoji need
 
 
@@ -36,8 +39,7 @@ def spreadsheet(text: str) -> str:
 
     Line ends and other control characters are written out, as ``visible`` does.
     """
-    safe = visible(text)
-    return f"'{safe}" if safe.lstrip().startswith(_FORMULA) else safe
+    return _FORMULA.sub(r"\1'\2\3", visible(text))
 
 
 def width(text: str) -> int:

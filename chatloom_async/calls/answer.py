@@ -18,7 +18,11 @@ from chatloom_async.transport import MAX_ERROR_BODY, Clock, Response
 
 _EXCERPT = 200
 _LONGEST_MESSAGE = 2_000
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+# Control characters, marks that turn the writing direction, line ends that few programs know.
+_CONTROL = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    "\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]+"
+)
 _PHRASES = frozenset(HTTPStatus)
 
 

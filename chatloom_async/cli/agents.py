@@ -2,30 +2,58 @@
 
 from __future__ import annotations
 
-import asyncio
-import csv
 import json
 import sys
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 
-from chatloom_async.audit.text import plural, say, spreadsheet, visible
+from chatloom_async.audit.text import plural, say, visible
+from chatloom_async.cli.proxy import add_proxy, open_pool
+from chatloom_async.cli.sinks import add_format, csv_writer
+from chatloom_async.cli.streams import tell
 from chatloom_async.cli.tables import Table, draw
 from chatloom_async.client import AsyncChatloom
-from chatloom_async.models import Agent, AgentList, AllowedDomains
+from chatloom_async.models import Agent
 
 _COLUMNS = ("id", "name", "status", "template", "position", "created_at")
 
 
-def agents(options: Namespace) -> int:
+_AGENTS_EXAMPLE = """\
+example, with CHATLOOM_API_KEY set:
+  chatloom-async agents --format csv > agents.csv
+"""
+
+_DOMAINS_EXAMPLE = """\
+example, with CHATLOOM_API_KEY set:
+  chatloom-async domains agt_abc123
+"""
+
+
+def add_agents(command: ArgumentParser) -> None:
+    """Add the options of ``agents``."""
+    command.epilog = _AGENTS_EXAMPLE
+    add_format(command)
+    add_proxy(command)
+
+
+def add_domains(command: ArgumentParser) -> None:
+    """Add the options of ``domains``."""
+    command.epilog = _DOMAINS_EXAMPLE
+    command.add_argument("agent_id", metavar="AGENT_ID", help="an id that 'agents' shows")
+    add_proxy(command)
+
+
+async def agents(options: Namespace) -> int:
     """List the workspace's agents."""
-    found = asyncio.run(_list_agents())
+    async with open_pool(options.proxy, None) as pool, AsyncChatloom(pool=pool) as chatloom:
+        found = await chatloom.list_agents()
     if options.format == "jsonl":
         for agent in found:
             say(json.dumps(dict(zip(_COLUMNS, _row(agent), strict=True))), sys.stdout)
     elif options.format == "csv":
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(_COLUMNS)
-        writer.writerows([spreadsheet(cell) for cell in _row(agent)] for agent in found)
+        write = csv_writer(sys.stdout)
+        write(_COLUMNS)
+        for agent in found:
+            write(_row(agent))
     else:
         rows = [(*_row(agent)[:-1], agent.created_at.date().isoformat()) for agent in found]
         title = plural(len(found), "agent")
@@ -33,24 +61,15 @@ def agents(options: Namespace) -> int:
     return 0
 
 
-def domains(options: Namespace) -> int:
+async def domains(options: Namespace) -> int:
     """List an agent's domains, one a line."""
-    found = asyncio.run(_get_domains(options.agent_id))
+    async with open_pool(options.proxy, None) as pool, AsyncChatloom(pool=pool) as chatloom:
+        found = await chatloom.get_allowed_domains(options.agent_id)
     for domain in found:
         say(visible(domain), sys.stdout)
     if not found:
-        say("no domain listed", sys.stderr)
+        tell("no domain listed")
     return 0
-
-
-async def _list_agents() -> AgentList:
-    async with AsyncChatloom() as chatloom:
-        return await chatloom.list_agents()
-
-
-async def _get_domains(agent_id: str) -> AllowedDomains:
-    async with AsyncChatloom() as chatloom:
-        return await chatloom.get_allowed_domains(agent_id)
 
 
 def _row(agent: Agent) -> tuple[str, ...]:

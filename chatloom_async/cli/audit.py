@@ -1,59 +1,256 @@
-"""``audit``: the command from its options to its exit status."""
+"""``audit``: its options, checked in full before the first request, and a run to its exit status.
+
+Not here: what is printed (``cli.summary``, ``cli.progress``), and where it goes (``cli.sinks``).
+"""
 
 from __future__ import annotations
 
 import asyncio
-import shutil
+import os
 import sys
 import time
-from argparse import Namespace
-from collections.abc import AsyncIterator
+from argparse import ArgumentParser, Namespace
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, ExitStack
-from typing import TextIO
+from itertools import combinations
+from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
-from attrs import define, field
+from attrs import define, evolve, field, frozen
 
+from chatloom_async.audit.domains import ApprovedDomains
 from chatloom_async.audit.files import AuditLog, read_audits
-from chatloom_async.audit.keys import KeysFile, same_keys
+from chatloom_async.audit.findings import FINDING_RULES
+from chatloom_async.audit.keys import STANDARD_INPUT, KeysFile, same_keys
 from chatloom_async.audit.results import AuditTotals, WorkspaceAudit
 from chatloom_async.audit.run import stream_audit
-from chatloom_async.audit.text import duration, plural, say
+from chatloom_async.audit.text import duration, plural
+from chatloom_async.auth import ApiKey
+from chatloom_async.calls.request import check_base_url
 from chatloom_async.calls.retry import RetryPolicy
-from chatloom_async.cli.plan import Plan, make_plan
-from chatloom_async.cli.progress import TICK, Progress, Standing, progress
-from chatloom_async.cli.sinks import Sink, parquet_sink, printing
+from chatloom_async.cli.interrupts import INTERRUPTED
+from chatloom_async.cli.outputs import add_force, check_free
+from chatloom_async.cli.progress import TICK, Progress, Standing
+from chatloom_async.cli.proxy import add_proxy, open_pool
+from chatloom_async.cli.sinks import Sink, add_format, parquet_sink, printing
+from chatloom_async.cli.streams import discard_output, tell, tell_interrupted
 from chatloom_async.cli.summary import Overview
-from chatloom_async.cli.tables import folded
+from chatloom_async.cli.tables import write_folded
 from chatloom_async.cli.tally import Incident, Tally
 from chatloom_async.client import AsyncChatloom
 from chatloom_async.errors import ConfigurationError
-from chatloom_async.network.pool import ConnectionPool
 
-Results = AsyncIterator[WorkspaceAudit]
+ONLY_WORKSPACE = "workspace"
+"""The name of the one workspace of CHATLOOM_API_KEY, which the API does not tell."""
 
+_STDOUT = "-"
 _DEMO_LATENCY = 0.03  # seconds: as a server not far away
 _DEMO_RETRY = RetryPolicy(attempts=4, patience=30.0, max_delay=2.0)
-_INTERRUPTED = 130
+_ABOUT = """\
+Reads every workspace of a keys file, or the one of CHATLOOM_API_KEY. A keys
+file is TOML ("Acme Ltd" = "clf_…" or "env:ACME_KEY") or CSV (name,key). What
+cannot be read is a gap in the result and never ends the run.
+"""
+_EXAMPLE = """\
+examples:
+  chatloom-async audit --sandbox                     see it work, without a key
+  chatloom-async audit keys.toml --out today.jsonl   keep what was found
+  chatloom-async audit keys.toml --approved ours.txt --fail-on high
+
+exit status: 0 it ran to its end (gaps and findings are in its output), 1 what
+--fail-on names was found, 2 not started or not finished, 130 interrupted
+"""
 _NEXT = (
     "Next: export CHATLOOM_API_KEY=<your key> and run 'chatloom-async audit'; "
     "for many workspaces put names and keys into a file: 'chatloom-async audit keys.toml'."
 )
 
 
-def audit(options: Namespace) -> int:
-    """Audit, write, print; 1 when what ``--fail-on`` names was found."""
-    with ExitStack() as resources:
-        plan = make_plan(options)
-        run = Run(plan, verbose=options.verbose)
-        run.prepare(options, resources)
+def add_audit(command: ArgumentParser) -> None:
+    """Add the options of ``audit``."""
+    command.description, command.epilog = _ABOUT, _EXAMPLE
+    source = command.add_mutually_exclusive_group()
+    source.add_argument("keys", nargs="?", metavar="KEYS", help="keys file; - is standard input")
+    source.add_argument(
+        "--sandbox", action="store_true", help="audit invented workspaces: no account, no network"
+    )
+    command.add_argument(
+        "--out", metavar="FILE", help="write a JSON line per workspace as it completes; - is stdout"
+    )
+    command.add_argument(
+        "--resume", action="store_true", help="continue a cut run: skip what FILE already holds"
+    )
+    add_force(command)
+    add_format(command)
+    command.add_argument("--parquet", metavar="FILE", help="write a Parquet file (extra: parquet)")
+    command.add_argument(
+        "--approved", metavar="FILE", help="domains that are right, one a line; *.example.com too"
+    )
+    command.add_argument(
+        "--ignore",
+        metavar="RULE",
+        action="append",
+        default=[],
+        choices=sorted(FINDING_RULES),
+        help="leave out findings of a rule; may be repeated",
+    )
+    command.add_argument(
+        "--fail-on",
+        action="append",
+        default=[],
+        choices=("gap", "low", "medium", "high"),
+        help="exit 1 when there is a gap, or a finding at least this severe; may be repeated",
+    )
+    command.add_argument(
+        "--dask",
+        metavar="ADDRESS",
+        help="audit on a Dask cluster, or on a 'local' one (extra: dask)",
+    )
+    add_proxy(command)
+    command.add_argument("-v", "--verbose", action="store_true", help="tell of repeated requests")
+
+
+def audit(options: Namespace) -> Coroutine[Any, Any, int]:
+    """Check the options; return the audit, which writes, prints, and ends with the exit status."""
+    return _audit(make_plan(options), options)
+
+
+async def _audit(plan: Plan, options: Namespace) -> int:
+    with ExitStack() as files:
+        run = Run(plan, Progress(sys.stderr, notes_anywhere=options.verbose))
+        run.prepare(options, files)
         try:
-            asyncio.run(run.go(options.dask))
-        except KeyboardInterrupt:
+            await run.go(options.dask)
+        except asyncio.CancelledError:
+            run.draw()
             run.tell_interrupted()
-            return _INTERRUPTED
-        run.finish()
+            return INTERRUPTED
+        try:
+            run.finish()
+        except BrokenPipeError:
+            if plan.log is None:
+                raise
+            discard_output()  # it is all in the file
     return 1 if _reached(options.fail_on, run.overview.totals) else 0
+
+
+@frozen
+class Plan:
+    """An audit's sources and limits.
+
+    Attributes:
+        keys: of every workspace, by name; of the sandbox's if ``sandbox``.
+        keys_file: path of the file they come from, absolute, for workers run in other folders; ""
+            if from somewhere else.
+        base_url: the server; None: the sandbox's, known when it serves.
+        approved: domains that are right, as lines; None: any.
+        ignored: rules whose findings are left out.
+        log: path of the file of JSON lines, or None.
+        printed: "table", "jsonl" or "csv".
+        proxy: what --proxy says.
+
+    """
+
+    keys: Mapping[str, ApiKey]
+    keys_file: str
+    base_url: str | None
+    approved: tuple[str, ...] | None
+    ignored: frozenset[str]
+    log: str | None
+    printed: str
+    proxy: str | None
+
+
+def make_plan(options: Namespace) -> Plan:
+    """Check the options of ``audit`` and read the files they name.
+
+    Raises:
+        ConfigurationError: something does not fit or cannot be read.
+
+    """
+    printed = _printed(options)
+    log = None if options.out == _STDOUT else options.out
+    if options.resume and log is None:
+        raise ConfigurationError("--resume continues a file: give it with --out FILE")
+    if options.resume and options.force:
+        raise ConfigurationError("--resume goes on with a file, --force begins it anew: take one")
+    _check_files(options, log)
+    if options.dask and (options.sandbox or options.keys in (None, STANDARD_INPUT)):
+        raise ConfigurationError(
+            "--dask needs a keys file: its workers read their keys from that path themselves"
+        )
+    if options.dask and options.proxy:
+        raise ConfigurationError("--proxy is of no use with --dask: the workers make the requests")
+    approved = None if options.approved is None else _approved(options.approved)
+    path = str(Path(options.keys).absolute()) if options.keys else ""
+    if options.sandbox:
+        keys = _demo_keys()
+    else:
+        keys = _only_key() if options.keys is None else KeysFile(options.keys).read()
+    base_url = None if options.sandbox else check_base_url(None)
+    ignored = frozenset(options.ignore)
+    return Plan(keys, path, base_url, approved, ignored, log, printed, options.proxy)
+
+
+def _check_files(options: Namespace, log: str | None) -> None:
+    """Refuse to write over what is read, two things into one file, or over an earlier result."""
+    places = {
+        "KEYS": None if options.keys == STANDARD_INPUT else options.keys,
+        "--approved": options.approved,
+        "--out": log,
+        "--parquet": options.parquet,
+    }
+    given = [(name, path, Path(path).resolve()) for name, path in places.items() if path]
+    for (one, _, place), (other, path, other_place) in combinations(given, 2):
+        if place == other_place and other in ("--out", "--parquet"):
+            raise ConfigurationError(f"{one} and {other} are the same file, {path!r}")
+    if options.parquet:
+        check_free(options.parquet, force=options.force or options.resume)
+
+
+def _printed(options: Namespace) -> str:
+    printed: str = options.format
+    if options.out != _STDOUT:
+        return printed
+    if printed == "csv":
+        raise ConfigurationError("--out - prints JSON lines: drop --format csv, or name a file")
+    return "jsonl"
+
+
+def _only_key() -> dict[str, ApiKey]:
+    value = os.environ.get("CHATLOOM_API_KEY")
+    if not value:
+        raise ConfigurationError(
+            "nothing to audit: give a keys file, or set CHATLOOM_API_KEY, or try --sandbox"
+        )
+    del value
+    try:
+        return {ONLY_WORKSPACE: ApiKey(os.environ["CHATLOOM_API_KEY"])}
+    except ConfigurationError as error:
+        raise ConfigurationError(f"CHATLOOM_API_KEY: {error.message}") from None
+
+
+def _demo_keys() -> dict[str, ApiKey]:
+    from chatloom_async.testing import demo_workspaces  # noqa: PLC0415 - brings a web server
+
+    return {each.name: ApiKey(each.key) for each in demo_workspaces()}
+
+
+def _approved(path: str) -> tuple[str, ...]:
+    try:
+        lines = tuple(Path(path).read_text(encoding="utf-8-sig").splitlines())
+    except OSError as error:
+        raise ConfigurationError(f"cannot read approved list {path!r}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"approved list {path!r} is not text: save it as UTF-8") from None
+    if any("clf_" in line for line in lines):  # the message below would show it
+        raise ConfigurationError(f"approved list {path!r} holds an API key; is it the keys file?")
+    try:
+        ApprovedDomains.of(lines)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{path!r}: {error.message}") from None
+    return lines
 
 
 @define(eq=False)
@@ -61,17 +258,19 @@ class Run:
     """One audit under way: where results go and what is told meanwhile."""
 
     plan: Plan
-    verbose: bool
-    overview: Overview = field(factory=Overview)
+    progress: Progress
+    overview: Overview = field(init=False)
     done: frozenset[str] = frozenset()
     tally: Tally | None = None
     _sinks: list[Sink] = field(factory=list[Sink])
-    _progress: Progress = field(init=False)
-    _names: dict[str, str] = field(factory=dict[str, str])
     _total: int = 0
     _started: float = field(factory=time.monotonic)
 
-    def prepare(self, options: Namespace, resources: ExitStack) -> None:
+    def __attrs_post_init__(self) -> None:
+        """Begin with nothing found."""
+        self.overview = Overview(self.plan.ignored)
+
+    def prepare(self, options: Namespace, files: ExitStack) -> None:
         """Open what is written to, and take in what a cut run has left.
 
         Raises:
@@ -81,15 +280,15 @@ class Run:
         log = None
         if self.plan.log is not None:
             # Before anything else: a run that is refused must not have touched another file.
-            log = resources.enter_context(AuditLog.open(self.plan.log, resume=options.resume))
+            log = files.enter_context(AuditLog.open(self.plan.log, resume=options.resume))
         self._sinks = [self.overview.add, *printing(self.plan.printed, sys.stdout)]
         if options.parquet is not None:
-            self._sinks.append(parquet_sink(options.parquet, resources))
+            self._sinks.append(parquet_sink(options.parquet, files))
         if log is not None:
             self._go_on(log)
         self._total = sum(name not in self.done for name in self.plan.keys)
         for one, other in same_keys(self.plan.keys):
-            say(f"note: {one!r} and {other!r} have the same key", sys.stderr)
+            tell(f"note: {one!r} and {other!r} have the same key")
 
     def _go_on(self, log: AuditLog) -> None:
         """Take in what the file holds, and write to it from now on."""
@@ -97,20 +296,23 @@ class Run:
         log.of = len(self.done | self.plan.keys.keys())
         hidden = sum(name in self.plan.keys for name in log.again)
         if hidden:
-            say(
-                f"note: reading {plural(hidden, 'workspace')} again, hidden by an outage",
-                sys.stderr,
-            )
+            tell(f"note: reading {plural(hidden, 'workspace')} again, hidden by an outage")
         for each in read_audits(log.path) if log.done else ():
-            for sink in self._sinks:
-                sink(each)
+            self._take(each)
         self._sinks.insert(0, log.append)
+
+    def _take(self, workspace: WorkspaceAudit) -> None:
+        ignored = self.plan.ignored
+        if ignored:
+            kept = tuple(each for each in workspace.findings if each.rule not in ignored)
+            workspace = evolve(workspace, findings=kept)
+        for sink in self._sinks:
+            sink(workspace)
 
     async def go(self, cluster: str | None) -> None:
         """Audit every workspace that is not done yet."""
-        self._progress = progress(sys.stderr, verbose=self.verbose)
         async with AsyncExitStack() as resources:
-            resources.callback(self._progress.close)
+            resources.callback(self.progress.close)
             if cluster is None:
                 stream = await self._here(resources)
             else:
@@ -118,19 +320,16 @@ class Run:
             ticker = asyncio.create_task(self._tick())
             resources.push_async_callback(_ended, ticker)
             async for each in stream:
-                for sink in self._sinks:
-                    sink(each)
+                self._take(each)
 
-    async def _here(self, resources: AsyncExitStack) -> Results:
+    async def _here(self, resources: AsyncExitStack) -> AsyncIterator[WorkspaceAudit]:
         """Begin an audit in this process."""
         base_url, retry = self.plan.base_url, RetryPolicy()
         if base_url is None:
             base_url, retry = await _sandbox(resources), _DEMO_RETRY
-        loud = self.verbose or self.plan.base_url is None
-        pool = await resources.enter_async_context(ConnectionPool())
+        pool = await resources.enter_async_context(open_pool(self.plan.proxy, base_url))
+        loud = self.progress.notes_anywhere or self.plan.base_url is None
         self.tally = tally = Tally(pool, self._note if loud else None)
-        if loud:
-            self._names = {key.fingerprint: name for name, key in self.plan.keys.items()}
         clients = (
             (name, AsyncChatloom(key, base_url=base_url, retry=retry, pool=tally))
             for name, key in self.plan.keys.items()
@@ -139,7 +338,7 @@ class Run:
         audit = stream_audit(clients, approved=self.plan.approved)
         return await resources.enter_async_context(audit)
 
-    async def _on(self, cluster: str, resources: AsyncExitStack) -> Results:
+    async def _on(self, cluster: str, resources: AsyncExitStack) -> AsyncIterator[WorkspaceAudit]:
         """Begin an audit on a cluster."""
         plan = self.plan
         try:
@@ -153,12 +352,12 @@ class Run:
         audit = audit_on(cluster, names, keys, base_url=plan.base_url, approved=plan.approved)
         await resources.enter_async_context(audit)
         if names and not audit.places:
-            say(f"note: the scheduler at {cluster} has no workers yet; waiting", sys.stderr)
+            tell(f"note: the scheduler at {cluster} has no workers yet; waiting")
         return audit
 
     async def _tick(self) -> None:
         while True:
-            self._progress.show(self._standing())
+            self.progress.show(self._standing())
             await asyncio.sleep(TICK)
 
     def _standing(self) -> Standing:
@@ -173,37 +372,46 @@ class Run:
         )
 
     def _note(self, incident: Incident) -> None:
-        name = self._names.get(incident.key, "")
+        names = {key.fingerprint: name for name, key in self.plan.keys.items()}
+        name = names.get(incident.key, "")
         segments = incident.url.rsplit("/", 2)
         what = unquote(segments[1]) if segments[2] == "allowed-domains" else "its agents"
         if incident.outcome:
             text = f"{name} · {what}: {incident.outcome}"
-            self._progress.note(text, good=False, last=incident.last)
+            self.progress.note(text, good=False, last=incident.last)
         else:
             tries = plural(incident.failures + 1, "request")
-            self._progress.note(f"{name} · {what}: answered after {tries}", good=True)
+            self.progress.note(f"{name} · {what}: answered after {tries}", good=True)
 
     def tell_interrupted(self) -> None:
-        """Say what is left of an interrupted run, and show it if it is in no file."""
-        if self.plan.log is None and self.plan.printed == "table":
-            self.overview.compare()
-            self.overview.draw(sys.stdout)
+        """Say what is left of an interrupted run."""
         count = plural(self.overview.totals.workspaces, "workspace")
         where = "" if self.plan.log is None else f" in {self.plan.log}; go on with --resume"
-        say(f"\ninterrupted: {count} complete{where}", sys.stderr)
+        tell_interrupted(f"interrupted: {count} complete{where}")
+
+    def draw(self) -> None:
+        """Print the tables, where they are what is to be printed."""
+        self.overview.compare()
+        if self.plan.printed == "table":
+            self.overview.draw(sys.stdout)
 
     def finish(self) -> None:
         """Print the tables and the last lines."""
-        self.overview.compare()
-        human = sys.stdout if self.plan.printed == "table" else sys.stderr
-        if self.plan.printed == "table":
-            self.overview.draw(human)
-        if self.plan.log is not None:
-            page = f"'chatloom-async report {self.plan.log} --html report.html' makes a page of it"
-            _say_folded(f"Written to {self.plan.log}; {page}.", human)
+        self.draw()
+        log = self.plan.log
+        if log is not None:
+            page = f"'chatloom-async report {log} --html report.html' makes a page of it"
+            self._say(f"Written to {log}; {page}.")
         if self.plan.base_url is None:
-            _say_folded(_NEXT, human)
-        _say_folded(self._summary(), human)
+            self._say(_NEXT)
+        self._say(self._summary())
+
+    def _say(self, text: str) -> None:
+        """Write a line below the tables, or beside the data."""
+        if self.plan.printed == "table":
+            write_folded(text, sys.stdout)
+        else:
+            tell(text)
 
     def _summary(self) -> str:
         totals = self.overview.totals
@@ -213,12 +421,6 @@ class Run:
             else self.tally.summary()
         )
         return f"{made}; {duration(time.monotonic() - self._started)}."
-
-
-def _say_folded(text: str, stream: TextIO) -> None:
-    """Write a line; on a terminal, in lines that fit it."""
-    room = shutil.get_terminal_size().columns if stream.isatty() else len(text)
-    say("\n".join(folded(text, room)), stream)
 
 
 async def _sandbox(resources: AsyncExitStack) -> str:
@@ -237,15 +439,13 @@ async def _ended(task: asyncio.Task[None]) -> None:
     await asyncio.gather(task, return_exceptions=True)
 
 
-def _reached(limit: str | None, totals: AuditTotals) -> bool:
+def _reached(limits: list[str], totals: AuditTotals) -> bool:
+    """Tell whether what --fail-on names was found; a gap always counts, for it may hide that."""
     found = totals.findings
-    match limit:
-        case "gap":
-            return totals.gaps > 0
-        case "low":
-            return any(found.values())
-        case "medium":
-            return found["medium"] + found["high"] > 0
-        case "high":
-            return found["high"] > 0
-    return False
+    enough = {
+        "gap": False,
+        "low": any(found.values()),
+        "medium": found["medium"] + found["high"] > 0,
+        "high": found["high"] > 0,
+    }
+    return bool(limits) and (totals.gaps > 0 or any(enough[limit] for limit in limits))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from itertools import groupby
 
 from attrs import asdict
@@ -12,11 +12,30 @@ from attrs import asdict
 from chatloom_async.audit.diff import AuditDiff, Change, Unknown, diff_audits
 from chatloom_async.audit.files import load_audits
 from chatloom_async.audit.text import plural, say, visible
+from chatloom_async.cli.streams import tell
 
 _SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 _SIDES = {"old": "in the old audit", "new": "in the new audit", "both": "in both audits"}
 _CUT = "a workspace missing from it is not known to be gone"
 _MOST = 200
+
+
+_EXAMPLE = """\
+example:
+  chatloom-async diff yesterday.jsonl today.jsonl
+
+exit status: 0 no difference, 1 differences, 2 a file cannot be read
+"""
+
+
+def add_diff(command: ArgumentParser) -> None:
+    """Add the options of ``diff``."""
+    command.epilog = _EXAMPLE
+    command.add_argument("old", metavar="OLD", help="an earlier audit's --out file")
+    command.add_argument("new", metavar="NEW", help="a later one")
+    command.add_argument(
+        "--format", choices=("text", "json"), default="text", help="what to print (default: text)"
+    )
 
 
 def diff(options: Namespace) -> int:
@@ -30,7 +49,7 @@ def diff(options: Namespace) -> int:
         _print(found)
     for path, complete in ((options.old, old_complete), (options.new, new_complete)):
         if not complete:
-            say(f"note: {visible(path)} is of a run that was cut; {_CUT}", sys.stderr)
+            tell(f"note: {path} is of a run that was cut; {_CUT}")
     return 1 if found.changes else 0
 
 

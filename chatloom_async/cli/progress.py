@@ -1,22 +1,19 @@
-"""Progress on stderr while an audit runs: ``rich`` when installed, one plain line otherwise.
-
-Only on a terminal; elsewhere nothing is written. Drawn by the caller's own ticks: no thread.
-"""
+"""Progress on stderr while an audit runs, drawn by ``rich`` at the caller's ticks: no thread."""
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TextIO
 
 from attrs import define, field, frozen
+from rich.console import Console
+from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn
+from rich.progress import Progress as Bar
+from rich.text import Text
 
 from chatloom_async.audit.text import duration, plural, visible
-
-if TYPE_CHECKING:
-    from rich.progress import Progress as RichBar
-    from rich.progress import TaskID
+from chatloom_async.cli.streams import tell
 
 TICK = 0.1
 """Seconds between two drawings."""
@@ -37,32 +34,6 @@ class Standing:
     requests: int
     refusals: int
     gaps: int
-
-
-class Progress(Protocol):
-    """What an audit tells while it runs."""
-
-    def show(self, standing: Standing) -> None:
-        """Draw the state of things."""
-        ...
-
-    def note(self, text: str, *, good: bool, last: bool = False) -> None:
-        """Print a line that stays; good news or not, and whether it is the last word."""
-        ...
-
-    def close(self) -> None:
-        """Leave the terminal clean."""
-        ...
-
-
-def progress(stream: TextIO, *, verbose: bool = False) -> Progress:
-    """Return the best there is for this stream; ``verbose``: write notes off a terminal too."""
-    if not stream.isatty():
-        return Silent(stream if verbose else None)
-    try:
-        return RichProgress(stream)
-    except ImportError:
-        return PlainProgress(stream)
 
 
 @define
@@ -96,66 +67,18 @@ class Speed:
 
 
 @define
-class Silent:
-    """Nobody watches; notes alone may go to a stream."""
-
-    stream: TextIO | None
-
-    def show(self, standing: Standing) -> None:
-        """Draw nothing."""
-
-    def note(self, text: str, *, good: bool, last: bool = False) -> None:
-        """Print it if there is a stream for it."""
-        if self.stream is not None:
-            self.stream.write(_marked(text, good=good, last=last) + "\n")
-
-    def close(self) -> None:
-        """Nothing to clean."""
-
-
-@define
-class PlainProgress:
-    """One line, written over itself."""
+class Progress:
+    """A bar with the figures beside it, on a terminal; elsewhere nothing but notes, if wanted."""
 
     stream: TextIO
+    notes_anywhere: bool = False
     _speed: Speed = field(factory=Speed, init=False)
-    _drawn: int = field(default=0, init=False)
-
-    def show(self, standing: Standing) -> None:
-        """Write the line anew."""
-        room = max(shutil.get_terminal_size().columns, _NARROWEST) - 1
-        line = self._speed.tell(standing, room)
-        self.stream.write("\r" + line.ljust(self._drawn))
-        self.stream.flush()
-        self._drawn = len(line)
-
-    def note(self, text: str, *, good: bool, last: bool = False) -> None:
-        """Print a line in its place; the next drawing follows below."""
-        self.stream.write("\r" + _marked(text, good=good, last=last).ljust(self._drawn) + "\n")
-        self._drawn = 0
-
-    def close(self) -> None:
-        """Blank the line."""
-        self.stream.write("\r" + " " * self._drawn + "\r")
-        self.stream.flush()
-
-
-@define
-class RichProgress:
-    """A bar with the figures beside it; raises ImportError without ``rich``."""
-
-    stream: TextIO
-    _speed: Speed = field(factory=Speed, init=False)
-    _bar: RichBar = field(init=False)
+    _bar: Bar = field(init=False)
     _task: TaskID = field(init=False)
     _long: int = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        """Make the bar."""
-        from rich.console import Console  # noqa: PLC0415 - an extra, and slow to import
-        from rich.progress import BarColumn, SpinnerColumn, TextColumn  # noqa: PLC0415
-        from rich.progress import Progress as Bar  # noqa: PLC0415
-
+        """Make the bar; the first drawing starts it."""
         console = Console(file=self.stream)
         self._long = _BARS[console.width >= _WIDE]
         self._bar = Bar(
@@ -165,11 +88,12 @@ class RichProgress:
             console=console,
             auto_refresh=False,
             transient=True,
+            disable=not self.stream.isatty(),
         )
         self._task = self._bar.add_task("", total=None, figures="")
 
     def show(self, standing: Standing) -> None:
-        """Draw the bar; the first time starts it."""
+        """Draw the state of things."""
         room = max(self._bar.console.width, _NARROWEST) - self._long - _BESIDE
         self._bar.start()
         self._bar.update(
@@ -181,17 +105,15 @@ class RichProgress:
         self._bar.refresh()
 
     def note(self, text: str, *, good: bool, last: bool = False) -> None:
-        """Print a line above the bar, its text as it is: no markup."""
-        from rich.text import Text  # noqa: PLC0415 - an extra
-
-        colour = "green" if good else "red" if last else "yellow"
-        line = Text(_marked(text, good=good, last=last), colour)
-        self._bar.console.print(line, soft_wrap=True)
+        """Print a line that stays; good news or not, and whether it is the last word."""
+        line = f"{'✓' if good else '✗' if last else '↻'} {visible(text)}"
+        if not self._bar.disable:
+            colour = "green" if good else "red" if last else "yellow"
+            # Text, never a str: rich would take what stands in brackets for markup.
+            self._bar.console.print(Text(line, colour), soft_wrap=True)
+        elif self.notes_anywhere:
+            tell(line)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Leave the terminal clean."""
         self._bar.stop()
-
-
-def _marked(text: str, *, good: bool, last: bool) -> str:
-    return f"{'✓' if good else '✗' if last else '↻'} {visible(text)}"

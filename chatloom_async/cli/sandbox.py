@@ -6,45 +6,74 @@ import asyncio
 import json
 import os
 import sys
-from argparse import Namespace
-from collections.abc import Iterable
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Coroutine, Iterable
 from pathlib import Path
+from typing import Any
 
-from chatloom_async.audit.text import say
+from chatloom_async.audit.text import say, visible
+from chatloom_async.cli.outputs import add_force, check_free
+from chatloom_async.cli.streams import tell_interrupted
 from chatloom_async.errors import ConfigurationError
 from chatloom_async.testing import Sandbox, Workspace, demo_faults, demo_workspaces
 
 _TIP = "# all of its workspaces: chatloom-async sandbox --keys demo.toml, then audit demo.toml"
+_EXAMPLE = """\
+example; it prints what to export:
+  chatloom-async sandbox --keys demo.toml
+  chatloom-async audit demo.toml      in another terminal
+"""
 
 
-def sandbox(options: Namespace) -> int:
-    """Serve until interrupted."""
+def add_sandbox(command: ArgumentParser) -> None:
+    """Add the options of ``sandbox``."""
+    command.epilog = _EXAMPLE
+    command.add_argument(
+        "--port", type=_port, default=0, help="where to serve (default: any free port)"
+    )
+    command.add_argument("--keys", metavar="FILE", help="write a keys file for its workspaces")
+    add_force(command)
+
+
+def sandbox(options: Namespace) -> Coroutine[Any, Any, int]:
+    """Write what is wanted; return what serves until it is interrupted."""
     workspaces = demo_workspaces()
     if options.keys:
-        _write_keys(options.keys, workspaces)
+        _write_keys(options.keys, workspaces, force=options.force)
+    return _serve(workspaces, options.port, options.keys)
+
+
+async def _serve(workspaces: tuple[Workspace, ...], port: int, keys: str | None) -> int:
     try:
-        asyncio.run(_serve(workspaces, options.port, options.keys))
-    except KeyboardInterrupt:
-        say("\nchatloom-async: sandbox stopped", sys.stderr)
+        async with Sandbox(workspaces, faults=demo_faults(), port=port) as server:
+            say(_setting("CHATLOOM_BASE_URL", server.base_url), sys.stdout)
+            say(_setting("CHATLOOM_API_KEY", workspaces[0].key), sys.stdout)
+            elsewhere = f"# now, elsewhere: chatloom-async audit {visible(keys or '')}"
+            say(elsewhere if keys else _TIP, sys.stdout)
+            say("# serving until Ctrl-C", sys.stdout)
+            await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        tell_interrupted("chatloom-async: sandbox stopped")
     return 0
-
-
-async def _serve(workspaces: tuple[Workspace, ...], port: int, keys: str | None) -> None:
-    async with Sandbox(workspaces, faults=demo_faults(), port=port) as server:
-        say(_setting("CHATLOOM_BASE_URL", server.base_url), sys.stdout)
-        say(_setting("CHATLOOM_API_KEY", workspaces[0].key), sys.stdout)
-        say(f"# now, elsewhere: chatloom-async audit {keys}" if keys else _TIP, sys.stdout)
-        say("# serving until Ctrl-C", sys.stdout)
-        await asyncio.Event().wait()
 
 
 def _setting(name: str, value: str) -> str:
     return f'$env:{name} = "{value}"' if os.name == "nt" else f"export {name}={value}"
 
 
-def _write_keys(path: str, workspaces: Iterable[Workspace]) -> None:
+def _write_keys(path: str, workspaces: Iterable[Workspace], *, force: bool) -> None:
     lines = [f"{json.dumps(each.name)} = {json.dumps(each.key)}\n" for each in workspaces]
+    text = "".join(lines)
     try:
-        Path(path).write_text("".join(lines), encoding="utf-8")
+        if Path(path).is_file() and Path(path).read_bytes() == text.encode():
+            return  # it is what an earlier sandbox has written
+        check_free(path, force=force)
+        Path(path).write_text(text, encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(f"cannot write {path!r}: {error.strerror}") from None
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 <= int(text) <= 65535:  # noqa: PLR2004 - 16 bits
+        raise ArgumentTypeError(f"a port is a number up to 65535, not {text!r}")
+    return int(text)

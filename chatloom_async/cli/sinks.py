@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import csv
-import sys
-from collections.abc import Callable
+from argparse import ArgumentParser
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, TextIO
-
-from attrs import define, field
+from io import TextIOWrapper
+from typing import TextIO
 
 from chatloom_async.audit.files import dump_audit
 from chatloom_async.audit.results import AuditRow, Finding, Gap, WorkspaceAudit, rows
 from chatloom_async.audit.text import say, spreadsheet
 from chatloom_async.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from _csv import Writer
 
 Sink = Callable[[WorkspaceAudit], None]
 
@@ -34,11 +30,21 @@ _COLUMNS = (
 )
 
 
+def add_format(command: ArgumentParser) -> None:
+    """Add --format to a command's options."""
+    command.add_argument(
+        "--format",
+        choices=("table", "jsonl", "csv"),
+        default="table",
+        help="what to print (default: table)",
+    )
+
+
 def printing(what: str, stream: TextIO) -> list[Sink]:
     """Return what prints workspaces as ``jsonl`` or ``csv``; nothing for a table: it comes last."""
     if what == "jsonl":
         return [lambda audit: say(dump_audit(audit), stream)]
-    return [CsvPrinter(stream).add] if what == "csv" else []
+    return [_csv_sink(stream)] if what == "csv" else []
 
 
 def parquet_sink(path: str, resources: ExitStack) -> Sink:
@@ -60,23 +66,30 @@ def parquet_sink(path: str, resources: ExitStack) -> Sink:
         raise ConfigurationError(f"cannot write {path!r}: {error.strerror or error}") from None
 
 
-@define
-class CsvPrinter:
-    """Prints one row per agent, several values of a cell separated by spaces or semicolons."""
+def csv_writer(stream: TextIO) -> Callable[[Sequence[str]], None]:
+    """Return what prints a row of CSV that spreadsheets open as it is meant."""
+    if isinstance(stream, TextIOWrapper) and not stream.isatty():
+        stream.reconfigure(encoding="utf-8")
+        stream.write("\ufeff")  # without it Excel takes UTF-8 for something else
+    writer = csv.writer(stream, lineterminator="\n")
 
-    stream: TextIO = field(factory=lambda: sys.stdout)
-    _writer: Writer = field(init=False)
+    def write(row: Sequence[str]) -> None:
+        writer.writerow([spreadsheet(cell) for cell in row])
+        stream.flush()
 
-    def __attrs_post_init__(self) -> None:
-        """Print the header."""
-        self._writer = csv.writer(self.stream, lineterminator="\n")
-        self._writer.writerow(_COLUMNS)
+    return write
 
-    def add(self, audit: WorkspaceAudit) -> None:
-        """Print a workspace."""
+
+def _csv_sink(stream: TextIO) -> Sink:
+    """Print one row per agent, several values of a cell separated by spaces or semicolons."""
+    write = csv_writer(stream)
+    write(_COLUMNS)
+
+    def add(audit: WorkspaceAudit) -> None:
         for row in rows(audit):
-            self._writer.writerow([spreadsheet(cell) for cell in _cells(row)])
-        self.stream.flush()
+            write(_cells(row))
+
+    return add
 
 
 def _cells(row: AuditRow) -> tuple[str, ...]:

@@ -62,8 +62,9 @@ class Best:
 
 @define
 class Overview:
-    """Collects workspaces one by one and draws the tables."""
+    """Collects workspaces one by one and draws the tables; ``ignored`` rules are left out."""
 
+    ignored: frozenset[str] = frozenset()
     totals: AuditTotals = field(factory=AuditTotals)
     _workspaces: Best = field(factory=Best)
     _findings: Best = field(factory=Best)
@@ -88,6 +89,8 @@ class Overview:
 
     def compare(self) -> None:
         """Take in what only shows when all workspaces are compared; once, at the end."""
+        if "shared-domain" in self.ignored:
+            return
         found = shared_domains(sorted(self._domains, key=attrgetter("workspace")))
         self.totals = self.totals.plus_findings(found)
         for finding in found:

@@ -8,11 +8,9 @@ from pathlib import Path
 import pytest
 from attrs import define, field
 
-from chatloom_async.audit.files import AuditLog
 from chatloom_async.audit.findings import agent_findings
 from chatloom_async.audit.page import write_report
 from chatloom_async.audit.results import AuditedAgent, Finding, Gap, WorkspaceAudit, rows
-from chatloom_async.cli.main import main
 from chatloom_async.errors import ConfigurationError
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -333,17 +331,6 @@ def test_domains_left_out_of_a_long_list_are_counted(tmp_path: Path) -> None:
 def test_an_unwritable_page_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="cannot write"):
         write_report([], tmp_path / "none" / "report.html", NOON)
-
-
-def test_the_command_makes_a_page_of_an_audit_file(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out, page = tmp_path / "out.jsonl", tmp_path / "report.html"
-    with AuditLog.open(out) as log:
-        log.append(workspace("acme", agent("a1")))
-    assert main(["report", str(out), "--html", str(page)]) == 0
-    assert "acme" in page.read_text(encoding="utf-8")
-    assert str(page) in capsys.readouterr().out
 
 
 # Rows

@@ -1,31 +1,40 @@
-"""The command ``audit`` where a run is cut, repeated, broken or pointed at the wrong file."""
+"""The command ``audit``: whole runs, cut ones, and what is refused before the first request."""
 
-from __future__ import annotations
-
-import csv
-import io
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
-from typing import NoReturn, Self
+from typing import Any, NoReturn, Self
 
+import attrs
+import distributed
 import pytest
-from attrs import evolve
-from pyarrow import parquet
 
-from chatloom_async.audit.files import AuditLog, read_audits
+from chatloom_async import APIConnectionError, AsyncChatloom
+from chatloom_async.audit.files import AuditLog, dump_audit, read_audits
 from chatloom_async.audit.keys import KeysFile
 from chatloom_async.audit.results import Finding, Gap, WorkspaceAudit
-from chatloom_async.cli import diff as diff_command
-from chatloom_async.cli.audit import Run
+from chatloom_async.audit.text import duration
 from chatloom_async.cli.main import main
-from chatloom_async.cli.plan import Plan
+from chatloom_async.cli.tally import Tally
 from chatloom_async.contrib import dask
-from chatloom_async.contrib.parquet import ParquetFile
 from chatloom_async.errors import ConfigurationError
-from chatloom_async.testing import Fault, Sandbox, SandboxAgent, Workspace
+from chatloom_async.testing import (
+    FakeClock,
+    Fault,
+    Sandbox,
+    StubReply,
+    StubTransport,
+    Workspace,
+    make_workspace,
+)
+from tests.cli.terminals import COMMAND, HOSTILE, ROOT
 
-Captured = pytest.CaptureFixture[str]
-
+TIMES = "\N{MULTIPLICATION SIGN}"
 LOST = WorkspaceAudit("beta", gaps=(Gap(None, "APIConnectionError", None, "refused"),))
+Captured = pytest.CaptureFixture[str]
+clusters: Any = distributed
 
 
 @pytest.fixture
@@ -39,7 +48,246 @@ def write(path: Path, *audits: WorkspaceAudit) -> None:
             log.append(audit)
 
 
-# Cut runs
+def uninstall(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
+    """Let these modules be missing."""
+    for module in modules:
+        monkeypatch.setitem(sys.modules, module, None)
+
+
+def workspaces_in(path: Path) -> list[str]:
+    return sorted(audit.workspace for audit in read_audits(path))
+
+
+# The demonstration
+
+
+@pytest.fixture(scope="module")
+def demonstration() -> subprocess.CompletedProcess[str]:
+    """The demonstration as a user runs it: a process of its own, an empty environment."""
+    return subprocess.run(
+        [*COMMAND, "audit", "--sandbox"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_demonstration_shows_findings_gaps_and_the_next_step(
+    demonstration: subprocess.CompletedProcess[str],
+) -> None:
+    assert demonstration.returncode == 0
+    assert demonstration.stderr == ""
+    shown = demonstration.stdout
+    assert "7 workspaces" in shown
+    assert "no domain is listed" in shown
+    assert "former-client   (whole workspace)   AuthenticationError" in shown
+    assert "InternalServerError" in shown
+    assert "export CHATLOOM_API_KEY" in shown
+
+
+def test_the_last_line_of_the_demonstration_counts_the_retries(
+    demonstration: subprocess.CompletedProcess[str],
+) -> None:
+    last = demonstration.stdout.splitlines()[-1]
+    assert "requests, 14 of them retries after" in last
+    causes = {"500": 6, "429": 4, "503": 1, "502": 1, "lost connection": 1, "cut answer": 1}
+    for cause, count in causes.items():
+        assert f"{cause} {TIMES}{count}" in last
+
+
+# Whole runs
+
+
+def test_a_keys_file_is_audited(served: Sandbox, keys: str, capsys: Captured) -> None:
+    assert main(["audit", keys]) == 0
+    shown = capsys.readouterr()
+    assert "2 workspaces" in shown.out
+    assert "6 requests, none of them retried" in shown.out
+    assert shown.err == ""
+    assert served.count() == 6
+
+
+def test_the_one_workspace_of_the_environment_is_audited_without_a_keys_file(
+    served: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.setenv("CHATLOOM_API_KEY", "clf_key_of_beta")
+    assert main(["audit"]) == 0
+    assert "1 workspace " in capsys.readouterr().out
+    assert served.count(workspace="beta") == 3
+
+
+def test_each_workspace_becomes_one_line_of_the_out_file(
+    served: Sandbox, keys: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.jsonl"
+    assert main(["audit", keys, "--out", str(out)]) == 0
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [line["of"] for line in lines] == [2, 2]
+    assert sorted(line["workspace"] for line in lines) == ["acme", "beta"]
+    assert [len(line["agents"]) for line in lines] == [2, 2]
+    assert "clf_" not in out.read_text()
+    assert served.count() == 6
+
+
+def test_nothing_but_json_lines_goes_to_stdout_when_out_is_a_dash(
+    served: Sandbox, keys: str, capsys: Captured
+) -> None:
+    assert main(["audit", keys, "--out", "-"]) == 0
+    shown = capsys.readouterr()
+    assert [len(json.loads(line)["agents"]) for line in shown.out.splitlines()] == [2, 2]
+    assert "6 requests" in shown.err
+    assert served.count() == 6
+
+
+@pytest.mark.parametrize(
+    ("fail_on", "status"), [("gap", 1), ("low", 1), ("medium", 1), ("high", 1)]
+)
+def test_a_gap_counts_at_every_level_of_fail_on(
+    served: Sandbox, keys: str, fail_on: str, status: int
+) -> None:
+    agent = attrs.evolve(make_workspace("x", "clf_x").agents[0], domains=("localhost",))
+    served.add(Workspace("acme", "clf_key_of_acme", (agent,)))
+    served.revoke("beta")
+    assert main(["audit", keys, "--fail-on", fail_on]) == status
+
+
+@pytest.mark.parametrize(
+    ("fail_on", "status"),
+    [(["gap"], 0), (["high"], 0), (["high", "medium"], 1), (["gap", "low"], 1), ([], 0)],
+)
+def test_any_of_several_levels_sets_the_exit_status(
+    served: Sandbox, keys: str, fail_on: list[str], status: int
+) -> None:
+    agent = attrs.evolve(make_workspace("x", "clf_x").agents[0], domains=("localhost",))
+    served.add(Workspace("acme", "clf_key_of_acme", (agent,)))
+    assert main(["audit", keys, *(f"--fail-on={level}" for level in fail_on)]) == status
+
+
+def test_ignored_rules_are_in_no_output_and_no_status(
+    served: Sandbox, keys: str, out: Path, capsys: Captured
+) -> None:
+    agent = attrs.evolve(make_workspace("x", "clf_x").agents[0], domains=("localhost", "s.example"))
+    for name in ("acme", "beta"):
+        served.add(Workspace(name, f"clf_key_of_{name}", (agent,)))
+    ignored = ["--ignore", "private-address", "--ignore", "shared-domain"]
+    assert main(["audit", keys, "--out", str(out), "--fail-on", "low", *ignored]) == 0
+    assert "Findings" not in capsys.readouterr().out
+    assert [each.findings for each in read_audits(out)] == [(), ()]
+
+
+def test_an_approved_list_finds_every_other_domain(
+    served: Sandbox, keys: str, tmp_path: Path
+) -> None:
+    approved = tmp_path / "approved.txt"
+    approved.write_text("# ours\n*.agent1.example\n")
+    out = tmp_path / "out.jsonl"
+    command = ["audit", keys, "--approved", str(approved), "--out", str(out), "--fail-on", "high"]
+    assert main(command) == 1
+    found = {each.domain for audit in read_audits(out) for each in audit.findings}
+    assert found == {"site1.agent2.example", "site2.agent2.example"}
+    assert served.count() == 6
+
+
+def test_verbose_tells_about_repeated_requests(
+    served: Sandbox, keys: str, capsys: Captured
+) -> None:
+    served.plant(Fault.status(503, workspace="acme", retry_after="0.01"))
+    assert main(["audit", keys, "-v"]) == 0
+    told = capsys.readouterr().err
+    assert "acme · its agents: 503" in told
+    assert "acme · its agents: answered after 2 requests" in told
+
+
+def test_a_failure_that_nothing_follows_is_told_apart_from_one_that_is_repeated(
+    served: Sandbox, keys: str, capsys: Captured
+) -> None:
+    served.revoke("beta")
+    served.plant(Fault.status(503, path="*agt_acme_1*"))
+    served.plant(Fault.status(501, path="*agt_acme_2*"))
+    assert main(["audit", keys, "--verbose"]) == 0
+    told = sorted(line for line in capsys.readouterr().err.splitlines() if line[0] in "↻✗✓")
+    assert [line.partition(" · ")[0][0] + line.rpartition(": ")[2] for line in told] == [
+        "↻503",
+        "✓answered after 2 requests",
+        "✗501",
+        "✗401",
+    ]
+
+
+def test_two_names_for_one_key_are_noted(served: Sandbox, tmp_path: Path, capsys: Captured) -> None:
+    path = tmp_path / "keys.csv"
+    path.write_text("acme,clf_key_of_acme\ncopy,clf_key_of_acme\n")
+    assert main(["audit", str(path)]) == 0
+    assert "'acme' and 'copy' have the same key" in capsys.readouterr().err
+    assert served.count() == 6
+
+
+def answer(path: str, content: object) -> Fault:
+    """Plant an answer that no workspace of the sandbox can hold: half a surrogate pair."""
+    return Fault.malformed(json.dumps(content).encode(), path=path)
+
+
+def test_hostile_names_reach_the_terminal_written_out(
+    served: Sandbox, keys: str, capsys: Captured
+) -> None:
+    served.plant(answer("*/agt_acme_1/allowed-domains", {"domains": [HOSTILE]}))
+    assert main(["audit", keys]) == 0
+    shown = capsys.readouterr().out
+    assert "\\x1b[2J\\u202egnp" in shown
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0.04, "0.0 s"),
+        (9.94, "9.9 s"),
+        (12.4, "12 s"),
+        (59.6, "1 min 00 s"),
+        (185, "3 min 05 s"),
+        (7800, "2 h 10 min"),
+    ],
+)
+def test_a_time_is_said_as_people_say_it(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
+
+
+def test_the_count_names_what_every_repeated_request_followed() -> None:
+    clock = FakeClock()
+    cut = APIConnectionError("cut", "cut off")
+    tally = Tally(StubTransport([cut, StubReply(status=503), StubReply([])], clock=clock))
+
+    async def main() -> None:
+        await AsyncChatloom("clf_tally", pool=tally).get_raw("/x")
+        await tally.aclose()
+
+    clock.run(main())
+    assert tally.closed
+    assert (
+        tally.summary() == f"3 requests, 2 of them retries after cut answer {TIMES}1, 503 {TIMES}1"
+    )
+
+
+# Cut runs and files
+
+
+def test_a_resumed_run_asks_only_for_what_is_missing(
+    served: Sandbox, keys: str, tmp_path: Path, capsys: Captured
+) -> None:
+    out = tmp_path / "out.jsonl"
+    main(["audit", keys, "--out", str(out)])
+    first, second = out.read_text().splitlines()
+    out.write_text(f"{first}\n{second[:50]}")
+    before = served.count()
+    capsys.readouterr()
+    assert main(["audit", keys, "--out", str(out), "--resume"]) == 0
+    assert workspaces_in(out) == ["acme", "beta"]
+    assert served.count() - before == 3
+    assert "2 workspaces" in capsys.readouterr().out
 
 
 def test_a_resumed_run_reads_again_what_an_outage_hid_and_tells_so(
@@ -54,60 +302,15 @@ def test_a_resumed_run_reads_again_what_an_outage_hid_and_tells_so(
     assert "2 workspaces" in shown.out
 
 
-def test_a_workspace_that_a_cut_run_did_not_come_to_is_not_called_removed(
-    served: Sandbox, keys: str, tmp_path: Path, out: Path, capsys: Captured
+def test_an_existing_out_file_is_not_overwritten(
+    served: Sandbox, keys: str, tmp_path: Path, capsys: Captured
 ) -> None:
-    assert main(["audit", keys, "--out", str(out)]) == 0
-    assert served.count() == 6
-    cut = tmp_path / "cut.jsonl"
-    cut.write_text(out.read_text().partition("\n")[0] + "\n")
-    capsys.readouterr()
-    assert main(["diff", str(out), str(cut)]) == 0
-    shown = capsys.readouterr()
-    assert "removed" not in shown.out
-    assert "its agents, in the new audit" in shown.out
-    assert f"{cut} is of a run that was cut" in shown.err
-    assert str(out) not in shown.err
-
-
-def test_a_workspace_missing_from_a_complete_run_is_removed(
-    served: Sandbox, keys: str, tmp_path: Path, out: Path, capsys: Captured
-) -> None:
-    assert main(["audit", keys, "--out", str(out)]) == 0
-    assert served.count() == 6
-    new = tmp_path / "new.jsonl"
-    Path(keys).write_text('beta = "clf_key_of_beta"\n')
-    assert main(["audit", keys, "--out", str(new)]) == 0
-    capsys.readouterr()
-    assert main(["diff", str(out), str(new)]) == 1
-    shown = capsys.readouterr()
-    assert "workspace removed" in shown.out
-    assert shown.err == ""
-
-
-def interrupted(log: str | None, printed: str) -> None:
-    plan = Plan({}, "", "https://chatloom.app", None, log, printed)
-    run = Run(plan, verbose=False)
-    run.overview.add(LOST)
-    run.tell_interrupted()
-
-
-def test_an_interrupted_run_shows_what_it_has_read_when_no_file_has_it(capsys: Captured) -> None:
-    interrupted(None, "table")
-    shown = capsys.readouterr()
-    assert "beta" in shown.out
-    assert "interrupted: 1 workspace complete" in shown.err
-
-
-@pytest.mark.parametrize(("log", "printed"), [("out.jsonl", "table"), (None, "csv")])
-def test_an_interrupted_run_shows_nothing_that_is_written_already(
-    log: str | None, printed: str, capsys: Captured
-) -> None:
-    interrupted(log, printed)
-    assert capsys.readouterr().out == ""
-
-
-# Files
+    out = tmp_path / "out.jsonl"
+    out.write_text("something\n")
+    assert main(["audit", keys, "--out", str(out)]) == 2
+    assert "exists; resume it" in capsys.readouterr().err
+    assert out.read_text() == "something\n"
+    assert served.count() == 0
 
 
 @pytest.mark.parametrize(
@@ -149,49 +352,6 @@ def test_a_run_refused_for_its_out_file_leaves_the_parquet_file_alone(
     assert served.count() == 0
 
 
-def test_an_existing_parquet_file_is_not_overwritten(
-    served: Sandbox, keys: str, tmp_path: Path, out: Path, capsys: Captured
-) -> None:
-    (tmp_path / "p").write_text("something\n")
-    assert main(["audit", keys, "--out", str(out), "--parquet", str(tmp_path / "p")]) == 2
-    assert "exists; write to another file" in capsys.readouterr().err
-    assert (tmp_path / "p").read_text() == "something\n"
-    assert not out.exists()
-    assert served.count() == 0
-
-
-def test_a_resumed_run_writes_the_parquet_file_anew_with_everything(
-    served: Sandbox, keys: str, tmp_path: Path, out: Path
-) -> None:
-    command = ["audit", keys, "--out", str(out), "--parquet", str(tmp_path / "p")]
-    assert main(command) == 0
-    assert main([*command, "--resume"]) == 0
-    assert parquet.read_table(tmp_path / "p").num_rows == 4
-    assert served.count() == 6
-
-
-def test_a_report_does_not_replace_its_audit(out: Path, capsys: Captured) -> None:
-    write(out, WorkspaceAudit("acme"))
-    before = out.read_bytes()
-    assert main(["report", str(out), "--html", f"{out.parent}/./{out.name}"]) == 2
-    assert "would write over the audit" in capsys.readouterr().err
-    assert out.read_bytes() == before
-
-
-# Exit status
-
-
-def test_an_unexpected_error_does_not_look_like_something_found(
-    monkeypatch: pytest.MonkeyPatch, capsys: Captured
-) -> None:
-    def broken(_: object) -> int:
-        raise LookupError("nobody thought of this")
-
-    monkeypatch.setattr(diff_command, "diff", broken)
-    assert main(["diff", "old", "new"]) == 2
-    assert "LookupError: nobody thought of this" in capsys.readouterr().err
-
-
 def test_a_severity_of_a_later_release_ends_no_command(
     served: Sandbox, keys: str, out: Path, tmp_path: Path
 ) -> None:
@@ -205,22 +365,133 @@ def test_a_severity_of_a_later_release_ends_no_command(
     assert served.count() == 3
 
 
-def test_a_parquet_file_for_which_there_is_no_room_is_named(tmp_path: Path) -> None:
-    resource = pytest.importorskip("resource", reason="limits of Unix")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    finding = Finding("url", "low", None, None, "…")
-    many = WorkspaceAudit("acme", findings=tuple(evolve(finding, rule=str(n)) for n in range(9999)))
-    file = ParquetFile(tmp_path / "p")
-    file.add(many)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-    try:
-        with pytest.raises(OSError, match="/p'"):
-            file.close()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["audit"], "nothing to audit"),
+        (["audit", "none.toml"], "No such file"),
+        (["audit", "{keys}", "--out", "/nowhere/at/all"], "/nowhere/at/all"),
+        (["audit", "{keys}", "--parquet", "/nowhere/at/all"], "cannot write '/nowhere/at/all'"),
+        (["audit", "{keys}", "--approved", "none.txt"], "cannot read approved list 'none.txt'"),
+        (["audit", "{keys}", "--approved", "{keys}"], "is it the keys file?"),
+        (["audit", "{keys}", "--approved", "latin1.txt"], "is not text: save it as UTF-8"),
+        (["audit", "{keys}", "--approved", "wrong.txt"], "'wrong.txt': approved list, line 2"),
+        (["audit", "{keys}", "--resume"], "give it with --out FILE"),
+        (["audit", "{keys}", "--out", "-", "--format", "csv"], "--out - prints JSON lines"),
+        (["audit", "--sandbox", "--dask", "local"], "--dask needs a keys file"),
+        (["audit", "{keys}", "--resume", "--out", "x", "--force"], "take one"),
+        (["audit", "{keys}", "--dask", "x", "--proxy", "http://x"], "workers make the requests"),
+        (["audit", "{keys}", "--proxy", "socks5://x"], "not an HTTP proxy"),
+        (["diff", "none", "none"], "No such file"),
+        (["report", "none", "--html", "x.html"], "No such file"),
+        (["report", "{keys}", "--html", "x.html"], "line 1"),
+        (["sandbox", "--port", "99999"], "up to 65535"),
+        (["sandbox", "--port", "http"], "up to 65535"),
+        (["sandbox", "--keys", "/nowhere/at/all"], "cannot write '/nowhere/at/all'"),
+        (["agents"], "no API key"),
+        (["domains", ".."], "no API key"),
+    ],
+)
+def test_what_cannot_work_is_told_before_any_request(  # noqa: PLR0913, PLR0917 - fixtures
+    served: Sandbox,
+    keys: str,
+    arguments: list[str],
+    told: str,
+    capsys: Captured,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "latin1.txt").write_bytes("bücher.example\n".encode("latin-1"))
+    (tmp_path / "wrong.txt").write_text("example.com\nhttps://example.com/chat\n")
+    assert main([argument.format(keys=keys) for argument in arguments]) == 2
+    shown = capsys.readouterr()
+    assert told in shown.err
+    assert "clf_" not in shown.err.replace("starts with clf_", "")
+    assert "Traceback" not in shown.err
+    assert shown.out == ""
+    assert served.count() == 0
+
+
+def test_a_base_url_in_the_clear_is_refused(
+    served: Sandbox, keys: str, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHATLOOM_BASE_URL", "http://chatloom.app")
+    assert main(["audit", keys]) == 2
+    assert "https" in capsys.readouterr().err
+    assert served.count() == 0
+
+
+def test_a_key_in_the_environment_that_cannot_be_one_is_refused(
+    served: Sandbox, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHATLOOM_API_KEY", "sk_secret")
+    assert main(["audit"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("chatloom-async: CHATLOOM_API_KEY: an API key starts with clf_")
+    assert "sk_secret" not in told
+    assert served.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "module", "told"),
+    [
+        (
+            ["audit", "{keys}", "--parquet", "out.parquet"],
+            "chatloom_async.contrib.parquet",
+            "--parquet needs pyarrow: pip install 'chatloom_async[parquet]'",
+        ),
+        (
+            ["audit", "{keys}", "--dask", "local"],
+            "chatloom_async.contrib.dask",
+            "--dask needs distributed: pip install 'chatloom_async[dask]'",
+        ),
+    ],
+)
+def test_a_missing_extra_is_named(  # noqa: PLR0913, PLR0917 - fixtures
+    served: Sandbox,
+    keys: str,
+    arguments: list[str],
+    module: str,
+    told: str,
+    capsys: Captured,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / "out.jsonl"
+    out.write_text(f"{dump_audit(WorkspaceAudit('acme'))}\n")
+    uninstall(monkeypatch, module)
+    assert main([argument.format(keys=keys, out=out) for argument in arguments]) == 2
+    shown = capsys.readouterr()
+    assert shown.err.endswith(f"{told}\n")
+    assert len(shown.err.splitlines()) == 1
+    assert served.count() == 0
 
 
 # Dask
+
+
+def test_an_audit_runs_on_a_cluster(
+    served: Sandbox, keys: str, tmp_path: Path, capsys: Captured
+) -> None:
+    out = tmp_path / "out.jsonl"
+    with clusters.LocalCluster(
+        n_workers=1,
+        threads_per_worker=4,
+        processes=False,
+        protocol="tcp",
+        dashboard_address=":0",
+        silence_logs=50,
+    ) as cluster:
+        command = ["audit", keys, "--dask", cluster.scheduler_address, "--out", str(out)]
+        assert main(command) == 0
+    assert workspaces_in(out) == ["acme", "beta"]
+    assert "6 requests, 0 of them retries" in capsys.readouterr().out
+    assert served.count() == 6
 
 
 def test_workers_are_given_the_whole_path_of_the_keys_file(
@@ -237,41 +508,6 @@ def test_workers_are_given_the_whole_path_of_the_keys_file(
     assert main(["audit", "keys.toml", "--dask", "tcp://127.0.0.1:1"]) == 2
     assert given == [KeysFile(keys)]
     assert served.count() == 0
-
-
-# CSV
-
-
-@pytest.mark.parametrize(
-    ("name", "cell"),
-    [
-        ("=1+1", "'=1+1"),
-        (" =1+1", "' =1+1"),
-        ("\uff1d1+1", "'\uff1d1+1"),
-        ("\uff0b1", "'\uff0b1"),
-        ("\uff0d1", "'\uff0d1"),
-        ("\uff20sum(1)", "'\uff20sum(1)"),
-        ("\n=1+1", "\\n=1+1"),
-        ("\x1b]0;owned\x07", "\\x1b]0;owned\\x07"),
-        ("\u202egnp", "\\u202egnp"),
-        ("Beta & Söhne", "Beta & Söhne"),
-        ("\ud800", "\\ud800"),
-    ],
-)
-@pytest.mark.parametrize("command", ["audit", "agents"])
-def test_a_cell_gives_no_orders_to_a_spreadsheet_or_terminal(  # noqa: PLR0913, PLR0917 - fixtures
-    served: Sandbox,
-    command: str,
-    name: str,
-    cell: str,
-    capsys: Captured,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("CHATLOOM_API_KEY", "clf_key_of_acme")
-    served.add(Workspace("acme", "clf_key_of_acme", (SandboxAgent("a1", name),)))
-    assert main([command, "--format", "csv"]) == 0
-    first, *_ = csv.DictReader(io.StringIO(capsys.readouterr().out, newline=""))
-    assert (first["name"] or "") == cell
 
 
 class NoWorkers:
@@ -299,50 +535,3 @@ def test_a_scheduler_without_workers_is_told(
     assert main(["audit", keys, "--dask", "tcp://127.0.0.1:1"]) == 0
     assert "the scheduler at tcp://127.0.0.1:1 has no workers yet" in capsys.readouterr().err
     assert served.count() == 0
-
-
-# Keys among the arguments
-
-
-@pytest.mark.parametrize(
-    "argument",
-    [
-        "clf_4711",
-        "'clf_4711'",
-        '"clf_4711',
-        "Bearer:clf_4711",
-        "--clf_4711",
-        "-kclf_4711",
-        "(clf_4711",
-    ],
-)
-@pytest.mark.parametrize("before", [["audit"], ["audit", "--fail-on"], ["domains", "a"], []])
-def test_a_key_among_the_arguments_is_refused_and_not_repeated(
-    before: list[str], argument: str, capsys: Captured
-) -> None:
-    assert main([*before, argument]) == 2
-    shown = capsys.readouterr()
-    assert "an API key does not belong on the command line" in shown.err
-    assert "4711" not in shown.err + shown.out
-
-
-@pytest.mark.parametrize("path", ["my_clf_keys.toml", "/srv/clf_keys.toml", "./clf_keys.toml"])
-def test_a_file_may_be_named_after_the_prefix_of_keys(path: str, capsys: Captured) -> None:
-    assert main(["audit", path]) == 2
-    assert "No such file" in capsys.readouterr().err
-
-
-def test_a_failure_that_nothing_follows_is_told_apart_from_one_that_is_repeated(
-    served: Sandbox, keys: str, capsys: Captured
-) -> None:
-    served.revoke("beta")
-    served.plant(Fault.status(503, path="*agt_acme_1*"))
-    served.plant(Fault.status(501, path="*agt_acme_2*"))
-    assert main(["audit", keys, "--verbose"]) == 0
-    told = sorted(line for line in capsys.readouterr().err.splitlines() if line[0] in "↻✗✓")
-    assert [line.partition(" · ")[0][0] + line.rpartition(": ")[2] for line in told] == [
-        "↻503",
-        "✓answered after 2 requests",
-        "✗501",
-        "✗401",
-    ]

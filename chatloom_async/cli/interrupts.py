@@ -1,0 +1,97 @@
+"""Ctrl-C and SIGTERM: the first one ends the command in good order, the second one the process.
+
+Not here: what a command says when it was interrupted (each command's own module).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from attrs import define, field
+
+INTERRUPTED = 130
+"""The exit status, 128 + SIGINT, as shells have it."""
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SHOW_CURSOR = b"\x1b[?25h\r\n"  # a progress bar hides the terminal's cursor
+
+
+def _raise() -> None:
+    raise KeyboardInterrupt
+
+
+@define(eq=False)
+class Interrupts:
+    """What the signals of a command lead to; ``installed`` makes it the process's handler."""
+
+    _told: bool = field(default=False, init=False)
+    _end: Callable[[], None] = field(default=_raise, init=False)
+
+    @contextmanager
+    def installed(self, *, for_good: bool) -> Iterator[None]:
+        """Handle signals while the block runs.
+
+        ``for_good``: the process ends after the block, and a signal must not disturb that.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield  # only the main thread may handle signals
+            return
+        before = {each: signal.getsignal(each) for each in _SIGNALS}
+        # One that is ignored stays so: the command runs under nohup, or in the background.
+        ours = [each for each, handler in before.items() if handler is not signal.SIG_IGN]
+        for each in ours:
+            signal.signal(each, self._handle)
+        try:
+            yield
+        finally:
+            for each in ours:
+                signal.signal(each, signal.SIG_IGN if for_good else before[each])
+
+    def run(self, work: Coroutine[Any, Any, int]) -> int:
+        """Run on a new event loop; the first signal cancels it, so that it can tidy up.
+
+        Raises:
+            KeyboardInterrupt: it was cancelled and had no status of its own to return.
+
+        """
+
+        async def main() -> int:
+            task = asyncio.current_task()
+            loop = asyncio.get_running_loop()
+            if task is not None:
+                self._end = lambda: _ignore(loop.call_soon_threadsafe(task.cancel))
+            try:
+                return await work
+            finally:
+                self._end = _nothing
+
+        try:
+            return asyncio.run(main())
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
+        finally:
+            self._end = _raise
+
+    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        if self._told:
+            if sys.stderr is not None and sys.stderr.isatty():
+                os.write(2, _SHOW_CURSOR)
+            os._exit(INTERRUPTED)  # at once, whatever waits, and without a word
+        self._told = True
+        self._end()
+
+
+def _ignore(_: object) -> None:
+    """Take a result that nobody needs."""
+
+
+def _nothing() -> None:
+    """Leave a loop alone that is closing: the command has ended."""

@@ -1,0 +1,57 @@
+"""The way to the server: through a proxy where --proxy or the environment names one.
+
+Not here: what the proxy is used for (``network.pool``). The pool by itself reads no environment.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from chatloom_async.calls.request import check_base_url
+from chatloom_async.errors import ConfigurationError
+from chatloom_async.network.pool import ConnectionPool
+
+
+def add_proxy(command: ArgumentParser) -> None:
+    """Add --proxy to a command's options."""
+    command.add_argument(
+        "--proxy", metavar="URL", help="an HTTP proxy; default: what HTTPS_PROXY and NO_PROXY say"
+    )
+
+
+def proxy_for(base_url: str, given: str | None) -> str | None:
+    """Return the URL of the proxy on the way to a server; None: there is none.
+
+    ``given`` is what --proxy says. Else HTTPS_PROXY or ALL_PROXY names it, in either case of
+    letters, unless NO_PROXY names the server; where the system has settings of its own, as macOS
+    and Windows have, they count when the environment says nothing.
+
+    Raises:
+        ConfigurationError: it is none that speaks HTTP. The message leaves its password out.
+
+    """
+    server = urlsplit(base_url)
+    if given is None:
+        proxies = getproxies()
+        found = proxies.get(server.scheme) or proxies.get("all")
+        if not found or server.scheme != "https" or proxy_bypass(server.netloc):
+            return None
+        given, source = found, "the proxy of the environment"
+    else:
+        source = "--proxy"
+    url = given if "://" in given else f"http://{given}"
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise ConfigurationError(f"{source} is not an HTTP proxy: give one like http://host:3128")
+    return url
+
+
+def open_pool(given: str | None, base_url: str | None) -> ConnectionPool:
+    """Return a pool whose requests to a server go through its proxy.
+
+    Raises:
+        ConfigurationError: the base URL or the proxy cannot be used.
+
+    """
+    return ConnectionPool(proxy=proxy_for(check_base_url(base_url), given))

@@ -1,0 +1,66 @@
+"""The standard streams of the command line, whatever state a shell has left them in.
+
+Not here: what makes text fit for a terminal (``audit.text``).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from contextlib import suppress
+from io import TextIOWrapper
+
+_STANDARD = 3  # stdin, stdout, stderr
+
+
+def prepare() -> None:
+    """Make the streams usable: closed ones (``>&-``) lead nowhere, and any text can be written."""
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        # No file that is opened later may get the number of a standard stream.
+        while (number := os.open(os.devnull, os.O_RDWR)) < _STANDARD:
+            pass
+        os.close(number)
+        sys.stdin = sys.stdin or os.fdopen(0, encoding="utf-8", closefd=False)
+        sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8", closefd=False)
+        sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8", closefd=False)
+    for stream in (sys.stdout, sys.stderr):
+        # Names may hold what the terminal's encoding, or any, has no bytes for.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def tell(text: str) -> None:
+    """Write a line to standard error, control characters written out; nobody may be listening."""
+    from chatloom_async.audit.text import visible  # noqa: PLC0415 - with it comes all of the audit
+
+    with suppress(OSError, ValueError):
+        sys.stderr.write(f"{visible(text)}\n")
+        sys.stderr.flush()
+
+
+def tell_interrupted(text: str) -> None:
+    """Write a line to standard error, below the ``^C`` that a terminal shows."""
+    if sys.stderr.isatty():
+        sys.stderr.write("\n")
+    tell(text)
+
+
+def tell_traceback(error: BaseException) -> None:
+    """Write a traceback to standard error; what an exception says stays on one line."""
+    for part in traceback.TracebackException.from_exception(error).format():
+        text = part.rstrip("\n")
+        # Only frames are of several lines by themselves: where, and the source there.
+        for line in text.split("\n") if text.startswith("  File ") else [text]:
+            tell(line)
+
+
+def discard_output() -> None:
+    """Let standard output lead nowhere: its reader is gone, or its disk full.
+
+    What is still in its buffer would make the interpreter complain when it ends.
+    """
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

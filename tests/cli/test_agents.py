@@ -1,0 +1,50 @@
+"""The commands ``agents`` and ``domains``."""
+
+import json
+import re
+
+import attrs
+import pytest
+
+from chatloom_async.cli.main import main
+from chatloom_async.testing import Sandbox, Workspace, make_workspace
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def acme(served: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    monkeypatch.setenv("CHATLOOM_API_KEY", "clf_key_of_acme")
+    return served
+
+
+def test_agents_are_listed_with_the_day_they_were_made_on(capsys: Captured) -> None:
+    assert main(["agents"]) == 0
+    shown = capsys.readouterr().out
+    assert "agt_acme_2" in shown
+    assert re.search(r"bottom-right +\d{4}-\d\d-\d\d$", shown, re.MULTILINE)
+
+
+def test_agents_are_listed_as_data(capsys: Captured) -> None:
+    assert main(["agents", "--format", "jsonl"]) == 0
+    first = json.loads(capsys.readouterr().out.splitlines()[0])
+    assert (first["id"], first["status"]) == ("agt_acme_2", "active")
+    assert main(["agents", "--format", "csv"]) == 0
+    assert (
+        capsys.readouterr().out.splitlines()[0]
+        == "\ufeffid,name,status,template,position,created_at"
+    )
+
+
+def test_domains_are_listed_one_a_line(capsys: Captured) -> None:
+    assert main(["domains", "agt_acme_1"]) == 0
+    assert capsys.readouterr().out == "site1.agent1.example\nsite2.agent1.example\n"
+
+
+def test_an_agent_without_domains_is_told_beside_the_empty_list(
+    acme: Sandbox, capsys: Captured
+) -> None:
+    agent = attrs.evolve(make_workspace("x", "clf_x").agents[0], domains=())
+    acme.add(Workspace("acme", "clf_key_of_acme", (agent,)))
+    assert main(["domains", agent.id]) == 0
+    assert capsys.readouterr() == ("", "no domain listed\n")

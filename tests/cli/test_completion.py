@@ -1,0 +1,30 @@
+"""Completion scripts."""
+
+import shutil
+import subprocess
+
+import pytest
+
+from chatloom_async.cli.main import main
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_a_script_knows_every_command_and_option(
+    shell: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    for word in ("audit", "sandbox", "resume", "approved"):
+        assert word in script
+
+
+def test_bash_reads_the_script(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", "bash"]) == 0
+    script = capsys.readouterr().out
+    bash = shutil.which("bash")
+    assert bash is not None
+    asked = 'COMP_WORDS=(chatloom-async di); COMP_CWORD=1; _shtab_chatloom_async; echo "$COMPREPLY"'
+    done = subprocess.run(
+        [bash, "-c", f"{script}\n{asked}"], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "diff\n"

@@ -1,0 +1,130 @@
+"""The command ``diff``."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import attrs
+import pytest
+
+from chatloom_async.audit.files import dump_audit
+from chatloom_async.audit.results import AuditedAgent, Gap, WorkspaceAudit
+from chatloom_async.cli.main import main
+from chatloom_async.testing import Sandbox, SandboxAgent, Workspace, make_workspace
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out.jsonl"
+
+
+def test_equal_audits_do_not_differ(
+    served: Sandbox, keys: str, tmp_path: Path, capsys: Captured
+) -> None:
+    out = str(tmp_path / "out.jsonl")
+    main(["audit", keys, "--out", out])
+    capsys.readouterr()
+    assert main(["diff", out, out]) == 0
+    assert capsys.readouterr().out == "0 changes\n"
+    assert served.count() == 6
+
+
+def test_differences_are_told_and_make_the_exit_status_1(
+    served: Sandbox, keys: str, tmp_path: Path, capsys: Captured
+) -> None:
+    old, new = str(tmp_path / "old.jsonl"), str(tmp_path / "new.jsonl")
+    main(["audit", keys, "--out", old])
+    first, second = make_workspace("acme", "clf_key_of_acme", agents=2).agents
+    third = SandboxAgent("agt_third", "Third\x1b[31m")
+    served.add(
+        Workspace("acme", "clf_key_of_acme", (attrs.evolve(first, domains=("new.example",)), third))
+    )
+    main(["audit", keys, "--out", new])
+    capsys.readouterr()
+    assert main(["diff", old, new]) == 1
+    told = capsys.readouterr().out
+    assert f"- agent {second.id} removed: {second.name}" in told
+    assert "+ agent agt_third added: Third\\x1b[31m" in told
+    assert f"+ {first.id}: domain added: new.example" in told
+    assert main(["diff", old, new, "--format", "json"]) == 1
+    changes = json.loads(capsys.readouterr().out)["changes"]
+    assert {"kind": "added", "workspace": "acme", "agent": "agt_third"}.items() <= {
+        **next(change for change in changes if change["agent"] == "agt_third")
+    }.items()
+
+
+def agent(number: int, name: str, domains: tuple[str, ...] | None = ()) -> AuditedAgent:
+    created = datetime(2026, 1, 15, 9, tzinfo=UTC)
+    look = ("#611F69", "#764ba2", "bottom-right", "modern", "active")
+    return AuditedAgent(f"agt_{number}", name, *look, created, domains)
+
+
+def written(path: Path, *audits: WorkspaceAudit) -> str:
+    path.write_text("".join(f"{dump_audit(audit)}\n" for audit in audits))
+    return str(path)
+
+
+def test_what_could_not_be_read_is_told_apart_from_what_changed(
+    tmp_path: Path, capsys: Captured
+) -> None:
+    refused = Gap(None, "AuthenticationError", 401, "Invalid API key.")
+    failed = Gap("agt_2", "InternalServerError", 500, "later")
+    old = written(
+        tmp_path / "old.jsonl",
+        WorkspaceAudit("acme", (agent(1, "One"), agent(2, "Two", None)), gaps=(failed,)),
+        WorkspaceAudit("dark", gaps=(refused,)),
+        WorkspaceAudit("gone"),
+    )
+    new = written(
+        tmp_path / "new.jsonl",
+        WorkspaceAudit("acme", (agent(1, "Uno"), agent(2, "Two", ("b.example",)))),
+        WorkspaceAudit("dark", gaps=(refused,)),
+        WorkspaceAudit("fresh", gaps=(refused,)),
+    )
+    assert main(["diff", old, new]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "acme",
+        "  ~ agt_1: name: One → Uno",
+        "fresh",
+        "  + workspace added",
+        "gone",
+        "  - workspace removed",
+        "not known, for it could not be read:",
+        "  ? acme: domains of agt_2, in the old audit",
+        "  ? dark: its agents, in both audits",
+        "  ? fresh: its agents, in the new audit",
+        "3 changes",
+    ]
+
+
+def test_a_workspace_that_a_cut_run_did_not_come_to_is_not_called_removed(
+    served: Sandbox, keys: str, tmp_path: Path, out: Path, capsys: Captured
+) -> None:
+    assert main(["audit", keys, "--out", str(out)]) == 0
+    assert served.count() == 6
+    cut = tmp_path / "cut.jsonl"
+    cut.write_text(out.read_text().partition("\n")[0] + "\n")
+    capsys.readouterr()
+    assert main(["diff", str(out), str(cut)]) == 0
+    shown = capsys.readouterr()
+    assert "removed" not in shown.out
+    assert "its agents, in the new audit" in shown.out
+    assert f"{cut} is of a run that was cut" in shown.err
+    assert str(out) not in shown.err
+
+
+def test_a_workspace_missing_from_a_complete_run_is_removed(
+    served: Sandbox, keys: str, tmp_path: Path, out: Path, capsys: Captured
+) -> None:
+    assert main(["audit", keys, "--out", str(out)]) == 0
+    assert served.count() == 6
+    new = tmp_path / "new.jsonl"
+    Path(keys).write_text('beta = "clf_key_of_beta"\n')
+    assert main(["audit", keys, "--out", str(new)]) == 0
+    capsys.readouterr()
+    assert main(["diff", str(out), str(new)]) == 1
+    shown = capsys.readouterr()
+    assert "workspace removed" in shown.out
+    assert shown.err == ""

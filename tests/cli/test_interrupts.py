@@ -1,0 +1,103 @@
+"""Ctrl-C and SIGTERM, once and twice."""
+
+import asyncio
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chatloom_async.audit.files import read_audits
+from chatloom_async.cli.interrupts import Interrupts
+from chatloom_async.cli.main import main
+from chatloom_async.testing import Fault, Sandbox, demo_workspaces
+from tests.cli.terminals import CtrlC, started
+
+Run = Callable[[Interrupts, Coroutine[Any, Any, int]], int]
+Captured = pytest.CaptureFixture[str]
+
+
+def test_ctrl_c_shows_the_tables_of_what_was_read(
+    served: Sandbox, keys: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    served.plant(Fault.hang(workspace="beta", times=None))
+    out = tmp_path / "out.jsonl"
+    log = CtrlC(at="✓ acme")
+    served.plant(Fault.status(503, path="*agt_acme_1*", retry_after="0.01"))
+    monkeypatch.setattr(sys, "stderr", log)
+    assert main(["audit", keys, "--out", str(out), "--verbose"]) == 130
+    last = f"interrupted: 1 workspace complete in {out}; go on with --resume\n"
+    if log.getvalue().endswith(last):  # else the answer came before the workspace was complete
+        assert [each.workspace for each in read_audits(out)] == ["acme"]
+    assert "interrupted: " in log.getvalue()
+    assert "Workspaces" in capsys.readouterr().out
+
+
+def test_ctrl_c_ends_json_lines_after_a_whole_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.delenv("CHATLOOM_API_KEY", raising=False)
+    shown = CtrlC(at='"workspace"')
+    monkeypatch.setattr(sys, "stdout", shown)
+    assert main(["audit", "--sandbox", "--out", "-"]) == 130
+    assert json.loads(shown.getvalue())["workspace"] in {each.name for each in demo_workspaces()}
+    assert capsys.readouterr().err == "interrupted: 1 workspace complete\n"
+
+
+def test_ctrl_c_ends_a_command_with_130(
+    served: Sandbox, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHATLOOM_API_KEY", "clf_key_of_acme")
+    served.plant(Fault.hang(times=None))
+    monkeypatch.setattr(Interrupts, "run", _interrupted(Interrupts.run))
+    assert main(["agents"]) == 130
+    assert capsys.readouterr().err == "chatloom-async: interrupted\n"
+
+
+def _interrupted(run: Run) -> Run:
+    """Return what runs a command and presses Ctrl-C meanwhile."""
+
+    def later(self: Interrupts, work: Coroutine[Any, Any, int]) -> int:
+        async def main() -> int:
+            asyncio.get_running_loop().call_later(0.05, signal.raise_signal, signal.SIGINT)
+            return await work
+
+        return run(self, main())
+
+    return later
+
+
+def test_ctrl_c_ends_what_waits_outside_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(_: object) -> object:
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("not interrupted")
+
+    monkeypatch.setattr("chatloom_async.cli.audit.make_plan", read)
+    assert main(["audit", "-"]) == 130
+
+
+def test_the_handlers_of_the_caller_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    monkeypatch.delenv("CHATLOOM_API_KEY", raising=False)
+    assert main(["agents"]) == 2
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("more", [(), (signal.SIGINT,)])
+def test_a_hanging_audit_is_gone_with_130(
+    served: Sandbox, keys: str, first: signal.Signals, more: tuple[signal.Signals, ...]
+) -> None:
+    served.plant(Fault.hang(workspace="beta", times=None))
+    with started("audit", keys) as audit:
+        while served.count(workspace="acme") < 3:
+            time.sleep(0.01)
+        for each in (first, *more):
+            audit.send_signal(each)
+        assert audit.wait(20) == 130
+        assert audit.stderr is not None
+        assert len(audit.stderr.read().splitlines()) <= 1

@@ -1,0 +1,73 @@
+"""The progress bar, on terminals and elsewhere."""
+
+import io
+import re
+
+import pytest
+
+from chatloom_async.cli.progress import Progress, Standing
+from tests.cli.terminals import HOSTILE, Terminal
+
+
+def standing(done: int) -> Standing:
+    return Standing(done=done, total=10, requests=100, refusals=2, gaps=1)
+
+
+def test_off_a_terminal_nothing_but_notes_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    for notes in (False, True):
+        stream = io.StringIO()
+        bar = Progress(stream, notes_anywhere=notes)
+        bar.show(standing(3))
+        bar.note("something", good=True)
+        bar.close()
+        assert stream.getvalue() == ""
+        assert capsys.readouterr().err == ("✓ something\n" if notes else "")
+
+
+def test_the_bar_tells_workspaces_refusals_gaps_and_what_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "150")
+    stream = Terminal()
+    bar = Progress(stream)
+    bar.show(standing(3))
+    bar.note(f"acme: {HOSTILE}", good=False)
+    bar.close()
+    shown = stream.getvalue()
+    for told in ("3 of 10 workspaces", "requests/s", "2 refusals", "1 gap", "left"):
+        assert told in shown
+    assert "[bold]\\x1b[2J" in shown
+    assert "\x1b[2J" not in shown
+
+
+def test_the_last_figures_go_where_the_terminal_is_narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    stream = Terminal()
+    bar = Progress(stream)
+    bar.show(Standing(done=1530, total=20_000, requests=9, refusals=1204, gaps=317))
+    shown = re.sub(r"\x1b\[[\d;?]*\w", "", stream.getvalue())
+    bar.close()
+    assert "1,530 of 20,000 workspaces · " in shown
+    assert "left" in shown
+    assert "requests/s" not in shown
+    assert "…" not in shown
+
+
+@pytest.mark.parametrize("done", [0, 10])
+def test_the_bar_does_not_guess_at_the_beginning_and_the_end(done: int) -> None:
+    stream = Terminal()
+    bar = Progress(stream)
+    bar.show(standing(done))
+    bar.close()
+    assert "left" not in stream.getvalue()
+
+
+def test_a_note_shows_whether_it_is_the_last_word() -> None:
+    stream = Terminal()
+    bar = Progress(stream)
+    bar.note("one", good=True)
+    bar.note("two", good=False)
+    bar.note("three", good=False, last=True)
+    bar.close()
+    for told in ("✓ one", "↻ two", "✗ three"):
+        assert told in stream.getvalue()

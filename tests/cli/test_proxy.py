@@ -1,0 +1,53 @@
+"""Which proxy is taken, by option and environment."""
+
+import pytest
+
+from chatloom_async.cli.proxy import proxy_for
+from chatloom_async.errors import ConfigurationError
+
+API = "https://chatloom.app"
+PROXY = "http://proxy.example:3128"
+
+
+@pytest.mark.parametrize(
+    ("environment", "taken"),
+    [
+        ({}, None),
+        ({"HTTPS_PROXY": PROXY}, PROXY),
+        ({"https_proxy": PROXY}, PROXY),
+        ({"ALL_PROXY": PROXY}, PROXY),
+        ({"HTTP_PROXY": PROXY}, None),
+        ({"HTTPS_PROXY": ""}, None),
+        ({"HTTPS_PROXY": "proxy.example:3128"}, PROXY),
+        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "other.example"}, PROXY),
+        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "other.example, chatloom.app"}, None),
+        ({"HTTPS_PROXY": PROXY, "NO_PROXY": ".app"}, None),
+        ({"HTTPS_PROXY": PROXY, "no_proxy": "*"}, None),
+    ],
+)
+def test_the_environment_names_the_proxy(
+    environment: dict[str, str], taken: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert proxy_for(API, None) == taken
+
+
+def test_an_option_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://elsewhere.example")
+    monkeypatch.setenv("NO_PROXY", "*")
+    assert proxy_for(API, PROXY) == PROXY
+
+
+def test_a_server_on_this_machine_needs_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", PROXY)
+    assert proxy_for("http://127.0.0.1:8000", None) is None
+
+
+def test_a_proxy_that_speaks_no_http_is_refused_without_its_password() -> None:
+    with pytest.raises(ConfigurationError, match="give one like http://host:3128") as caught:
+        proxy_for(API, "socks5://user:secret@proxy.example")
+    assert "secret" not in str(caught.value)

@@ -1,0 +1,76 @@
+"""The command ``sandbox``."""
+
+import re
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from chatloom_async.audit.keys import KeysFile
+from chatloom_async.cli.main import main
+from tests.cli.terminals import CtrlC, started
+
+Captured = pytest.CaptureFixture[str]
+
+
+def test_the_sandbox_serves_until_ctrl_c(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    shown = CtrlC(at="until Ctrl-C")
+    monkeypatch.setattr(sys, "stdout", shown)
+    assert main(["sandbox", "--port", "0"]) == 0
+    server, key, tip, _ = shown.getvalue().splitlines()
+    assert re.fullmatch(r"export CHATLOOM_BASE_URL=http://127\.0\.0\.1:\d+", server)
+    assert key.startswith("export CHATLOOM_API_KEY=clf_demo_")
+    assert "sandbox --keys demo.toml, then audit demo.toml" in tip
+    assert capsys.readouterr().err == "chatloom-async: sandbox stopped\n"
+
+
+def test_the_keys_file_of_the_sandbox_is_one_for_an_audit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "demo.toml"
+    shown = CtrlC(at="until Ctrl-C")
+    monkeypatch.setattr(sys, "stdout", shown)
+    assert main(["sandbox", "--keys", str(path)]) == 0
+    assert f"chatloom-async audit {path}" in shown.getvalue()
+    assert len(KeysFile(str(path)).read()) == 7
+
+
+def test_a_port_that_is_taken_is_told(capsys: Captured) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert main(["sandbox", "--port", str(taken.getsockname()[1])]) == 2
+    told = capsys.readouterr().err
+    assert "address already in use" in told
+    assert "Traceback" not in told
+
+
+def test_the_sandbox_prints_what_to_export_and_serves_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Captured
+) -> None:
+    keys = str(tmp_path / "demo.toml")
+    with started("sandbox", "--keys", keys) as server:
+        assert server.stdout is not None
+        for _ in range(2):
+            name, _, value = server.stdout.readline().strip().removeprefix("export ").partition("=")
+            monkeypatch.setenv(name, value)
+        assert main(["agents"]) == 0
+        server.send_signal(signal.SIGINT)
+        assert server.wait() == 0
+    assert "agt_brightleaf_11" in capsys.readouterr().out
+    assert Path(keys).read_text().count("clf_demo_") == 7
+
+
+def test_a_keys_file_that_exists_is_written_over_only_by_force(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Captured
+) -> None:
+    path = tmp_path / "keys.toml"
+    path.write_text('acme = "clf_shown_once"\n')
+    assert main(["sandbox", "--keys", str(path)]) == 2
+    assert "exists; write to another file, or replace it: --force" in capsys.readouterr().err
+    assert path.read_text() == 'acme = "clf_shown_once"\n'
+    monkeypatch.setattr(sys, "stdout", CtrlC(at="until Ctrl-C"))
+    for force in (["--force"], []):  # what it wrote itself is not in its way
+        assert main(["sandbox", "--keys", str(path), *force]) == 0
+        assert len(KeysFile(str(path)).read()) == 7
+        monkeypatch.setattr(sys, "stdout", CtrlC(at="until Ctrl-C"))

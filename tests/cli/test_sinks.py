@@ -1,0 +1,139 @@
+"""CSV and Parquet, as spreadsheets and data frames read them."""
+
+import csv
+import io
+import subprocess
+from pathlib import Path
+
+import attrs
+import pytest
+from attrs import evolve
+from pyarrow import parquet
+
+from chatloom_async.audit.results import Finding, WorkspaceAudit
+from chatloom_async.cli.main import main
+from chatloom_async.contrib.parquet import ParquetFile
+from chatloom_async.testing import Sandbox, SandboxAgent, Workspace, make_workspace
+from tests.cli.terminals import COMMAND, ROOT
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out.jsonl"
+
+
+def workspace_of(row: dict[str, str]) -> str:
+    return row["workspace"]
+
+
+def test_csv_tells_findings_and_gaps(served: Sandbox, keys: str, capsys: Captured) -> None:
+    agent = attrs.evolve(make_workspace("x", "clf_x").agents[0], domains=("localhost",))
+    served.add(Workspace("acme", "clf_key_of_acme", (agent,)))
+    served.revoke("beta")
+    assert main(["audit", keys, "--format", "csv"]) == 0
+    first, second = sorted(
+        csv.DictReader(capsys.readouterr().out[1:].splitlines()), key=workspace_of
+    )
+    assert (first["allowed_domains"], first["gaps"]) == ("localhost", "")
+    assert first["findings"].startswith("medium ")
+    assert (second["workspace"], second["agent"], second["findings"]) == ("beta", "", "")
+    assert second["gaps"].startswith("AuthenticationError: This API key has been revoked")
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [
+        ("=1+1", "'=1+1"),
+        (" =1+1", "' =1+1"),
+        ("\uff1d1+1", "'\uff1d1+1"),
+        ("\uff0b1", "'\uff0b1"),
+        ("\uff0d1", "'\uff0d1"),
+        ("\uff20sum(1)", "'\uff20sum(1)"),
+        ("\n=1+1", "\\n=1+1"),
+        ("\x1b]0;owned\x07", "\\x1b]0;owned\\x07"),
+        ("\u202egnp", "\\u202egnp"),
+        ("Bot;=1+1", "Bot;'=1+1"),
+        ("Bot; \u00a0@x", "Bot;' \u00a0@x"),
+        ('Bot";=1', "Bot\";'=1"),
+        ("Bot,-1", "Bot,'-1"),
+        ("Bot\t=1", "Bot\\t=1"),
+        ("Sales; Support = fun", "Sales; Support = fun"),
+        ("Beta & Söhne", "Beta & Söhne"),
+        ("\ud800", "\\ud800"),
+    ],
+)
+@pytest.mark.parametrize("command", ["audit", "agents"])
+def test_a_cell_gives_no_orders_to_a_spreadsheet_or_terminal(  # noqa: PLR0913, PLR0917 - fixtures
+    served: Sandbox,
+    command: str,
+    name: str,
+    cell: str,
+    capsys: Captured,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CHATLOOM_API_KEY", "clf_key_of_acme")
+    served.add(Workspace("acme", "clf_key_of_acme", (SandboxAgent("a1", name),)))
+    assert main([command, "--format", "csv"]) == 0
+    first, *_ = csv.DictReader(io.StringIO(capsys.readouterr().out, newline=""))
+    assert (first["name"] or "") == cell
+
+
+def test_csv_in_a_file_begins_as_excel_wants_it(served: Sandbox, keys: str) -> None:
+    done = subprocess.run(
+        [*COMMAND, "audit", keys, "--format", "csv"], cwd=ROOT, capture_output=True, check=True
+    )
+    assert done.stdout.startswith(b"\xef\xbb\xbfworkspace,agent,name,")
+    assert done.stdout.count(b"\n") == 5
+    assert served.count() == 6
+
+
+def test_a_parquet_file_holds_one_row_per_agent(served: Sandbox, keys: str, tmp_path: Path) -> None:
+    out = tmp_path / "out.parquet"
+    assert main(["audit", keys, "--parquet", str(out)]) == 0
+    rows = parquet.read_table(out).to_pylist()
+    assert sorted(row["agent"] for row in rows) == [
+        "agt_acme_1",
+        "agt_acme_2",
+        "agt_beta_1",
+        "agt_beta_2",
+    ]
+    assert rows[0]["allowed_domains"][0].startswith("site1.")
+    assert served.count() == 6
+
+
+def test_an_existing_parquet_file_is_not_overwritten(
+    served: Sandbox, keys: str, tmp_path: Path, out: Path, capsys: Captured
+) -> None:
+    (tmp_path / "p").write_text("something\n")
+    assert main(["audit", keys, "--out", str(out), "--parquet", str(tmp_path / "p")]) == 2
+    assert "exists; write to another file" in capsys.readouterr().err
+    assert (tmp_path / "p").read_text() == "something\n"
+    assert not out.exists()
+    assert served.count() == 0
+
+
+def test_a_resumed_run_writes_the_parquet_file_anew_with_everything(
+    served: Sandbox, keys: str, tmp_path: Path, out: Path
+) -> None:
+    command = ["audit", keys, "--out", str(out), "--parquet", str(tmp_path / "p")]
+    assert main(command) == 0
+    assert main([*command, "--resume"]) == 0
+    assert parquet.read_table(tmp_path / "p").num_rows == 4
+    assert served.count() == 6
+
+
+def test_a_parquet_file_for_which_there_is_no_room_is_named(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="limits of Unix")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    finding = Finding("url", "low", None, None, "…")
+    many = WorkspaceAudit("acme", findings=tuple(evolve(finding, rule=str(n)) for n in range(9999)))
+    file = ParquetFile(tmp_path / "p")
+    file.add(many)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(OSError, match="/p'"):
+            file.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

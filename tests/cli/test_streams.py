@@ -1,0 +1,99 @@
+"""Standard streams that are closed, full, or whose reader is gone; and text fit for them."""
+
+import errno
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from chatloom_async.audit.files import read_audits
+from chatloom_async.cli.main import main
+from chatloom_async.cli.streams import tell, tell_traceback
+from chatloom_async.testing import Sandbox
+from tests.cli.terminals import COMMAND, HOSTILE, ROOT, Failing, started
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_change_neither_files_nor_status(
+    served: Sandbox, keys: str, tmp_path: Path, closed: str
+) -> None:
+    served.revoke("beta")
+    out = tmp_path / "out.jsonl"
+    command = [*COMMAND, "audit", keys, "--out", str(out), "--fail-on", "gap"]
+    shell = ["/bin/sh", "-c", f'exec "$@" {closed}', "sh", *command]
+    done = subprocess.run(shell, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stdout + done.stderr
+    assert len(list(read_audits(out))) == 2
+
+
+def test_a_reader_that_goes_away_is_no_error(served: Sandbox, keys: str) -> None:
+    reading, writing = os.pipe()
+    with started("audit", keys, "--out", "-", out=writing) as audit:
+        os.close(writing)
+        os.close(reading)
+        assert audit.wait() == 141
+        assert audit.stderr is not None
+        assert audit.stderr.read() == ""
+    assert served.count(workspace="acme") > 0
+
+
+def test_nobody_need_read_the_tables_of_what_is_in_a_file(
+    served: Sandbox, keys: str, tmp_path: Path
+) -> None:
+    served.revoke("beta")
+    reading, writing = os.pipe()
+    arguments = ["audit", keys, "--out", str(tmp_path / "out"), "--fail-on", "high"]
+    with started(*arguments, out=writing) as audit:
+        os.close(writing)
+        os.close(reading)
+        assert audit.wait() == 1
+
+
+def test_output_for_which_there_is_no_room_is_told(
+    served: Sandbox, keys: str, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.setattr(sys, "stdout", Failing(errno.ENOSPC))
+    assert main(["audit", keys, "--format", "jsonl"]) == 2
+    assert capsys.readouterr().err == "chatloom-async: No space left on device: standard output\n"
+    assert served.count() > 0
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EPIPE])
+def test_a_standard_error_that_fails_changes_nothing(
+    served: Sandbox, tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    path = tmp_path / "keys.csv"
+    path.write_text("acme,clf_key_of_acme\ncopy,clf_key_of_acme\n")
+    monkeypatch.setattr(sys, "stderr", Failing(number))
+    assert main(["audit", str(path)]) == 0
+    assert "2 workspaces" in capsys.readouterr().out
+    assert served.count() == 6
+
+
+def test_what_is_told_is_one_line_without_control_characters(capsys: Captured) -> None:
+    tell(HOSTILE)
+    assert capsys.readouterr().err == "[bold]\\x1b[2J\\u202egnp\\ud800\\nred[/bold]\n"
+
+
+def _fail() -> NoReturn:
+    raise UnicodeError(HOSTILE)
+
+
+def test_a_traceback_shows_frames_as_lines_and_the_message_as_one() -> None:
+    caught = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stderr", caught)
+        with pytest.raises(UnicodeError) as failed:
+            _fail()
+        tell_traceback(failed.value)
+    first, *frames, last = caught.getvalue().splitlines()
+    assert first == "Traceback (most recent call last):"
+    assert "raise UnicodeError(HOSTILE)" in "\n".join(frames)
+    assert last == "UnicodeError: [bold]\\x1b[2J\\u202egnp\\ud800\\nred[/bold]"
