@@ -23,10 +23,9 @@ from attrs import define, field
 from chatloom_async import AsyncChatloom, RateLimit
 from chatloom_async.auth import ApiKey
 from chatloom_async.ratelimit.limiter import RateLimiter
-from chatloom_async.ratelimit.registry import LimiterRegistry
 from chatloom_async.ratelimit.values import WaitLimits
 from chatloom_async.testing.clock import FakeClock
-from chatloom_async.transport import Clock, InFlight, Response, SystemClock
+from chatloom_async.transport import Request, Response, Shared
 
 CALLS = 4000
 WAITING = (100, 1000, 10_000)
@@ -37,15 +36,13 @@ NO_CEILING = RateLimit(per_minute=None)
 class Memory:
     """A transport that answers at once."""
 
-    clock: Clock = field(factory=SystemClock)
-    gates: LimiterRegistry = field(factory=LimiterRegistry)
-    in_flight: InFlight = field(factory=InFlight)
+    shared: Shared = field(factory=Shared)
     closed: bool = False
     answer: Response = field(factory=lambda: Response(200, {}, b'{"domains":["example.com"]}'))
 
-    async def exchange(self, method: str, url: str, key: ApiKey, timeout: float) -> Response:
+    async def exchange(self, request: Request, key: ApiKey, timeout: float) -> Response:
         """Return the one answer."""
-        del method, url, key, timeout
+        del request, key, timeout
         return self.answer
 
     async def aclose(self) -> None:

@@ -10,17 +10,15 @@ import asyncio
 import math
 from collections.abc import Callable, Mapping
 from random import Random
-from urllib.parse import urlsplit
 
 from attrs import define, field, frozen
 from multidict import CIMultiDict
 
 from chatloom_async.auth import ApiKey
 from chatloom_async.errors import APIConnectionError, APITimeoutError
-from chatloom_async.ratelimit.registry import LimiterRegistry
 from chatloom_async.testing.clock import FakeClock
 from chatloom_async.testing.quota import AppliedQuota, Quota
-from chatloom_async.transport import Clock, InFlight, Response
+from chatloom_async.transport import Request, Response, Shared
 
 Latency = Callable[[Random], tuple[float, float]]  # seconds: there, and back
 
@@ -141,19 +139,16 @@ class SimulatedTransport:
     """The way of one process to a server, instead of a ``ConnectionPool``."""
 
     server: Server
-    clock: Clock = field(init=False)
-    gates: LimiterRegistry = field(factory=LimiterRegistry, init=False)
-    in_flight: InFlight = field(factory=InFlight, init=False)
+    shared: Shared = field(init=False)
     closed: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         """Live in the server's time."""
-        self.clock = self.server.clock
+        self.shared = Shared(self.server.clock)
 
-    async def exchange(self, method: str, url: str, key: ApiKey, timeout: float) -> Response:
+    async def exchange(self, request: Request, key: ApiKey, timeout: float) -> Response:
         """Make one request."""
-        del method
-        return await self.server.answer(urlsplit(url).path, key.fingerprint, timeout)
+        return await self.server.answer(request.resource, key.fingerprint, timeout)
 
     async def aclose(self) -> None:
         """Hold nothing."""

@@ -11,12 +11,7 @@ from chatloom_async.auth import ApiKey, Credentials, KeySource
 from chatloom_async.calls import retry as retrying
 from chatloom_async.calls import wire
 from chatloom_async.calls.call import Caller
-from chatloom_async.calls.request import (
-    AGENTS,
-    allowed_domains_path,
-    check_base_url,
-    check_raw_path,
-)
+from chatloom_async.calls.request import Query, build_request, check_base_url, check_raw_path
 from chatloom_async.calls.retry import RetryPolicy
 from chatloom_async.models import AgentList, AllowedDomains
 from chatloom_async.network.pool import ConnectionPool
@@ -115,7 +110,8 @@ class AsyncChatloom:
             ChatloomError: any other failure, after the retries the policy allows.
 
         """
-        return await self._caller.fetch(AGENTS, AgentList)
+        request = build_request("GET", self._caller.base_url, "/api/plugin/agents")
+        return await self._caller.fetch(request, AgentList)
 
     async def get_allowed_domains(self, agent_id: str) -> AllowedDomains:
         """Return the domains an agent's widget may load on, oldest first.
@@ -128,7 +124,9 @@ class AsyncChatloom:
             ChatloomError: any other failure, after the retries the policy allows.
 
         """
-        return await self._caller.fetch(allowed_domains_path(agent_id), AllowedDomains)
+        route = "/api/plugin/agents/{agent_id}/allowed-domains"
+        request = build_request("GET", self._caller.base_url, route, {"agent_id": agent_id})
+        return await self._caller.fetch(request, AllowedDomains)
 
     async def get_raw(self, path: str) -> Any:
         """Return the JSON of a path this release has no method for, as plain Python values.
@@ -141,7 +139,41 @@ class AsyncChatloom:
             ChatloomError: as for the other methods.
 
         """
-        return await self._caller.fetch(check_raw_path(path), object)
+        return await self.send_raw("GET", path)
+
+    async def send_raw(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        json: object = None,
+        repeatable: bool | None = None,
+    ) -> Any:
+        """Make a request this release has no method for, with everything the others have.
+
+        Args:
+            method: GET, HEAD, POST, PUT, PATCH or DELETE.
+            path: below the base URL, percent-encoded: ``/api/plugin/…``.
+            query: names and values, encoded here; None as a value leaves the name out.
+            json: the body; None: no body.
+            repeatable: True if sending it twice does no harm, because it carries an idempotency
+                key, say; None: GET, HEAD, PUT and DELETE are (RFC 9110 §9.2.2). What is not is
+                sent again only when nothing of it can have arrived.
+
+        Returns:
+            The JSON of the answer as plain Python values; None for an answer without content.
+
+        Raises:
+            ConfigurationError: the request cannot be one; nothing was sent.
+            ChatloomError: as for the other methods.
+
+        """
+        base_url, path = self._caller.base_url, check_raw_path(path)
+        request = build_request(
+            method, base_url, path, query=query, json=json, repeatable=repeatable
+        )
+        return await self._caller.fetch(request, object)
 
     def with_options(
         self,
@@ -196,7 +228,7 @@ class AsyncChatloom:
             calls=mine.calls,
             requests=mine.requests,
             retried=mine.retried,
-            in_flight=len(mine.transport.in_flight),
+            in_flight=len(mine.transport.shared.in_flight),
             limiter=None if mine.limiter is None else mine.limiter.statistics(),
         )
 
@@ -206,7 +238,7 @@ class AsyncChatloom:
         if self._owns_pool:
             await self._caller.transport.aclose()
         else:
-            self._caller.transport.in_flight.end(self._caller)
+            self._caller.transport.shared.in_flight.end(self._caller)
 
     async def __aenter__(self) -> Self:
         """Return the client, ready; the first call opens the pool."""

@@ -37,6 +37,7 @@ ConnectionReason = Literal[
     "protocol",  # what arrived is not HTTP
     "too large",  # the body is larger than the client accepts
     "timeout",
+    "queued",  # the deadline came while the request waited for a free connection: never sent
     "dns",  # the host name does not exist
     "tls",  # the server's certificate cannot be trusted
     "proxy",  # the proxy refused: it wants a password, say

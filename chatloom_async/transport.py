@@ -1,16 +1,26 @@
-"""What a client needs below it: one request and its whole answer, by ``pool`` or a test's stub."""
+"""The seam between calls and what carries them: a request, its whole answer, and the time.
+
+``ConnectionPool`` (``network``) is the transport of an application, ``StubTransport``
+(``testing``) the one of a test. Here too: what all clients of one transport share. Not here: how a
+request is built and checked (``calls.request``), and what becomes of an answer (``calls.call``).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import count
 from typing import Protocol
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from chatloom_async.auth import ApiKey
+from chatloom_async.events import Observer
 from chatloom_async.ratelimit.registry import LimiterRegistry
+
+_LATE = 0.02  # seconds: a timer later than this was held up by a blocked loop
+_GRACE = 0.1  # seconds: time enough to read what lies in the sockets of a hundred requests
 
 
 @define(eq=False, repr=False)
@@ -39,7 +49,7 @@ class InFlight:
         self._ended.discard(call)
 
     def end(self, owner: object | None = None) -> None:
-        """Cancel the calls of one client, or all; ``was_ended`` tells them why."""
+        """Cancel the calls of one client, or all; they find out why by ``claim_cancellation``."""
         for call, (task, whose, _) in list(self._calls.items()):
             loop = task.get_loop()
             if (owner is None or whose is owner) and not loop.is_closed():
@@ -51,8 +61,11 @@ class InFlight:
             self._ended.add(call)
             task.cancel()
 
-    def was_ended(self, call: object) -> bool:
-        """Tell a cancelled call whether closing was the one reason, and take that back if so."""
+    def claim_cancellation(self, call: object) -> bool:
+        """Return True if closing is the only reason for this cancellation, and withdraw it.
+
+        It is withdrawn with ``Task.uncancel()``. False: somebody else cancelled too; re-raise.
+        """
         if call not in self._ended:
             return False
         task, _, cancelling = self._calls[call]
@@ -93,7 +106,73 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
 
+@define(eq=False, repr=False)
+class Alarm:
+    """Calls back at a time, on the running loop's clock.
+
+    A loop that was blocked beyond that time finds the timer due and the sockets unread. The alarm
+    then waits a moment longer, once, so that an answer which has arrived is read before anybody
+    judges that there is none.
+    """
+
+    at: float
+    callback: Callable[[], None]
+    _timer: asyncio.TimerHandle = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Set the timer."""
+        self._timer = asyncio.get_running_loop().call_at(self.at, self._due)
+
+    def _due(self) -> None:
+        loop = asyncio.get_running_loop()
+        late = loop.time() - self.at
+        if late > _LATE:
+            self._timer = loop.call_later(min(late, _GRACE), self.callback)
+        else:
+            self.callback()
+
+    def cancel(self) -> None:
+        """Call back no more."""
+        self._timer.cancel()
+
+
 MAX_ERROR_BODY = 64 * 1024
+QUEUED = "the request waited for a free connection and was never sent"
+"""The note on a ``CancelledError`` of an exchange that was cancelled before anything was sent."""
+
+
+@frozen(eq=False)
+class Request:
+    """One request, checked and encoded (``calls.request`` makes it).
+
+    Attributes:
+        method: the HTTP method.
+        base_url: scheme, host, maybe a port and a path, without a slash at the end.
+        route: the path with the names of its values: ``/api/plugin/agents/{agent_id}``.
+        resource: the path with its values encoded, without query: what outages and caches go by.
+        query: encoded, without the question mark; "" if there is none.
+        body: JSON as bytes; None if there is none.
+        repeatable: whether it may be sent again when an earlier one may have arrived.
+
+    """
+
+    method: str
+    base_url: str
+    route: str
+    resource: str
+    query: str = ""
+    body: bytes | None = None
+    repeatable: bool = True
+
+    @property
+    def target(self) -> str:
+        """The path and the query below the base URL."""
+        return f"{self.resource}?{self.query}" if self.query else self.resource
+
+    @property
+    def url(self) -> str:
+        """The whole URL, encoded."""
+        return self.base_url + self.target
 
 
 @define(eq=False, repr=False)
@@ -105,25 +184,47 @@ class Response:
     body: bytes
 
 
+@define(eq=False, repr=False)
+class Shared:
+    """What the clients of one transport have in common.
+
+    Attributes:
+        clock: the time they go by.
+        notify: the observer, guarded; None costs nothing.
+        limiters: the rate limiters, one per key.
+        in_flight: the calls under way.
+
+    """
+
+    clock: Clock = field(factory=SystemClock)
+    notify: Observer | None = None
+    limiters: LimiterRegistry = field(factory=LimiterRegistry)
+    in_flight: InFlight = field(factory=InFlight)
+    _calls: Iterator[int] = field(factory=lambda: count(1))
+
+    def next_call(self) -> int:
+        """Return the number by which observers know a call."""
+        return next(self._calls)
+
+
 class Transport(Protocol):
     """What a client needs below it: ``ConnectionPool``, or a script of replies in tests."""
 
-    clock: Clock
-    gates: LimiterRegistry
-    in_flight: InFlight
+    shared: Shared
 
     @property
     def closed(self) -> bool:
         """Whether it was closed."""
         ...
 
-    async def exchange(self, method: str, url: str, key: ApiKey, timeout: float) -> Response:
+    async def exchange(self, request: Request, key: ApiKey, timeout: float) -> Response:
         """Make exactly one request and return the whole answer, whatever its status.
 
         ``timeout`` is in seconds and bounds all of it, except queueing inside the transport.
 
         Raises:
             APIConnectionError: no complete answer arrived; its reason decides about another try.
+            CancelledError: with the note ``QUEUED`` if it was cancelled before it was sent.
             ChatloomError: none can, for the transport is closed, say. Any other exception passes
                 through the call as it is.
 

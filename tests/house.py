@@ -13,7 +13,7 @@ PACKAGE = "chatloom_async"
 STAIRS: tuple[frozenset[str], ...] = tuple(
     frozenset(stair.split())
     for stair in (
-        "version errors models",
+        "version errors models events",
         "auth fanout",
         "ratelimit.values ratelimit.outage ratelimit.bucket",
         "ratelimit.schedule ratelimit.waiting",

@@ -450,7 +450,7 @@ class LifeCycles(RuleBasedStateMachine):
 
     @invariant()
     def only_those_who_wait_are_in_flight(self) -> None:
-        assert len(self.pool.in_flight) == len(self.waiting)
+        assert len(self.pool.shared.in_flight) == len(self.waiting)
 
     def teardown(self) -> None:
         self.runner.run(self.pool.aclose())

@@ -239,7 +239,7 @@ def test_threads_that_meet_in_one_client_each_wait_at_the_gate_of_their_own_loop
             return limiter
 
     pool = ConnectionPool()
-    pool.gates = SlowGates()
+    pool.shared.limiters = SlowGates()
     chatloom = AsyncChatloom(
         KEY, base_url=sandbox.base_url, rate_limit=RateLimit(6_000, burst=1), pool=pool
     )

@@ -1,44 +1,152 @@
-"""What one call remembers from attempt to attempt, and how its error tells of it."""
+"""The record of a call: its attempts, what follows a failed one, and what its error tells of them.
+
+Not here: how an attempt is made (``calls.call``), and when the next one leaves (``calls.retry``).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import copy
+import logging
 import math
+from enum import Enum
 
 from attrs import define, field
 
-from chatloom_async.calls.retry import Failed, NextStep
-from chatloom_async.errors import ChatloomError, DeadlineExceededError
+from chatloom_async.errors import (
+    APIStatusError,
+    Attempt,
+    ChatloomError,
+    DeadlineExceededError,
+    ResponseDecodeError,
+)
+from chatloom_async.events import AttemptEnded, CallEnded, CallStarted, LimiterWaited, Observer
 from chatloom_async.ratelimit.limiter import RateLimiter
+from chatloom_async.transport import Clock, Request
+
+log = logging.getLogger("chatloom_async")
+log.addHandler(logging.NullHandler())  # silent unless the application sets up logging
+
+
+class NextStep(Enum):
+    """What follows a failed attempt."""
+
+    BACK_OFF = "costs an attempt; the next one after a jittered wait"
+    AT_ONCE = "costs an attempt; the next one follows without a wait"
+    AT_THE_GATE = "costs no attempt; the next one leaves when the rate limiter lets it"
+    FINAL = "no further attempt"
 
 
 @define(eq=False, repr=False)
-class History:
-    """What one call remembers from attempt to attempt."""
+class FailedAttempt:
+    """A failed attempt: errors travel as values and are raised once, by the call."""
 
-    method: str
-    path: str
-    scope: asyncio.Timeout | None = None  # of the deadline
-    limiter: RateLimiter | None = None  # of the latest attempt
-    failures: list[Failed] = field(factory=list)
-    cut: Failed | None = None  # the attempt in which the deadline came
-    started: float = 0.0  # the latest attempt
+    error: ChatloomError
+    next_step: NextStep
+    elapsed: float
+    wait: float = 0.0
+
+    def outcome(self) -> str:
+        """Return the status, or the reason why there is none."""
+        error = self.error
+        if isinstance(error, APIStatusError):
+            return str(error.status)
+        if isinstance(error, ResponseDecodeError):
+            return "malformed"
+        return str(getattr(error, "reason", type(error).__name__))
+
+
+@define(eq=False, repr=False)
+class CallRecord:
+    """What one call remembers from attempt to attempt.
+
+    Attributes:
+        request: what every attempt sends.
+        notify: the observer, told by ``start``, ``waited``, ``attempt_ended`` and ``end``.
+        number: how the observer knows the call.
+        key: the fingerprint of the key of the latest attempt.
+        began: when the call began, on the loop's clock; so for the other times.
+        outcome: how it ended: "ok", the name of an error's class, or "" if it was cancelled.
+        give_up_at: when its deadline comes.
+        limiter: of the latest attempt.
+        failures: the failed attempts, oldest first.
+        cut: the attempt that the deadline ended.
+        started: when the latest attempt left.
+        failed_at: when it had failed.
+        sent: how many requests were handed to the transport.
+        refused: whether the latest attempt was refused by a rate limit.
+        stale: whether a dead kept connection was replaced already.
+        renewed: whether the key was asked for again already.
+
+    """
+
+    request: Request
+    notify: Observer | None = None
+    number: int = 0
+    key: str = ""
+    began: float = 0.0
+    outcome: str = ""
+    give_up_at: float = math.inf
+    scope: asyncio.Timeout | None = None
+    limiter: RateLimiter | None = None
+    failures: list[FailedAttempt] = field(factory=list)
+    cut: FailedAttempt | None = None
+    started: float = 0.0
     failed_at: float = 0.0
+    sent: int = 0
     refused: bool = False
     stale: bool = False
     renewed: bool = False
 
-    def failed(self, error: ChatloomError, verdict: NextStep, elapsed: float) -> Failed:
+    def failed(self, error: ChatloomError, next_step: NextStep, elapsed: float) -> FailedAttempt:
         """Take note of a failed attempt."""
-        failure = Failed(error, verdict, elapsed)
+        error.method, error.path = self.request.method, self.request.target
+        failure = FailedAttempt(error, next_step, elapsed)
         self.failures.append(failure)
+        self.attempt_ended(failure.outcome(), self.started + elapsed)
         return failure
 
-    @property
-    def give_up_at(self) -> float:
-        """When the deadline comes."""
-        return math.inf if self.scope is None else self.scope.when() or math.inf
+    def start(self, notify: Observer, number: int, key: str) -> None:
+        """Tell the observer that the call begins."""
+        self.notify, self.number, self.key = notify, number, key
+        request = self.request
+        notify(
+            CallStarted(
+                number, request.method, request.route, request.resource, request.base_url, key
+            )
+        )
+
+    def waited(self, seconds: float) -> None:
+        """Tell the observer of a wait at the rate limiter."""
+        if self.notify is not None:
+            self.notify(LimiterWaited(self.number, self.key, seconds))
+
+    def answered(self, status: int, clock: Clock) -> None:
+        """Tell the observer that the latest attempt was answered well."""
+        if self.notify is not None:
+            self.attempt_ended(str(status), clock.monotonic())
+
+    def attempt_ended(self, outcome: str, now: float) -> None:
+        """Tell the observer how the latest attempt ended."""
+        if self.notify is not None:
+            method, path = self.request.method, self.request.resource
+            seconds = now - self.started
+            self.notify(
+                AttemptEnded(self.number, method, path, self.key, self.sent, outcome, seconds)
+            )
+
+    def end(self, now: float) -> None:
+        """Tell the observer how the call ended."""
+        if self.notify is not None:
+            method, route, path = self.request.method, self.request.route, self.request.resource
+            outcome, seconds = self.outcome or "cancelled", now - self.began
+            self.notify(
+                CallEnded(self.number, method, route, path, self.key, self.sent, outcome, seconds)
+            )
+
+    def is_late(self) -> bool:
+        """Tell whether the deadline has ended the call."""
+        return self.scope is not None and self.scope.expired()
 
     def last_failure(self) -> ChatloomError | None:
         """Return why the call was not finished: its own last failure, or its closed gate's."""
@@ -50,6 +158,29 @@ class History:
             return copy.copy(error)
         return None if self.cut is None else self.cut.error
 
+    def log_fields(self) -> dict[str, object]:
+        """Return what every log record of this call carries in its ``extra``."""
+        return {
+            "chatloom_method": self.request.method,
+            "chatloom_path": self.request.target,
+            "chatloom_key": self.key,
+        }
+
+    def malformed(self, error: ResponseDecodeError, now: float) -> None:
+        """Take note of an answer that is not what is documented; its attempt has been told of."""
+        self.failures.append(FailedAttempt(error, NextStep.FINAL, now - self.started))
+
+    def log_success(self, now: float) -> None:
+        """Tell the log, at DEBUG, that the call is answered."""
+        log.debug(
+            "key %s: %s %s answered after %.3f s",
+            self.key,
+            self.request.method,
+            self.request.target,
+            now - self.began,
+            extra=self.log_fields(),
+        )
+
     def waited_until(self, now: float) -> None:
         """Note how long the latest failure was waited after, at the gate too."""
         if self.failures:
@@ -57,11 +188,13 @@ class History:
 
     def finished(self, error: ChatloomError) -> ChatloomError:
         """Return the error as its caller sees it: with its request and what was tried."""
-        error.method, error.path = self.method, self.path
-        error.attempts = tuple(failed.record() for failed in self.failures)
+        error.method, error.path = self.request.method, self.request.target
+        error.attempts = tuple(
+            Attempt(failed.outcome(), failed.elapsed, failed.wait) for failed in self.failures
+        )
         if isinstance(error, DeadlineExceededError) and error.last_failure is not None:
             last = error.last_failure.with_traceback(None)
-            last.method, last.path = last.method or self.method, last.path or self.path
+            last.method, last.path = last.method or error.method, last.path or error.path
         count = len(error.attempts)
         if count > 1:
             took = sum(attempt.elapsed + attempt.wait for attempt in error.attempts)

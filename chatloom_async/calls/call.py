@@ -8,22 +8,17 @@ one place, without the inner frames: those hold nothing a caller could use.
 from __future__ import annotations
 
 import asyncio
+import logging
 from http import HTTPStatus
+from types import NoneType
 from typing import TypeVar
 
 from attrs import define
 
 from chatloom_async.auth import ApiKey, Credentials
 from chatloom_async.calls.answer import status_error
-from chatloom_async.calls.attempts import History
-from chatloom_async.calls.retry import (
-    Failed,
-    NextStep,
-    RetryPolicy,
-    asked_to_wait,
-    heals,
-    repeat,
-)
+from chatloom_async.calls.attempts import CallRecord, FailedAttempt, NextStep, log
+from chatloom_async.calls.retry import RetryPolicy, asked_to_wait, heals, may_repeat, repeat
 from chatloom_async.calls.wire import decode
 from chatloom_async.errors import (
     APIConnectionError,
@@ -38,14 +33,16 @@ from chatloom_async.errors import (
 )
 from chatloom_async.ratelimit.limiter import RateLimiter
 from chatloom_async.ratelimit.values import Cost, RateLimit, WaitLimits
-from chatloom_async.transport import Response, Transport
+from chatloom_async.transport import QUEUED, Alarm, Request, Response, Transport
 
 Model = TypeVar("Model")
 
-_METHOD = "GET"
 _OK = range(200, 300)
+_NO_CONTENT = (HTTPStatus.NO_CONTENT, HTTPStatus.RESET_CONTENT)
 _URGENT = 10.0  # a deadline up to this many seconds: a person waits
-_TELLING = 1.0  # seconds: an attempt that the deadline ends after fewer says nothing of the server
+# If the deadline cuts an attempt off before so many seconds, it does not count as a failure of the
+# server, which hardly had time to answer.
+_TELLING = 1.0
 
 
 @define(eq=False, repr=False)
@@ -80,8 +77,8 @@ class Caller:
                 "ConnectionPool(session=…)"
             )
 
-    async def fetch(self, path: str, model: type[Model]) -> Model:
-        """Return the model that the path answers with.
+    async def fetch(self, request: Request, model: type[Model]) -> Model:
+        """Return the model that the request is answered with.
 
         Raises:
             ChatloomError: the last failure, with the attempts that led to it.
@@ -90,117 +87,156 @@ class Caller:
         if self.closed or self.transport.closed:
             raise ClientClosedError("the client is closed; make a new one")
         self.calls += 1
-        call = History(_METHOD, path)
-        in_flight = self.transport.in_flight
-        in_flight.enter(call, self)
-        outcome: Response | Failed | None = None
+        shared = self.transport.shared
+        call = CallRecord(request, began=shared.clock.monotonic())
+        if shared.notify is not None:
+            call.start(shared.notify, shared.next_call(), self._key())
+        shared.in_flight.enter(call, self)
+        outcome: Response | FailedAttempt | None = None
         try:
-            deadline = self.retry.deadline
-            if deadline is None:
-                outcome = await self._attempt(call)
-                if type(outcome) is Failed:
-                    outcome = await self._repeat(call, outcome)
-            else:
-                outcome = await self._race(call, deadline)
+            outcome = await self._outcome(call)
             if isinstance(outcome, Response):
-                return decode(outcome.body, model)
+                answer = _structured(outcome, request, model)
+                call.outcome = "ok"
+                if log.isEnabledFor(logging.DEBUG):
+                    call.log_success(shared.clock.monotonic())
+                return answer
             error = outcome.error
+            call.outcome = type(error).__name__
         except ResponseDecodeError as failure:
             error = failure
-            elapsed = self.transport.clock.monotonic() - call.started
-            call.failed(error, NextStep.FINAL, elapsed)
+            call.malformed(error, shared.clock.monotonic())
+            call.outcome = type(error).__name__
         except asyncio.CancelledError:
-            if not in_flight.was_ended(call):
+            if not shared.in_flight.claim_cancellation(call):
                 raise
             error = ClientClosedError("the client was closed during the call")
+            call.outcome = type(error).__name__
         finally:
-            in_flight.leave(call)
+            shared.in_flight.leave(call)
+            if call.notify is not None:
+                call.end(shared.clock.monotonic())
         try:
             raise call.finished(error)
         finally:
             # The traceback holds this frame: a local that holds the error would close a circle.
             del error, outcome, call
 
-    async def _race(self, call: History, deadline: float) -> Response | Failed:
-        """Run the call against its deadline."""
-        scope = call.scope = asyncio.timeout(deadline)
+    async def _outcome(self, call: CallRecord) -> Response | FailedAttempt:
+        """Run the call, against its deadline if it has one."""
+        deadline = self.retry.deadline
+        if deadline is not None:
+            return await self._race(call, deadline)
+        outcome = await self._attempt(call)
+        if type(outcome) is FailedAttempt:
+            return await self._repeat(call, outcome)
+        return outcome
+
+    async def _race(self, call: CallRecord, deadline: float) -> Response | FailedAttempt:
+        loop = asyncio.get_running_loop()
+        call.give_up_at = loop.time() + deadline
+        scope = call.scope = asyncio.timeout(None)
         try:
             async with scope:
-                outcome = await self._attempt(call)
-                if isinstance(outcome, Failed):
-                    outcome = await self._repeat(call, outcome)
-                return outcome
+                alarm = Alarm(call.give_up_at, lambda: scope.reschedule(loop.time()))
+                try:
+                    outcome = await self._attempt(call)
+                    if isinstance(outcome, FailedAttempt):
+                        outcome = await self._repeat(call, outcome)
+                    return outcome
+                finally:
+                    alarm.cancel()
         except TimeoutError:
             if not scope.expired():  # a TimeoutError of the caller's own key source
                 raise
         error = DeadlineExceededError(f"not finished within {deadline:g} s", call.last_failure())
-        return Failed(error, NextStep.FINAL, deadline)
+        return FailedAttempt(error, NextStep.FINAL, deadline)
 
-    async def _repeat(self, call: History, first: Failed) -> Response | Failed:
+    async def _repeat(self, call: CallRecord, first: FailedAttempt) -> Response | FailedAttempt:
         """Make the attempts after the first."""
-        if first.verdict is NextStep.FINAL:
+        if first.next_step is NextStep.FINAL:
             return first
 
-        async def next_attempt() -> Response | Failed:
+        async def next_attempt() -> Response | FailedAttempt:
             return await self._attempt(call)
 
-        return await repeat(next_attempt, first, self.retry, self.transport.clock, call.give_up_at)
+        return await repeat(next_attempt, call, self.retry, self.transport.shared.clock)
 
-    async def _attempt(self, call: History) -> Response | Failed:
+    def _key(self) -> str:
+        """Return the fingerprint of the key, if there is one yet."""
+        key = self.credentials.current
+        return "" if key is None else key.fingerprint
+
+    async def _attempt(self, call: CallRecord) -> Response | FailedAttempt:
         """Make one request: gate, exchange, judgement."""
-        clock, credentials = self.transport.clock, self.credentials
+        clock, credentials = self.transport.shared.clock, self.credentials
         key = credentials.current or await credentials.renew(credentials.generation)
         limiter = call.limiter = self._limiter_of(key)
+        call.key = key.fingerprint
         departure = None if limiter is None else limiter.try_acquire()
         started = clock.monotonic()
         if limiter is not None and departure is None:
-            try:
-                departure = await limiter.wait(call.path, self._terms(call), refused=call.refused)
-            except ChatloomError as error:
-                call.waited_until(clock.monotonic())
-                vars(error).pop("__notes__", None)  # the probe's: they tell of its own attempts
-                return Failed(error, NextStep.FINAL, 0.0)  # nothing was sent: no attempt
+            waited = await self._wait(call, limiter)
+            if isinstance(waited, FailedAttempt):
+                return waited
             if credentials.current != key:  # renewed while the call waited
-                limiter.abandoned(departure)
+                limiter.abandoned(waited)
                 return await self._attempt(call)
-            started = departure
+            departure = started = waited
         generation = credentials.generation
         call.waited_until(started)
         self.requests += 1
         self.retried += bool(call.failures)
+        call.sent += 1
         call.started = started
         try:
-            answer = await self.transport.exchange(
-                call.method, self.base_url + call.path, key, self.timeout
-            )
+            answer = await self.transport.exchange(call.request, key, self.timeout)
         except ChatloomError as error:
             failure = error.with_traceback(None)  # whose frame holds the error: a circle
-        except BaseException:
-            self._cut_short(call, departure)
+        except BaseException as error:
+            self._cut_short(call, departure, error)
             raise
         else:
             if answer.status in _OK:
                 if limiter is not None and departure is not None:
-                    limiter.admitted(departure, call.path)
+                    limiter.admitted(departure, call.request.resource)
+                call.answered(answer.status, clock)
                 return answer
             failure = status_error(answer, key, clock)
         call.failed_at = clock.monotonic()
-        verdict = self._judge(call, failure, departure)
-        if credentials.renewable and _status(failure) == HTTPStatus.UNAUTHORIZED:
-            verdict = await self._renew(call, failure, key, generation)
-        return call.failed(failure, verdict, call.failed_at - started)
+        next_step = self._judge(call, failure, departure)
+        if _status(failure) == HTTPStatus.UNAUTHORIZED:
+            next_step = await self._renew(call, failure, key, generation)
+        return call.failed(failure, next_step, call.failed_at - started)
 
-    def _cut_short(self, call: History, departure: float | None) -> None:
+    async def _wait(self, call: CallRecord, limiter: RateLimiter) -> float | FailedAttempt:
+        """Wait at the rate limiter; return when the attempt left, or why it cannot."""
+        clock = self.transport.shared.clock
+        since, limits = clock.monotonic(), self._wait_limits(call)
+        try:
+            return await limiter.wait(call.request.resource, limits, refused=call.refused)
+        except ChatloomError as error:
+            call.waited_until(clock.monotonic())
+            vars(error).pop("__notes__", None)  # the probe's: they tell of its own attempts
+            return FailedAttempt(error, NextStep.FINAL, 0.0)  # nothing was sent: no attempt
+        finally:
+            call.waited(clock.monotonic() - since)
+
+    def _cut_short(self, call: CallRecord, departure: float | None, ending: BaseException) -> None:
         """Take note of an attempt that was cancelled, maybe by the call's own deadline."""
-        elapsed = self.transport.clock.monotonic() - call.started
-        late = call.scope is not None and call.scope.expired()
-        error = APITimeoutError(f"no answer within the {elapsed:.1f} s that the deadline left")
+        now = self.transport.shared.clock.monotonic()
+        elapsed = now - call.started
+        queued = QUEUED in getattr(ending, "__notes__", ())
+        late = call.is_late()
+        error = _cut_off(elapsed, queued=queued)
         if late:
             call.cut = call.failed(error, NextStep.FINAL, elapsed)
+        else:
+            call.attempt_ended("cancelled", now)
         if call.limiter is None or departure is None:
             return
-        if late and elapsed >= _TELLING:
-            call.limiter.failed(departure, call.path, error)
+        if late and not queued and elapsed >= _TELLING:
+            call.limiter.failed(departure, call.request.resource, error)
         else:
             call.limiter.abandoned(departure)
 
@@ -211,13 +247,13 @@ class Caller:
             self.limiter = limiter = (
                 None
                 if self.rate_limit is None
-                else self.transport.gates.get(self.base_url, key, self.rate_limit)
+                else self.transport.shared.limiters.get(self.base_url, key, self.rate_limit)
             )
             # In one piece: loops in several threads may share the client.
             gate = self._gate = key, loop, limiter
         return gate[2]
 
-    def _terms(self, call: History) -> WaitLimits:
+    def _wait_limits(self, call: CallRecord) -> WaitLimits:
         deadline = self.retry.deadline
         return WaitLimits(
             give_up_at=call.give_up_at,
@@ -226,27 +262,27 @@ class Caller:
             urgent=deadline is not None and deadline <= _URGENT,
         )
 
-    def _judge(self, call: History, error: ChatloomError, departure: float | None) -> NextStep:
+    def _judge(self, call: CallRecord, error: ChatloomError, departure: float | None) -> NextStep:
         """Tell the limiter what became of its departure, and the engine what the failure means."""
         status, reason = _status(error), getattr(error, "reason", None)
-        limiter, price, asked = call.limiter, Cost.COUNTED, asked_to_wait(error)
+        limiter, cost, asked = call.limiter, Cost.COUNTED, asked_to_wait(error)
         refused = status == HTTPStatus.TOO_MANY_REQUESTS or (
             status == HTTPStatus.FORBIDDEN and asked is not None
         )
         if limiter is not None and departure is not None:
             if refused:
                 longest = self.retry.max_retry_after
-                price = limiter.refused(departure, error, asked, longest)
+                cost = limiter.refused(departure, error, asked, longest)
             elif reason == "stale" or not isinstance(error, APIStatusError | APIConnectionError):
                 limiter.abandoned(departure)  # it says nothing about the server
             elif heals(error):
-                price = limiter.failed(departure, call.path, error, asked)
+                cost = limiter.failed(departure, call.request.resource, error, asked)
             else:
-                limiter.admitted(departure, call.path)
+                limiter.admitted(departure, call.request.resource)
         call.refused = refused
-        if price is Cost.FINAL or not heals(error):
+        if cost is Cost.FINAL or not may_repeat(call.request, error):
             return NextStep.FINAL
-        if price is Cost.FREE:
+        if cost is Cost.FREE:
             return NextStep.AT_THE_GATE
         if reason == "stale" and not call.stale:
             call.stale = True
@@ -254,10 +290,10 @@ class Caller:
         return NextStep.BACK_OFF
 
     async def _renew(
-        self, call: History, error: ChatloomError, key: ApiKey, generation: int
+        self, call: CallRecord, error: ChatloomError, key: ApiKey, generation: int
     ) -> NextStep:
         """After a 401: ask for another key, once per call; only a different one is worth a try."""
-        if call.renewed:
+        if call.renewed or not self.credentials.renewable:
             return NextStep.FINAL
         call.renewed = True
         try:
@@ -266,6 +302,21 @@ class Caller:
             error.add_note(f"asking for another key failed: {type(problem).__name__}")
             return NextStep.FINAL
         return NextStep.FINAL if fresh == key else NextStep.AT_ONCE
+
+
+def _structured(answer: Response, request: Request, model: type[Model]) -> Model:
+    """Return what the answer says; None where it has no content (RFC 9110 §15.3.5)."""
+    empty = answer.status in _NO_CONTENT or request.method == "HEAD"
+    if model is NoneType or (empty and model is object):
+        return None  # type: ignore[return-value]  # the model is NoneType or object: None is one
+    return decode(answer.body, model)
+
+
+def _cut_off(elapsed: float, *, queued: bool) -> APIConnectionError:
+    """Return the error of an attempt that the deadline ended."""
+    if queued:
+        return APIConnectionError(f"{QUEUED}, in {elapsed:.1f} s until the deadline", "queued")
+    return APITimeoutError(f"no answer within the {elapsed:.1f} s that the deadline left")
 
 
 def _status(error: ChatloomError) -> int | None:

@@ -1,16 +1,27 @@
-"""Where a request goes: the base URL and the paths below it, checked before any I/O."""
+"""Requests, checked and encoded before any I/O: method, path, query and JSON body.
+
+Not here: the ``Request`` value itself (``transport``) and its headers (``network.exchange``).
+"""
 
 from __future__ import annotations
 
 import ipaddress
+import json as json_module
 import os
 import re
-from urllib.parse import quote, urlsplit
+from collections.abc import Mapping
+from urllib.parse import quote, urlencode, urlsplit
 
 from chatloom_async.errors import ConfigurationError
+from chatloom_async.transport import Request
 
 DEFAULT_BASE_URL = "https://chatloom.app"
-AGENTS = "/api/plugin/agents"
+
+Query = Mapping[str, str | int | float | bool | None]
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+_IDEMPOTENT = _METHODS - {"POST", "PATCH"}  # RFC 9110 §9.2.2; PATCH is none (RFC 5789)
+_NO_VALUES: Mapping[str, str] = {}
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _BASE_URL = re.compile(
@@ -72,25 +83,53 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def allowed_domains_path(agent_id: str) -> str:
-    """Return the path of an agent's domains, the id percent-encoded as one segment (RFC 3986 §2.1).
+def build_request(  # noqa: PLR0913 - what a request is
+    method: str,
+    base_url: str,
+    route: str,
+    values: Mapping[str, str] = _NO_VALUES,
+    *,
+    query: Query | None = None,
+    json: object = None,
+    repeatable: bool | None = None,
+) -> Request:
+    """Return the request for one endpoint.
+
+    Args:
+        method: the HTTP method.
+        base_url: from ``check_base_url``.
+        route: the path as the API reference writes it, ``/api/plugin/agents/{agent_id}``; or from
+            ``check_raw_path``, encoded already and maybe with a query.
+        values: of the names in braces; each becomes one encoded segment (RFC 3986 §2.1).
+        query: names and values; None as a value leaves the name out.
+        json: the body; None: no body.
+        repeatable: whether it may be sent again when an earlier one may have arrived; None: GET,
+            HEAD, PUT and DELETE may (RFC 9110 §9.2.2).
 
     Raises:
-        ConfigurationError: the id is empty, ``.`` or ``..``, or holds control characters.
+        ConfigurationError: the method is none, a value cannot be a segment, there are two queries,
+            or the body is not JSON.
 
     """
-    if isinstance(agent_id, str) and _UNRESERVED.fullmatch(agent_id):
-        return f"{AGENTS}/{agent_id}/allowed-domains"  # as almost all: nothing to encode
-    if not isinstance(agent_id, str):
-        raise ConfigurationError(f"an agent id is text, not {type(agent_id).__name__}")
-    if agent_id in ("", ".", "..") or _CONTROL.search(agent_id):
-        raise ConfigurationError(
-            f"{agent_id!r} is no agent id; take one from list_agents() (agent.id)"
-        )
-    try:
-        return f"{AGENTS}/{quote(agent_id, safe='')}/allowed-domains"
-    except UnicodeEncodeError:
-        raise ConfigurationError(f"{agent_id!r} is no agent id: it is not valid text") from None
+    if method not in _METHODS:
+        raise ConfigurationError(f"the method is one of {', '.join(sorted(_METHODS))}")
+    if not isinstance(repeatable, bool | None):
+        raise ConfigurationError("repeatable is True, False, or None to go by the method")
+    route, _, inline = route.partition("?")
+    if inline and query:
+        raise ConfigurationError("give the query once: in the path or as query=")
+    resource = route
+    for name, value in values.items():
+        resource = resource.replace(f"{{{name}}}", _segment(name, value))
+    return Request(
+        method,
+        base_url,
+        route,
+        resource,
+        _encoded(query) if query else inline,
+        None if json is None else _body(json),
+        method in _IDEMPOTENT if repeatable is None else repeatable,
+    )
 
 
 def check_raw_path(path: str) -> str:
@@ -110,3 +149,47 @@ def check_raw_path(path: str) -> str:
     if "." in segments or ".." in segments:
         raise ConfigurationError(f"{path!r} climbs with '.' or '..'; write the path itself")
     return path
+
+
+def _segment(name: str, value: object) -> str:
+    noun = name.replace("_", " ")
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{_article(noun)} is text, not {type(value).__name__}")
+    if _UNRESERVED.fullmatch(value):
+        return value  # as almost all: nothing to encode
+    if value in ("", ".", "..") or _CONTROL.search(value):
+        raise ConfigurationError(
+            f"{value!r} is no {noun}; take one that the API told, as list_agents() does (agent.id)"
+        )
+    try:
+        return quote(value, safe="")
+    except UnicodeEncodeError:
+        raise ConfigurationError(f"{value!r} is no {noun}: it is not valid text") from None
+
+
+def _article(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+def _encoded(query: Query) -> str:
+    pairs: list[tuple[str, str]] = []
+    for name, value in query.items():
+        if isinstance(value, bool):
+            pairs.append((name, "true" if value else "false"))
+        elif isinstance(value, str | int | float):
+            pairs.append((name, str(value)))
+        elif value is not None:
+            raise ConfigurationError(
+                f"the query's {name!r} is text, a number or None, not {type(value).__name__}"
+            )
+    try:
+        return urlencode(pairs, quote_via=quote)
+    except UnicodeEncodeError:
+        raise ConfigurationError("the query is not valid text") from None
+
+
+def _body(value: object) -> bytes:
+    try:
+        return json_module.dumps(value, allow_nan=False, separators=(",", ":")).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigurationError(f"the body is not JSON: {error}") from None

@@ -7,33 +7,27 @@ here: what an attempt is (``calls.call``), and what headers ask to wait (``calls
 from __future__ import annotations
 
 import logging
-import math
 import random
 from collections.abc import Awaitable, Callable
-from enum import Enum
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
 
 from attrs import define, field, frozen
 
+from chatloom_async.calls.attempts import CallRecord, FailedAttempt, NextStep, log
 from chatloom_async.errors import (
     APIConnectionError,
     APIStatusError,
-    Attempt,
     ChatloomError,
-    ResponseDecodeError,
     require_seconds,
     require_whole,
 )
-from chatloom_async.transport import Clock
+from chatloom_async.transport import Clock, Request
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
 
 Answer = TypeVar("Answer")
-
-_log = logging.getLogger("chatloom_async")
-_log.addHandler(logging.NullHandler())  # silent unless the application sets up logging
 
 
 @frozen
@@ -95,6 +89,22 @@ _LASTING = (HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
 _LASTING_REASONS = ("dns", "proxy", "tls", "too large")
 
 
+def may_repeat(request: Request, error: ChatloomError) -> bool:
+    """Tell whether another attempt may fare better, and does no harm.
+
+    A request that is not repeatable (a POST) is sent again only when nothing of it can have been
+    carried out: the connection was refused, or the server said that it refused the request.
+    """
+    if not heals(error):
+        return False
+    if request.repeatable:
+        return True
+    if isinstance(error, APIStatusError):
+        too_many = error.status == HTTPStatus.TOO_MANY_REQUESTS
+        return too_many or asked_to_wait(error) is not None
+    return isinstance(error, APIConnectionError) and error.reason == "connect"
+
+
 def heals(error: ChatloomError) -> bool:
     """Tell whether another attempt may fare better."""
     if isinstance(error, APIStatusError):
@@ -120,36 +130,6 @@ def status_heals(status: int) -> bool:
     )
 
 
-class NextStep(Enum):
-    """What a failed attempt means for its call."""
-
-    BACK_OFF = "costs an attempt; the next one after a jittered wait"
-    AT_ONCE = "costs an attempt; the next one follows without a wait"
-    AT_THE_GATE = "costs no attempt; the next one leaves when the rate limiter lets it"
-    FINAL = "no further attempt"
-
-
-@define(eq=False, repr=False)
-class Failed:
-    """A failed attempt: errors travel as values and are raised once, by the call."""
-
-    error: ChatloomError
-    verdict: NextStep
-    elapsed: float
-    wait: float = 0.0
-
-    def record(self) -> Attempt:
-        """Return what the call's error will remember of it."""
-        error = self.error
-        if isinstance(error, APIStatusError):
-            outcome = str(error.status)
-        elif isinstance(error, ResponseDecodeError):
-            outcome = "malformed"
-        else:
-            outcome = getattr(error, "reason", type(error).__name__)
-        return Attempt(outcome, self.elapsed, self.wait)
-
-
 def prepare() -> None:
     """Import the engine now: on first use it would hold up the event loop.
 
@@ -159,26 +139,24 @@ def prepare() -> None:
 
 
 async def repeat(
-    attempt: Callable[[], Awaitable[Answer | Failed]],
-    first: Failed,
+    attempt: Callable[[], Awaitable[Answer | FailedAttempt]],
+    call: CallRecord,
     policy: RetryPolicy,
     clock: Clock,
-    give_up_at: float = math.inf,
-) -> Answer | Failed:
+) -> Answer | FailedAttempt:
     """Repeat a call whose first attempt failed, until an answer or the last failure.
 
     The first failure is replayed into tenacity as attempt 1, so that its stop, wait and hooks see
-    every attempt while a call that succeeds at once never meets them. ``give_up_at`` is the
-    deadline on the clock.
+    every attempt while a call that succeeds at once never meets them.
     """
     from tenacity import AsyncRetrying  # noqa: PLC0415 - see prepare
 
-    replayed = [first]
+    replayed = [call.failures[-1]]
 
-    async def next_attempt() -> Answer | Failed:
+    async def next_attempt() -> Answer | FailedAttempt:
         return replayed.pop() if replayed else await attempt()
 
-    schedule = _Schedule(policy, clock, give_up_at)
+    schedule = _Schedule(policy, clock, call)
     # One engine per call: tasks that share one mix up its state.
     engine = AsyncRetrying(
         retry=schedule.goes_on,
@@ -197,25 +175,25 @@ class _Schedule:
 
     policy: RetryPolicy
     clock: Clock
-    give_up_at: float
+    call: CallRecord
     counted: int = field(default=0, init=False)
     squeezed: bool = field(default=False, init=False)
 
     def goes_on(self, state: RetryCallState) -> bool:
         outcome = _last(state)
-        return isinstance(outcome, Failed) and outcome.verdict is not NextStep.FINAL
+        return isinstance(outcome, FailedAttempt) and outcome.next_step is not NextStep.FINAL
 
     def wait(self, state: RetryCallState) -> float:
         failed = _last(state)
-        if failed.verdict is NextStep.AT_THE_GATE:
+        if failed.next_step is NextStep.AT_THE_GATE:
             return 0.0
         self.counted += 1
-        failed.wait = 0.0 if failed.verdict is NextStep.AT_ONCE else self._backoff(failed.error)
+        failed.wait = 0.0 if failed.next_step is NextStep.AT_ONCE else self._backoff(failed.error)
         return failed.wait
 
     def _backoff(self, error: ChatloomError) -> float:
         wait = self.policy.backoff(self.counted)
-        left = self.give_up_at - self.clock.monotonic()
+        left = self.call.give_up_at - self.clock.monotonic()
         floor = asked_to_wait(error)
         if floor is not None:
             # A little jitter above the floor, but not past the deadline: everyone was told the
@@ -235,7 +213,7 @@ class _Schedule:
             self.policy.attempts == 1
             or self.counted >= self.policy.attempts
             or asked > self.policy.max_retry_after
-            or self.clock.monotonic() + max(failed.wait, asked) >= self.give_up_at
+            or self.clock.monotonic() + max(failed.wait, asked) >= self.call.give_up_at
         )
         if over:
             failed.wait = 0.0  # nobody waited
@@ -243,19 +221,24 @@ class _Schedule:
 
     def log(self, state: RetryCallState) -> None:
         failed = _last(state)
-        level = logging.DEBUG if failed.verdict is NextStep.AT_THE_GATE else logging.INFO
-        _log.log(
-            level,
-            "attempt %d failed: %s; next in %.2f s",
+        waits = failed.next_step is NextStep.AT_THE_GATE
+        log.log(
+            logging.DEBUG if waits else logging.INFO,
+            "key %s: attempt %d failed: %s; %s",
+            self.call.key,
             state.attempt_number,
             failed.error,
-            failed.wait,
-            extra={"chatloom_attempt": state.attempt_number, "chatloom_wait": failed.wait},
+            "the next one waits at the rate limiter" if waits else f"next in {failed.wait:.2f} s",
+            extra={
+                **self.call.log_fields(),
+                "chatloom_attempt": state.attempt_number,
+                "chatloom_wait": failed.wait,
+            },
         )
 
 
-def _last(state: RetryCallState) -> Failed:
+def _last(state: RetryCallState) -> FailedAttempt:
     """Return the last outcome; the hooks after ``goes_on`` only ever see failures."""
     assert state.outcome is not None  # noqa: S101 - tenacity calls its hooks after an attempt
-    outcome: Failed = state.outcome.result()
+    outcome: FailedAttempt = state.outcome.result()
     return outcome

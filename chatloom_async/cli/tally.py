@@ -12,8 +12,7 @@ from chatloom_async.audit.text import plural
 from chatloom_async.auth import ApiKey
 from chatloom_async.calls.retry import heals, status_heals
 from chatloom_async.errors import APIConnectionError
-from chatloom_async.ratelimit.registry import LimiterRegistry
-from chatloom_async.transport import Clock, InFlight, Response, Transport
+from chatloom_async.transport import Request, Response, Shared, Transport
 
 _OK = range(200, 300)
 _WORDS = {
@@ -58,33 +57,30 @@ class Tally:
     refusals: int = 0
     retries: Counter[str] = field(factory=Counter[str])
     retried_by_key: Counter[str] = field(factory=Counter[str])
-    clock: Clock = field(init=False)
-    gates: LimiterRegistry = field(init=False)
-    in_flight: InFlight = field(init=False)
+    shared: Shared = field(init=False)
     _failed: dict[tuple[str, str], tuple[str, int]] = field(
         factory=dict[tuple[str, str], tuple[str, int]]
     )
 
     def __attrs_post_init__(self) -> None:
         """Share what the other transport shares."""
-        self.clock, self.gates = self.inner.clock, self.inner.gates
-        self.in_flight = self.inner.in_flight
+        self.shared = self.inner.shared
 
     @property
     def closed(self) -> bool:
         """Whether the other transport is."""
         return self.inner.closed
 
-    async def exchange(self, method: str, url: str, key: ApiKey, timeout: float) -> Response:
+    async def exchange(self, request: Request, key: ApiKey, timeout: float) -> Response:
         """Make the request, as the other transport does."""
-        whose = key.fingerprint
+        whose, url = key.fingerprint, request.url
         cause, failures = self._failed.pop((url, whose), ("", 0))
         if failures:
             self.retries[cause] += 1
             self.retried_by_key[whose] += 1
         self.requests += 1
         try:
-            answer = await self.inner.exchange(method, url, key, timeout)
+            answer = await self.inner.exchange(request, key, timeout)
         except APIConnectionError as error:
             outcome = _WORDS.get(error.reason, error.reason)
             self._note(Incident(url, whose, outcome, failures + 1, not heals(error)))

@@ -24,7 +24,7 @@ from chatloom_async.errors import (
     ConfigurationError,
 )
 from chatloom_async.network.connector import Connector
-from chatloom_async.transport import MAX_ERROR_BODY, Response
+from chatloom_async.transport import MAX_ERROR_BODY, Request, Response
 
 MAX_BODY = 10 * 1024 * 1024
 _CONNECT_TIMEOUT = 5.0
@@ -35,10 +35,9 @@ _NO_SUCH_HOST = {
 }
 
 
-async def send(  # noqa: PLR0913 - what a request is
+async def send(
     session: aiohttp.ClientSession,
-    method: str,
-    url: str,
+    request: Request,
     key: ApiKey,
     *,
     timeout: float,
@@ -54,10 +53,14 @@ async def send(  # noqa: PLR0913 - what a request is
         RuntimeError: the session is closed, maybe since this request began to wait for its slot.
 
     """
+    headers, body = key.headers(), request.body
+    if body is not None:
+        headers = {**headers, "Content-Type": "application/json"}
     answer = await session.request(
-        method,
-        URL(url, encoded=True),
-        headers=key.headers(),
+        request.method,
+        URL(request.url, encoded=True),
+        data=body,
+        headers=headers,
         allow_redirects=False,
         proxy=proxy,
         timeout=_client_timeout(timeout),

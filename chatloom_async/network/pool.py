@@ -25,6 +25,7 @@ from chatloom_async.errors import (
     ConfigurationError,
     require_whole,
 )
+from chatloom_async.events import Observer, guarded
 from chatloom_async.network.connector import Connector
 from chatloom_async.network.exchange import send, translate
 from chatloom_async.network.options import (
@@ -35,8 +36,7 @@ from chatloom_async.network.options import (
 )
 from chatloom_async.network.slots import Slots
 from chatloom_async.network.timeouts import Timeouts, Watch
-from chatloom_async.ratelimit.registry import LimiterRegistry
-from chatloom_async.transport import Clock, InFlight, Response, SystemClock
+from chatloom_async.transport import QUEUED, Request, Response, Shared
 from chatloom_async.version import __version__
 
 
@@ -76,6 +76,7 @@ class ConnectionPool:
         ssl: a context for private certificate authorities.
         trust_env: take proxies from the environment, as aiohttp does.
         trace_configs: aiohttp's hooks, for example OpenTelemetry's; they see headers, so the key.
+        observer: a function that is told of calls, attempts and rate limiters (``events``).
         session: bring your own aiohttp session, made with ``cookie_jar=aiohttp.DummyCookieJar()``;
             you close it, it works on its loop only, its own middlewares do not run, and which of
             its connections are sound is its connector's business.
@@ -93,9 +94,8 @@ class ConnectionPool:
     trust_env: bool = field(default=False, kw_only=True)
     trace_configs: Sequence[aiohttp.TraceConfig] = field(default=(), kw_only=True, repr=False)
     session: aiohttp.ClientSession | None = field(default=None, kw_only=True, repr=False)
-    clock: Clock = field(factory=SystemClock, init=False, repr=False)
-    gates: LimiterRegistry = field(factory=LimiterRegistry, init=False, repr=False)
-    in_flight: InFlight = field(factory=InFlight, init=False, repr=False)
+    observer: Observer | None = field(default=None, kw_only=True, repr=False)
+    shared: Shared = field(init=False, repr=False)
     closed: bool = field(default=False, init=False)
     _by_loop: dict[asyncio.AbstractEventLoop, _Connections] = field(
         factory=dict, init=False, repr=False
@@ -118,6 +118,9 @@ class ConnectionPool:
             raise ConfigurationError(
                 "ssl, trust_env and trace_configs belong to the session you bring: set them there"
             )
+        if self.observer is not None and not callable(self.observer):
+            raise ConfigurationError("ConnectionPool.observer is a function of one event")
+        self.shared = Shared(notify=None if self.observer is None else guarded(self.observer))
         self._made_at = _caller()
 
     @property
@@ -127,12 +130,11 @@ class ConnectionPool:
         connector = None if connections is None else connections.session.connector
         return connector.opened if isinstance(connector, Connector) else 0
 
-    async def exchange(self, method: str, url: str, key: ApiKey, timeout: float) -> Response:
+    async def exchange(self, request: Request, key: ApiKey, timeout: float) -> Response:
         """Make exactly one request and return its whole answer.
 
         Args:
-            method: the HTTP method.
-            url: the whole URL, already encoded.
+            request: what to send.
             key: sent in its header.
             timeout: seconds from connecting to the last byte; waiting for a slot is not counted.
 
@@ -145,16 +147,16 @@ class ConnectionPool:
         """
         connections = self._by_loop.get(asyncio.get_running_loop()) or await self._open()
         if not connections.slots.take():
-            await connections.slots.wait()
+            await _queue(connections.slots)
         try:
             timeouts = connections.timeouts(timeout)
             watch = timeouts.start()
             try:
                 return await send(
-                    connections.session, method, url, key, timeout=timeout, proxy=self.proxy
+                    connections.session, request, key, timeout=timeout, proxy=self.proxy
                 )
             except BaseException as error:  # noqa: BLE001 - raised below
-                problem = self._problem(error, watch, url, timeout)
+                problem = self._problem(error, watch, request, timeout)
             finally:
                 timeouts.end(watch)
         finally:
@@ -165,7 +167,7 @@ class ConnectionPool:
             del problem  # the traceback holds this frame
 
     def _problem(
-        self, error: BaseException, watch: Watch, url: str, timeout: float
+        self, error: BaseException, watch: Watch, request: Request, timeout: float
     ) -> BaseException:
         """Return what to raise for an error of ``send``, rid of aiohttp's: they hold the key."""
         if isinstance(error, asyncio.CancelledError) and watch.expired():
@@ -173,7 +175,9 @@ class ConnectionPool:
         found = (
             error
             if isinstance(error, APIConnectionError)
-            else translate(error, url, timeout, trust_env=(self.session or self).trust_env)
+            else translate(
+                error, request.base_url, timeout, trust_env=(self.session or self).trust_env
+            )
         )
         ended = found is not None or isinstance(error, RuntimeError)  # as a closed session raises
         if ended and self.closed:
@@ -219,7 +223,7 @@ class ConnectionPool:
         if self.closed:
             return
         self.closed = True
-        self.in_flight.end()
+        self.shared.in_flight.end()
         here = asyncio.get_running_loop()
         for loop, connections in list(self._by_loop.items()):
             if loop is here:
@@ -246,6 +250,15 @@ class ConnectionPool:
                 stacklevel=2,
                 source=self,
             )
+
+
+async def _queue(slots: Slots) -> None:
+    """Wait for a free place."""
+    try:
+        await slots.wait()
+    except asyncio.CancelledError as cancellation:
+        cancellation.add_note(QUEUED)
+        raise
 
 
 def _places(limit: int, connector: aiohttp.BaseConnector | None) -> int:

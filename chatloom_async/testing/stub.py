@@ -10,8 +10,8 @@ from attrs import define, field, frozen
 
 from chatloom_async.auth import ApiKey
 from chatloom_async.errors import APITimeoutError, ChatloomError, ClientClosedError
-from chatloom_async.ratelimit.registry import LimiterRegistry
-from chatloom_async.transport import Clock, InFlight, Response, SystemClock
+from chatloom_async.events import Observer, guarded
+from chatloom_async.transport import Clock, Request, Response, Shared, SystemClock
 
 
 @frozen
@@ -33,6 +33,7 @@ class StubRequest:
     url: str
     fingerprint: str
     at: float
+    body: bytes | None = None
 
 
 @define(eq=False)
@@ -47,16 +48,17 @@ class StubTransport:
     script: Iterable[StubReply | ChatloomError]
     clock: Clock = field(factory=SystemClock, kw_only=True)
     requests: list[StubRequest] = field(factory=list, init=False)
-    gates: LimiterRegistry = field(factory=LimiterRegistry, init=False, repr=False)
-    in_flight: InFlight = field(factory=InFlight, init=False, repr=False)
+    observer: Observer | None = field(default=None, kw_only=True, repr=False)
+    shared: Shared = field(init=False, repr=False)
     closed: bool = field(default=False, init=False)
     _left: Iterator[StubReply | ChatloomError] = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         """Open the script."""
-        self._left = iter(self.script)
+        notify = None if self.observer is None else guarded(self.observer)
+        self._left, self.shared = iter(self.script), Shared(self.clock, notify)
 
-    async def exchange(self, method: str, url: str, key: ApiKey, timeout: float) -> Response:
+    async def exchange(self, request: Request, key: ApiKey, timeout: float) -> Response:
         """Return or raise the next reply of the script.
 
         Raises:
@@ -66,7 +68,8 @@ class StubTransport:
         """
         if self.closed:
             raise ClientClosedError("the transport is closed")
-        self.requests.append(StubRequest(method, url, key.fingerprint, self.clock.monotonic()))
+        method, url, now = request.method, request.url, self.clock.monotonic()
+        self.requests.append(StubRequest(method, url, key.fingerprint, now, request.body))
         reply = next(self._left, None)
         if reply is None:
             raise AssertionError(f"the script has no reply for {method} {url}")
@@ -82,4 +85,4 @@ class StubTransport:
     async def aclose(self) -> None:
         """End the calls in flight; later ones raise ClientClosedError."""
         self.closed = True
-        self.in_flight.end()
+        self.shared.in_flight.end()

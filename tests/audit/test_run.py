@@ -16,13 +16,12 @@ from chatloom_async.auth import ApiKey
 from chatloom_async.calls.retry import RetryPolicy
 from chatloom_async.client import AsyncChatloom
 from chatloom_async.errors import ClientClosedError, ConfigurationError
-from chatloom_async.ratelimit.registry import LimiterRegistry
 from chatloom_async.ratelimit.values import RateLimit
 from chatloom_async.testing import FakeClock, Sandbox, SandboxAgent, Workspace, make_workspace
-from chatloom_async.testing.api import AGENTS, Reply, answer, domains_path, error, pages
+from chatloom_async.testing.api import Reply, answer, domains_path, error, pages
 from chatloom_async.testing.meters import Meter
 from chatloom_async.testing.quota import Quota
-from chatloom_async.transport import Clock, InFlight, Response
+from chatloom_async.transport import Clock, Request, Response, Shared
 
 Pairs = Iterator[tuple[str, AsyncChatloom]]
 Trouble = Callable[[str, str], Reply | None]
@@ -40,16 +39,18 @@ class Wire:
     latency: float = 0.05
     served: dict[str, tuple[Workspace, dict[str, Reply]]] = field(factory=dict)
     requests: list[tuple[str, str]] = field(factory=list)
-    gates: LimiterRegistry = field(factory=LimiterRegistry)
-    in_flight: InFlight = field(factory=InFlight)
+    shared: Shared = field(init=False)
     closed: bool = False
     under_way: int = 0
     most_under_way: int = 0
 
-    async def exchange(self, method: str, url: str, key: ApiKey, timeout: float) -> Response:
+    def __attrs_post_init__(self) -> None:
+        self.shared = Shared(self.clock)
+
+    async def exchange(self, request: Request, key: ApiKey, timeout: float) -> Response:
         assert timeout > 0
         name = key.headers()["Authorization"].removeprefix("Bearer clf_")
-        path = AGENTS + url.partition(AGENTS)[2]
+        method, path = request.method, request.target
         self.requests.append((name, path))
         reply = self._reply(name, method, path)
         self.under_way += 1

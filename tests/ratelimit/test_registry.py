@@ -11,7 +11,7 @@ from chatloom_async import ApiKey, AsyncChatloom, RateLimit, RetryPolicy
 from chatloom_async.ratelimit.registry import LimiterRegistry
 from chatloom_async.ratelimit.values import WaitLimits
 from chatloom_async.testing import FakeClock
-from chatloom_async.transport import Clock, InFlight, Response
+from chatloom_async.transport import Clock, Request, Response, Shared
 
 AGENT = "agt_1"
 SIXTY = RateLimit(burst=60)
@@ -23,13 +23,15 @@ class Service:
 
     clock: Clock
     right: str | None = None  # the one key that is not refused, if there is
-    gates: LimiterRegistry = field(factory=LimiterRegistry)
-    in_flight: InFlight = field(factory=InFlight)
+    shared: Shared = field(init=False)
     closed: bool = False
     sent: defaultdict[ApiKey, list[float]] = field(factory=lambda: defaultdict(list))
 
-    async def exchange(self, method: str, url: str, key: ApiKey, timeout: float) -> Response:
-        del method, url, timeout
+    def __attrs_post_init__(self) -> None:
+        self.shared = Shared(self.clock)
+
+    async def exchange(self, request: Request, key: ApiKey, timeout: float) -> Response:
+        del request, timeout
         self.sent[key].append(self.clock.monotonic())
         await self.clock.sleep(0.05)
         known = self.right is None or key == ApiKey(self.right)

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Iterator
 
 import pytest
+from attrs import evolve
 
 from chatloom_async import (
     APIConnectionError,
@@ -17,15 +18,16 @@ from chatloom_async import (
     ClientClosedError,
 )
 from chatloom_async.testing import FakeClock, StubReply, StubTransport
-from chatloom_async.transport import Response
+from chatloom_async.transport import Request, Response
 
 KEY = ApiKey("clf_stub")
 URL = "https://chatloom.app/api/plugin/agents"
+REQUEST = Request("GET", "https://chatloom.app", "/api/plugin/agents", "/api/plugin/agents")
 
 
 def ask(*replies: StubReply | ChatloomError, timeout: float = 15.0) -> Response:
     clock = FakeClock()
-    return clock.run(StubTransport(replies, clock=clock).exchange("GET", URL, KEY, timeout))
+    return clock.run(StubTransport(replies, clock=clock).exchange(REQUEST, KEY, timeout))
 
 
 def test_a_reply_is_a_json_value() -> None:
@@ -46,7 +48,7 @@ def test_replies_come_in_the_order_of_the_script() -> None:
     transport = StubTransport((StubReply(n) for n in range(3)), clock=clock)
 
     async def main() -> list[bytes]:
-        return [(await transport.exchange("GET", URL, KEY, 1)).body for _ in range(3)]
+        return [(await transport.exchange(REQUEST, KEY, 1)).body for _ in range(3)]
 
     assert clock.run(main()) == [b"0", b"1", b"2"]
 
@@ -61,7 +63,7 @@ def test_a_script_is_read_as_it_is_needed() -> None:
             yield StubReply(number)
 
     clock = FakeClock()
-    answer = clock.run(StubTransport(endless(), clock=clock).exchange("GET", URL, KEY, 1))
+    answer = clock.run(StubTransport(endless(), clock=clock).exchange(REQUEST, KEY, 1))
     assert (answer.body, read) == (b"0", [0])
 
 
@@ -85,7 +87,7 @@ def test_a_request_beyond_the_script_is_not_taken_for_a_failure_to_repeat() -> N
 
 def test_a_late_reply_comes_late() -> None:
     clock = FakeClock()
-    clock.run(StubTransport([StubReply(after=3)], clock=clock).exchange("GET", URL, KEY, 15))
+    clock.run(StubTransport([StubReply(after=3)], clock=clock).exchange(REQUEST, KEY, 15))
     assert clock.monotonic() == 3
 
 
@@ -93,9 +95,7 @@ def test_a_late_reply_comes_late() -> None:
 def test_a_reply_later_than_the_timeout_is_a_timeout(timeout: float) -> None:
     clock = FakeClock()
     with pytest.raises(APITimeoutError):
-        clock.run(
-            StubTransport([StubReply(after=3)], clock=clock).exchange("GET", URL, KEY, timeout)
-        )
+        clock.run(StubTransport([StubReply(after=3)], clock=clock).exchange(REQUEST, KEY, timeout))
     assert clock.monotonic() == timeout
 
 
@@ -104,9 +104,9 @@ def test_requests_are_recorded_without_their_key() -> None:
     transport = StubTransport([StubReply(), StubReply()], clock=clock)
 
     async def main() -> None:
-        await transport.exchange("GET", URL, KEY, 1)
+        await transport.exchange(REQUEST, KEY, 1)
         await asyncio.sleep(7)
-        await transport.exchange("GET", URL + "/x", KEY, 1)
+        await transport.exchange(evolve(REQUEST, resource=REQUEST.resource + "/x"), KEY, 1)
 
     clock.run(main())
     assert [(request.method, request.url, request.at) for request in transport.requests] == [
@@ -122,7 +122,7 @@ def test_a_closed_stub_refuses() -> None:
 
     async def main() -> None:
         await transport.aclose()
-        await transport.exchange("GET", URL, KEY, 1)
+        await transport.exchange(REQUEST, KEY, 1)
 
     with pytest.raises(ClientClosedError):
         FakeClock().run(main())

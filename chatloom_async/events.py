@@ -1,0 +1,154 @@
+"""What an observer is told: small frozen values about calls, attempts and rate limiters.
+
+``ConnectionPool(observer=…)`` takes one function of an event. It runs inside the call that it is
+told of, so it must be quick and must not block. No event holds a key, a body or a header; ``key``
+is always the key's fingerprint. Not here: who tells (``calls``, ``ratelimit``).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Literal
+
+from attrs import frozen
+
+_log = logging.getLogger("chatloom_async")
+
+
+@frozen
+class CallStarted:
+    """A call begins, in the task that makes it.
+
+    Attributes:
+        call: a number that all events of one call share.
+        method: the HTTP method.
+        route: the path with the names of its values, ``/api/plugin/agents/{agent_id}/…``.
+        path: the path below the base URL, without query.
+        base_url: the server.
+        key: the fingerprint of the key in use, or "" while a callable has not given one.
+
+    """
+
+    call: int
+    method: str
+    route: str
+    path: str
+    base_url: str
+    key: str
+
+
+@frozen
+class LimiterWaited:
+    """An attempt passed the rate limiter of its key after a wait, or gave up there.
+
+    Attributes:
+        call: as in ``CallStarted``.
+        key: the key's fingerprint.
+        seconds: how long it waited.
+
+    """
+
+    call: int
+    key: str
+    seconds: float
+
+
+@frozen
+class AttemptEnded:
+    """One request of a call was answered, failed or was given up.
+
+    Attributes:
+        call: as in ``CallStarted``.
+        method: the HTTP method.
+        path: the path below the base URL, without query.
+        key: the key's fingerprint.
+        number: 1 for the first attempt of the call.
+        outcome: the status (``"200"``) or the reason (``"timeout"``, ``"cancelled"``).
+        seconds: how long the exchange took.
+
+    """
+
+    call: int
+    method: str
+    path: str
+    key: str
+    number: int
+    outcome: str
+    seconds: float
+
+
+@frozen
+class CallEnded:
+    """A call returned or raised, in the task that made it.
+
+    Attributes:
+        call: as in ``CallStarted``.
+        method: the HTTP method.
+        route: as in ``CallStarted``.
+        path: the path below the base URL, without query.
+        key: the key's fingerprint.
+        attempts: how many requests were made.
+        outcome: ``"ok"``, ``"cancelled"``, or the name of the error's class.
+        seconds: everything the caller waited for.
+
+    """
+
+    call: int
+    method: str
+    route: str
+    path: str
+    key: str
+    attempts: int
+    outcome: str
+    seconds: float
+
+
+@frozen
+class LimiterClosed:
+    """The rate limiter of a key stopped all requests.
+
+    Attributes:
+        key: the key's fingerprint.
+        reason: the server refused, or it fails altogether.
+        seconds: until a probe asks whether the way is clear.
+
+    """
+
+    key: str
+    reason: Literal["refused", "outage"]
+    seconds: float
+
+
+@frozen
+class LimiterOpened:
+    """The rate limiter of a key lets requests pass again.
+
+    Attributes:
+        key: the key's fingerprint.
+        seconds: how long it was closed.
+
+    """
+
+    key: str
+    seconds: float
+
+
+Event = CallStarted | LimiterWaited | AttemptEnded | CallEnded | LimiterClosed | LimiterOpened
+Observer = Callable[[Event], None]
+
+
+def guarded(observer: Observer) -> Observer:
+    """Return an observer whose exceptions are logged once and reach no call."""
+    failed = False
+
+    def tell(event: Event) -> None:
+        nonlocal failed
+        try:
+            observer(event)
+        except Exception:  # noqa: BLE001 - whatever the application's observer raises
+            if not failed:
+                failed = True
+                _log.exception("the observer failed; its further failures are not logged")
+
+    return tell
