@@ -85,7 +85,7 @@ class FanOut(Generic[Item, Value]):
     async def __aenter__(self) -> Self:
         """Start the workers."""
         if self._entered:
-            raise ConfigurationError("a FanOut runs once; make another one")
+            raise ConfigurationError("it runs once; make another one")
         self._entered = True
         items = self.items
         if isinstance(items, AsyncIterable):
@@ -112,8 +112,6 @@ class FanOut(Generic[Item, Value]):
 
     def __aiter__(self) -> AsyncIterator[Success[Item, Value] | Failure[Item]]:
         """Return itself."""
-        if not self._entered:  # else it would look like one without items
-            raise ConfigurationError("a FanOut is read inside its 'async with' block")
         return self
 
     async def __anext__(self) -> Success[Item, Value] | Failure[Item]:
@@ -123,17 +121,17 @@ class FanOut(Generic[Item, Value]):
             ConfigurationError: it is read outside its block, or by two tasks at once.
 
         """
-        while not self._results and not self._left:
+        while not self._results and self._entered and not self._left:
             if self._broken is not None:
                 raise self._broken
             if not self._running:
                 raise StopAsyncIteration
             if self._reader is not None and not self._reader.done():
-                raise ConfigurationError("a FanOut has one reader; it is waiting in another task")
+                raise ConfigurationError("it has one reader, which is waiting in another task")
             self._reader = asyncio.get_running_loop().create_future()
             await self._reader
-        if self._left:
-            raise ConfigurationError("a FanOut is read inside its 'async with' block")
+        if self._left or not self._entered:  # else it would look like one without items
+            raise ConfigurationError("read it inside its 'async with' block")
         result = self._results.popleft()
         if self._full:
             _wake(self._full.popleft())

@@ -24,7 +24,7 @@ STAIRS: tuple[frozenset[str], ...] = tuple(
         "client",
         "audit.text",
         "audit.keys audit.domains audit.results",
-        "audit.findings audit.files audit.diff audit.turns",
+        "audit.findings audit.files audit.diff",
         "audit.workspace audit.figures",
         "audit.page audit.run",
         "audit",

@@ -12,20 +12,14 @@ from chatloom_async.audit.results import (
     Gap,
     WorkspaceAudit,
 )
-from chatloom_async.audit.run import (
-    AUDIT_RETRY,
-    AuditProgress,
-    AuditStream,
-    audit,
-    stream_audit,
-)
+from chatloom_async.audit.run import AuditStream, audit, stream_audit
+from chatloom_async.audit.workspace import AUDIT_RETRY
 
 __all__ = [
     "AUDIT_RETRY",
     "FINDING_RULES",
     "AuditDiff",
     "AuditLog",
-    "AuditProgress",
     "AuditReport",
     "AuditStream",
     "AuditTotals",

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from attrs import field, frozen
+from attrs import frozen
 
 from chatloom_async.auth import ApiKey
 from chatloom_async.errors import ConfigurationError
@@ -88,30 +88,6 @@ class KeysFile:
     def __call__(self, name: str) -> ApiKey:
         """Read the file and return one workspace's key; ConfigurationError as for ``open``."""
         return self.open()(name)
-
-
-@frozen
-class EnvironmentKeys:
-    """Names of environment variables by workspace, and so a source of keys that holds none itself.
-
-    Calling it with a workspace's name reads the variable, wherever the call happens.
-    """
-
-    variables: Mapping[str, str] = field(hash=False)
-
-    def __call__(self, name: str) -> ApiKey:
-        """Return the key of one workspace.
-
-        Raises:
-            ConfigurationError: it has no variable, the variable is not set or holds no key.
-
-        """
-        if name not in self.variables:
-            raise ConfigurationError(f"no environment variable is known for {name!r}")
-        answer = _resolve(name, f"{_ENVIRONMENT}{self.variables[name]}")
-        if isinstance(answer, str):
-            raise ConfigurationError(answer)
-        return answer
 
 
 def same_keys(keys: Mapping[str, ApiKey]) -> Iterator[tuple[str, str]]:

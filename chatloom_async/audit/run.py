@@ -1,27 +1,25 @@
-"""Audits: every agent of many workspaces with its allowed domains, one workspace at a time.
+"""Audits: every agent of many workspaces with its allowed domains.
 
-Here: opening workspaces and handing out what was found. Not here: reading one of them (``visit``),
-the values (``values``), what counts as a finding (``findings``), files (``log``).
+Here: how many workspaces are audited at the same time, and handing out what was found. Not here:
+reading one of them (``workspace``), the values (``results``), what counts as a finding
+(``findings``), files (``files``).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from typing import Any, Self, cast
 
-from attrs import define, field, frozen
+from attrs import define
 
 from chatloom_async.audit.domains import ApprovedDomains
 from chatloom_async.audit.findings import shared_domains
 from chatloom_async.audit.results import AuditReport, AuditTotals, WorkspaceAudit
-from chatloom_async.audit.turns import Turns
 from chatloom_async.audit.workspace import WorkspaceAuditor
-from chatloom_async.calls.retry import RetryPolicy
 from chatloom_async.client import AsyncChatloom
 from chatloom_async.errors import ConfigurationError, require_whole
-from chatloom_async.network.slots import Slots
+from chatloom_async.fanout import Failure, FanOut
 
 Workspaces = (
     Mapping[str, AsyncChatloom]
@@ -29,16 +27,11 @@ Workspaces = (
     | AsyncIterable[tuple[str, AsyncChatloom]]
 )
 
-AUDIT_RETRY = RetryPolicy(attempts=8, patience=600.0)
-"""What an audit uses in place of the default policy: runs of hours outlive outages of minutes."""
-
-_OPEN = 1000  # workspaces at once that wait for their own keys' sake: bounds memory
-
 
 async def audit(
     workspaces: Workspaces,
     *,
-    concurrency: int = 100,
+    concurrency: int = 250,
     lookups: int = 8,
     approved: Iterable[str] | None = None,
 ) -> AuditReport:
@@ -67,7 +60,7 @@ async def audit(
 def stream_audit(
     workspaces: Workspaces,
     *,
-    concurrency: int = 100,
+    concurrency: int = 250,
     lookups: int = 8,
     approved: Iterable[str] | None = None,
 ) -> AuditStream:
@@ -89,11 +82,10 @@ def stream_audit(
     Args:
         workspaces: names and clients; a mapping, or pairs that are read only as fast as the audit
             goes, so that clients can be made on the way. Let them share a ``ConnectionPool``.
-        concurrency: calls begun and not ended over all workspaces, of those that get on. A call
-            found waiting at its own key's rate limiter, or after a second backing off, does not
-            count, also not when it goes on: up to 1,000 workspaces are open for the sake of such
-            calls, and more requests than this may be in flight. What bounds the requests, whatever
-            waits, is ``ConnectionPool(limit=…)``.
+        concurrency: workspaces audited at the same time, those that wait for their own rate limit
+            among them. While fewer than this are slow, they hold nobody up; when as many are, the
+            others wait until one of them is complete: give a fleet of slow keys a higher number.
+            Requests in flight are bounded by ``ConnectionPool(limit=…)``.
         lookups: calls of one workspace at once.
         approved: domains that may be listed, as for ``ApprovedDomains``; None: any.
 
@@ -103,173 +95,58 @@ def stream_audit(
     """
     require_whole("concurrency", concurrency)
     require_whole("lookups", lookups)
-    return AuditStream(
-        workspaces,
-        concurrency,
-        lookups,
-        None if approved is None else ApprovedDomains.of(approved),
-    )
+    approved_domains = None if approved is None else ApprovedDomains.of(approved)
 
+    async def audit_one(workspace: tuple[str, AsyncChatloom]) -> WorkspaceAudit:
+        name, client = workspace
+        if not isinstance(name, str) or not isinstance(client, AsyncChatloom):
+            raise ConfigurationError(
+                "a workspace is a name and an AsyncChatloom, "
+                f"not {type(name).__name__} and {type(client).__name__}"
+            )
+        return await WorkspaceAuditor(name, client, lookups, approved_domains).audit()
 
-@frozen
-class AuditProgress:
-    """Where a running audit stands.
-
-    Attributes:
-        finished: workspaces complete, read by the caller or not.
-        open: workspaces under way.
-        requests: requests sent, those of open workspaces included; so for the next two.
-        retried: those of them that repeated another one.
-        refused: answers with status 429.
-
-    """
-
-    finished: int
-    open: int
-    requests: int
-    retried: int
-    refused: int
+    return AuditStream(FanOut(audit_one, _pairs(workspaces), concurrency=concurrency))
 
 
 @define(eq=False)
 class AuditStream:
-    """What ``stream_audit`` returns: enter it once, then iterate."""
+    """A ``FanOut`` that yields audits: enter it once, then iterate.
 
-    _workspaces: Workspaces
-    _concurrency: int
-    _lookups: int
-    _approved: ApprovedDomains | None
-    _turns: Turns = field(init=False)
-    _tasks: set[asyncio.Task[None]] = field(factory=set, init=False)
-    _open: dict[WorkspaceAuditor, None] = field(factory=dict, init=False)
-    _results: deque[WorkspaceAudit] = field(factory=deque, init=False)
-    _totals: AuditProgress = field(default=AuditProgress(0, 0, 0, 0, 0), init=False)
-    _entered: bool = field(default=False, init=False)
-    _left: bool = field(default=False, init=False)
-    _broken: BaseException | None = field(default=None, init=False)
-    _reader: asyncio.Future[None] | None = field(default=None, init=False)
-    _opener: asyncio.Future[None] | None = field(default=None, init=False)
+    What its calls raise ends the iteration, for they turn into gaps all that may go wrong.
+    """
 
-    def __attrs_post_init__(self) -> None:
-        """Make room for as many turns as calls may be under way."""
-        self._turns = Turns(Slots(self._concurrency))
+    _audits: FanOut[Any, WorkspaceAudit]
 
     async def __aenter__(self) -> Self:
         """Start; nothing was read from the workspaces before."""
-        if self._entered:
-            raise ConfigurationError("an audit runs once; call stream_audit again")
-        self._entered = True
-        self._start(self._open_all())
+        await self._audits.__aenter__()
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, *problem: object) -> None:
         """Cancel what is under way and wait until it is gone."""
-        self._left = True
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._turns.close()
+        await self._audits.__aexit__(*problem)
 
     def __aiter__(self) -> AsyncIterator[WorkspaceAudit]:
         """Return itself."""
         return self
 
     async def __anext__(self) -> WorkspaceAudit:
-        """Return the next workspace, in the order in which they are finished."""
-        if not self._entered:
-            raise ConfigurationError("enter the audit first: async with stream_audit(…) as results")
-        while not self._results:
-            if self._broken is not None:
-                raise self._broken
-            if not self._tasks:
-                raise StopAsyncIteration
-            if self._reader is not None and not self._reader.done():
-                raise ConfigurationError("an audit has one reader; let it hand on what it reads")
-            self._reader = asyncio.get_running_loop().create_future()
-            await self._reader
-        result = self._results.popleft()
-        _wake(self._opener)
-        return result
+        """Return the next workspace, in the order in which they are finished.
 
-    def progress(self) -> AuditProgress:
-        """Take a snapshot."""
-        total = self._totals
-        spent = [workspace.spent() for workspace in self._open]
-        return AuditProgress(
-            finished=total.finished,
-            open=len(spent),
-            requests=total.requests + sum(each.requests for each in spent),
-            retried=total.retried + sum(each.retried for each in spent),
-            refused=total.refused + sum(each.refused for each in spent),
-        )
+        Raises:
+            ConfigurationError: it is read outside its block, or by two tasks at once.
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if task.cancelled():
-            if not self._left:
-                self._broken = asyncio.CancelledError("a task of this audit was cancelled")
-        elif self._broken is None:
-            self._broken = task.exception()
-        _wake(self._reader)
-        _wake(self._opener)
-
-    async def _open_all(self) -> None:
-        source = self._workspaces
-        if isinstance(source, AsyncIterable):
-            async for name, client in source:
-                await self._open_one(name, client)
-        else:
-            for name, client in _pairs(source):
-                await self._open_one(name, client)
-
-    async def _open_one(self, name: str, client: AsyncChatloom) -> None:
-        if not isinstance(name, str) or not isinstance(client, AsyncChatloom):
-            raise ConfigurationError(
-                "a workspace is a name and an AsyncChatloom, "
-                f"not {type(name).__name__} and {type(client).__name__}"
-            )
-        while len(self._open) >= _OPEN or len(self._results) >= self._concurrency:
-            self._opener = asyncio.get_running_loop().create_future()
-            await self._opener
-        await self._turns.wait()
-        workspace = WorkspaceAuditor(
-            name, _patient(client), self._turns, self._lookups, self._approved
-        )
-        self._open[workspace] = None
-        self._start(self._finish(workspace))
-
-    async def _finish(self, workspace: WorkspaceAuditor) -> None:
-        result = await workspace.audit()
-        del self._open[workspace]
-        total = self._totals
-        self._totals = AuditProgress(
-            finished=total.finished + 1,
-            open=0,
-            requests=total.requests + result.requests,
-            retried=total.retried + result.retried,
-            refused=total.refused + result.refused,
-        )
-        self._results.append(result)
+        """
+        answer = await anext(self._audits)
+        if isinstance(answer, Failure):
+            raise answer.error
+        return answer.value
 
 
 def _pairs(
-    source: Mapping[str, AsyncChatloom] | Iterable[tuple[str, AsyncChatloom]],
-) -> Iterable[tuple[str, AsyncChatloom]]:
+    source: Workspaces,
+) -> Iterable[tuple[str, AsyncChatloom]] | AsyncIterable[tuple[str, AsyncChatloom]]:
     if isinstance(source, Mapping):
         return cast("Mapping[str, AsyncChatloom]", source).items()
     return source
-
-
-def _patient(client: AsyncChatloom) -> AsyncChatloom:
-    """Return a client with counters of its own, and with patience unless it has its own policy."""
-    return client.with_options(retry=AUDIT_RETRY if client.retry == RetryPolicy() else client.retry)
-
-
-def _wake(waiter: asyncio.Future[None] | None) -> None:
-    if waiter is not None and not waiter.done():
-        waiter.set_result(None)

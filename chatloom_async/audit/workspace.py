@@ -1,22 +1,25 @@
-"""A visit: one open workspace, from listing its agents to the finished ``WorkspaceAudit``.
+"""One workspace, from listing its agents to the finished ``WorkspaceAudit``.
 
-How many workspaces are open is decided in ``stream``, whose turn it is to make a call in ``turns``.
+Not here: how many workspaces are audited at the same time (``run``), the rules (``findings``).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from chatloom_async.audit.domains import ApprovedDomains
 from chatloom_async.audit.findings import agent_findings, list_findings
 from chatloom_async.audit.results import AuditedAgent, Finding, Gap, WorkspaceAudit
-from chatloom_async.audit.turns import Turns
+from chatloom_async.calls.retry import RetryPolicy
 from chatloom_async.client import AsyncChatloom
 from chatloom_async.errors import APIStatusError, AuthenticationError, ChatloomError
+from chatloom_async.fanout import Failure, FanOut
 from chatloom_async.models import Agent, AgentList
+
+AUDIT_RETRY = RetryPolicy(attempts=8, patience=600.0)
+"""What an audit uses in place of the default policy: runs of hours outlive outages of minutes."""
 
 _LONGEST_MESSAGE = 500
 _KEY_SOURCE = "the source of the key failed; its words are left out, for they may hold the key"
@@ -24,11 +27,10 @@ _KEY_SOURCE = "the source of the key failed; its words are left out, for they ma
 
 @define(eq=False)
 class WorkspaceAuditor:
-    """One workspace being read, by several tasks."""
+    """One workspace being read, by several tasks; for one use."""
 
     name: str
     client: AsyncChatloom
-    turns: Turns
     lookups: int
     approved: ApprovedDomains | None
     started: float = field(factory=lambda: asyncio.get_running_loop().time(), init=False)
@@ -38,69 +40,52 @@ class WorkspaceAuditor:
     gaps: dict[int, Gap] = field(factory=dict, init=False)
     key_gap: Gap | None = field(default=None, init=False)
 
-    def spent(self) -> WorkspaceAudit:
-        """Return what it cost so far, and nothing else."""
-        done = self.client.stats()
-        refused = 0 if done.limiter is None else done.limiter.refused
-        return WorkspaceAudit(
-            self.name,
-            requests=done.requests,
-            retried=done.retried,
-            refused=0 if self.refused_before is None else refused - self.refused_before,
-            elapsed=asyncio.get_running_loop().time() - self.started,
+    def __attrs_post_init__(self) -> None:
+        """Take a client with counters of its own; a policy that somebody chose is kept."""
+        retry = self.client.retry
+        self.client = self.client.with_options(
+            retry=AUDIT_RETRY if retry == RetryPolicy() else retry
         )
 
     async def audit(self) -> WorkspaceAudit:
-        """Read all there is; the turn for listing the agents was waited for."""
+        """Read all there is."""
         asyncio.get_running_loop().call_soon(self._note_refusals)
-        turn = self.turns.begin(self.client)
         try:
             listed = await self.client.list_agents()
         except Exception as error:  # noqa: BLE001 - also of the source of its key, see _gap
             self.key_gap = _gap(None, error)
             return self._result(())
-        finally:
-            self.turns.end(turn)
         await self._read_domains(listed)
         return self._result(list_findings(listed.count, len(listed)))
 
     def _note_refusals(self) -> None:
-        """Remember what the gate, which may be older than the audit, has seen before the answer."""
+        """Remember what the limiter, which may be older than the audit, saw before the answer."""
         limiter = self.client.stats().limiter
         self.refused_before = 0 if limiter is None else limiter.refused
 
     async def _read_domains(self, listed: AgentList) -> None:
         self.agents = [_audited(agent, None) for agent in listed]
-        waiting = enumerate(listed)
-        try:
-            async with asyncio.TaskGroup() as workers:
-                for _ in range(min(self.lookups, len(listed)) - 1):
-                    workers.create_task(self._look_up(waiting))
-                await self._look_up(waiting)
-        except ExceptionGroup as group:
-            error = group.exceptions[0]
-        else:
-            return
-        raise error
+        places = range(len(listed))
+        async with FanOut(self._look_up, places, concurrency=self.lookups) as answers:
+            async for answer in answers:
+                if isinstance(answer, Failure):
+                    raise answer.error
 
-    async def _look_up(self, waiting: Iterator[tuple[int, Agent]]) -> None:
-        for place, agent in waiting:
-            await self.turns.wait()
-            turn = self.turns.begin(self.client)
-            try:
-                if self.key_gap is None:
-                    domains = await self.client.get_allowed_domains(agent.id)
-                    self.agents[place] = _audited(agent, domains.domains)
-            except AuthenticationError as error:
-                self.key_gap = _gap(None, error)
-            except ChatloomError as error:
-                self.gaps[place] = _gap(agent.id, error)
-            finally:
-                self.turns.end(turn)
-            self.found[place] = agent_findings(self.agents[place], self.approved)
+    async def _look_up(self, place: int) -> None:
+        agent = self.agents[place]
+        try:
+            if self.key_gap is None:
+                domains = await self.client.get_allowed_domains(agent.id)
+                agent = self.agents[place] = evolve(agent, allowed_domains=domains.domains)
+        except AuthenticationError as error:
+            self.key_gap = _gap(None, error)
+        except ChatloomError as error:
+            self.gaps[place] = _gap(agent.id, error)
+        self.found[place] = agent_findings(agent, self.approved)
 
     def _result(self, findings: tuple[Finding, ...]) -> WorkspaceAudit:
-        spent = self.spent()
+        spent = self.client.stats()
+        refused = 0 if spent.limiter is None else spent.limiter.refused
         places = range(len(self.agents))
         gaps = () if self.key_gap is None else (self.key_gap,)
         return WorkspaceAudit(
@@ -110,8 +95,8 @@ class WorkspaceAuditor:
             (*gaps, *(self.gaps[place] for place in places if place in self.gaps)),
             spent.requests,
             spent.retried,
-            spent.refused,
-            spent.elapsed,
+            0 if self.refused_before is None else refused - self.refused_before,
+            asyncio.get_running_loop().time() - self.started,
         )
 
 

@@ -21,6 +21,7 @@ from distributed import CancelledError, Client
 from distributed.comm.core import CommClosedError
 
 from chatloom_async.audit.results import WorkspaceAudit
+from chatloom_async.audit.run import AuditStream
 from chatloom_async.calls.request import check_base_url
 from chatloom_async.contrib.dask_worker import (
     AuditJob,
@@ -30,6 +31,7 @@ from chatloom_async.contrib.dask_worker import (
     unreadable,
 )
 from chatloom_async.errors import ChatloomError, ConfigurationError
+from chatloom_async.fanout import FanOut
 
 __all__ = ["LOCAL", "ClusterAudit", "KeyByName", "audit_on"]
 
@@ -41,6 +43,7 @@ _dask: Any = distributed  # what annotations it has are partial, and wrong about
 _RETRIES = 2
 _LOCAL_AT_ONCE = 32  # workspaces per worker process of a local cluster
 _AHEAD = 4  # tasks per place on the cluster that are handed over at once
+_LOOPBACK = "127.0.0.1"
 _CONNECT = 10.0  # seconds to reach a scheduler
 _GOODBYE = 2.0  # seconds for taking leave of a scheduler that was lost
 _LOST = (CancelledError, CommClosedError)  # what futures end with when their scheduler is gone
@@ -97,41 +100,34 @@ class ClusterAudit:
 
     _cluster: str | Client
     _names: Iterable[str]
-    _order: AuditJob
-    _post: str = field(factory=lambda: f"chatloom-audit-{uuid4().hex[:12]}", init=False)
-    _resources: AsyncExitStack = field(factory=AsyncExitStack, init=False)
-    _client: Any = field(init=False)
-    _address: str = field(init=False)
-    _waiting: Iterator[str] = field(init=False)
-    _numbers: Iterator[int] = field(factory=itertools.count, init=False)
-    _open: dict[str, tuple[str, Any]] = field(factory=dict, init=False)
-    _running: Any = field(init=False)
-    _reading: asyncio.Task[WorkspaceAudit | None] | None = field(default=None, init=False)
+    _job: AuditJob
     places: int = field(default=0, init=False)
+    _id: str = field(factory=lambda: f"chatloom-audit-{uuid4().hex[:12]}", init=False)
+    _resources: AsyncExitStack = field(factory=AsyncExitStack, init=False)
+    _client: Any = field(default=None, init=False)
+    _address: str = field(default="", init=False)
+    _numbers: Iterator[int] = field(factory=itertools.count, init=False)
+    _results: AuditStream | None = field(default=None, init=False)
     _lost: bool = field(default=False, init=False)
-    _waiting_for_result: bool = field(default=False, init=False)
-    _done: set[str] = field(factory=set, init=False)
 
     async def __aenter__(self) -> Self:
-        """Connect, put a post on every worker, hand over the first tasks."""
+        """Connect, register the workers' state, hand over the first tasks."""
         try:
             self._client = await self._connect()
             self._address = self._client.scheduler.address
-            post = WorkerState(self._post, self._order)
-            await self._client.register_plugin(post, name=self._post)
+            await self._client.register_plugin(WorkerState(self._id, self._job), name=self._id)
             self._resources.push_async_callback(self._leave)
-            self._running = _dask.as_completed(loop=self._client.loop)
-            self._waiting = iter(self._names)
-            self.places = await self._places()
-            for _ in range(max(_AHEAD, _AHEAD * self.places)):
-                self._submit()
+            threads: dict[str, int] = await self._client.nthreads()
+            self.places = sum(threads.values())
+            audits = FanOut(self._audit, self._names, concurrency=_AHEAD * max(1, self.places))
+            self._results = await self._resources.enter_async_context(AuditStream(audits))
         except BaseException:
             await self._resources.aclose()
             raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Cancel what is under way, take the posts away, close what was opened here."""
+        """Cancel what is under way, unregister the workers' state, close what was opened here."""
         await self._resources.aclose()
 
     def __aiter__(self) -> AsyncIterator[WorkspaceAudit]:
@@ -140,33 +136,9 @@ class ClusterAudit:
 
     async def __anext__(self) -> WorkspaceAudit:
         """Return the next workspace, in the order in which they are finished."""
-        while self._open or self._reading is not None:
-            if self._reading is None:
-                self._reading = asyncio.create_task(self._read())
-            # Cancelled, it leaves the reading to the next call: what was taken in is not lost.
-            if self._waiting_for_result:
-                raise ConfigurationError("an audit has one reader; let it hand on what it reads")
-            self._waiting_for_result = True
-            try:
-                result = await asyncio.shield(self._reading)
-            finally:
-                self._waiting_for_result = False
-            self._reading = None
-            if result is not None:
-                return result
-        raise StopAsyncIteration
-
-    async def _read(self) -> WorkspaceAudit | None:
-        """Take in what is finished and hand over the next task; None: it had been delivered."""
-        future = await anext(self._running)
-        name, _ = self._open.pop(str(future.key))
-        result = await self._result(name, future)
-        future.release()
-        self._submit()
-        if name in self._done:
-            return None
-        self._done.add(name)
-        return result
+        if self._results is None:
+            raise ConfigurationError("read it inside its 'async with' block")
+        return await anext(self._results)
 
     async def _connect(self) -> Any:
         if isinstance(self._cluster, Client):
@@ -177,7 +149,8 @@ class ClusterAudit:
                 _dask.LocalCluster(
                     n_workers=os.cpu_count() or 1,
                     threads_per_worker=_LOCAL_AT_ONCE,
-                    dashboard_address=":0",  # any port: with None it tries 8787 and complains
+                    host=_LOOPBACK,
+                    dashboard_address=f"{_LOOPBACK}:0",  # it shows names and asks for no password
                     asynchronous=True,
                 )
             )
@@ -190,47 +163,39 @@ class ClusterAudit:
                 f"cannot reach a Dask scheduler at {self._cluster!r}: {error}"
             ) from None
 
-    async def _places(self) -> int:
-        threads: dict[str, int] = await self._client.nthreads()
-        return sum(threads.values())
-
-    def _submit(self) -> None:
-        """Hand over the next workspace, if there is one."""
-        name = next((each for each in self._waiting), None)
-        if name is None:
-            return
+    async def _audit(self, name: str) -> WorkspaceAudit:
+        """Hand over one workspace and wait for it, on whichever worker it ends."""
+        if self._lost:
+            raise self._lost_error()
         future = self._client.submit(
             audit_here,
             name,
-            self._post,
-            key=f"{self._post}-{next(self._numbers)}",
+            self._id,
+            key=f"{self._id}-{next(self._numbers)}",
             pure=False,
             retries=_RETRIES,
         )
-        self._open[str(future.key)] = name, future
-        self._running.add(future)
-
-    async def _result(self, name: str, future: Any) -> WorkspaceAudit:
+        audit: WorkspaceAudit | None = None
         try:
-            audit: WorkspaceAudit | None = await future.result()
+            audit = await future.result()
         except Exception as error:  # noqa: BLE001 - one workspace's trouble is its own gap
             if self._client.status == "running" and not isinstance(error, _LOST):
                 return unreadable(name, error, "the task failed on the cluster")
-            audit = None
+        finally:
+            future.release()
         if audit is None or self._client.status == "closed":
             self._lost = True
-            raise ChatloomError(
-                f"lost the Dask scheduler at {self._address}; go on with what is missing (--resume)"
-            )
+            raise self._lost_error()
         return audit
 
+    def _lost_error(self) -> ChatloomError:
+        return ChatloomError(
+            f"lost the Dask scheduler at {self._address}; go on with what is missing (--resume)"
+        )
+
     async def _leave(self) -> None:
-        if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.gather(self._reading, return_exceptions=True)
         if self._client.status == "closed":
             return
         with suppress(CancelledError, OSError):  # it may be gone unnoticed, or lost and back
             async with asyncio.timeout(_GOODBYE if self._lost else None):
-                await self._client.cancel([future for _, future in self._open.values()])
-                await self._client.unregister_worker_plugin(self._post)
+                await self._client.unregister_worker_plugin(self._id)

@@ -1,6 +1,6 @@
 """What a Dask worker does for an audit (extra ``dask``); who hands out the work is in ``dask``.
 
-Here: one post per worker process, which finds keys, keeps a pool and audits workspaces by name.
+Here: the state of one worker process, which finds keys, keeps a pool and audits by name.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from chatloom_async.errors import ChatloomError
 from chatloom_async.network.pool import ConnectionPool
 
 KeyByName = Callable[[str], "str | ApiKey | Awaitable[str | ApiKey]"]
-"""Asked on the worker, with the name of a workspace: ``KeysFile``, ``EnvironmentKeys``, any
-callable that can be pickled and holds no key."""
+"""Asked on the worker, with the name of a workspace: ``KeysFile``, or any callable
+that can be pickled and holds no key."""
 
 _dask: Any = distributed  # it has no annotations for this
 
@@ -40,10 +40,10 @@ class AuditJob:
 class WorkerState(WorkerPlugin):  # dask accepts nothing but its subclasses
     """What one worker process keeps for an audit: the pool, and where to find keys."""
 
-    def __init__(self, name: str, order: AuditJob) -> None:
-        """Take the order; the first task opens the pool."""
+    def __init__(self, name: str, job: AuditJob) -> None:
+        """Take the job; the first task opens the pool."""
         self.name = name
-        self._order = order
+        self._job = job
         self._pool: ConnectionPool | None = None
         self._key_of: KeyByName | None = None
 
@@ -63,27 +63,27 @@ class WorkerState(WorkerPlugin):  # dask accepts nothing but its subclasses
             self._pool = ConnectionPool()
         try:
             key = await self._find_key(name)
-            client = AsyncChatloom(key, base_url=self._order.base_url, pool=self._pool)
+            client = AsyncChatloom(key, base_url=self._job.base_url, pool=self._pool)
         except ChatloomError as error:
             return unreadable(name, error, error.message)
         except Exception as error:  # noqa: BLE001 - whatever the caller's key source raises
             return unreadable(name, error, "the source of keys failed on the worker")
-        audits = stream_audit([(name, client)], approved=self._order.approved)
+        audits = stream_audit([(name, client)], approved=self._job.approved)
         async with client, audits as results:
             return await anext(results)
 
     async def _find_key(self, name: str) -> str | ApiKey:
         if self._key_of is None:
-            keys = self._order.keys
+            keys = self._job.keys
             self._key_of = keys.open() if isinstance(keys, KeysFile) else keys
         answer = self._key_of(name)
         return await answer if inspect.isawaitable(answer) else answer
 
 
-async def audit_here(name: str, post: str) -> WorkspaceAudit | None:
-    """Run as the task: find this worker's post and let it work; None when the audit was left."""
-    plugin: WorkerState | None = _dask.get_worker().plugins.get(post)
-    return None if plugin is None else await plugin.audit(name)
+async def audit_here(name: str, audit_id: str) -> WorkspaceAudit | None:
+    """Run as the task, with this worker's state; None when the audit was left."""
+    state: WorkerState | None = _dask.get_worker().plugins.get(audit_id)
+    return None if state is None else await state.audit(name)
 
 
 def unreadable(name: str, error: Exception, message: str) -> WorkspaceAudit:

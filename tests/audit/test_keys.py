@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chatloom_async.audit.keys import EnvironmentKeys, KeysFile, same_keys
+from chatloom_async.audit.keys import KeysFile, same_keys
 from chatloom_async.auth import ApiKey
 from chatloom_async.errors import ConfigurationError
 
@@ -152,18 +152,6 @@ def test_one_entry_is_found_although_another_is_broken(tmp_path: Path) -> None:
         key_of("b")
     with pytest.raises(ConfigurationError, match="no entry 'c'"):
         key_of("c")
-
-
-def test_environment_keys_read_the_variable_where_they_are_called(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    keys = pickle.loads(pickle.dumps(EnvironmentKeys({"acme": "ACME_KEY"})))  # noqa: S301 - our own
-    with pytest.raises(ConfigurationError, match="'ACME_KEY' is not set"):
-        keys("acme")
-    monkeypatch.setenv("ACME_KEY", "clf_a")
-    assert keys("acme") == ApiKey("clf_a")
-    with pytest.raises(ConfigurationError, match="no environment variable is known for 'beta'"):
-        keys("beta")
 
 
 def test_two_names_for_one_key_are_noticed() -> None:

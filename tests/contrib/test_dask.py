@@ -12,7 +12,7 @@ from typing import Any
 import distributed
 import pytest
 
-from chatloom_async.audit.keys import EnvironmentKeys, KeysFile
+from chatloom_async.audit.keys import KeysFile
 from chatloom_async.audit.results import WorkspaceAudit
 from chatloom_async.contrib.dask import audit_on
 from chatloom_async.errors import ChatloomError, ConfigurationError
@@ -110,13 +110,10 @@ async def test_the_tasks_of_a_worker_share_one_pool(tmp_path: Path) -> None:
     assert len(done) == 40
 
 
-async def test_what_a_worker_cannot_find_a_key_for_is_a_gap(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    served = workspaces(2)
-    monkeypatch.setenv("KEY_OF_W0", served[0].key)
-    keys = EnvironmentKeys({"w0": "KEY_OF_W0", "w1": "KEY_OF_W1"})
+async def test_what_a_worker_cannot_find_a_key_for_is_a_gap(tmp_path: Path) -> None:
+    served = workspaces(1)
     with Sandbox(served).in_thread() as sandbox:
+        keys = keys_file(tmp_path, served)
         async with (
             cluster(processes=False) as client,
             audit_on(client, ["w0", "w1"], keys, base_url=sandbox.base_url) as results,
@@ -124,7 +121,7 @@ async def test_what_a_worker_cannot_find_a_key_for_is_a_gap(
             done = {each.workspace: each async for each in results}
     assert len(done["w0"].agents) == 2
     assert [gap.message for gap in done["w1"].gaps] == [
-        "entry 'w1': environment variable 'KEY_OF_W1' is not set"
+        f"keys file {keys.path!r} has no entry 'w1'"
     ]
 
 
@@ -238,7 +235,7 @@ async def test_an_audit_without_workers_knows_it_and_waits_for_them(tmp_path: Pa
 
 async def test_a_cluster_that_is_not_there_is_told() -> None:
     with pytest.raises(ConfigurationError, match="cannot reach a Dask scheduler"):
-        async with audit_on("nonsense://127.0.0.1:1", ["w0"], EnvironmentKeys({})):
+        async with audit_on("nonsense://127.0.0.1:1", ["w0"], KeysFile("none.toml")):
             pass
 
 
