@@ -14,7 +14,7 @@ from chatloom_async.testing.workspaces import SandboxAgent, Workspace, iso
 _BRIGHTLEAF = """
 Garden Helper: brightleaf.example www.brightleaf.example
 Seed Finder: shop.brightleaf.example
-AuditJob Status: shop.brightleaf.example account.brightleaf.example
+Order Status: shop.brightleaf.example account.brightleaf.example
 Delivery Questions: brightleaf.example help.brightleaf.example
 Plant Doctor: care.brightleaf.example xn--brightlef-7yh.example
 Wholesale Desk: trade.brightleaf.example

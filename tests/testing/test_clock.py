@@ -34,7 +34,7 @@ def test_the_running_loop_tells_the_same_time() -> None:
     assert loop_time == clock_time == pytest.approx(2.5)
 
 
-def test_a_second_run_goes_on_where_the_first_ended() -> None:
+def test_a_second_run_goes_on() -> None:
     clock = FakeClock()
     clock.run(clock.sleep(10))
     clock.run(clock.sleep(10))
@@ -67,7 +67,7 @@ def test_asyncio_timeout_works_in_virtual_time() -> None:
     assert clock.monotonic() == pytest.approx(7)
 
 
-def test_run_returns_the_result_and_passes_on_the_error() -> None:
+def test_run_returns_results_and_raises_errors() -> None:
     clock = FakeClock()
 
     async def answer() -> int:
@@ -109,7 +109,7 @@ def test_a_deadlock_is_an_error_and_no_hang() -> None:
         FakeClock().run(wait_for_nothing())
 
 
-def test_a_deadlock_after_the_last_timer_is_an_error_too() -> None:
+def test_a_deadlock_after_a_timer_is_one_too() -> None:
     async def sleep_then_hang() -> None:
         await asyncio.sleep(5)
         await asyncio.Event().wait()
@@ -118,7 +118,7 @@ def test_a_deadlock_after_the_last_timer_is_an_error_too() -> None:
         FakeClock().run(sleep_then_hang())
 
 
-def test_a_thread_can_wake_the_loop_while_a_timer_is_pending() -> None:
+def test_a_thread_can_wake_the_loop() -> None:
     clock = FakeClock()
 
     async def main() -> str:

@@ -22,7 +22,7 @@ def run(pytester: pytest.Pytester, tests: str) -> pytest.RunResult:
     return pytester.runpytest_inprocess("-p", "no:cacheprovider")
 
 
-def test_the_sandbox_fixture_serves_three_agents_to_a_synchronous_test(
+def test_the_sandbox_fixture_serves_three_agents(
     pytester: pytest.Pytester,
 ) -> None:
     result = run(
@@ -60,7 +60,7 @@ def test_the_clock_fixture_lets_time_pass_without_waiting(pytester: pytest.Pytes
     result.assert_outcomes(passed=1)
 
 
-def test_nothing_is_offered_to_a_suite_that_does_not_opt_in(pytester: pytest.Pytester) -> None:
+def test_nothing_is_offered_without_opting_in(pytester: pytest.Pytester) -> None:
     pytester.makeini(INI)
     pytester.makepyfile("def test_it(chatloom_sandbox): pass")
     result = pytester.runpytest_inprocess("-p", "no:cacheprovider")

@@ -1,0 +1,111 @@
+"""What a sandbox remembers of its requests, and what it counts."""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp
+import attrs
+import pytest
+
+from chatloom_async.testing.faults import Fault
+from chatloom_async.testing.records import RecordedRequest
+from chatloom_async.testing.sandbox import Sandbox
+from tests.testing.asking import ACME, AGENTS, KEY, OTHER, ask, domains_of, raw
+
+
+async def test_requests_are_recorded_as_they_came() -> None:
+    async with Sandbox([ACME], clock=lambda: 7.5) as sandbox:
+        await ask(sandbox, domains_of("a%2Fb") + "?x=1")
+    kept = sandbox.requests
+    assert [attrs.evolve(request, headers={}) for request in kept] == [
+        RecordedRequest("GET", domains_of("a%2Fb") + "?x=1", 404, 7.5, "acme", {})
+    ]
+
+
+async def test_a_request_without_key_belongs_to_no_workspace() -> None:
+    async with Sandbox([ACME]) as sandbox:
+        await ask(sandbox, AGENTS, key="clf_nobody")
+    assert sandbox.requests[0].workspace is None
+
+
+@pytest.mark.parametrize(
+    ("header", "kept"),
+    [
+        (f"authorization: Bearer {KEY}", "Bearer"),
+        (f"Authorization: {KEY}", "(redacted)"),
+        (f"Authorization: {KEY} twice", "(redacted)"),
+        (f"x-api-key: {KEY}", "(redacted)"),
+    ],
+)
+async def test_of_credentials_only_the_scheme_is_recorded(header: str, kept: str) -> None:
+    async with Sandbox([ACME]) as sandbox:
+        await ask(sandbox, AGENTS, header)
+    recorded = sandbox.requests[0]
+    assert recorded.headers[header.partition(":")[0]] == kept
+    assert KEY not in str(dict(recorded.headers)) + repr(recorded)
+
+
+async def test_other_headers_are_recorded_in_any_case() -> None:
+    async with Sandbox([ACME]) as sandbox:
+        await ask(sandbox, AGENTS, "User-Agent: tester/1")
+    assert sandbox.requests[0].headers["user-agent"] == "tester/1"
+
+
+async def test_requests_are_counted_by_path_status_and_workspace() -> None:
+    async with Sandbox([ACME, OTHER], faults=[Fault.disconnect()]) as sandbox:
+        await raw(sandbox, f"GET {AGENTS} HTTP/1.1", f"X-API-Key: {KEY}")
+        await ask(sandbox, AGENTS)
+        await ask(sandbox, domains_of("agt_1"))
+        await ask(sandbox, domains_of("agt_1"), key="clf_other")
+    assert sandbox.count() == 4
+    assert sandbox.count(AGENTS) == 2
+    assert sandbox.count(f"{AGENTS}/*") == 2
+    assert sandbox.count(status=404) == 1
+    assert sandbox.count(AGENTS, status=200) == 1
+    assert sandbox.count(status=0) == 1
+    assert sandbox.count(workspace="other") == 1
+
+
+async def test_counters_go_on_when_few_requests_are_kept() -> None:
+    async with Sandbox([ACME]).keep(2) as sandbox:
+        for agent_id in ("agt_1", "agt_2", "agt_3"):
+            await ask(sandbox, domains_of(agent_id))
+    assert [r.path for r in sandbox.requests] == [domains_of("agt_2"), domains_of("agt_3")]
+    assert sandbox.count() == 3
+
+
+async def test_no_request_is_kept_when_none_are_wanted() -> None:
+    async with Sandbox([ACME]).keep(0) as sandbox:
+        await ask(sandbox, AGENTS)
+    assert (sandbox.requests, sandbox.count()) == ([], 1)
+
+
+async def test_a_connection_counts_once_for_many_requests() -> None:
+    async with Sandbox([ACME]) as sandbox, aiohttp.ClientSession(sandbox.base_url) as session:
+        for _ in range(3):
+            async with session.get(AGENTS, headers={"X-API-Key": KEY}) as response:
+                await response.read()
+        assert (sandbox.connections, sandbox.count()) == (1, 3)
+
+
+@pytest.mark.looptime
+async def test_the_peak_of_requests_in_flight_is_counted() -> None:
+    async with Sandbox([ACME], latency=1) as sandbox:
+        await asyncio.gather(*(ask(sandbox, AGENTS) for _ in range(5)))
+        await ask(sandbox, AGENTS)
+    assert sandbox.peak_in_flight == 5
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("fault", [Fault.delay(5), Fault.drip(5), Fault.status(500).after(5)])
+async def test_an_answer_given_up_on_counts_as_none(fault: Fault) -> None:
+    async with Sandbox([ACME], faults=[fault.on(path=AGENTS, workspace="acme")]) as sandbox:
+        pending = asyncio.create_task(ask(sandbox, AGENTS))
+        await asyncio.sleep(3)
+        pending.cancel()
+        await asyncio.wait([pending])
+        await ask(sandbox, AGENTS)
+        await asyncio.sleep(3600)
+    assert [request.status for request in sandbox.requests] == [0, 200]
+    assert [sandbox.count(status=status) for status in (0, 200, 500)] == [1, 1, 0]
