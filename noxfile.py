@@ -67,6 +67,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """A backend among mixed faults for 15 minutes; what it holds must stay flat."""
+    session.install(".[test]")
+    session.run("python", "-m", "benchmarks.soak", "--check", *session.posargs)
+
+
+@nox.session
 def coverage(session: nox.Session) -> None:
     """Branch coverage of the package."""
     session.install(".[test]", "pytest-cov")
