@@ -15,7 +15,6 @@ from contextlib import AsyncExitStack, ExitStack
 from itertools import combinations
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 from attrs import define, evolve, field, frozen
 
@@ -29,6 +28,7 @@ from chatloom_async.audit.text import duration, plural
 from chatloom_async.auth import ApiKey
 from chatloom_async.calls.request import check_base_url
 from chatloom_async.calls.retry import RetryPolicy
+from chatloom_async.cli.counts import Counts
 from chatloom_async.cli.interrupts import INTERRUPTED
 from chatloom_async.cli.outputs import add_force, check_free
 from chatloom_async.cli.progress import TICK, Progress, Standing
@@ -37,7 +37,6 @@ from chatloom_async.cli.sinks import Sink, add_format, parquet_sink, printing
 from chatloom_async.cli.streams import discard_output, tell, tell_interrupted
 from chatloom_async.cli.summary import Overview
 from chatloom_async.cli.tables import write_folded
-from chatloom_async.cli.tally import Incident, Tally
 from chatloom_async.client import AsyncChatloom
 from chatloom_async.errors import ConfigurationError
 
@@ -261,7 +260,7 @@ class Run:
     progress: Progress
     overview: Overview = field(init=False)
     done: frozenset[str] = frozenset()
-    tally: Tally | None = None
+    counts: Counts | None = None
     _sinks: list[Sink] = field(factory=list[Sink])
     _total: int = 0
     _started: float = field(factory=time.monotonic)
@@ -327,11 +326,14 @@ class Run:
         base_url, retry = self.plan.base_url, RetryPolicy()
         if base_url is None:
             base_url, retry = await _sandbox(resources), _DEMO_RETRY
-        pool = await resources.enter_async_context(open_pool(self.plan.proxy, base_url))
         loud = self.progress.notes_anywhere or self.plan.base_url is None
-        self.tally = tally = Tally(pool, self._note if loud else None)
+        names = {key.fingerprint: name for name, key in self.plan.keys.items()}
+        self.counts = Counts(names, self.progress if loud else None)
+        pool = await resources.enter_async_context(
+            open_pool(self.plan.proxy, base_url, self.counts.observe)
+        )
         clients = (
-            (name, AsyncChatloom(key, base_url=base_url, retry=retry, pool=tally))
+            (name, AsyncChatloom(key, base_url=base_url, retry=retry, pool=pool))
             for name, key in self.plan.keys.items()
             if name not in self.done
         )
@@ -361,27 +363,15 @@ class Run:
             await asyncio.sleep(TICK)
 
     def _standing(self) -> Standing:
-        totals, tally = self.overview.totals, self.tally
+        totals, counts = self.overview.totals, self.counts
         before = len(self.done)
         return Standing(
             done=totals.workspaces - before,
             total=self._total,
-            requests=totals.requests if tally is None else tally.requests,
-            refusals=totals.refused if tally is None else tally.refusals,
+            requests=totals.requests if counts is None else counts.requests,
+            refusals=totals.refused if counts is None else counts.refusals,
             gaps=totals.gaps,
         )
-
-    def _note(self, incident: Incident) -> None:
-        names = {key.fingerprint: name for name, key in self.plan.keys.items()}
-        name = names.get(incident.key, "")
-        segments = incident.url.rsplit("/", 2)
-        what = unquote(segments[1]) if segments[2] == "allowed-domains" else "its agents"
-        if incident.outcome:
-            text = f"{name} · {what}: {incident.outcome}"
-            self.progress.note(text, good=False, last=incident.last)
-        else:
-            tries = plural(incident.failures + 1, "request")
-            self.progress.note(f"{name} · {what}: answered after {tries}", good=True)
 
     def tell_interrupted(self) -> None:
         """Say what is left of an interrupted run."""
@@ -417,8 +407,8 @@ class Run:
         totals = self.overview.totals
         made = (
             f"{plural(totals.requests, 'request')}, {totals.retried:,} of them retries"
-            if self.tally is None
-            else self.tally.summary()
+            if self.counts is None
+            else self.counts.summary()
         )
         return f"{made}; {duration(time.monotonic() - self._started)}."
 

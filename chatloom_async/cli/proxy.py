@@ -11,6 +11,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from chatloom_async.calls.request import check_base_url
 from chatloom_async.errors import ConfigurationError
+from chatloom_async.events import Observer
 from chatloom_async.network.pool import ConnectionPool
 
 
@@ -47,11 +48,13 @@ def proxy_for(base_url: str, given: str | None) -> str | None:
     return url
 
 
-def open_pool(given: str | None, base_url: str | None) -> ConnectionPool:
+def open_pool(
+    given: str | None, base_url: str | None, observer: Observer | None = None
+) -> ConnectionPool:
     """Return a pool whose requests to a server go through its proxy.
 
     Raises:
         ConfigurationError: the base URL or the proxy cannot be used.
 
     """
-    return ConnectionPool(proxy=proxy_for(check_base_url(base_url), given))
+    return ConnectionPool(proxy=proxy_for(check_base_url(base_url), given), observer=observer)

@@ -11,21 +11,16 @@ import attrs
 import distributed
 import pytest
 
-from chatloom_async import APIConnectionError, AsyncChatloom
 from chatloom_async.audit.files import AuditLog, dump_audit, read_audits
 from chatloom_async.audit.keys import KeysFile
 from chatloom_async.audit.results import Finding, Gap, WorkspaceAudit
 from chatloom_async.audit.text import duration
 from chatloom_async.cli.main import main
-from chatloom_async.cli.tally import Tally
 from chatloom_async.contrib import dask
 from chatloom_async.errors import ConfigurationError
 from chatloom_async.testing import (
-    FakeClock,
     Fault,
     Sandbox,
-    StubReply,
-    StubTransport,
     Workspace,
     make_workspace,
 )
@@ -254,22 +249,6 @@ def test_hostile_names_reach_the_terminal_written_out(
 )
 def test_a_time_is_said_as_people_say_it(seconds: float, said: str) -> None:
     assert duration(seconds) == said
-
-
-def test_the_count_names_what_every_repeated_request_followed() -> None:
-    clock = FakeClock()
-    cut = APIConnectionError("cut", "cut off")
-    tally = Tally(StubTransport([cut, StubReply(status=503), StubReply([])], clock=clock))
-
-    async def main() -> None:
-        await AsyncChatloom("clf_tally", pool=tally).get_raw("/x")
-        await tally.aclose()
-
-    clock.run(main())
-    assert tally.closed
-    assert (
-        tally.summary() == f"3 requests, 2 of them retries after cut answer {TIMES}1, 503 {TIMES}1"
-    )
 
 
 # Cut runs and files
