@@ -1,0 +1,172 @@
+"""One call beyond reading: what is sent, what is sent again, and what an empty answer means."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+
+from chatloom_async import (
+    APIConnectionError,
+    AsyncChatloom,
+    ChatloomError,
+    ConfigurationError,
+    ConnectionPool,
+    DeadlineExceededError,
+    InternalServerError,
+    RateLimitError,
+    RetryPolicy,
+)
+from chatloom_async.testing import FakeClock, Sandbox, StubReply, StubTransport, make_workspace
+
+KEY = "clf_calls"
+CREATED = StubReply({"id": "msg_1"}, status=201)
+
+
+def send(
+    *replies: StubReply | ChatloomError, method: str = "POST", **options: Any
+) -> tuple[Any, StubTransport]:
+    """Send one raw request against a script; return the answer or the error, and the script."""
+    clock = FakeClock()
+    transport = StubTransport(replies, clock=clock)
+
+    async def call() -> Any:
+        async with AsyncChatloom(KEY, pool=transport) as chatloom:
+            try:
+                return await chatloom.send_raw(method, "/api/plugin/messages", **options)
+            except ChatloomError as error:
+                return error
+
+    return clock.run(call()), transport
+
+
+def test_a_body_and_a_query_are_sent() -> None:
+    query = {"page": 2, "before": None, "q": "a b&c", "all": True}
+    answer, transport = send(CREATED, query=query, json={"text": "Grüße"})
+    assert answer == {"id": "msg_1"}
+    (request,) = transport.requests
+    assert request.url.endswith("/api/plugin/messages?page=2&q=a%20b%26c&all=true")
+    assert request.body == b'{"text":"Gr\\u00fc\\u00dfe"}'
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        StubReply(status=429),
+        StubReply(status=503, headers={"Retry-After": "1"}),
+        APIConnectionError("refused", "connect"),
+    ],
+    ids=["429", "503 with Retry-After", "connection refused"],
+)
+def test_a_post_is_repeated_when_nothing_of_it_arrived(failure: StubReply | ChatloomError) -> None:
+    answer, transport = send(failure, CREATED, json={})
+    assert answer == {"id": "msg_1"}
+    assert len(transport.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        StubReply(status=500),
+        StubReply(status=503),
+        StubReply(status=504),
+        APIConnectionError("reset", "disconnected"),
+        APIConnectionError("reset", "stale"),
+        APIConnectionError("cut", "cut off"),
+        StubReply(after=60.0),
+    ],
+    ids=["500", "503", "504", "disconnected", "stale", "cut off", "timeout"],
+)
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+def test_a_post_that_may_have_arrived_is_final(
+    method: str, failure: StubReply | ChatloomError
+) -> None:
+    error, transport = send(failure, CREATED, method=method, json={})
+    assert isinstance(error, ChatloomError)
+    assert len(transport.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [("PUT", {}), ("DELETE", {}), ("GET", {}), ("POST", {"repeatable": True})],
+)
+def test_what_may_be_repeated_is(method: str, options: dict[str, Any]) -> None:
+    answer, transport = send(StubReply(status=500), CREATED, method=method, **options)
+    assert answer == {"id": "msg_1"}
+    assert len(transport.requests) == 2
+
+
+def test_a_get_that_may_not_be_repeated_is_final() -> None:
+    error, _ = send(StubReply(status=500), CREATED, method="GET", repeatable=False)
+    assert isinstance(error, InternalServerError)
+
+
+@pytest.mark.parametrize(
+    ("method", "reply"),
+    [
+        ("DELETE", StubReply(status=204, body=b"")),
+        ("POST", StubReply(status=205, body=b"")),
+        ("HEAD", StubReply(status=200, body=b"")),
+    ],
+)
+def test_an_answer_without_content_is_none(method: str, reply: StubReply) -> None:
+    answer, _ = send(reply, method=method)
+    assert answer is None
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "options", "problem"),
+    [
+        ("get", "/x", {}, "the method is one of"),
+        ("TRACE", "/x", {}, "the method is one of"),
+        ("GET", "/x?a=1", {"query": {"b": 2}}, "give the query once"),
+        ("GET", "/x", {"query": {"b": object()}}, "the query's 'b'"),
+        ("GET", "/x", {"query": {"b": "\ud800"}}, "not valid text"),
+        ("POST", "/x", {"json": {1, 2}}, "the body is not JSON"),
+        ("POST", "/x", {"json": float("nan")}, "the body is not JSON"),
+        ("POST", "/x", {"repeatable": "yes"}, "repeatable is True, False, or None"),
+        ("GET", "x", {}, "is no path"),
+    ],
+)
+def test_a_request_that_cannot_be_one_is_refused(
+    method: str, path: str, options: dict[str, Any], problem: str
+) -> None:
+    transport = StubTransport([], clock=FakeClock())
+    chatloom = AsyncChatloom(KEY, pool=transport)
+    with pytest.raises(ConfigurationError, match=problem):
+        transport.clock.run(chatloom.send_raw(method, path, **options))  # type: ignore[attr-defined]  # a FakeClock
+    assert transport.requests == []
+
+
+def test_a_refusal_carries_what_was_tried() -> None:
+    error, _ = send(StubReply(status=429, headers={"Retry-After": "600"}))
+    assert isinstance(error, RateLimitError)
+    assert [attempt.outcome for attempt in error.attempts] == ["429"]
+
+
+@pytest.mark.looptime
+async def test_a_call_cut_off_in_the_queue_was_never_sent() -> None:
+    workspaces = [make_workspace(name, f"clf_key_of_{name}") for name in ("acme", "beta")]
+    policy = RetryPolicy(deadline=2.0)
+    async with Sandbox(workspaces, latency=10.0) as sandbox, ConnectionPool(limit=1) as pool:
+        patient, brisk = (
+            AsyncChatloom(each.key, base_url=sandbox.base_url, pool=pool) for each in workspaces
+        )
+        holder = asyncio.create_task(patient.list_agents())
+        await asyncio.sleep(0)
+        with pytest.raises(DeadlineExceededError) as caught:
+            await brisk.with_options(retry=policy).list_agents()
+        holder.cancel()
+        await asyncio.gather(holder, return_exceptions=True)
+    assert [attempt.outcome for attempt in caught.value.attempts] == ["queued"]
+
+
+def test_each_log_record_names_request_and_key(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "chatloom_async")
+    send(StubReply(status=500), CREATED, method="GET")
+    ours = [record for record in caplog.records if hasattr(record, "chatloom_path")]
+    assert {vars(record)["chatloom_path"] for record in ours} == {"/api/plugin/messages"}
+    assert all("GET /api/plugin/messages" in record.message for record in ours)
+    assert [record.levelno for record in ours] == [logging.INFO, logging.DEBUG]
