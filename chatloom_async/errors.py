@@ -18,7 +18,8 @@
         ├── RateLimitError          429
         └── InternalServerError     500 and above
 
-Not here: which of them are retried (``retry``), and how an answer becomes one of them (``client``).
+Not here: which of them are retried (``calls.retry``), and how an
+answer becomes one of them (``calls.answer``).
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 PACKAGE = "chatloom_async"
@@ -58,6 +59,45 @@ def violations(sources: Mapping[str, str]) -> list[str]:
         for imported in _imports(ast.parse(source)):
             found += _climbs(module, imported) + _forces(module, imported)
     return found
+
+
+def circles(sources: Mapping[str, str]) -> list[str]:
+    """Return the modules that import each other, in a circle of any length."""
+    imports = {
+        module: {known for known in map(_module_of(sources), _imports(ast.parse(source))) if known}
+        for module, source in sources.items()
+    }
+    while True:
+        needed = set().union(*imports.values())
+        outside = {m for m, needs in imports.items() if not needs & imports.keys()}
+        outside |= imports.keys() - needed
+        if not outside:
+            return sorted(imports)
+        imports = {module: needs for module, needs in imports.items() if module not in outside}
+
+
+def lost_pointers(sources: Mapping[str, str]) -> list[str]:
+    """Return the modules that a docstring points to, "(``name``)", and that are not there."""
+    known = {module.removesuffix(".__init__") for module in sources}
+    known |= {module.rpartition(".")[0] for module in known}
+    lost: list[str] = []
+    for module, source in sources.items():
+        folder = module.rpartition(".")[0]
+        docstring = ast.get_docstring(ast.parse(source)) or ""
+        lost += [
+            f"{module} points to {name}"
+            for name in re.findall(r"\(``([a-z_.]+)``[),]", docstring)
+            if not {name, f"{folder}.{name}"} & known
+        ]
+    return lost
+
+
+def _module_of(sources: Mapping[str, str]) -> Callable[[str], str | None]:
+    def module_of(imported: str) -> str | None:
+        below = imported.partition(".")[2]
+        return below if imported.startswith(f"{PACKAGE}.") and below in sources else None
+
+    return module_of
 
 
 def package_sources(root: Path) -> dict[str, str]:

@@ -116,14 +116,31 @@ def test_importing_the_package_loads_nothing_it_may_never_need() -> None:
     assert heavy & (after - before) == set()
 
 
-def test_importing_the_package_starts_no_event_loop_and_opens_nothing() -> None:
+@pytest.mark.parametrize("module", ["chatloom_async", "chatloom_async.audit"])
+def test_an_import_opens_no_socket_file_or_loop(module: str) -> None:
+    # The audit hook sees what the interpreter does, whoever does it.
     loaded_by(
-        "import socket\n"
-        "class Refused:\n"
-        "    def __init__(self, *_, **__): raise AssertionError('a socket at import')\n"
-        "socket.socket.connect = Refused\n"
-        "import chatloom_async"
+        "import aiohttp, sys\n"
+        "def refuse(event, arguments):\n"
+        "    if event.startswith(('socket.', 'subprocess.', 'sqlite3.', 'os.system')):\n"
+        "        raise AssertionError(event)\n"
+        "    if event == 'open' and set(str(arguments[1])) & set('wax+'):\n"
+        "        raise AssertionError(arguments[0])\n"
+        "sys.dont_write_bytecode = True\n"
+        "sys.addaudithook(refuse)\n"
+        f"import {module}"
     )
+
+
+def test_a_planted_socket_at_import_is_seen() -> None:
+    with pytest.raises(subprocess.CalledProcessError):
+        loaded_by(
+            "import sys, socket\n"
+            "def refuse(event, arguments):\n"
+            "    if event.startswith('socket.'): raise AssertionError(event)\n"
+            "sys.addaudithook(refuse)\n"
+            "socket.socket()"
+        )
 
 
 @pytest.mark.parametrize("module", ["clock", "stub", "pytest_plugin"])

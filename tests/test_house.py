@@ -4,7 +4,14 @@ from pathlib import Path
 import pytest
 
 import chatloom_async
-from tests.house import STAIRS, package_sources, place, violations
+from tests.house import (
+    STAIRS,
+    circles,
+    lost_pointers,
+    package_sources,
+    place,
+    violations,
+)
 
 PACKAGE = Path(chatloom_async.__file__).parent
 
@@ -52,3 +59,29 @@ def test_a_packages_face_holds_imports_and_all_only(package: str) -> None:
     assert isinstance(docstring, ast.Expr)
     assert all(isinstance(node, ast.ImportFrom) for node in imports)
     assert isinstance(names, ast.Assign)
+
+
+def test_no_modules_import_each_other() -> None:
+    assert circles(package_sources(PACKAGE)) == []
+
+
+def test_a_planted_circle_is_found() -> None:
+    chain = {f"a{n}": f"import chatloom_async.a{(n + 1) % 3}" for n in range(3)}
+    assert circles({**chain, "alone": "import chatloom_async.a0"}) == ["a0", "a1", "a2"]
+
+
+def test_every_module_that_a_docstring_points_to_exists() -> None:
+    assert lost_pointers(package_sources(PACKAGE)) == []
+
+
+def test_a_planted_lost_pointer_is_found() -> None:
+    docstring = '"""Not here: this (``other``), that (``calls.call``), it (``call``)."""'
+    sources = {"calls.wire": docstring, "calls.call": ""}
+    assert lost_pointers(sources) == ["calls.wire points to other"]
+
+
+def test_the_package_is_taken_in_at_a_glance() -> None:
+    entries = [each for each in PACKAGE.iterdir() if each.name != "__pycache__"]
+    files = [each for each in entries if each.is_file()]
+    assert len(files) <= 12
+    assert len(entries) - len(files) <= 7

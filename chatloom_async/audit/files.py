@@ -1,4 +1,4 @@
-"""Audit files: one ``WorkspaceAudit`` per line (``lines``), appended, resumed and read again.
+"""Audit files: one ``WorkspaceAudit`` per line, appended, resumed and read again.
 
 A line is written in one piece when its workspace is complete. A process that is killed leaves at
 most one torn line behind, the last; whoever reads or resumes the file passes over it. Each line

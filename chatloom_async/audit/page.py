@@ -1,6 +1,6 @@
 """An audit as one self-contained web page (extra ``cli``): the only door of jinja2.
 
-Not here: what it counts (``figures``), what it looks like (``templates``).
+Not here: what it counts (``figures``), what it looks like (the templates beside it).
 """
 
 from __future__ import annotations

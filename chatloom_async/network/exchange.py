@@ -2,7 +2,7 @@
 
 With ``connector``, ``pool`` and ``pool_options`` the only door of aiohttp's client. Not here:
 sessions and how long they live (``pool``), which connections are sound (``connector``), what a
-status means (``status``).
+status means (``calls.answer``).
 """
 
 from __future__ import annotations

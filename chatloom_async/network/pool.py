@@ -1,6 +1,6 @@
 """A pool of connections for any number of clients, keys and event loops: sessions, their life.
 
-Not here: one request and its answer (``exchange``), retries and pacing (``call``).
+Not here: one request and its answer (``exchange``), retries and pacing (``calls.call``).
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@
     a failed probe costs no attempt, and beyond a call's patience ends its wait with the real error.
 
 Times are float seconds. Here: 3, 4, 10 (``Schedule``: no clock, no I/O) and the gate around it. Not
-here: 1 (``ceiling``), 2 and 5 to 9 (``budget``), who is next (``line``), what fails (``call``).
+here: 1 (``schedule``), 2 and 5 to 9 (``bucket``), who is next (``waiting``), what fails
+(``calls.call``).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Failures in a row, and when they are an outage: not while they are one resource's own.
 
-Not here: what a failure is (``retry``), and what an outage does to a gate (``ratelimit``).
+Not here: what a failure is (``calls.retry``), and what an outage does to a gate (``ratelimit``).
 """
 
 from __future__ import annotations
