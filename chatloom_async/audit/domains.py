@@ -1,47 +1,43 @@
-"""A domain as it is listed, taken apart: the host in it, and what it is beyond a host.
+"""A domain as it is listed, taken apart: its host, and what it covers.
 
-Pure functions over text. What is wrong with an entry, and how wrong, is said in ``findings``.
+Pure functions over text. What is wrong with an entry, and how wrong, is said in ``audit.findings``.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import re
-import unicodedata
-from functools import cache
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from typing import Literal
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-if TYPE_CHECKING:
-    from publicsuffixlist import PublicSuffixList
-from collections.abc import Iterable, Iterator
-from typing import Self
+from chatloom_async.audit.addresses import (
+    Address,
+    address_of,
+    ends_in_number,
+    is_address_space,
+    is_all_addresses,
+)
+from chatloom_async.audit.hosts import Reading, is_idna, read_host, trimmed
+from chatloom_async.audit.suffixes import is_above_suffix, is_public_suffix
 
-from chatloom_async.errors import ConfigurationError
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Coverage = Literal["one host", "hosts below", "anybody's hosts", "addresses", "everything"]
+"""What an entry stands for, the most last. ``anybody's hosts`` are those that anybody can have."""
 
 _LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-_HOST = re.compile(rf"(?:{_LABEL}\.)*{_LABEL}")
 _PLAIN = re.compile(rf"(?:{_LABEL}\.)+[a-z]{{2,63}}")
+# Browsers open names with "_" too, which RFC 1123 §2.1 does not know.
+_OPENED = "[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST = re.compile(rf"(?:{_OPENED}\.)*{_OPENED}")
 _LONGEST = 253  # RFC 1035 §2.3.4, without the final dot
 _LONGEST_WORTH_PARSING = 2048
+_NO_HOST = "is no host name: labels of letters, digits and inner hyphens, joined by dots"
 _NOT_IDNA = "is no name that IDNA 2008 allows"
-_URL_SIGNS = re.compile(r"[/?#@\\]|:\d*$")
-# WHATWG URL, "ends in a number": browsers read the whole name as an IPv4 address, or refuse it.
-_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
-# RFC 6761 §6, RFC 6762 §3, RFC 7686, RFC 8375; "internal" is set aside by ICANN's resolution of
-# 2024-07-29. Names for documentation, such as below "example", are what examples are made of.
-_LOCAL = (".localhost", ".local", ".internal", ".home.arpa", ".test", ".invalid", ".onion")
-# RFC 5737, RFC 3849, RFC 9637.
-_DOCUMENTATION = tuple(
-    map(
-        ipaddress.ip_network,
-        ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32", "3fff::/20"),
-    )
-)
+_FIRST_WILDCARD = re.compile(r"^[*.]*\.(?=[^*.])")  # "*.", and what is meant for it, such as "."
+_ALL_URLS = "<all_urls>"  # in the match patterns of browser extensions
+# RFC 6761 §6, RFC 6762 §3, RFC 7686, RFC 8375, RFC 9476; "internal" is set aside by ICANN's
+# resolution of 2024-07-29. Names for documentation, such as below "example", are what examples are
+# made of.
+_LOCAL = (".localhost", ".local", ".internal", ".home.arpa", ".test", ".invalid", ".onion", ".alt")
 
 
 @frozen
@@ -50,11 +46,15 @@ class Entry:
 
     Attributes:
         text: as listed.
-        host: lower case, IDNA-encoded (RFC 5890), without a leading ``*.``; "" when there is none.
+        host: as browsers ask for it: lower case, IDNA-encoded; without a leading ``*.`` and a final
+            dot; "" when there is none.
         wildcard: it has a ``*``.
         url: it has a scheme, port, path or credentials around the host.
         address: the host, when it is an IP address.
         problem: why it is no host name, or None.
+        hidden: its host is not what a person reads in it: it stands behind credentials, or signs in
+            it are read as others.
+        covers: what it stands for.
 
     """
 
@@ -64,34 +64,28 @@ class Entry:
     url: bool = False
     address: Address | None = None
     problem: str | None = None
+    hidden: bool = False
+    covers: Coverage = "one host"
 
     @property
     def identity(self) -> str:
         """What entries that mean the same have in common."""
         return f"{'*.' if self.wildcard else ''}{self.host or self.text.strip().casefold()}"
 
+    @property
+    def fixed(self) -> str:
+        """The end of the host that no wildcard stands for, in whole labels."""
+        return _fixed(self.host)
+
 
 def parse_entry(text: str) -> Entry:
     """Take a listed domain apart."""
     if _PLAIN.fullmatch(text) and "xn--" not in text and len(text) <= _LONGEST:
         return Entry(text, text)  # as almost all
-    if len(text) > _LONGEST_WORTH_PARSING:
-        return Entry(text, "", problem=f"is longer than {_LONGEST} characters")
-    bare = text.strip()
-    problem = "has white space around it" if bare != text else None
-    address = _address(bare)
-    if address is not None:
-        return Entry(text, str(address), address=address, problem=problem)
-    host, url = _host_in(bare)
-    address = _address(host)
-    if address is not None:
-        return Entry(text, str(address), url=url, address=address, problem=problem)
-    wildcard = "*" in host
-    host = host.removeprefix("*.") if host != "*" else ""
-    if host or not wildcard:
-        host, its_problem = _encoded(host)
-        problem = its_problem or problem
-    return Entry(text, host, wildcard, url, None, problem)
+    bare = trimmed(text)
+    entry = _parsed(bare)
+    spaced = None if bare == text else "has white space in or around it"
+    return evolve(entry, text=text, problem=entry.problem or spaced)
 
 
 def is_local(host: str) -> bool:
@@ -101,199 +95,99 @@ def is_local(host: str) -> bool:
     return f".{host}".endswith(_LOCAL)
 
 
-def is_private(address: Address) -> bool:
-    """Tell an address that is not reachable, or not the same host, from everywhere."""
-    return not address.is_global or address.is_multicast
+def _parsed(bare: str) -> Entry:
+    if bare == _ALL_URLS or is_all_addresses(bare) or _is_all(bare):
+        return Entry(bare, "", "*" in bare, covers="everything")
+    if len(bare) > _LONGEST_WORTH_PARSING:
+        return Entry(bare, "", problem=f"is longer than {_LONGEST} characters")
+    if is_address_space(bare.lower()):
+        return Entry(bare, "", covers="addresses")
+    address = address_of(bare)
+    reading = Reading(bare, bare) if address else read_host(bare)
+    if reading is None:
+        return Entry(bare, "", url=True, problem="has a scheme that no web page has")
+    address = address_of(reading.host or reading.written)
+    return _named(bare, reading) if address is None else _numbered(bare, reading, address)
 
 
-def is_documentation(address: Address) -> bool:
-    """Tell an address that stands in documents and that no machine has."""
-    return any(address in network for network in _DOCUMENTATION)
-
-
-def is_public_suffix(host: str) -> bool:
-    """Tell a name below which anybody may register (publicsuffix.org, the list as installed)."""
-    return _suffixes().is_public(host)
-
-
-@cache
-def _suffixes() -> PublicSuffixList:
-    # Imported on first use: reading the list takes 0.1 s and 4 MB.
-    from publicsuffixlist import PublicSuffixList  # noqa: PLC0415
-
-    return PublicSuffixList(accept_unknown=False)
-
-
-def look_alike(host: str) -> str | None:
-    """Return why a name may be taken for another one, or None (UTS #39 §5, RFC 5890)."""
-    labels = host.split(".")
-    for label in labels:
-        if label.startswith("xn--"):
-            shown = _decoded(label)
-            scripts = {_script(letter) for letter in shown if letter.isalpha()} - _COMMON
-            if len(scripts) > 1 and not any(scripts <= together for together in _TOGETHER):
-                names = " and ".join(sorted(script.title() for script in scripts))
-                return f"{shown!r} ({label}) mixes {names} letters"
-            # Below a top-level domain of their own script such names are what they seem.
-            if shown and set(shown) <= _LATIN_TWINS.keys() and not labels[-1].startswith("xn--"):
-                latin = "".join(_LATIN_TWINS[letter] for letter in shown)
-                return f"{shown!r} ({label}) looks like {latin!r}"
-    return None
-
-
-# UTS #39 §5.2, "highly restrictive": the scripts that are written together.
-_TOGETHER = (
-    {"LATIN", "CJK", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "IDEOGRAPHIC"},
-    {"LATIN", "CJK", "BOPOMOFO"},
-    {"LATIN", "CJK", "HANGUL"},
-)
-_COMMON = {"MODIFIER"}  # modifier letters belong to many scripts (Scripts.txt: Common)
-# From the data of UTS #39 (confusables.txt): letters that look the same in most fonts; and digits.
-_LATIN_TWINS = dict(
-    zip(
-        "\u0430\u0441\u0501\u0435\u04bb\u0456\u0458\u04cf\u043e\u0440\u051b\u0455\u051d\u0445\u0443\u0475"
-        "\u03b1\u03b9\u03bd\u03bf\u03c1\u03c5-0123456789",
-        "acdehijlopqswxyvaivopu-0123456789",
-        strict=True,
+def _numbered(bare: str, reading: Reading, address: Address) -> Entry:
+    problem = None
+    if address_of(reading.written) is None:
+        problem = "is an IP address in a form that hides it"
+    elif address.version == 6 and address.scope_id is not None:  # noqa: PLR2004 - IPv6
+        problem = "has a zone, which browsers refuse"
+    hidden = problem is not None or reading.credentials
+    return Entry(
+        bare,
+        str(address),
+        url=reading.url,
+        address=address,
+        problem=problem,
+        hidden=hidden,
     )
-)
 
 
-def _script(letter: str) -> str:
-    """Return a letter's script: the first word of its name in the Unicode character database."""
-    return unicodedata.name(letter, "UNKNOWN").partition(" ")[0]
+def _named(bare: str, reading: Reading) -> Entry:
+    name = reading.host.removesuffix(".") or reading.written.lower()
+    host = _FIRST_WILDCARD.sub("", name)
+    wildcard = "*" in name or host != name
+    covers: Coverage = "one host"
+    if reading.scheme_only or _is_all(name):
+        host, covers = "", "everything"
+    elif is_address_space(name):
+        host, covers = "", "addresses"
+    elif wildcard:
+        covers = _reach(_fixed(host))
+    return Entry(
+        bare,
+        host if reading.host else "",
+        wildcard,
+        reading.url,
+        None,
+        _problem_of(name, host, reading),
+        reading.hidden or reading.credentials,
+        covers,
+    )
 
 
-def _address(text: str) -> Address | None:
-    inner = text[1:-1] if text.startswith("[") and text.endswith("]") else text
-    try:
-        # A zone may hold anything (RFC 4007 §11), for ipaddress also the rest of a URL.
-        return None if "]" in inner else ipaddress.ip_address(inner)
-    except ValueError:
-        return None
+def _is_all(name: str) -> bool:
+    return "*" in name and not name.strip("*.")
 
 
-def _host_in(text: str) -> tuple[str, bool]:
-    """Return the host of something that may be a URL, and whether it is more than a host."""
-    if not _URL_SIGNS.search(text):
-        return text, False
-    try:
-        parts = urlsplit(text if "://" in text or text.startswith("//") else f"//{text}")
-        host = parts.hostname or ""
-    except ValueError:
-        host = ""
-    return host, True
+def _reach(fixed: str) -> Coverage:
+    """Return what a wildcard before these labels covers."""
+    if not fixed or is_public_suffix(fixed) or is_above_suffix(fixed):
+        return "anybody's hosts"
+    return "hosts below"
 
 
-def _encoded(host: str) -> tuple[str, str | None]:
-    """Return a host name in lower case and IDNA-encoded, and what is wrong with it."""
-    name = host.removesuffix(".")
-    if not name:
-        return "", "has no host name in it"
-    name, problem = (name.lower(), None) if name.isascii() else _to_ascii(name)
-    if problem is not None:
-        return "", problem
-    if not _HOST.fullmatch(name) or len(name) > _LONGEST:
-        return "", "is no host name: labels of letters, digits and inner hyphens, joined by dots"
-    if _NUMBER.fullmatch(name.rpartition(".")[2]):
-        return "", "ends in a number: browsers take it for an IPv4 address, or refuse it"
-    return name, "ends with a dot" if host.endswith(".") else _wrong_punycode(name)
+def _fixed(host: str) -> str:
+    _, wildcard, after = host.rpartition("*")
+    return after.partition(".")[2] if wildcard else host
 
 
-def _to_ascii(name: str) -> tuple[str, str | None]:
-    """Return a name IDNA-encoded, and what is wrong with it.
-
-    Browsers map some letters to others first (UTS #46, table of mappings), and drop invisible ones:
-    such a name is not the one that is read. Mapping to lower case and composing change no name.
-    """
-    from idna import encode, uts46_remap  # noqa: PLC0415 - only for the few that need it
-
-    plain = unicodedata.normalize("NFC", "".join(map(_lower, name)))
-    try:
-        if uts46_remap(name, std3_rules=False) != plain:
-            return "", "holds characters that are not what they look like"
-        return encode(plain).decode(), None
-    except UnicodeError:
-        return "", _NOT_IDNA
-
-
-def _lower(letter: str) -> str:
-    """Return a letter in lower case, unless that makes a plain one of a special one (U+212A: k)."""
-    lower = letter.lower()
-    return letter if lower.isascii() and not letter.isascii() else lower
+def _problem_of(name: str, host: str, reading: Reading) -> str | None:
+    if not reading.host:
+        return _refusal(reading.written.lower())
+    if reading.hidden:
+        return "holds characters that are not what they look like"
+    if not host:
+        return None  # it has a coverage of its own
+    if not _HOST.fullmatch(host.replace("*", "x")) or len(name) > _LONGEST:
+        return _NO_HOST
+    if "xn--" in host and not is_idna(host):
+        return _NOT_IDNA
+    if "*" in host or name not in (host, f"*.{host}"):
+        return "has a wildcard that is not the whole first label"
+    return "ends with a dot" if reading.host.endswith(".") else None
 
 
-def _wrong_punycode(name: str) -> str | None:
-    for label in name.split("."):
-        if label.startswith("xn--") and not _decoded(label):
-            return _NOT_IDNA if _is_punycode(label) else "holds invalid punycode"
-    return None
-
-
-def _is_punycode(label: str) -> bool:
-    try:
-        return bool(label.removeprefix("xn--").encode().decode("punycode"))
-    except UnicodeError:
-        return False
-
-
-def _decoded(label: str) -> str:
-    from idna import decode  # noqa: PLC0415 - only for the few that need it
-
-    try:
-        return decode(label)
-    except UnicodeError:
-        return ""
-
-
-_SHOWN = 80  # characters of a line in a message
-
-
-@frozen
-class ApprovedDomains:
-    """The domains that may be listed.
-
-    ``*.example.com`` approves every name below example.com, and not example.com itself.
-    """
-
-    names: frozenset[str]
-    parents: frozenset[str]
-
-    @classmethod
-    def of(cls, lines: Iterable[str]) -> Self:
-        """Read one pattern per line; blank lines and what follows a ``#`` do not count.
-
-        Raises:
-            ConfigurationError: a line is neither a domain nor ``*.`` and a domain.
-
-        """
-        names: set[str] = set()
-        parents: set[str] = set()
-        for number, line in enumerate(
-            lines.splitlines() if isinstance(lines, str) else lines, start=1
-        ):
-            text = line.partition("#")[0].strip()
-            if not text:
-                continue
-            entry = parse_entry(text)
-            if not entry.host or entry.url or entry.problem:
-                raise ConfigurationError(
-                    f"approved list, line {number}: {text[:_SHOWN]!r} is no domain; "
-                    "write example.com or *.example.com"
-                )
-            (parents if entry.wildcard else names).add(entry.host)
-        return cls(frozenset(names), frozenset(parents))
-
-    def allows(self, entry: Entry) -> bool:
-        """Tell whether everything an entry stands for is approved."""
-        if not entry.host:
-            return False
-        if (entry.host in self.parents) if entry.wildcard else (entry.host in self.names):
-            return True
-        return any(parent in self.parents for parent in _parents(entry.host))
-
-
-def _parents(host: str) -> Iterator[str]:
-    while "." in host:
-        host = host.partition(".")[2]
-        yield host
+def _refusal(written: str) -> str:
+    """Return why browsers refuse a host."""
+    if not written:
+        return "has no host name in it"
+    if ends_in_number(written):
+        return "ends in a number: browsers take it for an IPv4 address, or refuse it"
+    if not written.isascii() or "xn--" in written:
+        return _NOT_IDNA
+    return _NO_HOST

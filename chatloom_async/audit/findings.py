@@ -6,27 +6,30 @@ about what an allowed domain may be, and the rules say no more: each names its s
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
 from attrs import frozen
 
-from chatloom_async.audit.domains import (
-    ApprovedDomains,
-    Entry,
-    is_documentation,
-    is_local,
-    is_private,
-    is_public_suffix,
-    look_alike,
-    parse_entry,
-)
+from chatloom_async.audit.addresses import Address, is_documentation, is_private
+from chatloom_async.audit.approved import ApprovedDomains
+from chatloom_async.audit.domains import Entry, is_local, parse_entry
+from chatloom_async.audit.hosts import shown
+from chatloom_async.audit.look_alikes import look_alike
 from chatloom_async.audit.results import AuditedAgent, Finding, Severity, WorkspaceAudit
+from chatloom_async.audit.suffixes import is_known_top, is_public_suffix
 
 _POSITIONS = ("bottom-right", "bottom-left", "top-right", "top-left")
 _USUAL_STATUS = "active"
 _SHOWN = 80  # characters of an entry in a message
 _NAMED = 5  # workspaces
+_ALIKE = 1000  # findings of one rule about one agent, before the others are only counted
+_NAMED_OF_OTHERS = 3
+_DOCUMENTATION = "example"  # RFC 2606 §2: what examples are made of
+
+Told = tuple[str, str | None, str]
+"""The id of a rule, the entry, the message."""
 
 
 @frozen
@@ -59,14 +62,26 @@ FINDING_RULES = _table(
     Rule(
         "public-suffix",
         "high",
-        "Anybody can register names below this one.",
+        "It stands for hosts that anybody can have, or for every host there is.",
         "publicsuffix.org, ICANN and private sections",
+    ),
+    Rule(
+        "address-space",
+        "high",
+        "It stands for many IP addresses, whoever has them.",
+        "RFC 4632 §3.1, RFC 4291 §2.3: how networks are written",
     ),
     Rule(
         "private-address",
         "medium",
         "A local name or private address is another machine for everybody, or none.",
-        "RFC 6761, 6762, 7686, 8375, 5737, 3849; IANA special-purpose address registries",
+        "RFC 6761, 6762, 7686, 8375, 9476, 5737, 3849; IANA special-purpose address registries",
+    ),
+    Rule(
+        "unknown-top-level",
+        "medium",
+        "No such top-level domain is known: a slip of the pen, or a name inside some network.",
+        "publicsuffix.org, ICANN section: every top-level domain of the Internet",
     ),
     Rule(
         "ip-address",
@@ -84,7 +99,7 @@ FINDING_RULES = _table(
         "malformed",
         "medium",
         "This is not how a host name is written; what it matches, if anything, is not documented.",
-        "RFC 1123 §2.1, RFC 5890 to 5892, UTS #46; WHATWG URL, host parsing",
+        "WHATWG URL, host parsing; UTS #46; RFC 1123 §2.1",
     ),
     Rule(
         "duplicate",
@@ -96,7 +111,7 @@ FINDING_RULES = _table(
         "look-alike",
         "high",
         "The name can be taken for another one.",
-        "Unicode Technical Standard #39, §5",
+        "Unicode Technical Standard #39, §3 to §5",
     ),
     Rule(
         "not-approved",
@@ -129,13 +144,17 @@ FINDING_RULES = _table(
 def agent_findings(
     agent: AuditedAgent, approved: ApprovedDomains | None = None
 ) -> tuple[Finding, ...]:
-    """Apply every rule that looks at one agent; without its domains, those that need none."""
+    """Apply every rule that looks at one agent; without its domains, those that need none.
+
+    Of one rule a thousand findings are made; of the others it is said how many they are, and which
+    are the first of them.
+    """
     found = [*_about_fields(agent)]
     if agent.allowed_domains is not None:
         found += _about(agent.allowed_domains, approved)
     return tuple(
         Finding(rule, FINDING_RULES[rule].severity, agent.id, domain, message)
-        for rule, domain, message in found
+        for rule, domain, message in (found if len(found) <= _ALIKE else _grouped(found))
     )
 
 
@@ -171,34 +190,48 @@ def shared_domains(audits: Iterable[WorkspaceAudit]) -> tuple[Finding, ...]:
     )
 
 
-def _about_fields(agent: AuditedAgent) -> Iterator[tuple[str, str | None, str]]:
+def _about_fields(agent: AuditedAgent) -> Iterator[Told]:
     if agent.position not in _POSITIONS:
         yield "unknown-value", None, f"position is {_shown(agent.position)}; not documented"
     if agent.status != _USUAL_STATUS:
         yield "unknown-value", None, f"status is {_shown(agent.status)}; documented: usually active"
 
 
-def _about(
-    domains: tuple[str, ...], approved: ApprovedDomains | None
-) -> Iterator[tuple[str, str | None, str]]:
+def _about(domains: tuple[str, ...], approved: ApprovedDomains | None) -> Iterator[Told]:
     if not domains:
         yield "no-domain", None, "no domain is listed; what that means is not documented"
     seen: dict[str, str] = {}
-    for domain in domains:
+    times = Counter(domains)
+    for domain, count in times.items():
         entry, wrong = _judged(domain)
         for rule, reason in wrong:
             yield rule, domain, f"{_shown(domain)} {reason}"
         if approved is not None and not approved.allows(entry):
             yield "not-approved", domain, f"{_shown(domain)} is not on the approved list"
-        first = seen.get(entry.identity)
-        if first is None:
-            seen[entry.identity] = domain
-        else:
-            how = "is listed again" if first == domain else f"is the same as {_shown(first)}"
-            yield "duplicate", domain, f"{_shown(domain)} {how}"
+        first = seen.setdefault(entry.identity, domain)
+        if first is not domain:
+            yield "duplicate", domain, f"{_shown(domain)} is the same as {_shown(first)}"
+        if count > 1:
+            yield "duplicate", domain, f"{_shown(domain)} is listed {count:,} times"
 
 
-@lru_cache(512)  # the agents of a workspace mostly list the same domains
+def _grouped(found: Iterable[Told]) -> Iterator[Told]:
+    """Yield what was found; of a rule with too many, one finding for the last."""
+    rest: dict[str, list[str]] = {}
+    counts = Counter[str]()
+    for told in found:
+        rule, domain, _ = told
+        counts[rule] += 1
+        if counts[rule] <= _ALIKE:
+            yield told
+        elif counts[rule] <= _ALIKE + _NAMED_OF_OTHERS:
+            rest.setdefault(rule, []).append(_shown(domain or ""))
+    for rule, domains in rest.items():
+        more = counts[rule] - _ALIKE
+        yield rule, None, f"the same holds for {more:,} more entries: {', '.join(domains)}, …"
+
+
+@lru_cache(4096)  # the agents of a workspace mostly list the same domains
 def _judged(domain: str) -> tuple[Entry, tuple[tuple[str, str], ...]]:
     entry = parse_entry(domain)
     return entry, tuple(_wrong_with(entry))
@@ -207,40 +240,54 @@ def _judged(domain: str) -> tuple[Entry, tuple[tuple[str, str], ...]]:
 def _wrong_with(entry: Entry) -> Iterator[tuple[str, str]]:
     """Yield the id of each rule an entry breaks, and the rest of a sentence that begins with it."""
     yield from _wrong_with_form(entry)
-    if entry.host and entry.address is None:
-        yield from _wrong_with_host(entry.host)
+    yield from _wrong_with_coverage(entry)
+    if entry.address is not None:
+        yield _wrong_with_address(entry.address)
+    elif entry.fixed:
+        yield from _wrong_with_host(entry)
 
 
 def _wrong_with_form(entry: Entry) -> Iterator[tuple[str, str]]:
     if entry.problem:
         yield "malformed", entry.problem
     if entry.url:
-        yield "url", "is a URL or has a port; a domain belongs here"
+        host = f": browsers go to {_shown(entry.host)}" if entry.host else ""
+        yield "url", f"is a URL or has a port{host}; a domain belongs here"
     if entry.wildcard:
         yield "wildcard", "holds a wildcard; the API reference describes none"
-    if entry.address is not None:
-        if is_documentation(entry.address):
-            yield "private-address", "is an address for documentation: no machine has it"
-        elif is_private(entry.address):
-            yield (
-                "private-address",
-                "is a private or reserved address: another machine for everybody",
-            )
-        else:
-            yield "ip-address", "is an IP address"
-    if entry.wildcard and not entry.host and not entry.problem:
-        yield "public-suffix", "stands for every name there is"
 
 
-def _wrong_with_host(host: str) -> Iterator[tuple[str, str]]:
-    if is_public_suffix(host):
+def _wrong_with_coverage(entry: Entry) -> Iterator[tuple[str, str]]:
+    match entry.covers:
+        case "everything":
+            yield "public-suffix", "stands for every host there is"
+        case "anybody's hosts":
+            yield "public-suffix", "stands for hosts that anybody can register"
+        case "addresses":
+            yield "address-space", "stands for many IP addresses, whoever has them"
+
+
+def _wrong_with_address(address: Address) -> tuple[str, str]:
+    if is_documentation(address):
+        return "private-address", "is an address for documentation: no machine has it"
+    if is_private(address):
+        return "private-address", "is a private or reserved address: another machine for everybody"
+    return "ip-address", "is an IP address"
+
+
+def _wrong_with_host(entry: Entry) -> Iterator[tuple[str, str]]:
+    host = entry.fixed
+    if not entry.wildcard and is_public_suffix(host):
         yield "public-suffix", "is a public suffix: anybody can register names below it"
     elif is_local(host):
         yield "private-address", "is a name that means something else, or nothing, elsewhere"
-    elif "xn--" in host:
-        reason = look_alike(host)
-        if reason is not None:
-            yield "look-alike", f"can be taken for another name: {reason}"
+    else:
+        top = host.rpartition(".")[2]
+        if not is_known_top(top) and top != _DOCUMENTATION:
+            yield "unknown-top-level", f"ends in .{_shown(top)[1:-1]}, no known top-level domain"
+    reason = look_alike(shown(host)) if "xn--" in host else None
+    if reason is not None:
+        yield "look-alike", f"can be taken for another name: {reason}"
 
 
 def _listed(names: list[str]) -> str:

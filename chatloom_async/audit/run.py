@@ -13,7 +13,7 @@ from typing import Any, Self, cast
 
 from attrs import define
 
-from chatloom_async.audit.domains import ApprovedDomains
+from chatloom_async.audit.approved import ApprovedDomains
 from chatloom_async.audit.findings import shared_domains
 from chatloom_async.audit.results import AuditReport, AuditTotals, WorkspaceAudit
 from chatloom_async.audit.workspace import WorkspaceAuditor

@@ -9,7 +9,7 @@ import asyncio
 
 from attrs import define, evolve, field
 
-from chatloom_async.audit.domains import ApprovedDomains
+from chatloom_async.audit.approved import ApprovedDomains
 from chatloom_async.audit.findings import agent_findings, list_findings
 from chatloom_async.audit.results import AuditedAgent, Finding, Gap, WorkspaceAudit
 from chatloom_async.calls.retry import RetryPolicy

@@ -18,7 +18,7 @@ from typing import Any
 
 from attrs import define, evolve, field, frozen
 
-from chatloom_async.audit.domains import ApprovedDomains
+from chatloom_async.audit.approved import ApprovedDomains
 from chatloom_async.audit.files import AuditLog, read_audits
 from chatloom_async.audit.findings import FINDING_RULES
 from chatloom_async.audit.keys import STANDARD_INPUT, KeysFile, same_keys

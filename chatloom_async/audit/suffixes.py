@@ -1,0 +1,80 @@
+"""Public suffixes: the names below which anybody may register, and the top-level domains.
+
+They come from the list of publicsuffix.org, ICANN and private sections, as installed with
+``publicsuffixlist``. Not here: what an entry covers (``audit.domains``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from attrs import frozen
+
+
+def is_public_suffix(host: str) -> bool:
+    """Tell a name below which anybody may register."""
+    return _suffixes().holds(host)
+
+
+def is_above_suffix(host: str) -> bool:
+    """Tell a name above a public suffix, as amazonaws.com is above s3.amazonaws.com."""
+    return host in _suffixes().above
+
+
+def is_known_top(label: str) -> bool:
+    """Tell a top-level domain of the Internet; the list names every one that ICANN delegated."""
+    return label in _suffixes().tops
+
+
+@frozen
+class _Suffixes:
+    """The rules of the list, IDNA-encoded; a rule is ``name``, ``*.name`` or ``!name``."""
+
+    names: frozenset[str]
+    wild: frozenset[str]
+    exceptions: frozenset[str]
+    above: frozenset[str]
+    tops: frozenset[str]
+
+    def holds(self, host: str) -> bool:
+        # The list's linter has it that "*.name" makes a public suffix of "name" as well.
+        if host in self.names or host in self.wild:
+            return True
+        return host.partition(".")[2] in self.wild and host not in self.exceptions
+
+
+@cache
+def _suffixes() -> _Suffixes:
+    # Imported and read on first use, in some 20 ms. The package's own look-ups are made for
+    # splitting names and tell nothing of what is above a suffix.
+    from publicsuffixlist import PSLFILE  # noqa: PLC0415
+
+    rules = set(_rules(Path(PSLFILE).read_text("utf-8")))
+    wild = frozenset(rule[2:] for rule in rules if rule.startswith("*."))
+    exceptions = frozenset(rule[1:] for rule in rules if rule.startswith("!"))
+    names = frozenset(rule for rule in rules if rule[0] not in "*!")
+    roots = names | wild
+    return _Suffixes(
+        names,
+        wild,
+        exceptions,
+        frozenset(parent for root in roots for parent in parents(root)),
+        frozenset(root.rpartition(".")[2] for root in roots),
+    )
+
+
+def _rules(text: str) -> Iterator[str]:
+    """Yield each rule (publicsuffix.org, "Format": the line up to white space, // a comment)."""
+    for line in text.splitlines():
+        rule = line.partition(" ")[0].lower()
+        if rule and not rule.startswith("//"):
+            yield rule if rule.isascii() else rule.encode("idna").decode()
+
+
+def parents(host: str) -> Iterator[str]:
+    """Yield the names above a host, the nearest first."""
+    while "." in host:
+        host = host.partition(".")[2]
+        yield host

@@ -1,0 +1,84 @@
+"""What a listed domain is, and what it covers."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatloom_async.audit.domains import parse_entry
+
+COVERED = {
+    "everything": (
+        "* *.* ** *.*.* .* *. *:* *:443 //* https: HTTP:// wss: *://* *://*/* https://*:* "
+        "http*://* <all_urls> %2A \uff0a 0.0.0.0/0 ::/0 */*"
+    ),
+    "anybody's hosts": (
+        "*.com *.COM *.com. *.co.uk *.github.io https://*.com/ *.*.com *com .com *example.com "
+        "example.* shop.*.com *-x.vercel.app *.amazonaws.com *.za *\u3002com *.\u0440\u0444"
+    ),
+    "addresses": "10.* *.1 10.0.0.0/8 http://10.*/ 10.0.0.1-9 fd00::/8 fd00::*",
+    "hosts below": (
+        "*.example.com *.*.example.com shop.*.example.com *shop.example.com .example.com "
+        "*.wikipedia.org *.bbc.co.uk *.localhost *.example.com:443"
+    ),
+    "one host": (
+        "example.com com github.io amazonaws.com localhost 10.0.0.1 10.0.0.1/32 ::1 127.1 "
+        "example.com/* https://example.com/*.com example.com:* *@example.com /*"
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "covers"),
+    [(text, covers) for covers, texts in COVERED.items() for text in texts.split()],
+    ids=ascii,
+)
+def test_an_entry_covers_what_it_stands_for(text: str, covers: str) -> None:
+    assert parse_entry(text).covers == covers
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "hidden"),
+    [
+        ("example.com", "example.com", False),
+        (" Example.COM. ", "example.com", False),
+        ("my_shop.example.com", "my_shop.example.com", False),
+        ("\U0001f4a9.la", "xn--ls8h.la", False),
+        ("*.\U0001f4a9.la", "xn--ls8h.la", False),
+        (r"https://evil.com\@example.com", "evil.com", False),
+        ("https://example.com@evil.com", "evil.com", True),
+        ("127.1", "127.0.0.1", True),
+        ("127.0.0.1", "127.0.0.1", False),
+        ("http://[0::1]:80", "::1", False),
+        ("ex%61mple.com", "example.com", True),
+        ("user:secret@example.com", "", False),
+        ("exa mple.com", "", False),
+        ("a" * 3000, "", False),
+    ],
+)
+def test_the_host_is_what_browsers_ask_for(text: str, host: str, *, hidden: bool) -> None:
+    entry = parse_entry(text)
+    assert (entry.host, entry.hidden if host else False) == (host, hidden)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("example.com", "HTTPS://EXAMPLE.COM:443/", True),
+        ("example.com", "*.example.com", False),
+        ("https:/one.example", "https:/two.example", False),
+        (r"https:\\one.example", "http:one.example", True),
+        ("10.0.0.0/8", "10.0.0.0/9", False),
+        ("127.1", "127.0.0.1", True),
+    ],
+)
+def test_entries_of_one_host_are_the_same(one: str, other: str, *, same: bool) -> None:
+    assert (parse_entry(one).identity == parse_entry(other).identity) is same
+
+
+@given(st.from_regex(r"[a-z0-9.:/*\[\]@#-]{0,40}", fullmatch=True))
+def test_a_host_is_always_lower_case_ascii(domain: str) -> None:
+    host = parse_entry(domain).host
+    assert host.isascii()
+    assert host == host.lower()

@@ -1,0 +1,112 @@
+"""The host that a browser goes to."""
+
+from __future__ import annotations
+
+import pytest
+
+from chatloom_async.audit.hosts import is_idna, read_host, shown, trimmed
+
+# Inputs of web-platform-tests, url/resources/urltestdata.json, and where browsers go; "": nowhere.
+BROWSED = {
+    "http://example\t.\norg": "example.org",
+    "\x00\x1b http://example.com/\x1f \r ": "example.com",
+    "http://user:pass@foo:21/bar;par?b#c": "foo",
+    "http://f:00000000000000000000080/c": "f",
+    "http://f:999999/c": "",
+    "http://&a:foo(b]c@d:2/": "d",
+    "http://::@c@d:2": "d",
+    "http://foo.com/\\@": "foo.com",
+    "http:\\\\a\\b:c\\d@foo.com\\": "a",
+    "http:a:b@www.example.com": "www.example.com",
+    "http:/@www.example.com": "www.example.com",
+    "http://@pple.com": "pple.com",
+    "http:@/www.example.com": "",
+    "wss:/example.com/": "example.com",
+    "http://2001::1]:80": "",
+    "http://[::127.0.0.1]": "[::7f00:1]",
+    "http://192.0x00A80001": "192.168.0.1",
+    "http://%30%78%63%30%2e%30%32%35%30.01%2e": "192.168.0.1",
+    "http://999999999.": "59.154.201.255",
+    "http://foo.0x": "",
+    "http://ExAmPlE.CoM": "example.com",
+    "http://Goo%20 goo%7C|.com": "",
+    "http://GOO\u200b\u2060\ufeffgoo.com": "googoo.com",
+    "http://\uff27\uff4f.com": "go.com",
+    "https://fa\xdf.ExAmPlE/": "xn--fa-hia.example",
+    "http://a.b.c.Xn--pokxncvks": "",
+    "http://\ud800": "",
+}
+
+
+@pytest.mark.parametrize(("url", "host"), BROWSED.items(), ids=ascii)
+def test_a_url_is_read_as_by_browsers(url: str, host: str) -> None:
+    reading = read_host(trimmed(url))
+    assert reading is not None
+    assert reading.host == host
+
+
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        (r"evil.com\@example.com", "evil.com"),
+        (r"\\evil.com", "evil.com"),
+        ("///evil.com", "evil.com"),
+        ("example.com:8080/path", "example.com"),
+        ("example.com:*", "example.com"),
+        ("example.com:", "example.com"),
+        ("*://example.com", "example.com"),
+        ("http*://example.com:*/*", "example.com"),
+        ("someone@example.com", "example.com"),
+        ("/example.com", ""),
+    ],
+)
+def test_a_host_needs_no_scheme(text: str, host: str) -> None:
+    reading = read_host(text)
+    assert reading is not None
+    assert (reading.host, reading.url) == (host, True)
+
+
+@pytest.mark.parametrize(
+    "text", ["user:secret@example.com", "mailto:a@example.com", "data:", "file:///etc", "app://x"]
+)
+def test_a_scheme_without_hosts_is_refused(text: str) -> None:
+    assert read_host(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "hidden"),
+    [
+        ("MÜNCHEN.de", False),
+        ("mu\u0308nchen.de", False),
+        ("xn--mnchen-3ya.de", False),
+        ("https://user@example.com", False),  # told by the credentials
+        ("i\u2764\ufe0f.ws", False),  # how emoji are typed
+        ("e\ufe0fx.com", True),
+        ("ex%61mple.com", True),
+        ("\u212aite.com", True),
+    ],
+)
+def test_signs_read_as_others_are_noticed(text: str, *, hidden: bool) -> None:
+    reading = read_host(text)
+    assert reading is not None
+    assert reading.hidden is hidden
+
+
+@pytest.mark.parametrize(
+    ("host", "right"),
+    [
+        ("xn--mnchen-3ya.de", True),
+        ("xn--i-7iq.ws", True),
+        ("xn--4dbrk0ce.il", True),  # Hebrew
+        ("xn--0ca24w", False),  # a with grave, alef: RFC 5893, rule 5
+        ("xn--0-sfa.xn--4db", False),  # a digit first, beside a Hebrew label: rule 1
+        ("xn--1ch.com", False),  # a sign of mathematics
+        ("xn----zmb.com", False),  # begins with a hyphen
+    ],
+)
+def test_labels_are_judged_by_idna_and_bidi(host: str, *, right: bool) -> None:
+    assert is_idna(host) is right
+
+
+def test_punycode_is_shown_as_people_read_it() -> None:
+    assert shown("shop.xn--mnchen-3ya.de") == "shop.münchen.de"
