@@ -138,13 +138,14 @@ def _named(bare: str, reading: Reading) -> Entry:
         host, covers = "", "addresses"
     elif wildcard:
         covers = _reach(_fixed(host))
+    problem = _problem_of(name, host, reading)
     return Entry(
         bare,
-        host if reading.host else "",
+        "" if not reading.host or problem in (_NO_HOST, _NOT_IDNA) else host,
         wildcard,
         reading.url,
         None,
-        _problem_of(name, host, reading),
+        problem,
         reading.hidden or reading.credentials,
         covers,
     )
