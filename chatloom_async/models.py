@@ -1,12 +1,48 @@
-"""What the API returns, as frozen values; no parsing lives here (see ``wire``)."""
+"""What the API returns, as frozen values, and how values become plain JSON values.
+
+Not here: how an answer becomes one of them (``calls.wire``).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from types import NoneType
 from typing import Any, overload
 
-from attrs import field, frozen
+from attrs import field, fields, frozen, has
+
+_PLAIN = frozenset({str, int, float, bool, NoneType})
+
+
+def to_plain(value: Any) -> Any:
+    """Return a value as ``json.dumps`` takes it, with nothing in it that the original can change.
+
+    An attrs instance becomes a dictionary by its attributes' names, a tuple a list, a datetime its
+    ISO 8601 text.
+
+    Raises:
+        TypeError: there is something in it that has no form in JSON.
+
+    """
+    if type(value) in _PLAIN:
+        return value
+    if isinstance(value, list | tuple):
+        return [to_plain(inner) for inner in value]
+    if not isinstance(value, Mapping):
+        value = to_plain_once(value)
+    if isinstance(value, str):
+        return value
+    return {name: to_plain(inner) for name, inner in value.items()}
+
+
+def to_plain_once(value: Any) -> dict[str, Any] | str:
+    """Do so to the outermost value alone: the ``default`` of ``json.dumps``."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if has(type(value)):
+        return {each.name: getattr(value, each.name) for each in fields(type(value))}
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 
 @frozen
@@ -35,6 +71,10 @@ class Agent:
     status: str
     created_at: datetime
     extra: Mapping[str, Any] = field(factory=dict, hash=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values by these names: for ``json.dumps`` or a web framework."""
+        return to_plain(self)  # type: ignore[no-any-return]  # of an attrs instance a dictionary
 
 
 @frozen
@@ -75,6 +115,10 @@ class AgentList:
         """Return one agent, or a tuple of them for a slice."""
         return self.agents[index]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values by these names: for ``json.dumps`` or a web framework."""
+        return to_plain(self)  # type: ignore[no-any-return]  # of an attrs instance a dictionary
+
 
 @frozen
 class AllowedDomains:
@@ -110,3 +154,7 @@ class AllowedDomains:
     def __getitem__(self, index: int | slice) -> str | tuple[str, ...]:
         """Return one domain, or a tuple of them for a slice."""
         return self.domains[index]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values by these names: for ``json.dumps`` or a web framework."""
+        return to_plain(self)  # type: ignore[no-any-return]  # of an attrs instance a dictionary

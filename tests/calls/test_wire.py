@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import json
-import pickle
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -286,40 +283,6 @@ def test_the_text_of_an_error_answer_is_found_or_none(body: bytes, message: str 
 # Models
 
 
-def test_agents_are_a_sequence() -> None:
-    listed = agents(AGENT, AGENT | {"id": "agt_2"})
-    first, second = listed
-    assert (len(listed), listed[-1], listed[:1]) == (2, second, (first,))
-    assert first in listed
-    assert attrs.evolve(first, name="other") not in listed
-
-
-def test_domains_are_a_sequence() -> None:
-    listed = domains({"domains": ["a.example", "b.example"]})
-    assert (len(listed), list(listed)) == (2, ["a.example", "b.example"])
-    assert (listed[0], listed[1:]) == ("a.example", ("b.example",))
-    assert "b.example" in listed
-    assert "example" not in listed
-
-
-def test_an_empty_answer_is_false_in_a_condition() -> None:
-    assert not domains({"domains": []})
-    assert not agents()
-
-
 def test_models_are_frozen() -> None:
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         agents(AGENT)[0].name = "other"  # type: ignore[misc]  # the point
-
-
-def test_models_are_hashable_whatever_is_in_extra() -> None:
-    assert len({agents(AGENT | {"tags": []})[0], agents(AGENT | {"tags": []})[0]}) == 1
-
-
-@pytest.mark.parametrize(
-    "make", [lambda: agents(AGENT, more=1), lambda: domains({"domains": ["a.example"]})]
-)
-def test_models_survive_pickle_and_copy(make: Callable[[], object]) -> None:
-    model = make()
-    assert pickle.loads(pickle.dumps(model)) == model  # noqa: S301
-    assert copy.deepcopy(model) == model

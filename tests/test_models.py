@@ -1,0 +1,91 @@
+"""Models as their users handle them: sequences, hashed, copied, pickled, turned into plain JSON."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+from datetime import UTC, datetime
+
+import attrs
+import pytest
+
+from chatloom_async import Agent, AgentList, AllowedDomains
+from chatloom_async.models import to_plain, to_plain_once
+
+MOMENT = datetime(2026, 1, 15, 9, tzinfo=UTC)
+AGENT = Agent("a", "Sales", "#611F69", "#764ba2", "bottom-right", "modern", "active", MOMENT)
+MORE = attrs.evolve(AGENT, id="b", extra={"tags": ["x", {"y": None}]})
+MODELS = (
+    AGENT,
+    MORE,
+    AgentList((AGENT, MORE), 2, {"next": None}),
+    AllowedDomains(("a.example",), {"verified": [1.5]}),
+)
+
+
+def test_agents_are_a_sequence() -> None:
+    listed = AgentList((AGENT, MORE), 2)
+    first, second = listed
+    assert (len(listed), listed[-1], listed[:1]) == (2, second, (first,))
+    assert first in listed
+    assert attrs.evolve(first, name="other") not in listed
+
+
+def test_domains_are_a_sequence() -> None:
+    listed = AllowedDomains(("a.example", "b.example"))
+    assert (len(listed), list(listed)) == (2, ["a.example", "b.example"])
+    assert (listed[0], listed[1:]) == ("a.example", ("b.example",))
+    assert "b.example" in listed
+    assert "example" not in listed
+
+
+def test_an_empty_answer_is_false_in_a_condition() -> None:
+    assert not AllowedDomains(())
+    assert not AgentList((), 0)
+
+
+def test_models_are_hashable_whatever_is_in_extra() -> None:
+    assert len({MORE, copy.copy(MORE)}) == 1
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_models_survive_pickle_and_copy(model: object) -> None:
+    assert pickle.loads(pickle.dumps(model)) == model  # noqa: S301 - our own
+    assert copy.deepcopy(model) == copy.copy(model) == model
+
+
+# Plain JSON values
+
+
+def test_an_agent_becomes_plain_values_by_python_names() -> None:
+    assert MORE.to_dict() == {
+        "id": "b",
+        "name": "Sales",
+        "primary_color": "#611F69",
+        "secondary_color": "#764ba2",
+        "position": "bottom-right",
+        "template": "modern",
+        "status": "active",
+        "created_at": "2026-01-15T09:00:00+00:00",
+        "extra": {"tags": ["x", {"y": None}]},
+    }
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_plain_values_are_what_json_gives_back(model: Agent | AgentList | AllowedDomains) -> None:
+    plain = model.to_dict()
+    assert json.loads(json.dumps(plain, allow_nan=False)) == plain
+    assert json.loads(json.dumps(model, default=to_plain_once)) == plain
+
+
+def test_plain_values_can_be_changed_without_the_model() -> None:
+    before = copy.deepcopy(MORE)
+    MORE.to_dict()["extra"]["tags"].append("z")
+    assert before == MORE
+
+
+@pytest.mark.parametrize("value", [b"bytes", {"a": {1}}, [object()], Agent])
+def test_what_has_no_form_in_json_is_refused(value: object) -> None:
+    with pytest.raises(TypeError, match="has no form in JSON"):
+        to_plain(value)
