@@ -41,6 +41,7 @@ _COMMANDS = (
     ("domains", "agents", "list the domains an agent may load on"),
     ("diff", "diff", "compare two audits; exit 1 when they differ"),
     ("report", "report", "make a web page of an audit"),
+    ("doctor", "doctor", "find out why it does not work, and what helps"),
     ("sandbox", "sandbox", "serve a local API to try things on"),
     ("completion", "completion", "print what makes a shell complete these commands"),
 )

@@ -20,7 +20,14 @@ from chatloom_async.audit.text import visible
 _MOST = 120  # characters of a cell, the last one of a row excepted
 _ENDLESS = 1_000_000  # columns, off a terminal
 _SHORT = 8  # characters of a word that stays whole: a number, a severity
-_STYLES = {"high": "bold red", "medium": "yellow", "low": "cyan"}
+_STYLES = {
+    "high": "bold red",
+    "medium": "yellow",
+    "low": "cyan",
+    "problem": "bold red",
+    "note": "yellow",
+    "ok": "green",
+}
 
 
 @frozen

@@ -11,7 +11,7 @@ from chatloom_async.testing import Sandbox
 from tests.cli.terminals import ROOT
 
 Captured = pytest.CaptureFixture[str]
-COMMANDS = ["audit", "agents", "domains", "diff", "report", "sandbox", "completion"]
+COMMANDS = ["audit", "agents", "domains", "diff", "report", "doctor", "sandbox", "completion"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

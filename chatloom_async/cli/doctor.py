@@ -1,0 +1,224 @@
+"""``doctor``: is everything as a client needs it, and if not, what helps?
+
+Not here: the way to the server (``cli.reach``), what an answer should be (``cli.reference``).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import AsyncIterator
+from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
+
+from attrs import asdict
+
+from chatloom_async.audit.text import duration, plural, say
+from chatloom_async.auth import ApiKey
+from chatloom_async.calls.answer import status_error
+from chatloom_async.calls.request import DEFAULT_BASE_URL, build_request, check_base_url
+from chatloom_async.cli.checks import Check
+from chatloom_async.cli.proxy import add_proxy, proxy_for
+from chatloom_async.cli.reach import way
+from chatloom_async.cli.reference import (
+    agents_checks,
+    domains_checks,
+    error_check,
+    header_check,
+)
+from chatloom_async.cli.tables import Table, draw
+from chatloom_async.errors import APIStatusError, ChatloomError, ConfigurationError, RedirectError
+from chatloom_async.network.pool import ConnectionPool
+from chatloom_async.transport import Response
+
+_AGENTS = "/api/plugin/agents"
+_DOMAINS = "/api/plugin/agents/{agent_id}/allowed-domains"
+NOBODY = "agt_doctor_asks_for_nobody"
+TIMEOUT = 10.0  # seconds for one answer
+_SLOW = 2.0  # seconds after which an answer is worth a word
+_SKEW = 60.0  # seconds a clock may be off
+_OK = range(200, 300)
+_NEW_KEY = "generate one in the dashboard (Settings, API Keys), then: export CHATLOOM_API_KEY=clf_…"
+_ADVICE = {
+    400: "look at CHATLOOM_BASE_URL: something on the way changes requests",
+    401: f"it was rotated, has expired, or belongs to another server; {_NEW_KEY}",
+    403: "the API is part of the Pro plan and above; or a firewall keeps you out",
+    404: "this server has no such API: mend CHATLOOM_BASE_URL, or unset it",
+    429: "who else uses this key? A few hundred requests a minute are fair use",
+}
+_TROUBLE = "the service has trouble: try later; if it lasts, tell support@chatloom.app"
+_REASONS = {
+    "cut off": "something on the way ends connections early, a proxy perhaps; or " + _TROUBLE,
+    "timeout": "the server or the way to it is overloaded; " + _TROUBLE,
+    "too large": "this is no answer of the API: look at CHATLOOM_BASE_URL",
+    "protocol": "this is no web server: look at CHATLOOM_BASE_URL and its port",
+}
+_EXAMPLE = """\
+example, with CHATLOOM_API_KEY set:
+  chatloom-async doctor
+  chatloom-async doctor --json
+
+It makes four requests. Exit status: 0 nothing is wrong, 1 there are problems
+"""
+
+
+def add_doctor(command: ArgumentParser) -> None:
+    """Add the options of ``doctor``."""
+    command.epilog = _EXAMPLE
+    command.add_argument("--json", action="store_true", help="print JSON and no table")
+    add_proxy(command)
+
+
+async def doctor(options: Namespace) -> int:
+    """Look at everything; 1 when there is a problem."""
+    checks = [check async for check in _checks(options.proxy)]
+    problems = sum(check.verdict == "problem" for check in checks)
+    if options.json:
+        told = {"problems": problems, "checks": [asdict(check) for check in checks]}
+        say(json.dumps(told, indent=2), sys.stdout)
+    else:
+        rows = [(each.verdict, each.name, each.message, each.advice) for each in checks]
+        title = plural(problems, "problem") if problems else "Nothing is wrong"
+        draw(Table(title, ("", "looked at", "found", "what to do"), rows), sys.stdout)
+    return 1 if problems else 0
+
+
+async def _checks(given: str | None) -> AsyncIterator[Check]:
+    key = _key()
+    yield (
+        key
+        if isinstance(key, Check)
+        else Check("key", "ok", f"looks like one; its fingerprint is {key.fingerprint}")
+    )
+    try:
+        base_url = check_base_url(None)
+    except ConfigurationError as error:
+        advice = "mend CHATLOOM_BASE_URL, or unset it"
+        yield Check("server", "problem", error.message, advice)
+        return
+    own = base_url == DEFAULT_BASE_URL
+    found = base_url if own else f"{base_url}, by CHATLOOM_BASE_URL"
+    yield Check("server", "ok", found)
+    try:
+        proxy = proxy_for(base_url, given)
+    except ConfigurationError as error:
+        yield Check("proxy", "problem", error.message, "mend HTTPS_PROXY or --proxy, or unset it")
+        return
+    lost = False
+    async for check in way(urlsplit(base_url), proxy):
+        lost = lost or check.verdict == "problem"
+        yield check
+    if lost or isinstance(key, Check):
+        return
+    async with ConnectionPool(proxy=proxy) as pool:
+        async for check in _answers(pool, base_url, key):
+            yield check
+
+
+def _key() -> ApiKey | Check:
+    value = os.environ.get("CHATLOOM_API_KEY", "").strip()
+    if not value:
+        return Check("key", "problem", "CHATLOOM_API_KEY is not set", _NEW_KEY)
+    quoted, bearer = value[0] in "\"'", value.lower().startswith("bearer")
+    del value
+    try:
+        return ApiKey(os.environ["CHATLOOM_API_KEY"])
+    except ConfigurationError as error:
+        told, _, _ = error.message.partition(";")
+        advice = (
+            "leave the quotes away"
+            if quoted
+            else "leave 'Bearer' away: the key alone belongs there"
+            if bearer
+            else f"copy it whole, or {_NEW_KEY}"
+        )
+        return Check("key", "problem", f"CHATLOOM_API_KEY: {told}", advice)
+
+
+async def _answers(pool: ConnectionPool, base_url: str, key: ApiKey) -> AsyncIterator[Check]:
+    began = time.monotonic()
+    answer = await _ask(pool, base_url, key, _AGENTS)
+    if isinstance(answer, Check):
+        yield answer
+        return
+    took = time.monotonic() - began
+    late = "the server or the way to it is slow" if took > _SLOW else ""
+    yield Check("answer", "note" if late else "ok", f"{answer.status} after {duration(took)}", late)
+    yield _clock(answer)
+    yield header_check(answer.headers)
+    agents = list(agents_checks(answer.body))
+    for check in agents:
+        yield check
+    if agents[0].verdict != "problem":
+        first = next((each["id"] for each in json.loads(answer.body)["agents"]), None)
+        async for check in _more(pool, base_url, key, first):
+            yield check
+
+
+async def _more(
+    pool: ConnectionPool, base_url: str, key: ApiKey, agent: str | None
+) -> AsyncIterator[Check]:
+    """Ask for the rest of what is documented."""
+    if agent is not None:
+        answer = await _ask(pool, base_url, key, _DOMAINS, agent)
+        if isinstance(answer, Check):
+            yield Check("domains", "problem", f"of agent {agent}: {answer.message}", _TROUBLE)
+        else:
+            for check in domains_checks(answer.body):
+                yield check
+    try:
+        unknown = build_request("GET", base_url, _DOMAINS, {"agent_id": NOBODY})
+        refused = await pool.exchange(unknown, key, TIMEOUT)
+        yield error_check(refused.status, refused.body)
+    except ChatloomError as error:
+        yield _failed(error)
+    other = ApiKey(os.environ["CHATLOOM_API_KEY"], "X-API-Key")
+    answer = await _ask(pool, base_url, other, _AGENTS)
+    if isinstance(answer, Check):
+        advice = "something on the way takes X-API-Key away; Authorization works, so use that"
+        yield Check("X-API-Key", "problem", answer.message, advice)
+    else:
+        yield Check("X-API-Key", "ok", "is taken as well")
+
+
+async def _ask(
+    pool: ConnectionPool, base_url: str, key: ApiKey, route: str, agent: str | None = None
+) -> Response | Check:
+    """Return a good answer, or what is wrong."""
+    values = {} if agent is None else {"agent_id": agent}
+    try:
+        answer = await pool.exchange(build_request("GET", base_url, route, values), key, TIMEOUT)
+        if answer.status not in _OK:
+            raise status_error(answer, key, pool.shared.clock)
+    except ChatloomError as error:
+        return _failed(error)
+    return answer
+
+
+def _failed(error: ChatloomError) -> Check:
+    if isinstance(error, RedirectError):
+        advice = "set CHATLOOM_BASE_URL to where the API is, or unset it"
+    elif isinstance(error, APIStatusError):
+        advice = _ADVICE.get(error.status, _TROUBLE)
+        if error.retry_after is not None:
+            advice = f"wait {duration(error.retry_after)}; {advice}"
+    else:
+        advice = _REASONS.get(getattr(error, "reason", ""), _TROUBLE)
+    return Check("answer", "problem", str(error), advice)
+
+
+def _clock(answer: Response) -> Check:
+    headers = {name.lower(): value for name, value in answer.headers.items()}
+    try:
+        told = parsedate_to_datetime(headers.get("date", "")).timestamp()
+    except (TypeError, ValueError):
+        return Check("clock", "note", "the server tells no time to compare it with")
+    off = time.time() - told
+    if abs(off) < _SKEW:
+        return Check("clock", "ok", "agrees with the server's")
+    message = f"{duration(abs(off))} {'ahead of' if off > 0 else 'behind'} the server's"
+    advice = "set this machine's clock: certificates and Retry-After go by it"
+    return Check("clock", "problem", message, advice)

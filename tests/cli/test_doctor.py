@@ -1,0 +1,250 @@
+"""The command ``doctor``: each thing that can be wrong is named, with what helps."""
+
+import asyncio
+import json
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable
+from urllib.parse import urlsplit
+
+import pytest
+import trustme
+
+from chatloom_async.cli import doctor as doctor_command
+from chatloom_async.cli.checks import Check
+from chatloom_async.cli.main import main
+from chatloom_async.cli.reach import way
+from chatloom_async.testing import Fault, Sandbox
+
+Captured = pytest.CaptureFixture[str]
+AGENT = {
+    "id": "a",
+    "name": "A",
+    "primaryColor": "#611F69",
+    "secondaryColor": "#764ba2",
+    "position": "bottom-right",
+    "template": "modern",
+    "status": "active",
+    "createdAt": "2026-01-15T09:00:00.000Z",
+}
+
+
+@pytest.fixture(autouse=True)
+def acme(served: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    monkeypatch.setenv("CHATLOOM_API_KEY", "clf_key_of_acme")
+    return served
+
+
+def checks(capsys: Captured, status: int) -> dict[str, dict[str, str]]:
+    assert main(["doctor", "--json"]) == status
+    told = json.loads(capsys.readouterr().out)
+    assert told["problems"] == sum(each["verdict"] == "problem" for each in told["checks"])
+    return {each["check"] if "check" in each else each["name"]: each for each in told["checks"]}
+
+
+def listing(*agents: object, count: object = None, **more: object) -> Fault:
+    sent = {"agents": agents, "count": len(agents) if count is None else count, **more}
+    return Fault.malformed(json.dumps(sent).encode(), path="/api/plugin/agents")
+
+
+def test_nothing_is_wrong_with_a_server_as_documented(acme: Sandbox, capsys: Captured) -> None:
+    found = checks(capsys, 0)
+    assert {each["verdict"] for each in found.values()} == {"ok"}
+    assert acme.count() == 4
+    for name in ("key", "server", "name", "connection", "TLS", "clock", "agents", "X-API-Key"):
+        assert name in found
+
+
+def test_the_table_says_what_to_do(acme: Sandbox, capsys: Captured) -> None:
+    acme.revoke("acme")
+    assert main(["doctor"]) == 1
+    shown = capsys.readouterr().out
+    assert shown.startswith("1 problem\n")
+    assert "problem   answer" in shown
+    assert "clf_key" not in shown
+
+
+@pytest.mark.parametrize(
+    ("key", "found", "advice"),
+    [
+        ("", "is not set", "generate one in the dashboard"),
+        ("'clf_key'", "CHATLOOM_API_KEY", "leave the quotes away"),
+        ("Bearer clf_key", "CHATLOOM_API_KEY", "leave 'Bearer' away"),
+        ("sk_secret", "starts with clf_", "copy it whole"),
+    ],
+)
+def test_a_key_that_cannot_be_one_is_named(
+    key: str, found: str, advice: str, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHATLOOM_API_KEY", key)
+    check = checks(capsys, 1)["key"]
+    assert check["verdict"] == "problem"
+    assert found in check["message"]
+    assert advice in check["advice"]
+    assert "secret" not in str(check)
+
+
+@pytest.mark.parametrize(
+    ("base_url", "name", "found", "advice"),
+    [
+        ("http://chatloom.app", "server", "https", "mend CHATLOOM_BASE_URL"),
+        ("https://api.chatloom.invalid", "name", "is not known", "spelling"),
+        ("http://127.0.0.1:{closed}", "connection", "refused", "nothing listens there"),
+        ("{served}/wrong", "answer", "404", "no such API"),
+    ],
+)
+def test_a_server_that_cannot_be_reached_is_named(  # noqa: PLR0913, PLR0917 - fixtures
+    acme: Sandbox,
+    base_url: str,
+    name: str,
+    found: str,
+    advice: str,
+    capsys: Captured,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        closed = unused.getsockname()[1]
+        url = base_url.format(closed=closed, served=acme.base_url)
+        monkeypatch.setenv("CHATLOOM_BASE_URL", url)
+        check = checks(capsys, 1)[name]
+    assert check["verdict"] == "problem"
+    assert found in check["message"]
+    assert advice in check["advice"]
+
+
+PAGE = Fault.status(200, body=b"<html>Log in", headers={"Content-Type": "text/html"})
+MOVED = Fault.status(301, headers={"Location": "https://elsewhere.example/"})
+PAST = Fault.status(200, headers={"Date": "Thu, 01 Jan 2026 00:00:00 GMT"}, body=b'{"agents":[]}')
+
+
+@pytest.mark.parametrize(
+    ("fault", "name", "found", "advice"),
+    [
+        (Fault.status(401), "answer", "401", "it was rotated, has expired"),
+        (Fault.status(403), "answer", "403", "Pro plan"),
+        (Fault.status(429, retry_after=30), "answer", "429", "wait 30 s; who else uses this key"),
+        (Fault.status(500), "answer", "500", "support@chatloom.app"),
+        (Fault.status(503), "answer", "503", "try later"),
+        (MOVED, "answer", "elsewhere.example", "set CHATLOOM_BASE_URL"),
+        (Fault.reset(), "answer", "before an answer", "try later"),
+        (Fault.cut_body(), "answer", "inside the answer", "ends connections early"),
+        (Fault.hang(), "answer", "within 0.2 s", "overloaded"),
+        (PAGE, "agents", "a web page came", "login page"),
+        (Fault.malformed(), "agents", "no JSON", "support@chatloom.app"),
+        (Fault.malformed(b"[]"), "agents", "a list came", "not behave as documented"),
+        (PAST, "clock", "ahead of the server's", "set this machine's clock"),
+        (listing(count=7), "agents", "$.count says 7, and 0 agents came", "documented"),
+        (listing({**AGENT, "name": None}), "agents", "$.agents[0].name: nothing", "documented"),
+        (listing({"id": "a"}), "agents", "$.agents[0].name: missing", "documented"),
+        (listing({**AGENT, "createdAt": "soon"}), "agents", "is no ISO 8601", "documented"),
+        (
+            listing(AGENT, {**AGENT, "id": "b", "createdAt": "2026-02-01T00:00:00Z"}),
+            "order",
+            "$.agents[1] is newer",
+            "documented",
+        ),
+        (
+            Fault.malformed(b'{"domains": [1]}', path="*/allowed-domains"),
+            "domains",
+            "$.domains[0]: a number, not text",
+            "documented",
+        ),
+        (Fault.status(200, path=f"*{doctor_command.NOBODY}*"), "errors", "with 200", "documented"),
+    ],
+)
+def test_an_answer_that_is_not_as_documented_is_named(  # noqa: PLR0913, PLR0917 - fixtures
+    acme: Sandbox,
+    fault: Fault,
+    name: str,
+    found: str,
+    advice: str,
+    capsys: Captured,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(doctor_command, "TIMEOUT", 0.2)
+    acme.plant(fault)
+    check = checks(capsys, 1)[name]
+    assert check["verdict"] == "problem"
+    assert found in check["message"]
+    assert advice in check["advice"]
+
+
+def test_additions_are_notes_and_no_problem(acme: Sandbox, capsys: Captured) -> None:
+    acme.plant(listing({**AGENT, "id": "agt_acme_1", "tags": [], "position": "center"}, page=1))
+    check = checks(capsys, 0)["fields and values"]
+    assert check["verdict"] == "note"
+    assert check["message"] == "not documented: page, tags, position 'center'"
+
+
+def test_headers_about_limits_are_noted(acme: Sandbox, capsys: Captured) -> None:
+    body = json.dumps({"agents": [], "count": 0}).encode()
+    acme.plant(Fault.status(200, body=body, headers={"X-RateLimit-Remaining": "3"}))
+    assert checks(capsys, 0)["headers"]["message"] == "X-RateLimit-Remaining: 3"
+
+
+# The way, where the sandbox does not lead
+
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]
+
+
+async def last(server: str, proxy: str | None = None) -> Check:
+    return [check async for check in way(urlsplit(server), proxy)][-1]
+
+
+async def answering(answer: bytes) -> AsyncIterator[str]:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"http://user:secret@127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    ("answer", "found", "advice"),
+    [
+        (b"HTTP/1.1 407 No\r\n\r\n", "a user name and a password", "http://user:password@host"),
+        (b"HTTP/1.1 403 No\r\n\r\n", "it does not connect to chatloom.app (403)", "ask who runs"),
+        (b"SSH-2.0\r\n\r\n", "does not answer as a proxy does", "is it an HTTP proxy?"),
+    ],
+)
+async def test_a_proxy_that_does_not_help_is_named(answer: bytes, found: str, advice: str) -> None:
+    async for proxy in answering(answer):
+        check = await last("https://chatloom.app", proxy)
+        assert (check.name, check.verdict) == ("proxy", "problem")
+        assert found in check.message
+        assert advice in check.advice
+        assert "secret" not in str(check)
+
+
+@pytest.mark.parametrize(
+    ("host", "trusted", "verdict", "found"),
+    [
+        ("localhost", "trusted", "ok", "certificate good for"),
+        ("localhost", "", "problem", "an authority that is not trusted"),
+        ("other.example", "trusted", "problem", "is for another host"),
+    ],
+)
+async def test_a_certificate_that_does_not_fit_is_named(
+    host: str,
+    trusted: str,
+    verdict: str,
+    found: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    authority = trustme.CA()
+    ours = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(host).configure_cert(ours)
+    theirs = ssl.create_default_context()
+    if trusted:
+        authority.configure_trust(theirs)
+    monkeypatch.setattr(ssl, "create_default_context", lambda: theirs)
+    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, ssl=ours)
+    async with server:
+        check = await last(f"https://localhost:{server.sockets[0].getsockname()[1]}")
+    assert (check.name, check.verdict) == ("TLS", verdict)
+    assert found in check.message
