@@ -16,7 +16,7 @@ from attrs import frozen
 
 from benchmarks.simulated_clients import CLIENTS, Crew
 from benchmarks.simulated_jobs import Job
-from benchmarks.simulated_servers import Trouble, wide
+from benchmarks.simulated_servers import Trouble, far, wide
 from chatloom_async import RateLimit
 from chatloom_async.testing.dialects import DIALECTS, Dialect
 from chatloom_async.testing.meters import Standing
@@ -134,7 +134,7 @@ _WINDOWS: tuple[tuple[int, int, int, Bar], ...] = (
 
 
 def _windows() -> Iterator[Row]:
-    """Windows of 1, 10 and 60 seconds, and two that are not round."""
+    """Windows of 1, 10 and 60 seconds, of lengths that are not round, and far away."""
     kinds: Mapping[str, tuple[Callable[[float, float], Quota], bool]] = {
         "window": (Quota.fixed_window, False),
         "clock window": (partial(Quota.fixed_window, aligned=True), True),
@@ -146,9 +146,12 @@ def _windows() -> Iterator[Row]:
             quota = make(limit, seconds).telling(DIALECTS[told])
             job = Job(quota, calls, period=seconds if aligned else 0, rate=limit * 60 / seconds)
             yield Row(f"{name} {limit}/{seconds} s, {told}", (job,), bar)
-    for few, period in ((70, 7), (45, 13.7)):
+    for few, period in ((20, 5), (70, 7), (45, 13.7), (200, 30)):
         quota = Quota.fixed_window(few, period).telling("silent")
         yield Row(f"window {few}/{period:g} s, silent", (Job(quota, 5 * few),), SHORT)
+    for told in ("retry-after", "silent"):
+        job = Job(Quota.fixed_window(100, 10).telling(DIALECTS[told]), 500, latency=far)
+        yield Row(f"window 100/10 s at 300 ms, {told}", (job,), Bar(1.25, 0.02, 40))
     for name, (make, _) in list(kinds.items())[::3]:
         quota = make(30, 10).telling("silent")
         job = Job(quota, 200, crew=Crew(ceiling=RateLimit()), period=10)
@@ -233,6 +236,7 @@ def _stores() -> Iterator[Row]:
     """Buckets that store little, and places in flight."""
     for rate, burst, calls, bar in (
         (10, 20, 500, BUCKET),
+        (50, 100, 2000, BUCKET),
         (20, 5, 600, Bar(1.3, 0.02, 20)),
         (3, 3, 150, Bar(1.3, 0.02, 20)),
         (10, 1, 300, Bar(2.0, 0.02, 20)),

@@ -33,6 +33,11 @@ def wide(random: Random) -> tuple[float, float]:
     return way, way
 
 
+def far(random: Random) -> tuple[float, float]:
+    """Return about 150 ms each way."""
+    return random.uniform(0.13, 0.17), random.uniform(0.13, 0.17)
+
+
 def near(random: Random) -> tuple[float, float]:
     """Return about 20 ms each way."""
     way = math.log(0.02)

@@ -57,13 +57,18 @@ class Sandbox:
     from any thread, before, while and after it serves.
     """
 
-    _workspaces: Iterable[Workspace] = field(default=(), repr=False)
-    _faults: Iterable[Fault] = field(default=(), kw_only=True, repr=False)
-    _quota: Quota | Iterable[Quota] | None = field(default=None, kw_only=True, repr=False)
-    _latency: float = field(default=0.0, kw_only=True, repr=False)
-    _port: int = field(default=0, kw_only=True, repr=False)
-    _ssl: SSLContext | None = field(default=None, kw_only=True, repr=False)
-    _clock: Callable[[], float] | None = field(default=None, kw_only=True, repr=False)
+    # attrs would find the aliases itself; type checkers of users do not.
+    _workspaces: Iterable[Workspace] = field(default=(), alias="workspaces", repr=False)
+    _faults: Iterable[Fault] = field(default=(), alias="faults", kw_only=True, repr=False)
+    _quota: Quota | Iterable[Quota] | None = field(
+        default=None, alias="quota", kw_only=True, repr=False
+    )
+    _latency: float = field(default=0.0, alias="latency", kw_only=True, repr=False)
+    _port: int = field(default=0, alias="port", kw_only=True, repr=False)
+    _ssl: SSLContext | None = field(default=None, alias="ssl", kw_only=True, repr=False)
+    _clock: Callable[[], float] | None = field(
+        default=None, alias="clock", kw_only=True, repr=False
+    )
     connections: int = field(default=0, init=False, repr=False)
     """Connections opened so far, also those that never carried a request."""
     peak_in_flight: int = field(default=0, init=False, repr=False)

@@ -1,0 +1,40 @@
+"""The benchmark of the rate limiter plays its scenarios and judges them by their bars."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from benchmarks import politeness
+from benchmarks.simulated_jobs import Job
+from benchmarks.simulated_limits import Bar, Row, rows
+from chatloom_async.testing import Quota
+
+JOB = Job(Quota.token_bucket(600, 60), calls=100, tasks=10)
+
+
+def judged(monkeypatch: pytest.MonkeyPatch, bar: Bar) -> int:
+    monkeypatch.setattr(politeness, "rows", lambda **_: [Row("a bucket", (JOB,), bar)])
+    monkeypatch.setattr(sys, "argv", ["politeness", "--check", "--seeds=1", "--only=a bucket"])
+    return politeness.main()
+
+
+@pytest.mark.parametrize(
+    ("bar", "word"),
+    [(Bar(time=0.9), "slow"), (Bar(refused=0.0), "refused"), (Bar(theirs=-1.0), "greedy")],
+)
+def test_a_missed_bar_fails_the_check(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], bar: Bar, word: str
+) -> None:
+    assert judged(monkeypatch, bar) == 1
+    assert f" {word}\n" in capsys.readouterr().out
+
+
+def test_met_bars_pass_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert judged(monkeypatch, Bar(time=3.0, refused=0.5)) == 0
+
+
+def test_every_row_is_told_apart_by_its_title() -> None:
+    titles = [(row.title, row.client) for row in rows(quick=False)]
+    assert len(titles) == len(set(titles)) > 100
