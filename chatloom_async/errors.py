@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any, Literal, Self, TypeGuard, cast
 
 from attrs import frozen
@@ -66,16 +67,41 @@ class ChatloomError(Exception):
         method: the HTTP method, or ``""`` when no request was made.
         path: the path below the base URL, or ``""``.
         attempts: the requests that were made for the call, oldest first.
+        retry_after: after how many seconds another try is worth it, if anybody said.
 
     """
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
         """Make the error; the client adds method, path and attempts when it leaves a call."""
         super().__init__(message)
         self.message = message
         self.method = ""
         self.path = ""
         self.attempts: tuple[Attempt, ...] = ()
+        self.retry_after = retry_after
+
+    @property
+    def http_status(self) -> int:
+        """The status with which a backend answers its own visitor.
+
+        502: the API cannot be reached, makes no sense or refuses the workspace's key; 503: somebody
+        is to come back later; 504: time ran out; 404: there is none; 500: our own configuration.
+        """
+        return HTTPStatus.BAD_GATEWAY
+
+    def to_problem(self) -> dict[str, Any]:
+        """Return what to tell a visitor, as a problem document (RFC 9457).
+
+        Serve it as ``application/problem+json`` with the status ``http_status``, and its
+        ``retry_after``, which every 503 has, as ``Retry-After`` too. Nothing that the API answered
+        is in it, and nothing of the request.
+        """
+        status = HTTPStatus(self.http_status)
+        problem: dict[str, Any] = {"type": "about:blank", "title": status.phrase, "status": +status}
+        problem["detail"] = _REFUSED if isinstance(self, AuthenticationError) else _TOLD[status]
+        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+            problem["retry_after"] = max(1, math.ceil(self.retry_after or _SOON))
+        return problem
 
     def __str__(self) -> str:
         """Return the message and the request it belongs to."""
@@ -103,11 +129,32 @@ def _restore(
 
 
 class ConfigurationError(ChatloomError, ValueError):
-    """A key, URL, agent id or option that cannot work; raised before any request."""
+    """A key, URL, agent id or option that cannot work; raised before any request.
+
+    Attributes:
+        path_value: the name of what cannot be in a path, ``"agent_id"``; "" for anything else. A
+            visitor may have given that, so it is a 404 for them, and anything else a 500.
+
+    """
+
+    def __init__(self, message: str, path_value: str = "") -> None:
+        """Make the error."""
+        super().__init__(message)
+        self.path_value = path_value
+
+    @property
+    def http_status(self) -> int:
+        """404 for what cannot be in a path, else 500."""
+        return HTTPStatus.NOT_FOUND if self.path_value else HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 class ClientClosedError(ChatloomError, RuntimeError):
     """The client or its pool was closed before the call could finish."""
+
+    @property
+    def http_status(self) -> int:
+        """503: this process ends, another one may answer."""
+        return HTTPStatus.SERVICE_UNAVAILABLE
 
 
 class APIConnectionError(ChatloomError):
@@ -122,6 +169,12 @@ class APIConnectionError(ChatloomError):
         """Make the error."""
         super().__init__(message)
         self.reason: ConnectionReason = reason
+
+    @property
+    def http_status(self) -> int:
+        """504 if time ran out, else 502."""
+        late = self.reason in ("timeout", "queued")
+        return HTTPStatus.GATEWAY_TIMEOUT if late else HTTPStatus.BAD_GATEWAY
 
 
 class APITimeoutError(APIConnectionError, TimeoutError):
@@ -150,9 +203,14 @@ class DeadlineExceededError(ChatloomError, TimeoutError):
         retry_after: float | None = None,
     ) -> None:
         """Make the error."""
-        super().__init__(message)
+        super().__init__(message, retry_after)
         self.last_failure = last_failure
-        self.retry_after = retry_after
+
+    @property
+    def http_status(self) -> int:
+        """503 if a rate limit held it up until then, the client's own or a 429; else 504."""
+        limited = self.retry_after is not None or isinstance(self.last_failure, RateLimitError)
+        return HTTPStatus.SERVICE_UNAVAILABLE if limited else HTTPStatus.GATEWAY_TIMEOUT
 
 
 class ResponseDecodeError(ChatloomError):
@@ -183,11 +241,17 @@ class APIStatusError(ChatloomError):
         retry_after: float | None = None,
     ) -> None:
         """Make the error."""
-        super().__init__(message)
+        super().__init__(message, retry_after)
         self.status = status
         self.body = body
         self.headers: Mapping[str, str] = dict(headers or {})
-        self.retry_after = retry_after
+
+    @property
+    def http_status(self) -> int:
+        """404 stays 404, limits are 503, lateness is 504; all else is 502, a refused key too."""
+        if self.status == HTTPStatus.FORBIDDEN and self.retry_after is not None:
+            return HTTPStatus.SERVICE_UNAVAILABLE  # a rate limit (GitHub's "secondary" one)
+        return _FOR_VISITORS.get(self.status, HTTPStatus.BAD_GATEWAY)
 
     def __str__(self) -> str:
         """Return status, message and request."""
@@ -226,6 +290,23 @@ class RateLimitError(APIStatusError):
 class InternalServerError(APIStatusError):
     """500 and above: something went wrong on the server's side."""
 
+
+_FOR_VISITORS: Mapping[int, int] = {
+    404: HTTPStatus.NOT_FOUND,
+    408: HTTPStatus.GATEWAY_TIMEOUT,
+    429: HTTPStatus.SERVICE_UNAVAILABLE,
+    503: HTTPStatus.SERVICE_UNAVAILABLE,
+    504: HTTPStatus.GATEWAY_TIMEOUT,
+}
+_SOON = 5.0  # seconds, where nobody said when
+_REFUSED = "Chatloom refuses the API key of this workspace."
+_TOLD: Mapping[int, str] = {
+    404: "There is nothing by that name in this workspace.",
+    500: "The server is not set up well enough to ask Chatloom.",
+    502: "Chatloom gave no usable answer.",
+    503: "Chatloom cannot be asked right now; try again in a while.",
+    504: "Chatloom did not answer in time.",
+}
 
 _SERVER_ERROR = 500
 _CLIENT_ERROR = 400

@@ -467,3 +467,68 @@ def test_the_message_is_the_argument_as_with_any_exception() -> None:
 
 def test_an_attempt_timeout_has_its_reason() -> None:
     assert APITimeoutError("slow").reason == "timeout"
+
+
+# What a backend tells its visitor
+
+
+LATE = APITimeoutError("no complete answer within 15 s")
+LIMITED = RateLimitError(429, "Too many", b"secret body", {"x-secret": "1"}, 7.2)
+FOR_VISITORS: list[tuple[ChatloomError, int, int | None]] = [
+    (ConfigurationError("timeout is a number"), 500, None),
+    (ConfigurationError("'..' is no agent id", "agent_id"), 404, None),
+    (ClientClosedError("closed"), 503, 5),
+    (APIConnectionError("refused", "connect"), 502, None),
+    (APIConnectionError("queued", "queued"), 504, None),
+    (LATE, 504, None),
+    (DeadlineExceededError("late", LATE), 504, None),
+    (DeadlineExceededError("no room", None, 12.4), 503, 13),
+    (DeadlineExceededError("late", LIMITED), 503, 5),
+    (ResponseDecodeError("$: missing"), 502, None),
+    (BadRequestError(400, "no"), 502, None),
+    (AuthenticationError(401, "no"), 502, None),
+    (PermissionDeniedError(403, "no"), 502, None),
+    (PermissionDeniedError(403, "slow down", b"", {}, 3.0), 503, 3),
+    (NotFoundError(404, "no"), 404, None),
+    (APIStatusError(408, "slow"), 504, None),
+    (LIMITED, 503, 8),
+    (RateLimitError(429, "Too many"), 503, 5),
+    (RedirectError(301, "elsewhere"), 502, None),
+    (InternalServerError(500, "no", b"", {}, 9.0), 502, None),
+    (InternalServerError(503, "no", b"", {}, 0.2), 503, 1),
+    (InternalServerError(504, "no"), 504, None),
+]
+
+
+@pytest.mark.parametrize(("error", "status", "wait"), FOR_VISITORS)
+def test_a_visitor_is_told_whose_fault_it_is(
+    error: ChatloomError, status: int, wait: int | None
+) -> None:
+    problem = error.to_problem()
+    assert error.http_status == problem["status"] == status
+    assert problem.get("retry_after") == wait
+    assert json.loads(json.dumps(problem)) == problem
+
+
+def test_every_class_has_a_row_for_visitors() -> None:
+    assert {type(error) for error, _, _ in FOR_VISITORS} == set(CLASSES) - {ChatloomError}
+
+
+def test_a_problem_holds_nothing_of_the_answer() -> None:
+    LIMITED.path = "/api/plugin/agents/agt_secret"
+    told = json.dumps([error.to_problem() for error, _, _ in FOR_VISITORS])
+    assert not [word for word in ("Too many", "secret", "agt_", "'..'", "15 s") if word in told]
+
+
+def test_a_visitor_learns_that_the_key_is_refused() -> None:
+    refused, broken = (kind(401, "no") for kind in (AuthenticationError, InternalServerError))
+    assert "key" in refused.to_problem()["detail"]
+    assert refused.to_problem()["detail"] != broken.to_problem()["detail"]
+
+
+@pytest.mark.parametrize("agent_id", ["", "..", "a\x00b", "\ud800", None])
+def test_an_agent_id_that_is_none_is_not_found(agent_id: str) -> None:
+    client = AsyncChatloom(KEY, pool=StubTransport([]))
+    with pytest.raises(ConfigurationError) as caught:
+        FakeClock().run(client.get_allowed_domains(agent_id))
+    assert caught.value.http_status == 404

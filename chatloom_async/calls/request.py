@@ -154,17 +154,18 @@ def check_raw_path(path: str) -> str:
 def _segment(name: str, value: object) -> str:
     noun = name.replace("_", " ")
     if not isinstance(value, str):
-        raise ConfigurationError(f"{_article(noun)} is text, not {type(value).__name__}")
+        raise ConfigurationError(f"{_article(noun)} is text, not {type(value).__name__}", name)
     if _UNRESERVED.fullmatch(value):
         return value  # as almost all: nothing to encode
     if value in ("", ".", "..") or _CONTROL.search(value):
         raise ConfigurationError(
-            f"{value!r} is no {noun}; take one that the API told, as list_agents() does (agent.id)"
+            f"{value!r} is no {noun}; take one that the API told, as list_agents() does (agent.id)",
+            name,
         )
     try:
         return quote(value, safe="")
     except UnicodeEncodeError:
-        raise ConfigurationError(f"{value!r} is no {noun}: it is not valid text") from None
+        raise ConfigurationError(f"{value!r} is no {noun}: it is not valid text", name) from None
 
 
 def _article(noun: str) -> str:
