@@ -8,12 +8,16 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import count
 
 from attrs import frozen
 
-from benchmarks.simulated_clients import Crew, agent_of, chatloom
-from benchmarks.simulated_jobs import counted_closures, work
+from benchmarks.simulated_clients import Call, Crew, agent_of, chatloom
+from benchmarks.simulated_jobs import counted_closures
 from benchmarks.simulated_servers import Server, Trouble, wide
+from chatloom_async import ChatloomError
 from chatloom_async.testing.api import domains_path
 from chatloom_async.testing.clock import FakeClock
 from chatloom_async.testing.quota import Quota
@@ -21,7 +25,7 @@ from chatloom_async.testing.quota import Quota
 
 @frozen
 class Outage:
-    """A job of 300 tasks, and what goes wrong in it."""
+    """What goes wrong, for all or for some, while 300 tasks look agents up now and then."""
 
     name: str
     kind: str = "503"
@@ -61,16 +65,19 @@ class Survival:
     closed: int
 
 
+TASKS, THINKS, CALM = 300, 2.0, 15.0  # tasks; seconds between two calls, and after the outage
+
+
 def survive(outage: Outage, seed: int, *, quick: bool) -> Survival:
     """Run one job through one outage, in virtual time."""
     random.seed(seed)
-    tasks, calls, start = (300, 6000, 10.0) if quick else (300, 24_000, 30.0)
-    end = start + outage.seconds
+    start = 10.0 if quick else 30.0
+    end = start + (60.0 if math.isinf(outage.seconds) else outage.seconds)
     poisoned = None if outage.poisoned is None else agent_of(outage.poisoned)
     paths = None if poisoned is None else frozenset({domains_path(poisoned)})
-    trouble = Trouble(start, end, outage.kind, outage.probability, paths)
+    trouble = Trouble(start, start + outage.seconds, outage.kind, outage.probability, paths)
     quota = None if outage.limit is None else Quota.token_bucket(outage.limit, outage.limit / 5)
-    clock, done, failed = FakeClock(), list[str](), list[str]()
+    clock, failed, pause = FakeClock(), list[str](), random.Random(seed)
     server = Server(
         clock,
         random.Random(seed),
@@ -81,11 +88,20 @@ def survive(outage: Outage, seed: int, *, quick: bool) -> Survival:
         limited_first=False,
     )
 
+    async def task(call: Call, agents: Iterator[int]) -> None:
+        while clock.monotonic() < end + CALM:
+            await asyncio.sleep(pause.expovariate(1 / THINKS))
+            agent = agent_of(next(agents))
+            try:
+                await call(agent)
+            except ChatloomError:
+                failed.append(agent)
+
     async def job() -> None:
-        todo, [call] = iter(range(calls)), chatloom(server, Crew(), math.inf)
+        agents, [call] = count(), chatloom(server, Crew(), math.inf)
         async with asyncio.TaskGroup() as group:
-            for _ in range(tasks):
-                group.create_task(work(todo, call, done, failed))
+            for _ in range(TASKS):
+                group.create_task(task(call, agents))
 
     with counted_closures() as closures:
         clock.run(job())
@@ -94,7 +110,7 @@ def survive(outage: Outage, seed: int, *, quick: bool) -> Survival:
     during = sum(known <= at < end for at in server.arrivals) if outage.stops else 0
     return Survival(
         lost=sum(agent != poisoned for agent in failed),
-        per_waiting=during / tasks,
+        per_waiting=during / TASKS,
         back=recovery(server.answers, end, before) if outage.stops else 0.0,
         closed=sum("fails" in message for message in closures),
     )
@@ -104,6 +120,6 @@ def recovery(answers: list[float], end: float, before: float) -> float:
     """Return after how many seconds nine tenths of the answers per second are back."""
     for tenths in range(6000):
         start = end + tenths / 10
-        if sum(start <= at < start + 1 for at in answers) >= 0.9 * before:
+        if bisect_left(answers, start + 1) - bisect_left(answers, start) >= 0.9 * before:
             return tenths / 10
     return math.inf

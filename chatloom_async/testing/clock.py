@@ -1,4 +1,4 @@
-"""`FakeClock`: virtual time for tests and simulations that open no socket.
+"""``FakeClock``: virtual time for tests and simulations that open no socket.
 
 Waiting costs nothing: as soon as every task waits for a timer, the time jumps to the first one.
 Sockets and threads live in real time and have no place in such a run (looptime serves those).
@@ -18,13 +18,13 @@ T = TypeVar("T")
 
 @define(eq=False)
 class FakeClock:
-    """A `Clock` of virtual seconds, still outside `run`; `wall()` starts at `epoch`."""
+    """A ``Clock`` of virtual seconds, still outside ``run``; ``wall()`` starts at ``epoch``."""
 
     epoch: float = 1_767_225_600.0  # 2026-01-01T00:00:00Z
     _now: float = field(default=0.0, init=False)
 
     def monotonic(self) -> float:
-        """Return the virtual seconds that have passed in every `run` of this clock."""
+        """Return the virtual seconds that have passed in every ``run`` of this clock."""
         return self._now
 
     def wall(self) -> float:
@@ -36,7 +36,7 @@ class FakeClock:
         await asyncio.sleep(seconds)
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run like `asyncio.run`, in virtual time; the next run goes on where this one ends.
+        """Run like ``asyncio.run``, in virtual time; the next run goes on where this one ends.
 
         Raises RuntimeError when every task waits and no timer is left that could wake one.
         """
@@ -48,7 +48,7 @@ class FakeClock:
 
 
 class _VirtualLoop(asyncio.SelectorEventLoop):
-    """A subclass, because `time` is the only public seam for the clock of asyncio's timers."""
+    """A subclass, because ``time`` is the only public seam for the clock of asyncio's timers."""
 
     def __init__(self, now: float, moved: Callable[[float], None]) -> None:
         self._virtual_now = now

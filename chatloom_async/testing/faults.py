@@ -1,6 +1,6 @@
-"""Planted faults: what a `Sandbox` does wrong on purpose, to which requests, and how often.
+"""Planted faults: what a ``Sandbox`` does wrong on purpose, to which requests, and how often.
 
-Faults are values. Carrying one out on a connection is `delivery`'s business.
+Faults are values. Carrying one out on a connection is ``delivery``'s business.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Mishap(Enum):
 
 @frozen
 class Drip:
-    """The ordinary answer, its body one byte at a time with `pause` seconds between."""
+    """The ordinary answer, its body one byte at a time with ``pause`` seconds between."""
 
     pause: float
 
@@ -44,10 +44,10 @@ def _seconds(_: object, attribute: attrs.Attribute[float], value: float) -> None
 
 @frozen
 class Occurrence:
-    """Which of the requests a fault fits it strikes: at most `times` of them (None: no end).
+    """Which of the requests a fault fits it strikes: at most ``times`` of them (None: no end).
 
-    With `every`, each n-th one; with `probability`, each with that chance, drawn from a
-    generator seeded with `seed`. ValueError when both are given or a number makes no sense.
+    With ``every``, each n-th one; with ``probability``, each with that chance, drawn from a
+    generator seeded with ``seed``. ValueError when both are given or a number makes no sense.
     """
 
     times: int | None = 1
@@ -71,8 +71,8 @@ class Occurrence:
 class Fault:
     """Something to go wrong; made by the constructors below, narrowed by the methods after them.
 
-    `path` is a path as on the wire or a shell pattern of it (None: every path), `workspace` a
-    name (None: everybody, also requests without a valid key); `wait` is seconds before anything
+    ``path`` is a path as on the wire or a shell pattern of it (None: every path), ``workspace`` a
+    name (None: everybody, also requests without a valid key); ``wait`` is seconds before anything
     happens.
 
     >>> Fault.status(503, times=2, retry_after=1)
@@ -100,8 +100,8 @@ class Fault:
     ) -> Fault:
         """Answer with this status, an error object as documented, and these extra headers.
 
-        `body` takes the error object's place (give its Content-Type in `headers` when it is not
-        JSON); `retry_after` is sent as given: seconds, or any text.
+        ``body`` takes the error object's place (give its Content-Type in ``headers`` when it is not
+        JSON); ``retry_after`` is sent as given: seconds, or any text.
         """
         if not 200 <= status <= 599:  # noqa: PLR2004 - the statuses that end an exchange
             raise ValueError(f"a final status is 200 to 599, not {status!r}")
@@ -178,7 +178,7 @@ class Fault:
         path: str | None = None,
         workspace: str | None = None,
     ) -> Fault:
-        """Give the ordinary answer, its body one byte each `pause` seconds."""
+        """Give the ordinary answer, its body one byte each ``pause`` seconds."""
         if not 0 < pause < math.inf:
             raise ValueError(f"pause must be a finite, positive number of seconds, not {pause!r}")
         return cls(Drip(pause), occurrence=Occurrence(times), path=path, workspace=workspace)
@@ -188,7 +188,7 @@ class Fault:
         return attrs.evolve(self, path=path, workspace=workspace)
 
     def every(self, n: int, *, times: int | None = None) -> Fault:
-        """The same fault for each n-th request it fits, `times` times (None: for ever)."""
+        """The same fault for each n-th request it fits, ``times`` times (None: for ever)."""
         return attrs.evolve(self, occurrence=Occurrence(times, every=n))
 
     def sometimes(self, probability: float, *, seed: int = 0, times: int | None = None) -> Fault:

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from chatloom_async.testing.sandbox import Sandbox
 
 SANDBOX_KEY = "clf_sandbox"
-"""The API key of the workspace that `chatloom_sandbox` serves."""
+"""The API key of the workspace that ``chatloom_sandbox`` serves."""
 
 
 @pytest.fixture
 def chatloom_sandbox() -> Generator[Sandbox]:
-    """A `Sandbox` in its own thread, with the workspace ``sandbox`` of three agents.
+    """A ``Sandbox`` in its own thread, with the workspace ``sandbox`` of three agents.
 
-    The key is `SANDBOX_KEY`; the agents are ``agt_sandbox_1`` to ``agt_sandbox_3``, with two
+    The key is ``SANDBOX_KEY``; the agents are ``agt_sandbox_1`` to ``agt_sandbox_3``, with two
     domains each. Fresh for every test.
     """
     from chatloom_async.testing.sandbox import Sandbox  # noqa: PLC0415 - only when used
@@ -37,7 +37,7 @@ def chatloom_sandbox() -> Generator[Sandbox]:
 
 @pytest.fixture
 def chatloom_clock() -> FakeClock:
-    """A `FakeClock`: virtual time that passes only in its `run`."""
+    """A ``FakeClock``: virtual time that passes only in its ``run``."""
     from chatloom_async.testing.clock import FakeClock  # noqa: PLC0415 - only when used
 
     return FakeClock()

@@ -28,9 +28,9 @@ _SCHEMES = ("bearer", "basic", "digest")
 class RecordedRequest:
     """One request as it came in, and what it got.
 
-    `path` is the target as on the wire, still percent-encoded and with its query; `status` is 0
-    when it never got an answer; `at` is seconds on the sandbox's clock; `workspace` is None for
-    a request without a valid key. Of credentials in `headers` only the scheme is left.
+    ``path`` is the target as on the wire, still percent-encoded and with its query; ``status`` is 0
+    when it never got an answer; ``at`` is seconds on the sandbox's clock; ``workspace`` is None for
+    a request without a valid key. Of credentials in ``headers`` only the scheme is left.
     """
 
     method: str
@@ -52,7 +52,7 @@ class Ledger:
     _lock: Lock = field(factory=Lock)
 
     def keep(self, last: int | None) -> None:
-        """Keep the `last` requests one by one from now on; 0 for none, None for all."""
+        """Keep the ``last`` requests one by one from now on; 0 for none, None for all."""
         with self._lock:
             self._kept = deque(self._kept, maxlen=last)
 
@@ -84,7 +84,7 @@ class Ledger:
             return list(self._kept)
 
     def count(self, path: str | None, status: int | None, workspace: str | None) -> int:
-        """How many requests match; `path` may be a shell pattern, None matches everything."""
+        """How many requests match; ``path`` may be a shell pattern, None matches everything."""
         with self._lock:
             counts = list(self._counts.items())
         return sum(

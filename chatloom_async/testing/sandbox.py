@@ -99,7 +99,7 @@ class Sandbox:
 
     @property
     def requests(self) -> list[RecordedRequest]:
-        """The requests so far, oldest first; only the last ones, see `keep`."""
+        """The requests so far, oldest first; only the last ones, see ``keep``."""
         return self._ledger.requests()
 
     def count(
@@ -113,7 +113,7 @@ class Sandbox:
         return self._ledger.count(path, status, workspace)
 
     def keep(self, last: int | None) -> Self:
-        """Hold only the `last` requests in `requests` (at first 10,000; 0 none, None all)."""
+        """Hold only the ``last`` requests in ``requests`` (at first 10,000; 0 none, None all)."""
         self._ledger.keep(last)
         return self
 

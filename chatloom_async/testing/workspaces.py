@@ -1,6 +1,6 @@
-"""Workspaces as data: what a `Sandbox` serves, and a generator for large ones.
+"""Workspaces as data: what a ``Sandbox`` serves, and a generator for large ones.
 
-Nothing here knows about HTTP; the demonstration set is in `demo`.
+Nothing here knows about HTTP; the demonstration set is in ``demo``.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from attrs import field, frozen
 class SandboxAgent:
     """One agent, with the values of the API reference's example by default.
 
-    `created_at` is sent as it stands and must be ISO 8601 (without an offset it counts as UTC),
-    else ValueError. `status="deleted"` hides the agent. `domains` are oldest first.
+    ``created_at`` is sent as it stands and must be ISO 8601 (without an offset it counts as UTC),
+    else ValueError. ``status="deleted"`` hides the agent. ``domains`` are oldest first.
     """
 
     id: str
@@ -34,7 +34,7 @@ class SandboxAgent:
 
     @property
     def created(self) -> datetime:
-        """`created_at` as an aware datetime, to order by."""
+        """``created_at`` as an aware datetime, to order by."""
         parsed = datetime.fromisoformat(self.created_at)
         return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
@@ -43,7 +43,7 @@ class SandboxAgent:
 class Workspace:
     """A workspace: its name (the handle tests use), its API key, its agents.
 
-    The key of a `revoked` one is refused with a 401.
+    The key of a ``revoked`` one is refused with a 401.
     """
 
     name: str
