@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from types import NoneType
-from typing import Any, overload
+from typing import Any, Self, overload
 
-from attrs import field, fields, frozen, has
+from attrs import AttrsInstance, field, fields, frozen, has
 
 _PLAIN = frozenset({str, int, float, bool, NoneType})
 
@@ -25,15 +25,16 @@ def to_plain(value: Any) -> Any:
         TypeError: there is something in it that has no form in JSON.
 
     """
-    if type(value) in _PLAIN:
+    kind = type(value)
+    if kind in _PLAIN:
         return value
-    if isinstance(value, list | tuple):
+    if kind is tuple or kind is list:
         return [to_plain(inner) for inner in value]
-    if not isinstance(value, Mapping):
-        value = to_plain_once(value)
-    if isinstance(value, str):
-        return value
-    return {name: to_plain(inner) for name, inner in value.items()}
+    if hasattr(kind, "__attrs_attrs__"):
+        return as_dict(value)
+    if isinstance(value, Mapping):
+        return {name: to_plain(inner) for name, inner in value.items()}
+    return to_plain_once(value)
 
 
 def to_plain_once(value: Any) -> dict[str, Any] | str:
@@ -43,6 +44,11 @@ def to_plain_once(value: Any) -> dict[str, Any] | str:
     if has(type(value)):
         return {each.name: getattr(value, each.name) for each in fields(type(value))}
     raise TypeError(f"{type(value).__name__} has no form in JSON")
+
+
+def as_dict(value: AttrsInstance) -> dict[str, Any]:
+    """Do so to an attrs instance: every ``to_dict`` is this."""
+    return {each.name: to_plain(getattr(value, each.name)) for each in value.__attrs_attrs__}
 
 
 @frozen
@@ -70,11 +76,47 @@ class Agent:
     template: str
     status: str
     created_at: datetime
-    extra: Mapping[str, Any] = field(factory=dict, hash=False)
+    extra: Mapping[str, Any] = field(factory=dict, hash=False, kw_only=True)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values by these names: for ``json.dumps`` or a web framework."""
-        return to_plain(self)  # type: ignore[no-any-return]  # of an attrs instance a dictionary
+        return as_dict(self)
+
+
+@frozen
+class AuditedAgent(Agent):
+    """An agent and the domains that it may load on.
+
+    Attributes:
+        allowed_domains: oldest first; None: they could not be read, and a gap says why.
+
+    """
+
+    allowed_domains: tuple[str, ...] | None
+
+    @classmethod
+    def of(cls, agent: Agent, allowed_domains: tuple[str, ...] | None) -> Self:
+        """Return an agent with its domains."""
+        listed = {each.name: getattr(agent, each.name) for each in fields(Agent)}
+        return cls(**listed, allowed_domains=allowed_domains)
+
+
+@frozen
+class Gap:
+    """Something that could not be read.
+
+    ``agent`` is an id, None for the workspace: then its agents, or those without domains, are
+    missing. ``error`` is the class of the error, ``status`` the HTTP status it had, if any.
+    """
+
+    agent: str | None
+    error: str
+    status: int | None
+    message: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values by these names: for ``json.dumps`` or a web framework."""
+        return as_dict(self)
 
 
 @frozen
@@ -117,7 +159,7 @@ class AgentList:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values by these names: for ``json.dumps`` or a web framework."""
-        return to_plain(self)  # type: ignore[no-any-return]  # of an attrs instance a dictionary
+        return as_dict(self)
 
 
 @frozen
@@ -157,4 +199,4 @@ class AllowedDomains:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values by these names: for ``json.dumps`` or a web framework."""
-        return to_plain(self)  # type: ignore[no-any-return]  # of an attrs instance a dictionary
+        return as_dict(self)

@@ -11,7 +11,9 @@ import attrs
 import pytest
 
 from chatloom_async import Agent, AgentList, AllowedDomains
-from chatloom_async.models import to_plain, to_plain_once
+from chatloom_async.audit.results import AuditRun, AuditTotals, Gap, WorkspaceAudit
+from chatloom_async.calls.wire import from_dict
+from chatloom_async.models import AuditedAgent, to_plain, to_plain_once
 
 MOMENT = datetime(2026, 1, 15, 9, tzinfo=UTC)
 AGENT = Agent("a", "Sales", "#611F69", "#764ba2", "bottom-right", "modern", "active", MOMENT)
@@ -22,6 +24,7 @@ MODELS = (
     AgentList((AGENT, MORE), 2, {"next": None}),
     AllowedDomains(("a.example",), {"verified": [1.5]}),
 )
+AUDITED = AuditedAgent.of(MORE, ("a.example",))
 
 
 def test_agents_are_a_sequence() -> None:
@@ -89,3 +92,23 @@ def test_plain_values_can_be_changed_without_the_model() -> None:
 def test_what_has_no_form_in_json_is_refused(value: object) -> None:
     with pytest.raises(TypeError, match="has no form in JSON"):
         to_plain(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        AGENT,
+        MODELS[-1],
+        AUDITED,
+        WorkspaceAudit("acme", (AUDITED,), gaps=(Gap(None, "E", 500, "…"),), read_at=MOMENT),
+        AuditTotals().plus(WorkspaceAudit("acme")),
+        AuditRun(MOMENT, approved=("a.example",)),
+    ],
+)
+def test_plain_values_are_read_back_as_the_value(value: Agent) -> None:
+    assert from_dict(json.loads(json.dumps(value.to_dict())), type(value)) == value
+
+
+def test_an_audited_agent_is_an_agent_with_its_domains() -> None:
+    assert AUDITED.to_dict() == {**MORE.to_dict(), "allowed_domains": ["a.example"]}
+    assert AuditedAgent("a", "b", "c", "d", "e", "f", "g", MOMENT, ("h",)).allowed_domains == ("h",)

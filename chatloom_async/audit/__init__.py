@@ -1,12 +1,14 @@
 """Audits of many workspaces: run them, keep them, compare them, show them."""
 
-from chatloom_async.audit.diff import AuditDiff, Change, Unknown, diff_audits
-from chatloom_async.audit.files import AuditLog, load_audits, read_audits
+from chatloom_async.audit.diff import AuditDiff, Change, FindingChange, Unknown, diff_audits
+from chatloom_async.audit.files import AuditFile, AuditLog, load_audits, read_audits
 from chatloom_async.audit.findings import FINDING_RULES, Rule
+from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.page import write_report
 from chatloom_async.audit.results import (
     AuditedAgent,
     AuditReport,
+    AuditRun,
     AuditTotals,
     Finding,
     Gap,
@@ -19,14 +21,18 @@ __all__ = [
     "AUDIT_RETRY",
     "FINDING_RULES",
     "AuditDiff",
+    "AuditFile",
     "AuditLog",
     "AuditReport",
+    "AuditRun",
     "AuditStream",
     "AuditTotals",
     "AuditedAgent",
     "Change",
     "Finding",
+    "FindingChange",
     "Gap",
+    "Judge",
     "Rule",
     "Unknown",
     "WorkspaceAudit",

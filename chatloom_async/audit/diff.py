@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Literal
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from typing import Any, Literal
 
-from attrs import fields, frozen
+from attrs import frozen
 
 from chatloom_async.audit.domains import parse_entry
-from chatloom_async.audit.results import AuditedAgent, WorkspaceAudit
+from chatloom_async.audit.findings import shared_domains
+from chatloom_async.audit.results import AGENT_FIELDS, AuditedAgent, Finding, WorkspaceAudit
+from chatloom_async.models import as_dict
 
+Audits = Mapping[str, WorkspaceAudit]
 Kind = Literal["added", "removed", "changed"]
 
 
@@ -28,6 +32,10 @@ class Change:
     before: str | None = None
     after: str | None = None
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values by these names."""
+        return as_dict(self)
+
 
 @frozen
 class Unknown:
@@ -41,13 +49,47 @@ class Unknown:
     agent: str | None
     side: Literal["old", "new", "both"]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values by these names."""
+        return as_dict(self)
+
+
+@frozen
+class FindingChange:
+    """A finding that only one of the audits has; ``workspace`` is None where it concerns several.
+
+    The message is no part of what a finding is: reworded, it stays the same one.
+    """
+
+    kind: Literal["new", "gone"]
+    workspace: str | None
+    finding: Finding
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values by these names."""
+        return as_dict(self)
+
 
 @frozen
 class AuditDiff:
-    """Every change, and what is not known; both by workspace name, agents in the order listed."""
+    """Every change, and what is not known; both by workspace name, agents in the order listed.
+
+    ``findings`` are new or gone only where the other audit could have had them.
+    """
 
     changes: tuple[Change, ...]
     unknown: tuple[Unknown, ...]
+    findings: tuple[FindingChange, ...] = ()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many there are of each kind: ``{"agent added": 2, "finding new": 1, …}``."""
+        kinds = [f"{_what(change)} {change.kind}" for change in self.changes]
+        return dict(Counter([*kinds, *(f"finding {each.kind}" for each in self.findings)]))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON values, with the counts."""
+        return {**as_dict(self), "counts": self.counts}
 
 
 def diff_audits(
@@ -61,10 +103,10 @@ def diff_audits(
 
     What could not be read is unknown, never "removed"; so is a workspace that is missing from an
     audit which is not complete (as ``load_audits`` tells). The order of agents and domains is no
-    change, nor is another spelling of the same name, nor what an audit cost or found.
+    change, nor is another spelling of the same name, nor what an audit cost.
     """
-    before = {audit.workspace: audit for audit in old}
-    after = {audit.workspace: audit for audit in new}
+    before: Audits = {audit.workspace: audit for audit in old}
+    after: Audits = {audit.workspace: audit for audit in new}
     differences = [
         difference
         for name in sorted(before.keys() | after.keys())
@@ -76,10 +118,46 @@ def diff_audits(
             else _workspace(name, before.get(name), after.get(name))
         )
     ]
+    unknown = tuple(each for each in differences if isinstance(each, Unknown))
     return AuditDiff(
         tuple(each for each in differences if isinstance(each, Change)),
-        tuple(each for each in differences if isinstance(each, Unknown)),
+        unknown,
+        (
+            *_only_in(after, before, "new", [each for each in unknown if each.side != "new"]),
+            *_only_in(before, after, "gone", [each for each in unknown if each.side != "old"]),
+        ),
     )
+
+
+def _only_in(
+    these: Audits, others: Audits, kind: Literal["new", "gone"], unread: Iterable[Unknown]
+) -> Iterator[FindingChange]:
+    """Yield the findings of these audits which the others have not, but for what they missed."""
+    missed = {(each.workspace, each.agent) for each in unread}
+    for name in sorted(these):
+        known = others[name].findings if name in others else ()
+        for finding in _more(these[name].findings, known):
+            if not missed & {(name, None), (name, finding.agent)}:
+                yield FindingChange(kind, name, finding)
+    if not missed:
+        known = shared_domains(others.values())
+        for finding in _more(shared_domains(these.values()), known):
+            yield FindingChange(kind, None, finding)
+
+
+def _more(findings: Iterable[Finding], known: Iterable[Finding]) -> Iterator[Finding]:
+    left = Counter(map(_identity, known))
+    for finding in findings:
+        identity = _identity(finding)
+        if left[identity]:
+            left[identity] -= 1
+        else:
+            yield finding
+
+
+def _identity(finding: Finding) -> Hashable:
+    domain = finding.domain
+    return finding.rule, finding.agent, domain if domain is None else _name(domain)
 
 
 def _workspace(
@@ -108,10 +186,10 @@ def _workspace(
 
 
 def _agent(name: str, old: AuditedAgent, new: AuditedAgent) -> Iterator[Change | Unknown]:
-    for attribute in fields(AuditedAgent):
-        before, after = getattr(old, attribute.name), getattr(new, attribute.name)
-        if attribute.name != "allowed_domains" and before != after:
-            yield Change("changed", name, new.id, attribute.name, str(before), str(after))
+    for attribute in AGENT_FIELDS:
+        before, after = getattr(old, attribute), getattr(new, attribute)
+        if attribute != "allowed_domains" and before != after:
+            yield Change("changed", name, new.id, attribute, str(before), str(after))
     side = _side(old.allowed_domains is None, new.allowed_domains is None)
     if side is not None:
         yield Unknown(name, new.id, side)
@@ -125,13 +203,25 @@ def _agent(name: str, old: AuditedAgent, new: AuditedAgent) -> Iterator[Change |
             yield Change("added", name, new.id, "allowed_domains", after=domain)
 
 
+def _what(change: Change) -> str:
+    if change.agent is None:
+        return "workspace"
+    if change.field is None:
+        return "agent"
+    return "domain" if change.field == "allowed_domains" else "field"
+
+
 def _by_name(domains: Iterable[str]) -> dict[str, str]:
-    """Return domains by what their spellings have in common; an odd entry is only itself."""
     found: dict[str, str] = {}
     for domain in domains:
-        entry = parse_entry(domain)
-        found.setdefault(domain if entry.url or entry.problem else entry.identity, domain)
+        found.setdefault(_name(domain), domain)
     return found
+
+
+def _name(domain: str) -> str:
+    """Return what the spellings of a domain have in common; an odd entry is only itself."""
+    entry = parse_entry(domain)
+    return domain if entry.url or entry.problem else entry.identity
 
 
 def _listed(audit: WorkspaceAudit) -> bool:

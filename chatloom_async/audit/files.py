@@ -1,111 +1,95 @@
-"""Audit files: one ``WorkspaceAudit`` per line, appended, resumed and read again.
+"""Audit files: one line for each workspace, appended, resumed and read again.
 
 A line is written in one piece when its workspace is complete. A process that is killed leaves at
-most one torn line behind, the last; whoever reads or resumes the file passes over it. Each line
-says how many there are when the run has reached its end.
+most one torn line behind, the last; whoever reads or resumes the file passes over it. Files may be
+concatenated: of each workspace the latest line counts. Not here: what a line says (``lines``).
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
-from datetime import datetime
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
 from http import HTTPStatus
 from io import FileIO
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Self
 
-from attrs import asdict, define, field, fields_dict
+from attrs import define, evolve, field, frozen
 
-from chatloom_async.audit.results import SEVERITIES, AuditedAgent, Finding, Gap, WorkspaceAudit
+from chatloom_async.audit.draft import Draft
+from chatloom_async.audit.judge import Judge
+from chatloom_async.audit.lines import dump_audit, dump_run, read_lines
+from chatloom_async.audit.results import AuditRun, Finding, Gap, WorkspaceAudit
 from chatloom_async.errors import ConfigurationError
-
-Value = TypeVar("Value")
-
-_OF = "of"
-
-
-def dump_audit(audit: WorkspaceAudit, of: int | None = None) -> str:
-    """Return the line of JSON, without its end; ASCII only, so that any text survives.
-
-    ``of`` is the number of workspaces in its run, where that is known.
-    """
-    line = asdict(audit) if of is None else {**asdict(audit), _OF: of}
-    return json.dumps(line, separators=(",", ":"), default=_plain)
-
-
-def parse_audit(line: str | bytes) -> tuple[WorkspaceAudit, int | None]:
-    """Return what a line says, and of how many; fields this release does not know are left out.
-
-    A severity it does not know is read as "low": it counts, and is no reason to fail.
-
-    Raises:
-        ValueError: it is not such a line.
-
-    """
-    try:
-        sent = json.loads(line)
-        agents = tuple(map(_agent, sent["agents"]))
-        findings = tuple(map(_finding, sent["findings"]))
-        gaps = tuple(_value(Gap, each) for each in sent["gaps"])
-        lists = {"agents": agents, "findings": findings, "gaps": gaps}
-        audit, of = _value(WorkspaceAudit, {**sent, **lists}), sent.get(_OF)
-    except (TypeError, KeyError, AttributeError, RecursionError):
-        raise ValueError("not a line of an audit") from None
-    if isinstance(audit.workspace, str):
-        return audit, of if isinstance(of, int) else None
-    raise ValueError("a workspace without a name")
-
-
-def _agent(sent: Mapping[str, Any]) -> AuditedAgent:
-    domains = sent["allowed_domains"]
-    created_at = datetime.fromisoformat(sent["created_at"])
-    return _value(
-        AuditedAgent,
-        {
-            **sent,
-            "created_at": created_at,
-            "allowed_domains": None if domains is None else tuple(domains),
-        },
-    )
-
-
-def _finding(sent: Mapping[str, Any]) -> Finding:
-    severity = sent["severity"]
-    return _value(Finding, {**sent, "severity": severity if severity in SEVERITIES else "low"})
-
-
-def _value(kind: type[Value], sent: Mapping[str, Any]) -> Value:
-    known = fields_dict(kind)  # type: ignore[arg-type]  # attrs types "a class made by attrs" so
-    return kind(**{name: value for name, value in sent.items() if name in known})
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    raise TypeError(f"{type(value).__name__} has no form in an audit file")
-
 
 if sys.platform != "win32":
     import fcntl
 
+_NAMED = 3  # workspaces in a message
+
+
+@frozen
+class AuditFile:
+    """What an audit file holds.
+
+    Attributes:
+        audits: every workspace once, from its latest line.
+        runs: what those who wrote the file were made with, as far as they have said.
+        missing: names of workspaces that a run was to read and that are in no line.
+        lacking: how many are missing, also where their names are not known.
+
+    """
+
+    audits: tuple[WorkspaceAudit, ...]
+    runs: tuple[AuditRun, ...]
+    missing: tuple[str, ...]
+    lacking: int
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """Read a file at once.
+
+        Raises:
+            ConfigurationError: as for ``read_audits``.
+
+        """
+        audits: dict[str, WorkspaceAudit] = {}
+        runs: dict[datetime, AuditRun] = {}
+        expected = 1  # an empty file is of a run that was cut
+        for line in read_lines(path):
+            if line.workspace is not None:
+                audits.pop(line.workspace, None)
+                audits[line.workspace] = line.audit()
+                expected = line.of or expected  # the latest run to go on with it knows best
+            else:
+                run = line.run()
+                runs[run.began_at] = run
+                expected = len(run.workspaces) or expected
+        names = {name: None for run in runs.values() for name in run.workspaces}
+        missing = tuple(name for name in names if name not in audits)
+        lacking = max(len(missing), expected - len(audits))
+        return cls(tuple(audits.values()), tuple(runs.values()), missing, lacking)
+
 
 def read_audits(path: str | Path) -> Iterator[WorkspaceAudit]:
-    """Read a file line by line, leaving out blank lines and a torn last one.
+    """Read a file line by line, in memory that grows with the names alone; each workspace once.
 
     Raises:
         ConfigurationError: the file cannot be read, or a line before the last is none of an audit.
 
     """
-    for _, audit, _ in _read(path):
-        yield audit
+    latest = {line.workspace: line.number for line in read_lines(path)}
+    for line in read_lines(path):
+        # A run that still writes may have added lines meanwhile.
+        if line.workspace is not None and latest.get(line.workspace, 0) <= line.number:
+            yield line.audit()
 
 
 def load_audits(path: str | Path) -> tuple[list[WorkspaceAudit], bool]:
-    """Read a file at once; return also whether its run reached its end.
+    """Read a file at once; return also whether nothing is missing from it, see ``AuditFile``.
 
     A file whose lines do not say how many there should be counts as complete, an empty one as cut.
 
@@ -113,12 +97,8 @@ def load_audits(path: str | Path) -> tuple[list[WorkspaceAudit], bool]:
         ConfigurationError: as for ``read_audits``.
 
     """
-    audits: list[WorkspaceAudit] = []
-    expected = 1
-    for _, audit, of in _read(path):
-        audits.append(audit)
-        expected = of or expected  # the latest run to go on with the file knows best
-    return audits, len(audits) >= expected
+    file = AuditFile.read(path)
+    return list(file.audits), not file.lacking
 
 
 @define(eq=False)
@@ -131,6 +111,7 @@ class AuditLog:
         done: names of the workspaces in the file when it was opened.
         again: names of those which only an outage had hidden, and which were taken out: nothing
             was answered for them, or only 429 or 5xx.
+        oldest: when the first of those ``done`` was read; None: there are none, or no line says it.
 
     """
 
@@ -138,37 +119,65 @@ class AuditLog:
     _file: FileIO = field(repr=False)
     done: frozenset[str] = frozenset()
     again: frozenset[str] = frozenset()
+    oldest: datetime | None = None
     of: int | None = field(default=None, init=False)
+    _run: AuditRun = field(factory=lambda: AuditRun(_now()), init=False, repr=False)
 
     @classmethod
-    def open(cls, path: str | Path, *, resume: bool = False) -> AuditLog:
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        resume: bool = False,
+        workspaces: Collection[str] | None = None,
+        judge: Judge | None = None,
+    ) -> AuditLog:
         """Open a new file, or with ``resume`` one of a cut run, which then holds a workspace once.
+
+        Args:
+            path: where it is.
+            resume: go on with the file if it holds something.
+            workspaces: names of all that the run is to read, itself or by what it resumes. They are
+                written down first, with the options of ``judge``.
+            judge: judges anew the workspaces that the file holds.
 
         Raises:
             ConfigurationError: it cannot be written; another run writes to it; it is not empty and
-                ``resume`` is not given; it holds something else than an audit.
+                ``resume`` is not given; it holds something else than an audit, or workspaces that
+                are none of ``workspaces``.
 
         """
         with ExitStack() as resources:
-            file = resources.enter_context(_opened(path, "a"))
+            file = resources.enter_context(_opened(path))
             _lock(path, file)
-            if file.tell():
-                return _resumed(path, resume=resume)
-            resources.pop_all()
-        return cls(path, file)
+            if not file.tell():
+                log = cls(path, file)
+                resources.pop_all()
+            elif resume:
+                log = _resumed(path, workspaces, judge)
+            else:
+                raise ConfigurationError(f"{path} exists; resume it, or write to another file")
+        if workspaces is not None:
+            log._begin(tuple(workspaces), judge or Judge())  # noqa: SLF001 - its own class
+        return log
 
     def append(self, audit: WorkspaceAudit) -> None:
-        """Write one line to the file.
+        """Write one line to the file, all of it or nothing.
 
         Raises:
-            OSError: it could not be written, or not all of it.
+            OSError: it could not be written.
 
         """
-        try:
-            _write(self._file, f"{dump_audit(audit, self.of)}\n".encode())
-        except OSError as error:
-            error.filename = str(self.path)  # which of a run's files it was
-            raise
+        self._write(dump_audit(audit, self.of))
+
+    def finish(self, findings: Iterable[Finding] = ()) -> None:
+        """Write down that the run has come to its end, and what belongs to no single workspace.
+
+        Raises:
+            OSError: it could not be written.
+
+        """
+        self._write(dump_run(evolve(self._run, ended_at=_now(), findings=tuple(findings))))
 
     def close(self) -> None:
         """Close the file; idempotent."""
@@ -182,13 +191,36 @@ class AuditLog:
         """Close it."""
         self.close()
 
+    def _begin(self, workspaces: tuple[str, ...], judge: Judge) -> None:
+        self.of = len(workspaces)
+        self._run = evolve(
+            self._run, workspaces=workspaces, approved=judge.approved, ignored=judge.ignored
+        )
+        try:
+            self._write(dump_run(self._run))
+        except OSError as error:
+            self.close()
+            raise _unusable(self.path, error) from None
 
-def _opened(path: str | Path, mode: str) -> FileIO:
+    def _write(self, line: str) -> None:
+        """Write a line, or take back what a disk that was full has let in of it."""
+        size = os.fstat(self._file.fileno()).st_size
+        try:
+            _write(self._file, line)
+        except BaseException as error:
+            with suppress(OSError):  # a device cannot
+                os.ftruncate(self._file.fileno(), size)
+            if isinstance(error, OSError):
+                error.filename = str(self.path)  # which of a run's files it was
+            raise
+
+
+def _opened(path: str | Path) -> FileIO:
     """Open a file unbuffered: a line is with the system as soon as it is written."""
     if Path(path).is_fifo():  # opening it would wait for its reader
         raise ConfigurationError(f"{path} is a pipe: print to standard output, and to no file")
     try:
-        return FileIO(path, mode)
+        return FileIO(path, "a")
     except OSError as error:
         raise _unusable(path, error) from None
 
@@ -209,39 +241,58 @@ def _lock(path: str | Path, file: FileIO) -> None:
         raise ConfigurationError(f"{path}: another run writes to it")
 
 
-def _resumed(path: str | Path, *, resume: bool) -> AuditLog:
+def _resumed(path: str | Path, workspaces: Collection[str] | None, judge: Judge | None) -> AuditLog:
     """Put a file with what is worth keeping in the old one's place, all of it or nothing."""
-    if not resume:
-        raise ConfigurationError(f"{path} exists; resume it, or write to another file")
-    place = Path(path).resolve()  # a link goes on pointing to it
-    beside = place.with_name(f"{place.name}.resumed")
-    file = _opened(beside, "w")
+    draft = Draft.begin(path, ".resumed")
     try:
-        _lock(beside, file)
-        beside.chmod(place.stat().st_mode)
-        done, again = _copied(path, file)
-        os.fsync(file.fileno())
-        beside.replace(place)
+        _lock(draft.beside, draft.file)
+        log = AuditLog(path, draft.file, *_copied(path, draft.file, workspaces, judge))
+        draft.publish()
     except BaseException as error:
-        file.close()
-        beside.unlink(missing_ok=True)
+        draft.discard()
         if isinstance(error, OSError):
-            raise _unusable(beside, error) from None
+            raise _unusable(draft.beside, error) from None
         raise
-    return AuditLog(path, file, done, again)
+    return log
 
 
-def _copied(path: str | Path, file: FileIO) -> tuple[frozenset[str], frozenset[str]]:
-    """Write the lines worth keeping, each workspace once; return the names kept and left out."""
-    done: set[str] = set()
+def _copied(
+    path: str | Path, file: FileIO, workspaces: Collection[str] | None, judge: Judge | None
+) -> tuple[frozenset[str], frozenset[str], datetime | None]:
+    """Write the lines worth keeping, of each workspace the latest.
+
+    Return the names kept, those left out, and when the first of the kept ones was read.
+    """
     hidden: set[str] = set()
-    for line, audit, _ in _read(path):
-        if any(map(_by_outage, audit.gaps)):
-            hidden.add(audit.workspace)
-        elif audit.workspace not in done:
-            done.add(audit.workspace)
-            _write(file, line.rstrip() + b"\n")
-    return frozenset(done), frozenset(hidden - done)
+    kept: dict[str, int] = {}
+    read_at: dict[str, datetime | None] = {}
+    for line in read_lines(path):
+        if line.workspace is not None:
+            audit = line.audit()
+            if any(map(_by_outage, audit.gaps)):
+                hidden.add(audit.workspace)
+            else:
+                kept[audit.workspace] = line.number
+                read_at[audit.workspace] = audit.read_at
+    if workspaces is not None:
+        _check_same(path, kept.keys() | hidden, workspaces)
+    of = None if workspaces is None else len(workspaces)
+    for line in read_lines(path):
+        if line.workspace is not None and kept.get(line.workspace) == line.number:
+            _write(file, line.again(judge, of))
+    oldest = min((moment for moment in read_at.values() if moment is not None), default=None)
+    return frozenset(kept), frozenset(hidden - kept.keys()), oldest
+
+
+def _check_same(path: str | Path, held: Iterable[str], workspaces: Collection[str]) -> None:
+    known = frozenset(workspaces)
+    foreign = sorted(name for name in held if name not in known)
+    if foreign:
+        more = f" and {len(foreign) - _NAMED} more" if len(foreign) > _NAMED else ""
+        names = ", ".join(map(repr, foreign[:_NAMED]))
+        raise ConfigurationError(
+            f"{path} holds other workspaces, {names}{more}: write to another file"
+        )
 
 
 def _by_outage(gap: Gap) -> bool:
@@ -253,31 +304,14 @@ def _by_outage(gap: Gap) -> bool:
     )
 
 
-def _write(file: FileIO, line: bytes) -> None:
-    left = memoryview(line)
+def _write(file: FileIO, line: str) -> None:
+    left = memoryview(f"{line}\n".encode())
     while left:
         left = left[file.write(left) :]
 
 
-def _read(path: str | Path) -> Iterator[tuple[bytes, WorkspaceAudit, int | None]]:
-    """Yield each line with its audit, and with the number of lines that it says."""
-    try:
-        file = open(path, "rb")  # noqa: PTH123, SIM115 - closed by the block below
-    except OSError as error:
-        raise _unusable(path, error) from None
-    with file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                audit, of = parse_audit(line)
-            except ValueError:
-                if line.endswith(b"\n"):
-                    raise ConfigurationError(
-                        f"{path}, line {number}: no line of an audit"
-                    ) from None
-                return  # torn when its writer was killed
-            yield line, audit, of
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _unusable(path: str | Path, error: OSError) -> ConfigurationError:

@@ -1,4 +1,4 @@
-"""What an audit found out, as frozen values; how it finds out lives in ``visit``.
+"""What an audit found out, as frozen values; how it finds out lives in ``workspace``.
 
 One ``WorkspaceAudit`` is complete in itself: it can be written to a file, sent to another process
 and compared with yesterday's. Keys are in none of them.
@@ -8,35 +8,34 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from attrs import evolve, field, frozen
+from attrs import evolve, field, fields_dict, frozen
+
+from chatloom_async.models import AuditedAgent, Gap, as_dict
+
+__all__ = [
+    "AGENT_FIELDS",
+    "SEVERITIES",
+    "AuditReport",
+    "AuditRow",
+    "AuditRun",
+    "AuditTotals",
+    "AuditedAgent",
+    "Finding",
+    "Gap",
+    "Severity",
+    "WorkspaceAudit",
+    "rows",
+]
 
 Severity = Literal["low", "medium", "high"]
 
 SEVERITIES: tuple[Severity, ...] = ("high", "medium", "low")
 """The gravest first."""
 
-
-@frozen
-class AuditedAgent:
-    """An agent's documented fields and the domains it may load on.
-
-    Attributes:
-        id: the agent's identifier; the other fields are those of ``Agent``.
-        allowed_domains: oldest first; None: they could not be read, and a gap says why.
-
-    """
-
-    id: str
-    name: str
-    primary_color: str
-    secondary_color: str
-    position: str
-    template: str
-    status: str
-    created_at: datetime
-    allowed_domains: tuple[str, ...] | None
+AGENT_FIELDS = tuple(name for name in fields_dict(AuditedAgent) if name not in ("id", "extra"))
+"""What a table has a column for, beside the agent's id."""
 
 
 @frozen
@@ -53,19 +52,9 @@ class Finding:
     domain: str | None
     message: str
 
-
-@frozen
-class Gap:
-    """Something that could not be read.
-
-    ``agent`` is an id, None for the workspace: then its agents, or those without domains, are
-    missing. ``error`` is the class of the error, ``status`` the HTTP status it had, if any.
-    """
-
-    agent: str | None
-    error: str
-    status: int | None
-    message: str
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values by these names."""
+        return as_dict(self)
 
 
 @frozen
@@ -81,6 +70,8 @@ class WorkspaceAudit:
         retried: those of them that repeated another one.
         refused: answers with status 429 which its key's rate limiter saw meanwhile.
         elapsed: seconds from opening the workspace to its last answer, waiting included.
+        read_at: when that last answer had come, as an aware datetime; None: an old file does not
+            say.
 
     """
 
@@ -92,6 +83,11 @@ class WorkspaceAudit:
     retried: int = 0
     refused: int = 0
     elapsed: float = 0.0
+    read_at: datetime | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values by these names."""
+        return as_dict(self)
 
 
 def _none_yet() -> dict[Severity, int]:
@@ -134,6 +130,10 @@ class AuditTotals:
         """Return the totals with findings that belong to no single workspace."""
         return evolve(self, findings=_counted(self.findings, findings))
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values by these names."""
+        return as_dict(self)
+
 
 def _counted(before: Mapping[Severity, int], findings: Iterable[Finding]) -> dict[Severity, int]:
     counts = dict(before)
@@ -158,6 +158,36 @@ class AuditReport:
     findings: tuple[Finding, ...]
     totals: AuditTotals
     elapsed: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values by these names."""
+        return as_dict(self)
+
+
+@frozen
+class AuditRun:
+    """What a run of audits was made with, and what shows only when its workspaces are compared.
+
+    Attributes:
+        began_at: when the run began, as an aware datetime.
+        ended_at: when it had come to its end; None: it has not.
+        workspaces: the names of all that it was to read.
+        approved: the lines of the approved list; None: any domain was.
+        ignored: ids of the rules that were left out.
+        findings: by rules that compare workspaces.
+
+    """
+
+    began_at: datetime
+    ended_at: datetime | None = None
+    workspaces: tuple[str, ...] = ()
+    approved: tuple[str, ...] | None = None
+    ignored: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values by these names."""
+        return as_dict(self)
 
 
 @frozen

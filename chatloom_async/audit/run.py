@@ -2,7 +2,7 @@
 
 Here: how many workspaces are audited at the same time, and handing out what was found. Not here:
 reading one of them (``workspace``), the values (``results``), what counts as a finding
-(``findings``), files (``files``).
+(``judge``), files (``files``).
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ from typing import Any, Self, cast
 
 from attrs import define
 
-from chatloom_async.audit.approved import ApprovedDomains
-from chatloom_async.audit.findings import shared_domains
+from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.results import AuditReport, AuditTotals, WorkspaceAudit
-from chatloom_async.audit.workspace import WorkspaceAuditor
+from chatloom_async.audit.workspace import LOOKUPS, WorkspaceAuditor
 from chatloom_async.client import AsyncChatloom
 from chatloom_async.errors import ConfigurationError, require_whole
 from chatloom_async.fanout import Failure, FanOut
@@ -32,8 +31,9 @@ async def audit(
     workspaces: Workspaces,
     *,
     concurrency: int = 250,
-    lookups: int = 8,
+    lookups: int = LOOKUPS,
     approved: Iterable[str] | None = None,
+    ignore: Iterable[str] = (),
 ) -> AuditReport:
     """Audit workspaces and return everything at once; see ``stream_audit`` for the arguments.
 
@@ -43,16 +43,15 @@ async def audit(
         ConfigurationError: an option or one of the workspaces cannot work.
 
     """
+    judge = Judge.of(approved, ignore)
     started = asyncio.get_running_loop().time()
     done: list[WorkspaceAudit] = []
     totals = AuditTotals()
-    async with stream_audit(
-        workspaces, concurrency=concurrency, lookups=lookups, approved=approved
-    ) as stream:
+    async with _stream(workspaces, concurrency, lookups, judge) as stream:
         async for workspace in stream:
             done.append(workspace)
             totals = totals.plus(workspace)
-    findings = shared_domains(done)
+    findings = judge.across(done)
     elapsed = asyncio.get_running_loop().time() - started
     return AuditReport(tuple(done), findings, totals.plus_findings(findings), elapsed)
 
@@ -61,8 +60,9 @@ def stream_audit(
     workspaces: Workspaces,
     *,
     concurrency: int = 250,
-    lookups: int = 8,
+    lookups: int = LOOKUPS,
     approved: Iterable[str] | None = None,
+    ignore: Iterable[str] = (),
 ) -> AuditStream:
     """Audit workspaces and yield each as soon as it is complete, in flat memory.
 
@@ -88,14 +88,18 @@ def stream_audit(
             Requests in flight are bounded by ``ConnectionPool(limit=…)``.
         lookups: calls of one workspace at once.
         approved: domains that may be listed, as for ``ApprovedDomains``; None: any.
+        ignore: ids of ``FINDING_RULES`` to tell nothing of.
 
     Raises:
         ConfigurationError: an option cannot work.
 
     """
+    return _stream(workspaces, concurrency, lookups, Judge.of(approved, ignore))
+
+
+def _stream(workspaces: Workspaces, concurrency: int, lookups: int, judge: Judge) -> AuditStream:
     require_whole("concurrency", concurrency)
     require_whole("lookups", lookups)
-    approved_domains = None if approved is None else ApprovedDomains.of(approved)
 
     async def audit_one(workspace: tuple[str, AsyncChatloom]) -> WorkspaceAudit:
         name, client = workspace
@@ -104,7 +108,7 @@ def stream_audit(
                 "a workspace is a name and an AsyncChatloom, "
                 f"not {type(name).__name__} and {type(client).__name__}"
             )
-        return await WorkspaceAuditor(name, client, lookups, approved_domains).audit()
+        return await WorkspaceAuditor(name, client, lookups, judge).audit()
 
     return AuditStream(FanOut(audit_one, _pairs(workspaces), concurrency=concurrency))
 

@@ -1,25 +1,28 @@
 """One workspace, from listing its agents to the finished ``WorkspaceAudit``.
 
-Not here: how many workspaces are audited at the same time (``run``), the rules (``findings``).
+Not here: how many workspaces are audited at the same time (``run``), what is a finding (``judge``).
 """
 
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 
-from attrs import define, evolve, field
+from attrs import define, field
 
-from chatloom_async.audit.approved import ApprovedDomains
-from chatloom_async.audit.findings import agent_findings, list_findings
+from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.results import AuditedAgent, Finding, Gap, WorkspaceAudit
 from chatloom_async.calls.retry import RetryPolicy
 from chatloom_async.client import AsyncChatloom
 from chatloom_async.errors import APIStatusError, AuthenticationError, ChatloomError
 from chatloom_async.fanout import Failure, FanOut
-from chatloom_async.models import Agent, AgentList
+from chatloom_async.models import Agent
 
 AUDIT_RETRY = RetryPolicy(attempts=8, patience=600.0)
 """What an audit uses in place of the default policy: runs of hours outlive outages of minutes."""
+
+LOOKUPS = 8
+"""Calls of one workspace at once, if nothing else is asked for."""
 
 _LONGEST_MESSAGE = 500
 _KEY_SOURCE = "the source of the key failed; its words are left out, for they may hold the key"
@@ -32,11 +35,11 @@ class WorkspaceAuditor:
     name: str
     client: AsyncChatloom
     lookups: int
-    approved: ApprovedDomains | None
+    judge: Judge
     started: float = field(factory=lambda: asyncio.get_running_loop().time(), init=False)
     refused_before: int | None = field(default=None, init=False)
-    agents: list[AuditedAgent] = field(factory=list, init=False)
-    found: dict[int, tuple[Finding, ...]] = field(factory=dict, init=False)
+    listed: tuple[Agent, ...] = field(default=(), init=False)
+    domains: dict[int, tuple[str, ...]] = field(factory=dict, init=False)
     gaps: dict[int, Gap] = field(factory=dict, init=False)
     key_gap: Gap | None = field(default=None, init=False)
 
@@ -55,63 +58,52 @@ class WorkspaceAuditor:
         except Exception as error:  # noqa: BLE001 - also of the source of its key, see _gap
             self.key_gap = _gap(None, error)
             return self._result(())
-        await self._read_domains(listed)
-        return self._result(list_findings(listed.count, len(listed)))
+        self.listed = listed.agents
+        await self._read_domains()
+        return self._result(self.judge.listing(listed.count, len(listed)))
 
     def _note_refusals(self) -> None:
         """Remember what the limiter, which may be older than the audit, saw before the answer."""
         limiter = self.client.stats().limiter
         self.refused_before = 0 if limiter is None else limiter.refused
 
-    async def _read_domains(self, listed: AgentList) -> None:
-        self.agents = [_audited(agent, None) for agent in listed]
-        places = range(len(listed))
+    async def _read_domains(self) -> None:
+        places = range(len(self.listed))
         async with FanOut(self._look_up, places, concurrency=self.lookups) as answers:
             async for answer in answers:
                 if isinstance(answer, Failure):
                     raise answer.error
 
     async def _look_up(self, place: int) -> None:
-        agent = self.agents[place]
+        if self.key_gap is not None:
+            return
+        agent_id = self.listed[place].id
         try:
-            if self.key_gap is None:
-                domains = await self.client.get_allowed_domains(agent.id)
-                agent = self.agents[place] = evolve(agent, allowed_domains=domains.domains)
+            self.domains[place] = (await self.client.get_allowed_domains(agent_id)).domains
         except AuthenticationError as error:
             self.key_gap = _gap(None, error)
         except ChatloomError as error:
-            self.gaps[place] = _gap(agent.id, error)
-        self.found[place] = agent_findings(agent, self.approved)
+            self.gaps[place] = _gap(agent_id, error)
 
     def _result(self, findings: tuple[Finding, ...]) -> WorkspaceAudit:
         spent = self.client.stats()
         refused = 0 if spent.limiter is None else spent.limiter.refused
-        places = range(len(self.agents))
+        agents = tuple(
+            AuditedAgent.of(agent, self.domains.get(place))
+            for place, agent in enumerate(self.listed)
+        )
         gaps = () if self.key_gap is None else (self.key_gap,)
         return WorkspaceAudit(
             self.name,
-            tuple(self.agents),
-            (*findings, *(each for place in places for each in self.found[place])),
-            (*gaps, *(self.gaps[place] for place in places if place in self.gaps)),
+            agents,
+            (*findings, *self.judge.agents(agents)),
+            (*gaps, *(self.gaps[place] for place in sorted(self.gaps))),
             spent.requests,
             spent.retried,
             0 if self.refused_before is None else refused - self.refused_before,
             asyncio.get_running_loop().time() - self.started,
+            datetime.now(UTC),
         )
-
-
-def _audited(agent: Agent, domains: tuple[str, ...] | None) -> AuditedAgent:
-    return AuditedAgent(
-        agent.id,
-        agent.name,
-        agent.primary_color,
-        agent.secondary_color,
-        agent.position,
-        agent.template,
-        agent.status,
-        agent.created_at,
-        domains,
-    )
 
 
 def _gap(agent: str | None, error: Exception) -> Gap:

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from io import TextIOWrapper
 from typing import TextIO
 
-from chatloom_async.audit.files import dump_audit
+from chatloom_async.audit.lines import dump_audit
 from chatloom_async.audit.results import AuditRow, Finding, Gap, WorkspaceAudit, rows
 from chatloom_async.audit.text import say, spreadsheet
 from chatloom_async.errors import ConfigurationError

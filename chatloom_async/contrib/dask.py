@@ -20,6 +20,7 @@ from attrs import define, field
 from distributed import CancelledError, Client
 from distributed.comm.core import CommClosedError
 
+from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.results import WorkspaceAudit
 from chatloom_async.audit.run import AuditStream
 from chatloom_async.calls.request import check_base_url
@@ -49,13 +50,14 @@ _GOODBYE = 2.0  # seconds for taking leave of a scheduler that was lost
 _LOST = (CancelledError, CommClosedError)  # what futures end with when their scheduler is gone
 
 
-def audit_on(
+def audit_on(  # noqa: PLR0913 - what is audited, where, and how it is judged
     cluster: str | Client,
     names: Iterable[str],
     keys: KeyByName,
     *,
     base_url: str | None = None,
     approved: Iterable[str] | None = None,
+    ignore: Iterable[str] = (),
 ) -> ClusterAudit:
     """Audit workspaces on a cluster and yield each as it completes.
 
@@ -76,6 +78,7 @@ def audit_on(
         keys: finds the key for a name, on the worker.
         base_url: as for ``AsyncChatloom``, read here and not on the workers.
         approved: as for ``stream_audit``.
+        ignore: as for ``stream_audit``.
 
     Raises:
         ConfigurationError: an option cannot work.
@@ -84,8 +87,8 @@ def audit_on(
     """
     if isinstance(cluster, Client) and not cluster.asynchronous:
         raise ConfigurationError("the distributed.Client was not made with asynchronous=True")
-    lines = None if approved is None else tuple(approved)
-    return ClusterAudit(cluster, names, AuditJob(keys, check_base_url(base_url), lines))
+    job = AuditJob(keys, check_base_url(base_url), Judge.of(approved, ignore))
+    return ClusterAudit(cluster, names, job)
 
 
 @define(eq=False)

@@ -13,9 +13,10 @@ import distributed
 from attrs import frozen
 from distributed import WorkerPlugin
 
+from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.keys import KeysFile
 from chatloom_async.audit.results import Gap, WorkspaceAudit
-from chatloom_async.audit.run import stream_audit
+from chatloom_async.audit.workspace import LOOKUPS, WorkspaceAuditor
 from chatloom_async.auth import ApiKey
 from chatloom_async.client import AsyncChatloom
 from chatloom_async.errors import ChatloomError
@@ -34,7 +35,7 @@ class AuditJob:
 
     keys: KeyByName
     base_url: str
-    approved: tuple[str, ...] | None
+    judge: Judge
 
 
 class WorkerState(WorkerPlugin):  # dask accepts nothing but its subclasses
@@ -68,9 +69,8 @@ class WorkerState(WorkerPlugin):  # dask accepts nothing but its subclasses
             return unreadable(name, error, error.message)
         except Exception as error:  # noqa: BLE001 - whatever the caller's key source raises
             return unreadable(name, error, "the source of keys failed on the worker")
-        audits = stream_audit([(name, client)], approved=self._job.approved)
-        async with client, audits as results:
-            return await anext(results)
+        async with client:
+            return await WorkspaceAuditor(name, client, LOOKUPS, self._job.judge).audit()
 
     async def _find_key(self, name: str) -> str | ApiKey:
         if self._key_of is None:

@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_type_hints
 
 import pyarrow as pa
 from attrs import define, field
 from pyarrow import parquet
 
-from chatloom_async.audit.results import AuditRow, WorkspaceAudit, rows
+from chatloom_async.audit.draft import Draft
+from chatloom_async.audit.results import AGENT_FIELDS, AuditRow, WorkspaceAudit, rows
+from chatloom_async.models import AuditedAgent
 
 _BATCH = 10_000  # rows held in memory before they are written as one row group
 
+_MOMENT = pa.timestamp("us", tz="UTC")
+_COLUMN = {str: pa.string(), datetime: _MOMENT, tuple[str, ...] | None: pa.list_(pa.string())}
+_TYPES = get_type_hints(AuditedAgent)
 _FINDING = pa.struct([(name, pa.string()) for name in ("rule", "severity", "domain", "message")])
 _GAP = pa.struct([("error", pa.string()), ("status", pa.int32()), ("message", pa.string())])
-_TEXTS = ("name", "primary_color", "secondary_color", "position", "template", "status")
 
 SCHEMA = pa.schema(
     [
         ("workspace", pa.string()),
         ("agent", pa.string()),
-        *((name, pa.string()) for name in _TEXTS),
-        ("created_at", pa.timestamp("us", tz="UTC")),
-        ("allowed_domains", pa.list_(pa.string())),
+        *((name, _COLUMN[_TYPES[name]]) for name in AGENT_FIELDS),
         ("findings", pa.list_(_FINDING)),
         ("gaps", pa.list_(_GAP)),
+        ("read_at", _MOMENT),
     ]
 )
 """The columns. ``agent`` is null in rows about a workspace as a whole, ``allowed_domains`` where
@@ -36,38 +40,48 @@ they could not be read."""
 
 @define(eq=False)
 class ParquetFile:
-    """Writes workspaces as they come, in batches; a context manager, complete once it is left.
+    """Writes workspaces as they come, in batches; a context manager.
+
+    The file is in its place when the block is left, whole; left by an exception, not at all, and
+    what was there before stays.
 
     Raises:
-        OSError: the file cannot be written.
+        ConfigurationError: the file cannot be made.
+        OSError: it cannot be written.
 
     """
 
     path: str | Path
+    _draft: Draft = field(init=False)
     _writer: Any = field(init=False)
     _rows: list[dict[str, Any]] = field(factory=list[dict[str, Any]], init=False)
 
     def __attrs_post_init__(self) -> None:
         """Open the file."""
-        self._writer = parquet.ParquetWriter(str(self.path), SCHEMA, compression="zstd")
+        self._draft = Draft.begin(self.path)
+        self._writer = parquet.ParquetWriter(self._draft.file, SCHEMA, compression="zstd")
 
     def add(self, audit: WorkspaceAudit) -> None:
         """Take in one workspace."""
-        self._rows.extend(_record(row) for row in rows(audit))
+        self._rows.extend(_record(audit, row) for row in rows(audit))
         if len(self._rows) >= _BATCH:
-            self._flush()
+            with self._named():
+                self._flush()
+
+    def close(self) -> None:
+        """Write the rest, and put the file in its place."""
+        try:
+            with self._named():
+                self._flush()
+                self._writer.close()
+                self._draft.publish()
+        finally:
+            self._draft.discard()
 
     def _flush(self) -> None:
         if self._rows:
-            with self._named():
-                self._writer.write_table(pa.Table.from_pylist(self._rows, SCHEMA))
+            self._writer.write_table(pa.Table.from_pylist(self._rows, SCHEMA))
             self._rows.clear()
-
-    def close(self) -> None:
-        """Write the rest, and the footer without which the file cannot be read."""
-        self._flush()
-        with self._named():
-            self._writer.close()
 
     @contextmanager
     def _named(self) -> Iterator[None]:
@@ -81,34 +95,36 @@ class ParquetFile:
         """Return itself."""
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Close it."""
-        self.close()
+    def __exit__(self, kind: object, *_: object) -> None:
+        """Close it, or let go of it."""
+        if kind is None:
+            self.close()
+            return
+        with suppress(OSError):
+            self._writer.close()
+        self._draft.discard()
 
 
-def _record(row: AuditRow) -> dict[str, Any]:
+def _record(audit: WorkspaceAudit, row: AuditRow) -> dict[str, Any]:
     agent = row.agent
-    domains = None if agent is None else agent.allowed_domains
     return {
         "workspace": _text(row.workspace),
         "agent": None if agent is None else _text(agent.id),
-        **{name: None if agent is None else _text(getattr(agent, name)) for name in _TEXTS},
-        "created_at": None if agent is None else agent.created_at,
-        "allowed_domains": None if domains is None else [_text(domain) for domain in domains],
-        "findings": [
-            {
-                "rule": finding.rule,
-                "severity": finding.severity,
-                "domain": None if finding.domain is None else _text(finding.domain),
-                "message": _text(finding.message),
-            }
-            for finding in row.findings
-        ],
-        "gaps": [
-            {"error": gap.error, "status": gap.status, "message": _text(gap.message)}
-            for gap in row.gaps
-        ],
+        **{name: None if agent is None else _cell(getattr(agent, name)) for name in AGENT_FIELDS},
+        "findings": [_cells(finding.to_dict()) for finding in row.findings],
+        "gaps": [_cells(gap.to_dict()) for gap in row.gaps],
+        "read_at": audit.read_at,
     }
+
+
+def _cells(value: dict[str, Any]) -> dict[str, Any]:
+    return {name: _cell(each) for name, each in value.items()}
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, str):
+        return _text(value)
+    return [_text(each) for each in value] if isinstance(value, tuple) else value
 
 
 def _text(text: str) -> str:

@@ -1,143 +1,26 @@
-"""Audit files: written line by line, read, repaired and resumed; and what changed between two."""
-
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from attrs import evolve
-from hypothesis import given
-from hypothesis import strategies as st
 
-from chatloom_async.audit.diff import AuditDiff, Change, Unknown, diff_audits
-from chatloom_async.audit.files import AuditLog, dump_audit, load_audits, parse_audit, read_audits
-from chatloom_async.audit.results import AuditedAgent, Finding, Gap, WorkspaceAudit
+from chatloom_async.audit.files import AuditFile, AuditLog, load_audits, read_audits
+from chatloom_async.audit.judge import Judge
+from chatloom_async.audit.lines import dump_audit
+from chatloom_async.audit.results import Finding, Gap, WorkspaceAudit
 from chatloom_async.errors import ConfigurationError
-
-AGENT = AuditedAgent(
-    "agt_1",
-    "Sales Assistant",
-    "#611F69",
-    "#764ba2",
-    "bottom-right",
-    "modern",
-    "active",
-    datetime(2026, 1, 15, 9, tzinfo=UTC),
-    ("example.com", "localhost"),
-)
-ACME = WorkspaceAudit(
-    "acme",
-    (AGENT, evolve(AGENT, id="agt_2", allowed_domains=None)),
-    (Finding("private-address", "medium", "agt_1", "localhost", "'localhost' is …"),),
-    (Gap("agt_2", "InternalServerError", 500, "Something went wrong on our side."),),
-    requests=10,
-    retried=7,
-    refused=1,
-    elapsed=2.5,
-)
-DEAD = WorkspaceAudit("dead", gaps=(Gap(None, "AuthenticationError", 401, "Invalid API key."),))
+from tests.audit.samples import ACME, AGENT, DEAD
 
 
 def write(path: Path, *audits: WorkspaceAudit, resume: bool = False) -> None:
     with AuditLog.open(path, resume=resume) as log:
         for audit in audits:
             log.append(audit)
-
-
-# One line
-
-
-def test_a_line_has_the_documented_names() -> None:
-    line = json.loads(dump_audit(ACME))
-    assert line["workspace"] == "acme"
-    assert line["agents"][0] == {
-        "id": "agt_1",
-        "name": "Sales Assistant",
-        "primary_color": "#611F69",
-        "secondary_color": "#764ba2",
-        "position": "bottom-right",
-        "template": "modern",
-        "status": "active",
-        "created_at": "2026-01-15T09:00:00+00:00",
-        "allowed_domains": ["example.com", "localhost"],
-    }
-    assert line["agents"][1]["allowed_domains"] is None
-    assert line["findings"] == [
-        {
-            "rule": "private-address",
-            "severity": "medium",
-            "agent": "agt_1",
-            "domain": "localhost",
-            "message": "'localhost' is …",
-        }
-    ]
-    assert line["gaps"] == [
-        {
-            "agent": "agt_2",
-            "error": "InternalServerError",
-            "status": 500,
-            "message": "Something went wrong on our side.",
-        }
-    ]
-    assert (line["requests"], line["retried"], line["refused"], line["elapsed"]) == (10, 7, 1, 2.5)
-
-
-@pytest.mark.parametrize("audit", [ACME, DEAD, WorkspaceAudit("empty")])
-def test_a_line_is_read_as_what_was_written(audit: WorkspaceAudit) -> None:
-    assert parse_audit(dump_audit(audit, 7)) == (audit, 7)
-
-
-@given(st.text(alphabet=st.characters(exclude_categories=())))
-def test_any_text_survives_on_one_line_of_ascii(name: str) -> None:
-    audit = WorkspaceAudit(name, (evolve(AGENT, name=name, allowed_domains=(name,)),))
-    line = dump_audit(audit)
-    assert line.isascii()
-    assert len(line.splitlines()) == 1
-    assert parse_audit(line)[0] == audit
-
-
-def test_fields_of_a_later_release_are_left_out() -> None:
-    line = json.loads(dump_audit(ACME))
-    line["later"] = line["agents"][0]["later"] = line["gaps"][0]["later"] = 1
-    assert parse_audit(json.dumps(line))[0] == ACME
-
-
-def test_a_severity_of_a_later_release_is_read_as_low() -> None:
-    line = json.loads(dump_audit(ACME))
-    line["findings"][0]["severity"] = "critical"
-    (finding,) = parse_audit(json.dumps(line))[0].findings
-    assert (finding.rule, finding.severity) == ("private-address", "low")
-
-
-def test_a_line_without_the_later_counters_is_read() -> None:
-    line = json.loads(dump_audit(ACME))
-    del line["retried"], line["refused"]
-    assert parse_audit(json.dumps(line))[0] == evolve(ACME, retried=0, refused=0)
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "",
-        "[]",
-        "null",
-        "{}",
-        '{"workspace": "a"}',
-        '{"workspace": 1, "agents": [], "findings": [], "gaps": []}',
-        '{"workspace": "a", "agents": [{}], "findings": [], "gaps": []}',
-        '{"workspace": "a", "agents": null, "findings": [], "gaps": []}',
-        "[" * 100_000,
-    ],
-)
-def test_what_is_no_line_of_an_audit_is_refused(line: str) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 - json's own messages among them
-        parse_audit(line)
-
-
-# A file
 
 
 def test_a_file_is_read_as_what_was_appended(tmp_path: Path) -> None:
@@ -182,11 +65,13 @@ def test_a_workspace_that_only_an_outage_hid_is_taken_out_to_be_read_again(
     assert [each.name for each in tmp_path.iterdir()] == ["audit.jsonl"]
 
 
-def test_a_workspace_that_two_runs_wrote_is_there_once_after_a_resume(tmp_path: Path) -> None:
-    path = tmp_path / "audit.jsonl"
-    write(path, ACME, DEAD, evolve(ACME, requests=99))
+def test_of_a_workspace_in_a_file_twice_the_latest_counts(tmp_path: Path) -> None:
+    path, later = tmp_path / "audit.jsonl", evolve(ACME, requests=99)
+    write(path, ACME, DEAD, later)
+    assert list(read_audits(path)) == [DEAD, later]
+    assert load_audits(path) == ([DEAD, later], True)
     write(path, resume=True)
-    assert list(read_audits(path)) == [ACME, DEAD]
+    assert list(read_audits(path)) == [DEAD, later]
 
 
 def test_a_resumed_file_keeps_its_mode_and_the_link_to_it(tmp_path: Path) -> None:
@@ -331,107 +216,126 @@ def test_a_full_disk_names_the_file() -> None:
         log.append(ACME)
 
 
-# What changed
+def full(path: Path, room: int) -> list[str]:
+    """Append ten workspaces with no more room than that, until one of them has failed."""
+    resource = pytest.importorskip("resource", reason="limits of Unix")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    kept = []
+    with AuditLog.open(path) as log:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+        try:
+            for number in range(10):
+                try:
+                    log.append(WorkspaceAudit(f"{number}".ljust(2000, "x")))
+                    kept.append(f"{number}".ljust(2000, "x"))
+                except OSError:
+                    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    return kept
 
 
-def changes(old: WorkspaceAudit, new: WorkspaceAudit) -> tuple[Change, ...]:
-    return diff_audits([old], [new]).changes
+@pytest.mark.parametrize("room", [1000, 6000, 9999])
+def test_a_half_written_line_is_taken_back(tmp_path: Path, room: int) -> None:
+    path = tmp_path / "audit.jsonl"
+    kept = full(path, room)
+    assert len(kept) == 9
+    assert [audit.workspace for audit in read_audits(path)] == kept
+    with AuditLog.open(path, resume=True) as log:
+        assert log.done == set(kept)
 
 
-def audited(*domains: str) -> WorkspaceAudit:
-    return WorkspaceAudit("acme", (evolve(AGENT, allowed_domains=domains),))
-
-
-def test_an_audit_does_not_differ_from_itself() -> None:
-    assert diff_audits([ACME, audited()], [ACME, audited()]) == AuditDiff((), ())
-
-
-def test_cost_findings_and_order_are_no_change() -> None:
-    two = (AGENT, evolve(AGENT, id="agt_3"))
-    old = WorkspaceAudit("acme", two, requests=3)
-    new = WorkspaceAudit("acme", two[::-1], ACME.findings, elapsed=9.0)
-    assert diff_audits([old], [new]) == AuditDiff((), ())
-    assert changes(audited("a.example", "b.example"), audited("b.example", "a.example")) == ()
-
-
-def test_workspaces_come_and_go() -> None:
-    found = diff_audits([audited()], [evolve(audited(), workspace="other")])
-    assert found.changes == (Change("removed", "acme"), Change("added", "other"))
-
-
-def test_agents_come_and_go_with_their_names() -> None:
-    new = WorkspaceAudit("acme", (evolve(AGENT, id="agt_9", name="New"),))
-    assert changes(audited(), new) == (
-        Change("removed", "acme", "agt_1", before="Sales Assistant"),
-        Change("added", "acme", "agt_9", after="New"),
-    )
-
-
-def test_domains_come_and_go() -> None:
-    assert changes(audited("a.example", "b.example"), audited("b.example", "c.example")) == (
-        Change("removed", "acme", "agt_1", "allowed_domains", before="a.example"),
-        Change("added", "acme", "agt_1", "allowed_domains", after="c.example"),
-    )
-
-
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [("Example.com", "EXAMPLE.COM"), ("münchen.de", "xn--mnchen-3ya.de"), ("*.A.com", "*.a.com")],
-)
-def test_another_spelling_of_a_domain_is_no_change(before: str, after: str) -> None:
-    assert changes(audited(before), audited(after)) == ()
-
-
-@pytest.mark.parametrize("odd", ["https://example.com", " example.com", "example.com.", "a b"])
-def test_an_odd_entry_that_was_put_right_is_a_change(odd: str) -> None:
-    kinds = [change.kind for change in changes(audited(odd), audited("example.com"))]
-    assert kinds == ["removed", "added"]
-
-
-def test_of_domains_the_first_spelling_is_told_in_the_order_listed() -> None:
-    found = changes(audited("B.example", "a.example", "b.example"), audited())
-    assert [change.before for change in found] == ["B.example", "a.example"]
-
-
-def test_a_field_that_changed_is_told_with_both_values() -> None:
-    new = WorkspaceAudit("acme", (evolve(audited().agents[0], status="paused"),))
-    assert changes(audited(), new) == (
-        Change("changed", "acme", "agt_1", "status", "active", "paused"),
-    )
-
-
-def test_an_agent_whose_domains_were_not_read_is_unknown_and_not_changed() -> None:
-    unread = WorkspaceAudit("acme", (evolve(AGENT, allowed_domains=None),))
-    found = diff_audits([audited("a.example")], [unread])
-    assert found == AuditDiff((), (Unknown("acme", "agt_1", "new"),))
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "side"),
-    [(audited(), DEAD, "new"), (DEAD, audited(), "old"), (DEAD, DEAD, "both")],
-)
-def test_agents_that_could_not_be_listed_are_unknown_and_not_removed(
-    old: WorkspaceAudit, new: WorkspaceAudit, side: str
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_what_lies_where_a_resume_writes_is_not_followed(
+    tmp_path: Path, link: Callable[[Path, Path], None]
 ) -> None:
-    found = diff_audits([evolve(old, workspace="acme")], [evolve(new, workspace="acme")])
-    assert found.changes == ()
-    assert [(each.agent, each.side) for each in found.unknown] == [(None, side)]
+    path, victim = tmp_path / "audit.jsonl", tmp_path / "precious"
+    write(path, ACME)
+    victim.write_text("precious")
+    victim.chmod(0o600)
+    link(victim, tmp_path / "audit.jsonl.resumed")
+    write(path, DEAD, resume=True)
+    assert (victim.read_text(), victim.stat().st_mode & 0o777) == ("precious", 0o600)
+    assert not path.is_symlink()
+    assert list(read_audits(path)) == [ACME, DEAD]
 
 
-def test_a_workspace_that_a_cut_audit_did_not_come_to_is_unknown() -> None:
-    one, two = audited(), evolve(audited(), workspace="other")
-    assert diff_audits([one, two], [one], new_complete=False) == AuditDiff(
-        (), (Unknown("other", None, "new"),)
-    )
-    assert diff_audits([one], [one, two], old_complete=False) == AuditDiff(
-        (), (Unknown("other", None, "old"),)
-    )
+# What a run says of itself
 
 
-def test_a_cut_audit_tells_what_it_did_come_to() -> None:
-    found = diff_audits([audited("a.example"), DEAD], [audited()], new_complete=False)
-    assert [change.kind for change in found.changes] == ["removed"]
+def test_a_file_says_what_its_run_was_made_with(tmp_path: Path) -> None:
+    path, judge = tmp_path / "audit.jsonl", Judge.of(["example.com"], ["wildcard"])
+    shared = Finding("shared-domain", "low", None, "a.example", "allowed by 2 workspaces")
+    with AuditLog.open(path, workspaces=["acme", "dead"], judge=judge) as log:
+        (begun,) = AuditFile.read(path).runs
+        log.append(ACME)
+        log.append(DEAD)
+        log.finish([shared])
+    (run,) = AuditFile.read(path).runs
+    assert (begun.ended_at, begun.findings) == (None, ())
+    assert run.ended_at is not None
+    assert run.ended_at >= run.began_at == begun.began_at
+    assert (run.approved, run.ignored) == (("example.com",), ("wildcard",))
+    assert (run.workspaces, run.findings) == (("acme", "dead"), (shared,))
+    assert list(read_audits(path)) == [ACME, DEAD]
 
 
-def test_of_a_workspace_that_occurs_twice_the_later_counts() -> None:
-    assert diff_audits([audited(), audited("a.example")], [audited("a.example")]).changes == ()
+def test_a_cut_file_says_what_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    with AuditLog.open(path, workspaces=["acme", "dead", "third"]) as log:
+        log.append(ACME)
+    file = AuditFile.read(path)
+    assert (file.missing, file.lacking) == (("dead", "third"), 2)
+    with AuditLog.open(tmp_path / "other.jsonl") as log:
+        log.of = 37
+        log.append(ACME)
+    file = AuditFile.read(tmp_path / "other.jsonl")
+    assert (file.missing, file.lacking) == ((), 36)
+
+
+def test_a_cut_file_before_a_whole_one_lacks_what_neither_has(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.jsonl", tmp_path / "two.jsonl"
+    with AuditLog.open(one, workspaces=["acme", "third"]) as log:
+        log.append(ACME)
+    with AuditLog.open(two, workspaces=["dead"]) as log:
+        log.append(DEAD)
+        log.finish()
+    one.write_bytes(one.read_bytes() + two.read_bytes())
+    file = AuditFile.read(one)
+    assert (len(file.audits), len(file.runs), file.missing, file.lacking) == (2, 2, ("third",), 1)
+
+
+def test_a_resumed_run_judges_what_it_keeps(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    stays = Finding("count-mismatch", "medium", None, None, "count is 3, but 2 agents are listed")
+    later = Finding("of-a-later-release", "low", None, None, "…")
+    write(path, evolve(ACME, findings=(stays, later, *ACME.findings)))
+    judge = Judge.of(["example.com"], ["private-address"])
+    with AuditLog.open(path, resume=True, workspaces=["acme", "new"], judge=judge) as log:
+        assert log.done == {"acme"}
+        assert log.of == 2
+    ((audit,), (run,)) = AuditFile.read(path).audits, AuditFile.read(path).runs
+    assert [(each.rule, each.domain) for each in audit.findings] == [
+        ("count-mismatch", None),
+        ("of-a-later-release", None),
+        ("not-approved", "localhost"),
+    ]
+    assert run.approved == ("example.com",)
+
+
+def test_a_resumed_file_says_how_old_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    moments = [datetime(2026, 1, day, tzinfo=UTC) for day in (3, 2)]
+    write(path, ACME, *(evolve(DEAD, workspace=str(day), read_at=day) for day in moments))
+    with AuditLog.open(path, resume=True) as log:
+        assert (len(log.done), log.oldest) == (3, moments[1])
+
+
+def test_a_file_of_other_workspaces_is_not_resumed(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    write(path, ACME, DEAD)
+    before = path.read_bytes()
+    with pytest.raises(ConfigurationError, match=r"other workspaces, 'dead': write to another"):
+        AuditLog.open(path, resume=True, workspaces=["acme", "new"])
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]

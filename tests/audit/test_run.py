@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime
 
 import pytest
 from attrs import define, evolve, field
@@ -194,6 +195,22 @@ def test_a_report_compares_the_workspaces_and_adds_them_up(wire: Wire) -> None:
     totals = report.totals
     assert (totals.workspaces, totals.agents, totals.domains, totals.gaps) == (3, 9, 9, 0)
     assert (totals.requests, totals.findings["low"]) == (12, len(report.findings))
+
+
+def test_ignored_rules_are_told_nothing_of(wire: Wire) -> None:
+    same = {name: evolve(wire.workspaces["w0"], name=name) for name in wire.workspaces}
+    wire.workspaces = same
+    assert isinstance(wire.clock, FakeClock)
+    report = wire.clock.run(audit(clients(wire), approved=[], ignore=["shared-domain"]))
+    rules = {each.rule for each in (*report.findings, *report.workspaces[0].findings)}
+    assert rules == {"not-approved"}
+
+
+def test_a_workspace_says_when_it_was_read(wire: Wire) -> None:
+    before = datetime.now(UTC)
+    moments = [each.read_at for each in run(wire).workspaces if each.read_at is not None]
+    assert len(moments) == 3
+    assert before <= min(moments) <= max(moments) <= datetime.now(UTC)
 
 
 # What cannot be read

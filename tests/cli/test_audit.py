@@ -11,8 +11,9 @@ import attrs
 import distributed
 import pytest
 
-from chatloom_async.audit.files import AuditLog, dump_audit, read_audits
+from chatloom_async.audit.files import AuditLog, read_audits
 from chatloom_async.audit.keys import KeysFile
+from chatloom_async.audit.lines import dump_audit
 from chatloom_async.audit.results import Finding, Gap, WorkspaceAudit
 from chatloom_async.audit.text import duration
 from chatloom_async.cli.main import main

@@ -7,7 +7,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from chatloom_async.audit.files import dump_audit
+from chatloom_async.audit.lines import dump_audit
 from chatloom_async.audit.results import AuditedAgent, Gap, WorkspaceAudit
 from chatloom_async.cli.main import main
 from chatloom_async.testing import Sandbox, SandboxAgent, Workspace, make_workspace

@@ -1,0 +1,75 @@
+"""A draft: a file beside its place, which takes that place when it is whole.
+
+Whoever reads the place finds what was there before, or all of the new file. Nothing here knows what
+is written.
+"""
+
+from __future__ import annotations
+
+import os
+from io import FileIO
+from pathlib import Path
+from stat import S_IMODE
+from typing import Self
+
+from attrs import define, field
+
+from chatloom_async.errors import ConfigurationError
+
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+
+
+@define(eq=False)
+class Draft:
+    """A file being written; ``publish`` or ``discard`` ends it.
+
+    Attributes:
+        place: where it will be; for a link that is there, what the link points to.
+        beside: where it is.
+        file: open for writing, unbuffered; ``publish`` leaves it open.
+
+    """
+
+    place: Path
+    beside: Path
+    file: FileIO = field(repr=False)
+
+    @classmethod
+    def begin(cls, path: str | Path, suffix: str = ".draft") -> Self:
+        """Create the draft, in place of one that a killed run has left.
+
+        It is created exclusively: a link that somebody has put there is removed, never followed.
+
+        Raises:
+            ConfigurationError: it cannot be created.
+
+        """
+        place = Path(path).resolve()
+        if place.exists() and not place.is_file():  # a device would be replaced by a file
+            raise ConfigurationError(f"cannot write {str(path)!r}: it is no plain file")
+        beside = place.with_name(f"{place.name}{suffix}")
+        try:
+            beside.unlink(missing_ok=True)
+            draft = cls(place, beside, FileIO(os.open(beside, _FLAGS, 0o666), "w"))
+        except OSError as error:
+            named = beside if os.path.lexists(beside) else path
+            raise ConfigurationError(f"cannot write {str(named)!r}: {error.strerror}") from None
+        if place.exists() and os.chmod in os.supports_fd:
+            mode = S_IMODE(place.stat().st_mode)
+            os.chmod(draft.file.fileno(), mode)  # noqa: PTH101 - a path could be another's by now
+        return draft
+
+    def publish(self) -> None:
+        """Put it in its place.
+
+        Raises:
+            OSError: it could not be; call ``discard`` then.
+
+        """
+        os.fsync(self.file.fileno())
+        self.beside.replace(self.place)
+
+    def discard(self) -> None:
+        """Remove it; what is in its place stays."""
+        self.file.close()
+        self.beside.unlink(missing_ok=True)

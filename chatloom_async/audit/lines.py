@@ -1,0 +1,142 @@
+"""The lines of an audit file, written and read.
+
+A line is a ``WorkspaceAudit`` or, under "run", an ``AuditRun``. Not here: whole files (``files``).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from attrs import frozen
+
+from chatloom_async.audit.judge import Judge
+from chatloom_async.audit.results import AuditRun, WorkspaceAudit
+from chatloom_async.calls.wire import from_dict
+from chatloom_async.errors import ConfigurationError, ResponseDecodeError
+
+Value = TypeVar("Value")
+
+_OF = "of"
+_RUN = "run"
+_LISTS = ("agents", "findings", "gaps")
+
+
+def dump_audit(audit: WorkspaceAudit, of: int | None = None) -> str:
+    """Return the line of a workspace, without its end; ASCII only, so that any text survives.
+
+    ``of`` is the number of workspaces in its run, where that is known.
+    """
+    line = audit.to_dict()
+    for agent in line["agents"]:
+        if not agent["extra"]:
+            del agent["extra"]
+    if of is not None:
+        line[_OF] = of
+    return _dump(line)
+
+
+def dump_run(run: AuditRun) -> str:
+    """Return the line of a run, without its end."""
+    return _dump({_RUN: run.to_dict()})
+
+
+@frozen
+class Line:
+    """What a line says; fields that this release does not know are in ``sent`` alone.
+
+    Attributes:
+        number: its place in the file, the first is 1.
+        workspace: the name; None in the line of a run.
+        sent: the JSON object.
+
+    """
+
+    path: str | Path
+    number: int
+    workspace: str | None
+    sent: Mapping[str, Any]
+
+    @property
+    def of(self) -> int | None:
+        """How many workspaces there are in its run, as far as it says."""
+        of = self.sent.get(_OF)
+        return of if isinstance(of, int) and of > 0 else None
+
+    def audit(self) -> WorkspaceAudit:
+        """Return the workspace; a severity of a later release is read as "low".
+
+        Raises:
+            ConfigurationError: it is none; the message names the place.
+
+        """
+        for name in _LISTS:
+            if name not in self.sent:
+                raise _none(self.path, self.number, f"$.{name}: missing")
+        return self._read(self.sent, WorkspaceAudit)
+
+    def run(self) -> AuditRun:
+        """Return the run; ConfigurationError as for ``audit``."""
+        return self._read(self.sent[_RUN], AuditRun)
+
+    def again(self, judge: Judge | None, of: int | None) -> str:
+        """Return the line to be written once more, its agents judged anew if there is a judge."""
+        line = dict(self.sent)
+        if of is not None:
+            line[_OF] = of
+        if judge is not None:
+            kept = [each for each in self.sent["findings"] if judge.keeps(each["rule"])]
+            found = judge.agents(self.audit().agents)
+            line["findings"] = [*kept, *(each.to_dict() for each in found)]
+        return _dump(line)
+
+    def _read(self, sent: Any, kind: type[Value]) -> Value:
+        try:
+            return from_dict(sent, kind)
+        except ResponseDecodeError as error:
+            problem = error.message
+        raise _none(self.path, self.number, problem)
+
+
+def read_lines(path: str | Path) -> Iterator[Line]:
+    """Yield the lines of a file, but for blank ones and for a torn last one.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or a line before the last is none of an audit.
+
+    """
+    try:
+        file = open(path, "rb")  # noqa: PTH123, SIM115 - closed by the block below
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror or type(error).__name__}") from None
+    with file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            sent = _parsed(line)
+            name = sent.get("workspace")
+            if isinstance(name, str) or _RUN in sent:
+                yield Line(path, number, name if isinstance(name, str) else None, sent)
+            elif line.endswith(b"\n"):
+                raise _none(path, number, "no workspace is named")
+            else:
+                return  # torn when its writer was killed
+
+
+def _none(path: str | Path, number: int, problem: str) -> ConfigurationError:
+    return ConfigurationError(f"{path}, line {number}: no line of an audit: {problem}")
+
+
+def _dump(line: Mapping[str, Any]) -> str:
+    return json.dumps(line, separators=(",", ":"))
+
+
+def _parsed(line: bytes) -> Mapping[str, Any]:
+    """Return the object on a line; an empty one: there is none."""
+    try:
+        sent = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return sent if isinstance(sent, dict) else {}

@@ -1,0 +1,32 @@
+"""Audited workspaces that the tests of files, lines and differences share."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from attrs import evolve
+
+from chatloom_async.audit.results import AuditedAgent, Finding, Gap, WorkspaceAudit
+
+AGENT = AuditedAgent(
+    "agt_1",
+    "Sales Assistant",
+    "#611F69",
+    "#764ba2",
+    "bottom-right",
+    "modern",
+    "active",
+    datetime(2026, 1, 15, 9, tzinfo=UTC),
+    ("example.com", "localhost"),
+)
+ACME = WorkspaceAudit(
+    "acme",
+    (AGENT, evolve(AGENT, id="agt_2", allowed_domains=None)),
+    (Finding("private-address", "medium", "agt_1", "localhost", "'localhost' is …"),),
+    (Gap("agt_2", "InternalServerError", 500, "Something went wrong on our side."),),
+    requests=10,
+    retried=7,
+    refused=1,
+    elapsed=2.5,
+)
+DEAD = WorkspaceAudit("dead", gaps=(Gap(None, "AuthenticationError", 401, "Invalid API key."),))

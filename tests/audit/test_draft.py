@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from chatloom_async.audit.draft import Draft
+from chatloom_async.errors import ConfigurationError
+
+
+def test_a_draft_takes_its_place_when_published(tmp_path: Path) -> None:
+    place = tmp_path / "page"
+    place.write_text("before")
+    place.chmod(0o640)
+    draft = Draft.begin(place)
+    draft.file.write(b"after")
+    assert place.read_text() == "before"
+    draft.publish()
+    draft.discard()
+    assert (place.read_text(), place.stat().st_mode & 0o777) == ("after", 0o640)
+    assert list(tmp_path.iterdir()) == [place]
+
+
+def test_a_discarded_draft_leaves_what_was_there(tmp_path: Path) -> None:
+    place = tmp_path / "page"
+    place.write_text("before")
+    draft = Draft.begin(place)
+    draft.file.write(b"after")
+    draft.discard()
+    assert place.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [place]
+
+
+def test_a_draft_of_a_killed_run_is_written_anew(tmp_path: Path) -> None:
+    (tmp_path / "page.draft").write_text("left behind, and longer than the new one")
+    draft = Draft.begin(tmp_path / "page")
+    draft.file.write(b"new")
+    draft.publish()
+    draft.discard()
+    assert (tmp_path / "page").read_text() == "new"
+
+
+def test_a_link_to_the_place_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "page").write_text("before")
+    (tmp_path / "latest").symlink_to("page")
+    draft = Draft.begin(tmp_path / "latest")
+    draft.publish()
+    draft.discard()
+    assert (tmp_path / "latest").is_symlink()
+    assert (tmp_path / "page").read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        (".", "no plain file"),
+        ("/dev/null", "no plain file"),
+        ("none/page", "cannot write '.*none/page': No such file"),
+        ("page", "cannot write '.*page.draft': .*[Dd]irectory|not permitted"),
+    ],
+)
+def test_a_place_that_cannot_be_taken_is_told(tmp_path: Path, place: str, told: str) -> None:
+    (tmp_path / "page.draft").mkdir()
+    with pytest.raises(ConfigurationError, match=told):
+        Draft.begin(tmp_path / place)
+    assert (tmp_path / "page.draft").is_dir()

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import pickle
+
+import pytest
+from attrs import evolve
+
+from chatloom_async.audit.judge import Judge
+from chatloom_async.audit.results import WorkspaceAudit
+from chatloom_async.errors import ConfigurationError
+from tests.audit.samples import AGENT
+
+
+def test_a_judge_leaves_out_ignored_rules() -> None:
+    judge = Judge.of(["example.com"], ["private-address", "count-mismatch", "shared-domain"])
+    assert [each.rule for each in judge.agents([AGENT])] == ["not-approved"]
+    assert judge.listing(2, 1) == ()
+    twice = [WorkspaceAudit(name, (evolve(AGENT, allowed_domains=("a.de",)),)) for name in "ab"]
+    assert judge.across(twice) == ()
+    assert [each.rule for each in Judge().across(twice)] == ["shared-domain"]
+
+
+def test_a_judge_travels() -> None:
+    judge = Judge.of(["example.com"], ["wildcard"])
+    assert pickle.loads(pickle.dumps(judge)) == judge  # noqa: S301 - our own
+
+
+def test_a_rule_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"no rule 'wildcards' to ignore; there are .*url"):
+        Judge.of(None, ["wildcards"])

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatloom_async.audit.diff import diff_audits
+from chatloom_async.audit.files import AuditFile, AuditLog
+from chatloom_async.audit.judge import Judge
+from chatloom_async.audit.lines import Line, dump_audit
+from chatloom_async.audit.results import WorkspaceAudit
+from chatloom_async.errors import ConfigurationError
+from tests.audit.samples import ACME, AGENT, DEAD
+
+
+def parsed(line: str) -> Line:
+    sent = json.loads(line)
+    return Line("file", 1, sent["workspace"], sent)
+
+
+def test_a_line_has_the_documented_names() -> None:
+    line = json.loads(dump_audit(ACME))
+    assert line["workspace"] == "acme"
+    assert line["agents"][0] == {
+        "id": "agt_1",
+        "name": "Sales Assistant",
+        "primary_color": "#611F69",
+        "secondary_color": "#764ba2",
+        "position": "bottom-right",
+        "template": "modern",
+        "status": "active",
+        "created_at": "2026-01-15T09:00:00+00:00",
+        "allowed_domains": ["example.com", "localhost"],
+    }
+    assert line["agents"][1]["allowed_domains"] is None
+    assert line["findings"] == [
+        {
+            "rule": "private-address",
+            "severity": "medium",
+            "agent": "agt_1",
+            "domain": "localhost",
+            "message": "'localhost' is …",
+        }
+    ]
+    assert line["gaps"] == [
+        {
+            "agent": "agt_2",
+            "error": "InternalServerError",
+            "status": 500,
+            "message": "Something went wrong on our side.",
+        }
+    ]
+    assert (line["requests"], line["retried"], line["refused"], line["elapsed"]) == (10, 7, 1, 2.5)
+
+
+@pytest.mark.parametrize("audit", [ACME, DEAD, WorkspaceAudit("empty")])
+def test_a_line_is_read_as_what_was_written(audit: WorkspaceAudit) -> None:
+    assert (parsed(dump_audit(audit, 7)).audit(), parsed(dump_audit(audit, 7)).of) == (audit, 7)
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=())))
+def test_any_text_survives_on_one_line_of_ascii(name: str) -> None:
+    audit = WorkspaceAudit(name, (evolve(AGENT, name=name, allowed_domains=(name,)),))
+    line = dump_audit(audit)
+    assert line.isascii()
+    assert len(line.splitlines()) == 1
+    assert parsed(line).audit() == audit
+
+
+def test_fields_of_a_later_release_are_left_out() -> None:
+    line = json.loads(dump_audit(ACME))
+    line["later"] = line["agents"][0]["later"] = line["gaps"][0]["later"] = 1
+    assert parsed(json.dumps(line)).audit() == ACME
+
+
+def test_a_severity_of_a_later_release_is_read_as_low() -> None:
+    line = json.loads(dump_audit(ACME))
+    line["findings"][0]["severity"] = "critical"
+    (finding,) = parsed(json.dumps(line)).audit().findings
+    assert (finding.rule, finding.severity) == ("private-address", "low")
+
+
+def test_a_line_without_the_later_counters_is_read() -> None:
+    line = json.loads(dump_audit(ACME))
+    del line["retried"], line["refused"]
+    assert parsed(json.dumps(line)).audit() == evolve(ACME, retried=0, refused=0)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[]",
+        "null",
+        "{}",
+        '{"workspace": "a"}',
+        '{"workspace": 1, "agents": [], "findings": [], "gaps": []}',
+        '{"workspace": ["a"], "agents": [], "findings": [], "gaps": []}',
+        '{"workspace": "a", "agents": [{}], "findings": [], "gaps": []}',
+        '{"workspace": "a", "agents": null, "findings": [], "gaps": []}',
+        '{"run": 5}',
+        '{"run": {}}',
+        '{"n": ' + "1" * 5000 + "}",
+        "[" * 100_000,
+    ],
+)
+def test_what_is_no_line_of_an_audit_is_refused(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "file"
+    path.write_text(f"{line}\n")
+    with pytest.raises(ConfigurationError, match="line 1: no line of an audit: "):
+        AuditFile.read(path)
+
+
+SAMPLE = {**ACME.to_dict(), "of": 1}
+VALUES = (None, 5, True, "text", [1], {"a": 1}, float("inf"))
+WRONG = [
+    *({**SAMPLE, name: value} for name in SAMPLE for value in VALUES),
+    *(
+        {**SAMPLE, part: [{**SAMPLE[part][0], name: value}]}
+        for part in ("agents", "findings", "gaps")
+        for name in SAMPLE[part][0]
+        for value in VALUES
+    ),
+]
+
+
+def test_a_field_of_a_wrong_type_never_crashes(tmp_path: Path) -> None:
+    path, refused = tmp_path / "file", 0
+    for line in WRONG:
+        path.write_text(f"{json.dumps(line)}\n{dump_audit(DEAD)}\n")
+        try:
+            audits = AuditFile.read(path).audits
+            diff_audits(audits, audits[::-1])
+            AuditLog.open(path, resume=True, judge=Judge()).close()
+        except ConfigurationError as error:
+            refused += "line 1" in str(error)
+    assert refused > len(WRONG) / 2
