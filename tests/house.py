@@ -48,6 +48,8 @@ DOORS: Mapping[str, frozenset[str]] = {
     "jinja2": frozenset({"audit.page"}),
     "distributed": frozenset({"contrib"}),
     "pyarrow": frozenset({"contrib"}),
+    "opentelemetry": frozenset({"contrib"}),
+    "redis": frozenset({"contrib"}),
     "yarl": frozenset({"network"}),
     "tenacity": frozenset({"calls"}),
     "cattrs": frozenset({"calls"}),
