@@ -19,27 +19,22 @@ _DOCUMENTATION = tuple(
 )
 # WHATWG URL, "ends in a number": browsers read the whole name as an IPv4 address, or refuse it.
 _ENDS_IN_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?", re.DOTALL)
-_SIX = r"\[?(?=.*:.*:)[0-9a-f:.*]+\]?"
-# What may be written for several addresses; a single wildcard is no number, see below.
-_SPACE = re.compile(
-    r"(?:(?:[0-9*]+|0x[0-9a-f*]*)(?:\.|$))+"  # 10.*, *.1, 192.168.*.*, 0x7f.*
-    r"|[0-9]+(?:\.[0-9]+){3}-[0-9.]+"  # 10.0.0.1-9, 10.0.0.1-10.0.0.9
-    rf"|{_SIX}-{_SIX}"  # fd00::1-fd00::9
-    rf"|{_SIX}"  # fd00:*:*
-)
-# 10.0.0.0/8, 10/8, 10.0.0.0/255.0.0.0; fd00::/8.
-_NETWORK = re.compile(
-    rf"[0-9.]+/(?P<four>[0-9]|[12][0-9]|3[01]|[0-9]+(?:\.[0-9]+){{3}})"
-    rf"|{_SIX}/(?P<six>[0-9]{{1,2}}|1[01][0-9]|12[0-7])"
-)
+# A zone may hold anything (RFC 4007 §11), for ipaddress also the rest of a URL.
+_ADDRESS = re.compile(r"[0-9.]+|(?P<open>\[)?[0-9a-fA-F:.]*:[0-9a-fA-F:.]*(?:%[^\]]*)?(?(open)\])")
+_FOUR_PATTERN = re.compile(r"(?:(?:[0-9*]+|0x[0-9a-f*]*)(?:\.|$))+")
+_SIX_PATTERN = re.compile(r"\[?[0-9a-f:.*]+\]?")
+_FOUR_RANGE = re.compile(r"[0-9]+(?:\.[0-9]+){3}-[0-9.]+")
+_SIX_RANGE = re.compile(r"\[?[0-9a-f:.]+\]?-\[?[0-9a-f:.]+\]?")
+_FOUR_NETWORK = re.compile(r"[0-9.]+/(?P<length>[0-9]|[12][0-9]|3[01]|[0-9]+(?:\.[0-9]+){3})")
+_SIX_NETWORK = re.compile(r"\[?[0-9a-f:.]+\]?/(?P<length>[0-9]{1,2}|1[01][0-9]|12[0-7])")
 
 
 def address_of(text: str) -> Address | None:
     """Return the address that a text is, in its plain form, in brackets or with a zone."""
-    inner = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    if not _ADDRESS.fullmatch(text):
+        return None  # as almost always, and faster than by an exception
     try:
-        # A zone may hold anything (RFC 4007 §11), for ipaddress also the rest of a URL.
-        return None if "]" in inner else ipaddress.ip_address(inner)
+        return ipaddress.ip_address(text.removeprefix("[").removesuffix("]"))
     except ValueError:
         return None
 
@@ -50,17 +45,35 @@ def ends_in_number(host: str) -> bool:
 
 
 def is_address_space(text: str) -> bool:
-    """Tell a way to write many addresses: a network, a range, a wildcard among numbers."""
-    if _NETWORK.fullmatch(text):
-        return True
-    several = "-" in text or ("*" in text and text.strip("*.") != "")
-    return several and _SPACE.fullmatch(text) is not None
+    """Tell a way to write many addresses.
+
+    A network (10.0.0.0/8, 10/8, 10.0.0.0/255.0.0.0), a range (10.0.0.1-9), or wildcards among
+    numbers (10.*, *.1), and the like of IPv6.
+    """
+    six = _is_six(text)
+    if "/" in text:
+        return _network_length(text) is not None
+    if "-" in text:
+        return (_SIX_RANGE if six else _FOUR_RANGE).fullmatch(text) is not None
+    if "*" not in text or not text.strip("*."):
+        return False
+    return (_SIX_PATTERN if six else _FOUR_PATTERN).fullmatch(text) is not None
 
 
 def is_all_addresses(text: str) -> bool:
     """Tell the network that every address is in."""
-    network = _NETWORK.fullmatch(text)
-    return network is not None and (network["four"] or network["six"]).strip("0.") == ""
+    length = _network_length(text)
+    return length is not None and not length.strip("0.")
+
+
+def _network_length(text: str) -> str | None:
+    """Return the length of a network's prefix, or its mask; None when it is none."""
+    network = (_SIX_NETWORK if _is_six(text) else _FOUR_NETWORK).fullmatch(text)
+    return network["length"] if network else None
+
+
+def _is_six(text: str) -> bool:
+    return text.count(":") > 1
 
 
 def is_private(address: Address) -> bool:

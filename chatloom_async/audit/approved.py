@@ -56,6 +56,13 @@ class ApprovedDomains:
         """
         if entry.hidden or not entry.host:
             return False
-        if (entry.fixed in self.parents) if entry.wildcard else (entry.host in self.names):
-            return True
-        return any(parent in self.parents for parent in parents(entry.fixed))
+        if entry.wildcard:
+            return entry.fixed in self.parents or self._allows_below(entry.fixed)
+        return self.allows_host(entry.host)
+
+    def allows_host(self, host: str) -> bool:
+        """Tell whether a host is approved."""
+        return host in self.names or self._allows_below(host)
+
+    def _allows_below(self, host: str) -> bool:
+        return bool(self.parents) and any(parent in self.parents for parent in parents(host))

@@ -23,13 +23,15 @@ from chatloom_async.audit.suffixes import is_above_suffix, is_public_suffix
 Coverage = Literal["one host", "hosts below", "anybody's hosts", "addresses", "everything"]
 """What an entry stands for, the most last. ``anybody's hosts`` are those that anybody can have."""
 
-_LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-_PLAIN = re.compile(rf"(?:{_LABEL}\.)+[a-z]{{2,63}}")
+# Possessive, so that it is fast on what does not match either.
+_PLAIN = re.compile(r"(?:[a-z0-9]++(?:-++[a-z0-9]++)*+\.)++[a-z]{2,}")
+_LONGEST_LABEL = 63  # RFC 1035 §2.3.4
 # Browsers open names with "_" too, which RFC 1123 §2.1 does not know.
 _OPENED = "[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"(?:{_OPENED}\.)*{_OPENED}")
 _LONGEST = 253  # RFC 1035 §2.3.4, without the final dot
 _LONGEST_WORTH_PARSING = 2048
+_HIDDEN = "holds characters that are not what they look like"
 _NO_HOST = "is no host name: labels of letters, digits and inner hyphens, joined by dots"
 _NOT_IDNA = "is no name that IDNA 2008 allows"
 _FIRST_WILDCARD = re.compile(r"^[*.]*\.(?=[^*.])")  # "*.", and what is meant for it, such as "."
@@ -80,12 +82,19 @@ class Entry:
 
 def parse_entry(text: str) -> Entry:
     """Take a listed domain apart."""
-    if _PLAIN.fullmatch(text) and "xn--" not in text and len(text) <= _LONGEST:
-        return Entry(text, text)  # as almost all
+    if is_plain(text):
+        return Entry(text, text)
     bare = trimmed(text)
     entry = _parsed(bare)
-    spaced = None if bare == text else "has white space in or around it"
-    return evolve(entry, text=text, problem=entry.problem or spaced)
+    if bare == text:
+        return entry
+    problem = entry.problem or "has white space in or around it"
+    return evolve(entry, text=text, problem=problem)
+
+
+def is_plain(text: str) -> bool:
+    """Tell a host that browsers leave as it is, as almost all are; it is read without a parser."""
+    return len(text) <= _LONGEST_LABEL and _PLAIN.fullmatch(text) is not None and "xn--" not in text
 
 
 def is_local(host: str) -> bool:
@@ -96,6 +105,9 @@ def is_local(host: str) -> bool:
 
 
 def _parsed(bare: str) -> Entry:
+    below = bare.removeprefix("*.")
+    if below != bare and is_plain(below):
+        return Entry(bare, below, wildcard=True, covers=_reach(below))
     if bare == _ALL_URLS or is_all_addresses(bare) or _is_all(bare):
         return Entry(bare, "", "*" in bare, covers="everything")
     if len(bare) > _LONGEST_WORTH_PARSING:
@@ -146,7 +158,7 @@ def _named(bare: str, reading: Reading) -> Entry:
         reading.url,
         None,
         problem,
-        reading.hidden or reading.credentials,
+        problem == _HIDDEN or reading.credentials,
         covers,
     )
 
@@ -171,7 +183,7 @@ def _problem_of(name: str, host: str, reading: Reading) -> str | None:
     if not reading.host:
         return _refusal(reading.written.lower())
     if reading.hidden:
-        return "holds characters that are not what they look like"
+        return _HIDDEN
     if not host:
         return None  # it has a coverage of its own
     if not _HOST.fullmatch(host.replace("*", "x")) or len(name) > _LONGEST:

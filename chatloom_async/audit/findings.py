@@ -14,11 +14,11 @@ from attrs import frozen
 
 from chatloom_async.audit.addresses import Address, is_documentation, is_private
 from chatloom_async.audit.approved import ApprovedDomains
-from chatloom_async.audit.domains import Entry, is_local, parse_entry
+from chatloom_async.audit.domains import Entry, is_local, is_plain, parse_entry
 from chatloom_async.audit.hosts import shown
 from chatloom_async.audit.look_alikes import look_alike
 from chatloom_async.audit.results import AuditedAgent, Finding, Severity, WorkspaceAudit
-from chatloom_async.audit.suffixes import is_known_top, is_public_suffix
+from chatloom_async.audit.suffixes import is_below_suffix, is_known_top, is_public_suffix
 
 _POSITIONS = ("bottom-right", "bottom-left", "top-right", "top-left")
 _USUAL_STATUS = "active"
@@ -26,6 +26,8 @@ _SHOWN = 80  # characters of an entry in a message
 _NAMED = 5  # workspaces
 _ALIKE = 1000  # findings of one rule about one agent, before the others are only counted
 _NAMED_OF_OTHERS = 3
+_MOST_ODD = 10_000  # entries of one agent that are not plain hosts in order, some 30 µs each
+_LONGEST = 2048  # characters of an entry in a finding
 _DOCUMENTATION = "example"  # RFC 2606 §2: what examples are made of
 
 Told = tuple[str, str | None, str]
@@ -120,6 +122,12 @@ FINDING_RULES = _table(
         "the approved list given to the audit",
     ),
     Rule(
+        "not-judged",
+        "high",
+        "More odd entries are listed than an audit judges.",
+        "ten thousand entries of one agent, so that no list holds up an audit",
+    ),
+    Rule(
         "shared-domain",
         "low",
         "Several workspaces allow the same domain.",
@@ -147,14 +155,14 @@ def agent_findings(
     """Apply every rule that looks at one agent; without its domains, those that need none.
 
     Of one rule a thousand findings are made; of the others it is said how many they are, and which
-    are the first of them.
+    are the first of them. So an agent's findings are bounded, and so is the time they take.
     """
-    found = [*_about_fields(agent)]
+    found = list(_about_fields(agent))
     if agent.allowed_domains is not None:
-        found += _about(agent.allowed_domains, approved)
+        found += _bounded(_about(agent.allowed_domains, approved))
     return tuple(
         Finding(rule, FINDING_RULES[rule].severity, agent.id, domain, message)
-        for rule, domain, message in (found if len(found) <= _ALIKE else _grouped(found))
+        for rule, domain, message in found
     )
 
 
@@ -176,10 +184,10 @@ def shared_domains(audits: Iterable[WorkspaceAudit]) -> tuple[Finding, ...]:
     places: dict[str, list[str]] = {}
     for audit in audits:
         for identity in {
-            entry.identity
+            identity
             for agent in audit.agents
-            for entry in map(parse_entry, agent.allowed_domains or ())
-            if entry.host and entry.address is None and not is_local(entry.host)
+            for domain in agent.allowed_domains or ()
+            if (identity := _comparable(domain))
         }:
             places.setdefault(identity, []).append(audit.workspace)
     rule = FINDING_RULES["shared-domain"]
@@ -187,6 +195,17 @@ def shared_domains(audits: Iterable[WorkspaceAudit]) -> tuple[Finding, ...]:
         Finding(rule.id, rule.severity, None, identity, f"allowed by {_listed(names)}")
         for identity, names in sorted(places.items())
         if len(names) > 1
+    )
+
+
+def _comparable(domain: str) -> str | None:
+    """Return what a domain is compared by; None for what is no name, or means another elsewhere."""
+    judged = _judged(domain)
+    if judged is None:
+        return domain
+    entry, _ = judged
+    return (
+        entry.identity if entry.fixed and not entry.address and not is_local(entry.fixed) else None
     )
 
 
@@ -201,30 +220,47 @@ def _about(domains: tuple[str, ...], approved: ApprovedDomains | None) -> Iterat
     if not domains:
         yield "no-domain", None, "no domain is listed; what that means is not documented"
     seen: dict[str, str] = {}
-    times = Counter(domains)
-    for domain, count in times.items():
-        entry, wrong = _judged(domain)
-        for rule, reason in wrong:
-            yield rule, domain, f"{_shown(domain)} {reason}"
-        if approved is not None and not approved.allows(entry):
+    odd = 0
+    for domain, count in _counted(domains).items():
+        if odd >= _MOST_ODD and not _is_in_order(domain):
+            odd += 1
+            continue
+        judged = _judged(domain)
+        odd += judged is not None
+        if judged is None:
+            allowed = approved is None or approved.allows_host(domain)
+            identity = domain
+        else:
+            entry, wrong = judged
+            allowed = approved is None or approved.allows(entry)
+            identity = entry.identity
+            for rule, reason in wrong:
+                yield rule, domain, f"{_shown(domain)} {reason}"
+        if not allowed:
             yield "not-approved", domain, f"{_shown(domain)} is not on the approved list"
-        first = seen.setdefault(entry.identity, domain)
+        first = seen.setdefault(identity, domain)
         if first is not domain:
             yield "duplicate", domain, f"{_shown(domain)} is the same as {_shown(first)}"
         if count > 1:
             yield "duplicate", domain, f"{_shown(domain)} is listed {count:,} times"
+    if odd > _MOST_ODD:
+        yield "not-judged", None, f"{odd - _MOST_ODD:,} more odd entries are listed; not judged"
 
 
-def _grouped(found: Iterable[Told]) -> Iterator[Told]:
+def _counted(domains: tuple[str, ...]) -> Mapping[str, int]:
+    once = dict.fromkeys(domains, 1)
+    return once if len(once) == len(domains) else Counter(domains)
+
+
+def _bounded(found: Iterable[Told]) -> Iterator[Told]:
     """Yield what was found; of a rule with too many, one finding for the last."""
     rest: dict[str, list[str]] = {}
-    counts = Counter[str]()
-    for told in found:
-        rule, domain, _ = told
-        counts[rule] += 1
-        if counts[rule] <= _ALIKE:
-            yield told
-        elif counts[rule] <= _ALIKE + _NAMED_OF_OTHERS:
+    counts: dict[str, int] = {}
+    for rule, domain, message in found:
+        counts[rule] = number = counts.get(rule, 0) + 1
+        if number <= _ALIKE:
+            yield rule, domain and domain[:_LONGEST], message
+        elif number <= _ALIKE + _NAMED_OF_OTHERS:
             rest.setdefault(rule, []).append(_shown(domain or ""))
     for rule, domains in rest.items():
         more = counts[rule] - _ALIKE
@@ -232,9 +268,17 @@ def _grouped(found: Iterable[Told]) -> Iterator[Told]:
 
 
 @lru_cache(4096)  # the agents of a workspace mostly list the same domains
-def _judged(domain: str) -> tuple[Entry, tuple[tuple[str, str], ...]]:
+def _judged(domain: str) -> tuple[Entry, tuple[tuple[str, str], ...]] | None:
+    """Return what an entry is and what is wrong with it; None for a plain host in order."""
+    if _is_in_order(domain):
+        return None
     entry = parse_entry(domain)
     return entry, tuple(_wrong_with(entry))
+
+
+def _is_in_order(domain: str) -> bool:
+    """Tell a plain host below a public suffix, as almost all are, in a microsecond."""
+    return is_plain(domain) and is_below_suffix(domain) and not is_local(domain)
 
 
 def _wrong_with(entry: Entry) -> Iterator[tuple[str, str]]:

@@ -139,6 +139,8 @@ def _folded(written: str) -> str:
 
     UTS #46 also maps letters to others and drops invisible ones: that is not the same to a reader.
     """
+    if written.isascii():
+        return written.lower()
     folded = unicodedata.normalize("NFC", "".join(map(_lower, written)))
     if _VARIATION not in folded:
         return folded

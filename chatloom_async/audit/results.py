@@ -43,7 +43,7 @@ class Finding:
     """Something worth a look, by one of ``FINDING_RULES``.
 
     ``agent`` is an id, None when the finding concerns a whole workspace or several; ``domain`` is
-    the entry as listed, None when it concerns none.
+    the entry as listed, its first 2,048 characters; None when it concerns none, or many.
     """
 
     rule: str

@@ -18,6 +18,12 @@ def is_public_suffix(host: str) -> bool:
     return _suffixes().holds(host)
 
 
+def is_below_suffix(host: str) -> bool:
+    """Tell a name below a public suffix, as every name is that somebody has on the Internet."""
+    suffixes = _suffixes()
+    return host.rpartition(".")[2] in suffixes.tops and not suffixes.holds(host)
+
+
 def is_above_suffix(host: str) -> bool:
     """Tell a name above a public suffix, as amazonaws.com is above s3.amazonaws.com."""
     return host in _suffixes().above

@@ -255,6 +255,19 @@ def test_what_is_found_a_thousand_times_is_counted() -> None:
     assert found[-1].message.startswith("the same holds for 500 more entries: 'shop1000.cmo', ")
 
 
+def test_of_very_many_odd_entries_the_last_are_not_judged() -> None:
+    domains = [*(f"shop{number}.cmo" for number in range(10_005)), "example.com"]
+    *_, last = agent_findings(listing(*domains))
+    assert (last.rule, last.domain) == ("unknown-top-level", None)
+    (unjudged,) = [each for each in agent_findings(listing(*domains)) if each.rule == "not-judged"]
+    assert unjudged.message == "5 more odd entries are listed; not judged"
+
+
+def test_a_long_entry_is_cut_in_its_findings() -> None:
+    (finding,) = agent_findings(listing("a" * 5000))
+    assert finding.domain == "a" * 2048
+
+
 # Several workspaces
 
 
