@@ -52,7 +52,7 @@ class Job:
     rate: float = 600.0  # per minute, for a peer that must be told
 
     def phase(self, seed: int) -> float:
-        """Return by how much the server's clock is ahead."""
+        """Return how far into a window of the server the job begins."""
         return random.Random(seed).uniform(0, self.period)
 
     def best(self, seed: int) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from email.utils import formatdate
 from functools import partial
 from itertools import product
 
@@ -198,6 +199,13 @@ def _lie(name: str, change: Callable[[Standing], Standing]) -> Dialect:
     return lambda standing: spoken(change(standing))
 
 
+def _ahead(standing: Standing) -> Mapping[str, str]:
+    """Tell the epoch of a clock that is half a minute ahead, and its Date."""
+    ahead = attrs.evolve(standing, wall=standing.wall + 30)
+    told = DIALECTS["x-ratelimit-epoch-ms"](ahead)
+    return {**told, "Date": formatdate(ahead.wall, usegmt=True)}
+
+
 def _garbage(_: Standing) -> Mapping[str, str]:
     return {"X-RateLimit-Remaining": "many", "X-RateLimit-Reset": "soon", "Retry-After": "-1"}
 
@@ -214,6 +222,7 @@ _LIES: Mapping[str, Dialect] = {
     "Retry-After of half the wait": lambda s: (
         {} if s.admitted else {"Retry-After": f"{s.wait / 2}"}
     ),
+    "a clock half a minute ahead": _ahead,
     "garbage": _garbage,
 }
 

@@ -72,7 +72,7 @@ class Server:
     quota: Quota | None = None
     latency: Latency = near
     service: float = 0.03
-    phase: float = 0.0  # seconds: so far its clock is ahead of the client's
+    phase: float = 0.0  # seconds: so far into its first window a job begins
     troubles: tuple[Trouble, ...] = ()
     pages: Mapping[str, bytes] = field(factory=dict[str, bytes])
     limited_first: bool = True  # what fails was counted by the limiter, too
@@ -106,7 +106,7 @@ class Server:
         whose = _ADDRESS if self.quota is not None and self.quota.address else key
         if applied is not None:
             self._keys.add(whose)
-            standing = applied.admit(whose, now + self.phase, self.clock.wall() + self.phase)
+            standing = applied.admit(whose, now + self.phase, self.clock.wall())
             headers.update(applied.quota.headers(standing))
             if not standing.admitted:
                 self.refused += 1
