@@ -40,9 +40,11 @@ ConnectionReason = Literal[
     "too large",  # the body is larger than the client accepts
     "timeout",
     "queued",  # the deadline came while the request waited for a free connection: never sent
+    "local",  # this machine can open no connection: no file descriptor or port is left
+    "encoding",  # the answer has a Content-Encoding that cannot be undone
     "dns",  # the host name does not exist
     "tls",  # the server's certificate cannot be trusted
-    "proxy",  # the proxy refused: it wants a password, say
+    "proxy",  # the proxy does not exist, or refused: it wants a password, say
 ]
 
 

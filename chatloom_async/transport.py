@@ -19,7 +19,7 @@ from chatloom_async.auth import ApiKey
 from chatloom_async.events import Observer
 from chatloom_async.ratelimit.registry import LimiterRegistry
 
-_LATE = 0.02  # seconds: a timer later than this was held up by a blocked loop
+LATE = 0.02  # seconds: a timer later than this was held up by a blocked loop
 _GRACE = 0.1  # seconds: time enough to read what lies in the sockets of a hundred requests
 
 
@@ -126,7 +126,7 @@ class Alarm:
     def _due(self) -> None:
         loop = asyncio.get_running_loop()
         late = loop.time() - self.at
-        if late > _LATE:
+        if late > LATE:
             self._timer = loop.call_later(min(late, _GRACE), self.callback)
         else:
             self.callback()

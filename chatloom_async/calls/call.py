@@ -39,6 +39,7 @@ Model = TypeVar("Model")
 
 _OK = range(200, 300)
 _NO_CONTENT = (HTTPStatus.NO_CONTENT, HTTPStatus.RESET_CONTENT)
+_NOT_THE_SERVER = ("stale", "local")  # reasons that say nothing about the server
 _URGENT = 10.0  # a deadline up to this many seconds: a person waits
 # If the deadline cuts an attempt off before so many seconds, it does not count as a failure of the
 # server, which hardly had time to answer.
@@ -273,7 +274,9 @@ class Caller:
             if refused:
                 longest = self.retry.max_retry_after
                 cost = limiter.refused(departure, error, asked, longest)
-            elif reason == "stale" or not isinstance(error, APIStatusError | APIConnectionError):
+            elif reason in _NOT_THE_SERVER or not isinstance(
+                error, APIStatusError | APIConnectionError
+            ):
                 limiter.abandoned(departure)  # it says nothing about the server
             elif heals(error):
                 cost = limiter.failed(departure, call.request.resource, error, asked)

@@ -86,7 +86,8 @@ _REFUSING = (
 )
 # The server does not know how, and will not in a second either.
 _LASTING = (HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
-_LASTING_REASONS = ("dns", "proxy", "tls", "too large")
+_LASTING_REASONS = ("dns", "encoding", "proxy", "tls", "too large")
+_NOTHING_SENT = ("connect", "local")
 
 
 def may_repeat(request: Request, error: ChatloomError) -> bool:
@@ -102,7 +103,7 @@ def may_repeat(request: Request, error: ChatloomError) -> bool:
     if isinstance(error, APIStatusError):
         too_many = error.status == HTTPStatus.TOO_MANY_REQUESTS
         return too_many or asked_to_wait(error) is not None
-    return isinstance(error, APIConnectionError) and error.reason == "connect"
+    return isinstance(error, APIConnectionError) and error.reason in _NOTHING_SENT
 
 
 def heals(error: ChatloomError) -> bool:

@@ -5,12 +5,17 @@ Not here: sessions and their loops (``pool``), the request itself (``exchange``)
 
 from __future__ import annotations
 
+import asyncio
+import math
 import os
 import ssl
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import aiohttp
+
+from chatloom_async.transport import LATE
 
 if TYPE_CHECKING:  # names that aiohttp does not export
     from aiohttp.client_proto import ResponseHandler
@@ -27,7 +32,7 @@ class Connector(aiohttp.TCPConnector):
     Bytes that arrive while nobody waits for an answer belong to no request of ours; aiohttp would
     take them for the next one's answer, whoever's key that carries. And what ends one kept
     connection, a balancer that forgot it, say, has often ended them all: after one was found dead,
-    those that are as old are not tried.
+    or silent, those that are as old are not tried.
 
     A subclass, because ``connect`` is aiohttp's only public place between a kept connection and its
     next request.
@@ -39,36 +44,48 @@ class Connector(aiohttp.TCPConnector):
         self.opened: int = 0
         # A kept connection found dead ends the generation of all that were opened before.
         self._generation = 0
-        self._opened_in: dict[ResponseHandler, int] = {}  # those that are open, and a few more
+        self._opened_in: WeakKeyDictionary[ResponseHandler, int] = WeakKeyDictionary()
 
     async def connect(
         self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
     ) -> Connection:
         """Return a connection for this request: a kept one that is sound, or a new one."""
+        loop = asyncio.get_running_loop()
+        _KEPT_SINCE.set(None)
+        judge_at = loop.time() + (timeout.connect or 0.0) + LATE
         while True:
-            connection = await super().connect(req, traces, timeout)
+            try:
+                connection = await super().connect(req, traces, timeout)
+            except (aiohttp.ClientConnectorError, asyncio.CancelledError):
+                self.clear_dns_cache()  # the name may belong to another address by now
+                raise
+            except TimeoutError:
+                self.clear_dns_cache()
+                if loop.time() < judge_at:
+                    raise
+                # A blocked loop held the timer up, and nobody looked whether the connection was
+                # there. Nothing has been sent: connect once more.
+                judge_at = math.inf
+                continue
             protocol = connection.protocol
             assert protocol is not None  # noqa: S101 - it has just been handed out
             generation = self._opened_in.get(protocol)
             if generation is None:
-                self._note(protocol)
+                self._opened_in[protocol] = self._generation
+                self.opened += 1
             elif generation != self._generation or protocol.should_close:
                 connection.close()
                 continue
             _KEPT_SINCE.set(generation)
             return connection
 
-    def _note(self, protocol: ResponseHandler) -> None:
-        known = self._opened_in.items()
-        self._opened_in = {each: generation for each, generation in known if each.is_connected()}
-        self._opened_in[protocol] = self._generation
-        self.opened += 1
+    def lost_kept(self) -> bool:
+        """Tell the running request, whose connection died or fell silent, if it was a kept one.
 
-    def was_stale(self) -> bool:
-        """Tell the running request, which met a dead connection, whether it was a kept one.
-
-        That ends the generation of the connection.
+        If so, that ends the generation of the connection. Where the host's name leads is looked up
+        again in any case.
         """
+        self.clear_dns_cache()
         generation = _KEPT_SINCE.get()
         if generation == self._generation:
             self._generation += 1

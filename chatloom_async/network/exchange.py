@@ -7,6 +7,7 @@ status means (``calls.answer``).
 
 from __future__ import annotations
 
+import errno
 import math
 import re
 import socket
@@ -22,6 +23,7 @@ from chatloom_async.errors import (
     APITimeoutError,
     ChatloomError,
     ConfigurationError,
+    ConnectionReason,
 )
 from chatloom_async.network.connector import Connector
 from chatloom_async.transport import MAX_ERROR_BODY, Request, Response
@@ -29,9 +31,18 @@ from chatloom_async.transport import MAX_ERROR_BODY, Request, Response
 MAX_BODY = 10 * 1024 * 1024
 _CONNECT_TIMEOUT = 5.0
 _OK = range(200, 300)
-# What else goes wrong with DNS may be well in a second; aiodns gives no number at all.
+# What else goes wrong with DNS may be well in a second.
 _NO_SUCH_HOST = {
     getattr(socket, name) for name in ("EAI_NONAME", "EAI_NODATA") if hasattr(socket, name)
+}
+_NO_SUCH_HOST_OF_ARES = {1, 4}  # ARES_ENODATA and ARES_ENOTFOUND, which aiodns passes on
+# What this machine lacks, not the server: descriptors, memory for a socket, ports.
+_LACKING_HERE = {
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOBUFS,
+    errno.ENOMEM,
+    errno.EADDRNOTAVAIL,
 }
 
 
@@ -100,7 +111,7 @@ async def _guarded(
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
         pass
     connector = request.session.connector
-    stale = isinstance(connector, Connector) and connector.was_stale()
+    stale = isinstance(connector, Connector) and connector.lost_kept()
     raise APIConnectionError(
         "the connection ended before an answer", "stale" if stale else "disconnected"
     )
@@ -128,6 +139,17 @@ def translate(
     """Return our error for one of aiohttp's, without keeping anything of it; None: it is not."""
     host = URL(url, encoded=True).host or url
     match error:
+        case aiohttp.ClientPayloadError() | aiohttp.ClientResponseError() if coding := _undecodable(
+            error
+        ):
+            return APIConnectionError(
+                f"the answer of {host} is not what its Content-Encoding says ({coding})", "encoding"
+            )
+        case aiohttp.InvalidURL():  # the URL of the request was checked
+            return ConfigurationError(
+                "the proxy named in the environment, or by the session you bring, is not a URL "
+                "with scheme and host, like http://proxy.example:3128"
+            )
         case aiohttp.ConnectionTimeoutError():
             return APITimeoutError(f"connecting to {host} took longer than {_connect(timeout):g} s")
         case aiohttp.ClientConnectorError() | aiohttp.ServerFingerprintMismatch():
@@ -158,17 +180,40 @@ def translate(
 def _unconnected(
     error: aiohttp.ClientConnectorError | aiohttp.ServerFingerprintMismatch, host: str
 ) -> APIConnectionError:
-    match error:
-        case aiohttp.ClientConnectorCertificateError() | aiohttp.ServerFingerprintMismatch():
-            return APIConnectionError(f"no trusted TLS connection to {host}: {error}", "tls")
-        case aiohttp.ClientConnectorDNSError() if error.os_error.errno in _NO_SUCH_HOST:
-            return APIConnectionError(f"the host name {host} does not exist", "dns")
-        case aiohttp.ClientProxyConnectionError():
-            host = "the proxy"
+    if isinstance(
+        error, aiohttp.ServerFingerprintMismatch | aiohttp.ClientConnectorCertificateError
+    ):
+        return APIConnectionError(f"no trusted TLS connection to {host}: {error}", "tls")
+    proxied = isinstance(error, aiohttp.ClientProxyConnectionError) or error.host != host
+    party = f"the proxy {error.host}" if proxied else host
+    if isinstance(error, aiohttp.ClientConnectorDNSError) and _is_unknown(error.os_error):
+        reason: ConnectionReason = "proxy" if proxied else "dns"
+        where = f"the proxy's host name {error.host}" if proxied else f"the host name {host}"
+        return APIConnectionError(f"{where} does not exist", reason)
     # A TLS handshake that ends otherwise than by the certificate is a server in trouble, as a
     # refused connection is: behind a balancer the next one may meet another.
     why = error.strerror or type(error.os_error).__name__
-    return APIConnectionError(f"cannot connect to {host}: {why}", "connect")
+    if error.os_error.errno in _LACKING_HERE:
+        return APIConnectionError(f"this machine can open no further connection: {why}", "local")
+    return APIConnectionError(f"cannot connect to {party}: {why}", "connect")
+
+
+def _is_unknown(error: OSError) -> bool:
+    """Tell whether a resolver says that a name does not exist; aiodns does so in the cause."""
+    cause = error.__cause__
+    if cause is not None and type(cause).__name__ == "DNSError":
+        return cause.args[0] in _NO_SUCH_HOST_OF_ARES
+    return error.errno in _NO_SUCH_HOST
+
+
+def _undecodable(error: BaseException) -> str | None:
+    """Return the coding that could not be undone, if that is what went wrong."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if type(cause).__name__ == "ContentEncodingError":
+            return str(getattr(cause, "message", "")).rpartition("content-encoding: ")[2]
+        cause = cause.__cause__
+    return None
 
 
 @lru_cache

@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+_CREDENTIALS = {"authorization", "x-api-key", "cookie", "proxy-authorization"}
+
 
 def proxy_problem(proxy: object) -> str | None:
     """Tell what is wrong with a proxy's URL."""
@@ -60,4 +62,9 @@ def session_problem(session: object) -> str | None:
         )
     if session.auth is not None:
         return "the session you bring has an auth of its own, which cannot go with an API key"
+    if foreign := sorted(_CREDENTIALS & {name.lower() for name in session.headers}):
+        return (
+            f"the session you bring sends {' and '.join(foreign)} with every request, whichever "
+            "key that is made with: leave it out of the session's headers"
+        )
     return None

@@ -11,7 +11,7 @@ import ssl
 import sys
 import warnings
 from collections.abc import AsyncGenerator, Sequence
-from typing import Self
+from typing import NoReturn, Self
 from weakref import WeakValueDictionary
 
 import aiohttp
@@ -39,6 +39,9 @@ from chatloom_async.network.timeouts import Timeouts, Watch
 from chatloom_async.transport import QUEUED, Request, Response, Shared
 from chatloom_async.version import __version__
 
+# An attempt that waited so long for its answer when somebody gave it up: its connection is doubted.
+_SILENT = 1.0
+
 
 @define(eq=False, repr=False)
 class _Connections:
@@ -61,16 +64,24 @@ class _Connections:
         self._latest = timeouts
         return timeouts
 
+    def lost_kept(self) -> None:
+        """Take note that the connection of the running request died or fell silent."""
+        if isinstance(self.session.connector, Connector):
+            self.session.connector.lost_kept()
 
-@define(eq=False)
+
+@define(eq=False, slots=False)
 class ConnectionPool:
     """Connections shared by any number of clients, keys and event loops.
 
     Made anywhere, opened by the first call, one aiohttp session per running loop. Keys travel in
-    per-request headers only, cookies are never kept, redirects never followed.
+    per-request headers only, cookies are never kept, redirects never followed. A copy, deep or not,
+    is the pool itself: what holds one, settings say, shares it.
 
     Args:
-        limit: requests in flight per event loop; more of them queue, which costs no timeout.
+        limit: requests in flight per event loop; more of them queue, which costs no timeout. Keys
+            take turns, and the last tenth is for keys with few in flight, so that one key's calls
+            which hang leave room for the others.
         proxy: URL of an HTTP proxy; the key stays inside the TLS tunnel. Plain http, which is for
             loopback only, goes past every proxy.
         ssl: a context for private certificate authorities.
@@ -79,7 +90,7 @@ class ConnectionPool:
         observer: a function that is told of calls, attempts and rate limiters (``events``).
         session: bring your own aiohttp session, made with ``cookie_jar=aiohttp.DummyCookieJar()``;
             you close it, it works on its loop only, its own middlewares do not run, and which of
-            its connections are sound is its connector's business.
+            its connections are sound is its connector's business. Its headers hold no credentials.
 
     Raises:
         ConfigurationError: an option is of another kind, the limit less than 1, or a session
@@ -146,8 +157,9 @@ class ConnectionPool:
 
         """
         connections = self._by_loop.get(asyncio.get_running_loop()) or await self._open()
-        if not connections.slots.take():
-            await _queue(connections.slots)
+        tenant = key.fingerprint
+        if not connections.slots.take(tenant):
+            await _queue(connections.slots, tenant)
         try:
             timeouts = connections.timeouts(timeout)
             watch = timeouts.start()
@@ -156,27 +168,31 @@ class ConnectionPool:
                     connections.session, request, key, timeout=timeout, proxy=self.proxy
                 )
             except BaseException as error:  # noqa: BLE001 - raised below
-                problem = self._problem(error, watch, request, timeout)
+                problem = self._problem(error, connections, watch, request)
             finally:
                 timeouts.end(watch)
         finally:
-            connections.slots.release()
+            connections.slots.release(tenant)
         try:
             raise problem  # out here, where nothing of aiohttp becomes its context
         finally:
             del problem  # the traceback holds this frame
 
     def _problem(
-        self, error: BaseException, watch: Watch, request: Request, timeout: float
+        self, error: BaseException, connections: _Connections, watch: Watch, request: Request
     ) -> BaseException:
         """Return what to raise for an error of ``send``, rid of aiohttp's: they hold the key."""
-        if isinstance(error, asyncio.CancelledError) and watch.expired():
-            return APITimeoutError(f"no complete answer within {timeout:g} s")
+        if isinstance(error, asyncio.CancelledError):
+            expired = watch.expired()
+            if expired or watch.lasted() >= _SILENT:
+                connections.lost_kept()
+            if expired:
+                return APITimeoutError(f"no complete answer within {watch.seconds:g} s")
         found = (
             error
             if isinstance(error, APIConnectionError)
             else translate(
-                error, request.base_url, timeout, trust_env=(self.session or self).trust_env
+                error, request.base_url, watch.seconds, trust_env=(self.session or self).trust_env
             )
         )
         ended = found is not None or isinstance(error, RuntimeError)  # as a closed session raises
@@ -231,6 +247,18 @@ class ConnectionPool:
             elif loop.is_running():
                 asyncio.run_coroutine_threadsafe(_close(connections.keeper), loop)
 
+    def __copy__(self) -> Self:
+        """Return the pool itself: connections cannot be doubled."""
+        return self
+
+    def __deepcopy__(self, _: object) -> Self:
+        """Return the pool itself: connections cannot be doubled."""
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse: connections do not travel."""
+        raise TypeError("a ConnectionPool is not pickled; make one in each process")
+
     async def __aenter__(self) -> Self:
         """Return the pool; the first call opens it."""
         return self
@@ -252,10 +280,10 @@ class ConnectionPool:
             )
 
 
-async def _queue(slots: Slots) -> None:
+async def _queue(slots: Slots, tenant: str) -> None:
     """Wait for a free place."""
     try:
-        await slots.wait()
+        await slots.wait(tenant)
     except asyncio.CancelledError as cancellation:
         cancellation.add_note(QUEUED)
         raise

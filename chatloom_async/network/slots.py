@@ -1,43 +1,92 @@
-"""A bounded number of places, first come, first served; taking a free one costs no await."""
+"""A bounded number of places, shared fairly by keys; taking a free one costs no await."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
 
 from attrs import define, field
+
+_Line = OrderedDict[asyncio.Future[None], None]
 
 
 @define(eq=False, repr=False)
 class Slots:
-    """Like ``asyncio.Semaphore``, for the path that every request takes."""
+    """Places for requests in flight.
+
+    Within a key, first come, first served; keys take turns. The last tenth of the places is for
+    keys that hold few: calls of one key that hang leave room for the others, and several such keys
+    leave less and less, but some. The fewer are free, the fewer a key may hold to get one of them.
+    """
 
     free: int
-    _waiting: deque[asyncio.Future[None]] = field(factory=deque)
+    _reserve: int = field(init=False)
+    _held: dict[str, int] = field(factory=dict, init=False)
+    _waiting: OrderedDict[str, _Line] = field(factory=OrderedDict, init=False)  # next turn first
 
-    def take(self) -> bool:
-        """Take a free place if there is one; a released one goes to whoever waits."""
-        if self.free:
-            self.free -= 1
-            return True
-        return False
+    def __attrs_post_init__(self) -> None:
+        """Keep a tenth back; of four to nine places one, of fewer none."""
+        self._reserve = max(self.free // 10, int(self.free >= 4))  # noqa: PLR2004 - said above
 
-    async def wait(self) -> None:
+    def take(self, key: str) -> bool:
+        """Take a free place if this key may; a released one goes to whoever waits."""
+        held = self._held.get(key, 0)
+        if key in self._waiting or not self._may_take(held):
+            return False
+        self._give(key, held)
+        return True
+
+    async def wait(self, key: str) -> None:
         """Wait for a place."""
         place = asyncio.get_running_loop().create_future()
-        self._waiting.append(place)
+        self._waiting.setdefault(key, OrderedDict())[place] = None
         try:
             await place
         except asyncio.CancelledError:
-            if place.done() and not place.cancelled():
-                self.release()  # it was given in the very tick of the cancellation
+            if place.cancelled():
+                self._leave(key, place)
+            else:
+                self.release(key)  # it was given in the very tick of the cancellation
             raise
 
-    def release(self) -> None:
+    def release(self, key: str) -> None:
         """Give a place back."""
-        while self._waiting:
-            place = self._waiting.popleft()
-            if not place.done():
-                place.set_result(None)
-                return
+        held = self._held.pop(key) - 1
+        if held:
+            self._held[key] = held
         self.free += 1
+        if self._waiting:
+            self._hand_out()
+
+    def _may_take(self, held: int) -> bool:
+        return self.free > self._reserve or 2 * held < self.free
+
+    def _give(self, key: str, held: int) -> None:
+        self._held[key] = held + 1
+        self.free -= 1
+
+    def _hand_out(self) -> None:
+        """Give free places to the keys that wait and may have one, one each turn."""
+        passed = 0
+        while self.free and passed < len(self._waiting):
+            key, line = next(iter(self._waiting.items()))
+            held = self._held.get(key, 0)
+            self._waiting.move_to_end(key)
+            if not self._may_take(held):
+                passed += 1
+                continue
+            passed = 0
+            place, _ = line.popitem(last=False)
+            if not line:
+                del self._waiting[key]
+            if not place.done():
+                self._give(key, held)
+                place.set_result(None)
+
+    def _leave(self, key: str, place: asyncio.Future[None]) -> None:
+        line = self._waiting.get(key)
+        if line is None or place not in line:
+            return  # passed over already
+        del line[place]
+        if not line:
+            del self._waiting[key]

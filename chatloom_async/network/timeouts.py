@@ -1,7 +1,8 @@
 """Timeouts of one length for any number of tasks, on one timer.
 
 ``asyncio.timeout`` makes a timer for each block. Blocks that all may last equally long expire in
-the order in which they began: an ordered dictionary and one timer for its head do.
+the order in which they began: an ordered dictionary and one alarm for its head do. What a blocked
+loop means for an answer that has arrived is the alarm's business (``transport``).
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import asyncio
 
 from attrs import define, field
+
+from chatloom_async.transport import Alarm
 
 
 @define(eq=False, repr=False)
@@ -21,8 +24,13 @@ class Watch:
 
     task: asyncio.Task[object]
     until: float
+    seconds: float
     cancelling: int
     late: bool = False
+
+    def lasted(self) -> float:
+        """Return for how many seconds the block has lasted."""
+        return asyncio.get_running_loop().time() - self.until + self.seconds
 
     def expired(self) -> bool:
         """Tell a cancelled block whether its timeout was the reason, and take that back if so."""
@@ -36,7 +44,7 @@ class Timeouts:
     seconds: float
     _loop: asyncio.AbstractEventLoop = field(factory=asyncio.get_running_loop, init=False)
     _watches: dict[Watch, None] = field(factory=dict, init=False)
-    _timer: asyncio.TimerHandle | None = field(default=None, init=False)
+    _alarm: Alarm | None = field(default=None, init=False)
 
     def start(self) -> Watch:
         """Watch the running task; it ends the watch in a ``finally``.
@@ -49,10 +57,10 @@ class Timeouts:
         if task is None:
             raise RuntimeError("a request is made inside a task")
         until = self._loop.time() + self.seconds
-        watch = Watch(task, until, task.cancelling())
+        watch = Watch(task, until, self.seconds, task.cancelling())
         self._watches[watch] = None
-        if self._timer is None:
-            self._timer = self._loop.call_at(until, self._expire)
+        if self._alarm is None:
+            self._alarm = Alarm(until, self._expire)
         return watch
 
     def end(self, watch: Watch) -> None:
@@ -60,12 +68,12 @@ class Timeouts:
         self._watches.pop(watch, None)
 
     def _expire(self) -> None:
-        self._timer = None
+        self._alarm = None
         now = self._loop.time()
         while self._watches:
             watch = next(iter(self._watches))
             if watch.until > now:
-                self._timer = self._loop.call_at(watch.until, self._expire)
+                self._alarm = Alarm(watch.until, self._expire)
                 return
             del self._watches[watch]
             watch.late = True

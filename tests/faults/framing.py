@@ -24,6 +24,9 @@ def _connection(reason: str, says: str = "") -> Raises:
     return Raises(APIConnectionError, says, {"reason": reason})
 
 
+_NO_GZIP = answer(200, DOCUMENT, "Content-Encoding: gzip")
+_NO_BROTLI = Raises(APIConnectionError, r"Content-Encoding.*brotli", {"reason": "encoding"})
+_UNDECODABLE = Raises(APIConnectionError, r"Content-Encoding.*gzip", {"reason": "encoding"})
 _CUT_OFF = _connection("cut off")
 _GARBLED = _connection("protocol", "is not HTTP")
 _TOO_LARGE = _connection("too large", "larger than 10485760 bytes")
@@ -196,7 +199,11 @@ _SIZES = (
         Raises(ResponseDecodeError, "not JSON"),
         answer(200, gzip.compress(DOCUMENT)[:-12], "Content-Encoding: gzip"),
     ),
-    one("gzip that is none", _CUT_OFF, answer(200, DOCUMENT, "Content-Encoding: gzip")),
+    one("gzip that is none", _UNDECODABLE, _NO_GZIP),
+    retried(one("gzip that is none, tried again", _UNDECODABLE, _NO_GZIP), times=1),
+    one(
+        "brotli, which nobody asked for", _NO_BROTLI, answer(200, DOCUMENT, "Content-Encoding: br")
+    ),
     one("an unknown encoding", OK, answer(200, DOCUMENT, "Content-Encoding: rot13")),
     _late(one("a slow drip", _LATE, answer(200, b"", length=500), Drip(b" " * 500, 1.0))),
     _late(one("a slow drip of headers", _LATE, Drip(answer(), 1.0))),

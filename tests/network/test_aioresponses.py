@@ -5,6 +5,7 @@ Middlewares, timeouts and TLS do not run here; the sandbox has those.
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 from collections.abc import Iterator
@@ -89,6 +90,20 @@ async def test_a_mocked_failure_is_repeated(mocked: Mocked) -> None:
 
 
 WHERE = ConnectionKey("chatloom.app", 443, True, True, None, None, None)
+PROXY = ConnectionKey("proxy.example", 3128, False, True, None, None, None)
+
+
+class DNSError(Exception):
+    """As aiodns raises it, which need not be installed."""
+
+
+def of_ares(code: int, message: str) -> OSError:
+    """What aiohttp makes of an error of aiodns."""
+    error = OSError(None, message)
+    error.__cause__ = DNSError(code, message)
+    return error
+
+
 INFO = Mock(spec=aiohttp.RequestInfo, real_url=URL(AGENTS))
 
 
@@ -121,6 +136,34 @@ INFO = Mock(spec=aiohttp.RequestInfo, real_url=URL(AGENTS))
             "cannot connect to chatloom.app: no answer",
         ),
         (
+            aiohttp.ClientConnectorDNSError(WHERE, of_ares(4, "Domain name not found")),
+            "dns",
+            "the host name chatloom.app does not exist",
+        ),
+        (
+            aiohttp.ClientConnectorDNSError(WHERE, of_ares(12, "Timeout")),
+            "connect",
+            "cannot connect to chatloom.app: Timeout",
+        ),
+        (
+            aiohttp.ClientConnectorDNSError(PROXY, socket.gaierror(socket.EAI_NONAME, "unknown")),
+            "proxy",
+            "the proxy's host name proxy.example does not exist",
+        ),
+        (
+            aiohttp.ClientConnectorDNSError(PROXY, socket.gaierror(socket.EAI_AGAIN, "try again")),
+            "connect",
+            "cannot connect to the proxy proxy.example: try again",
+        ),
+        *[
+            (
+                aiohttp.ClientConnectorError(WHERE, OSError(number, "none left")),
+                "local",
+                "this machine can open no further connection: none left",
+            )
+            for number in (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL)
+        ],
+        (
             aiohttp.ClientConnectorCertificateError(WHERE, ssl.SSLCertVerificationError("expired")),
             "tls",
             "no trusted TLS connection to chatloom.app",
@@ -138,7 +181,7 @@ INFO = Mock(spec=aiohttp.RequestInfo, real_url=URL(AGENTS))
         (
             aiohttp.ClientProxyConnectionError(WHERE, OSError(111, "refused")),
             "connect",
-            "cannot connect to the proxy: refused",
+            "cannot connect to the proxy chatloom.app: refused",
         ),
         (aiohttp.ClientHttpProxyError(INFO, (), status=407), "proxy", "the proxy answered 407"),
         (aiohttp.ClientPayloadError("cut"), "cut off", "the connection ended inside the answer"),
@@ -187,6 +230,17 @@ async def test_a_refusal_of_aiohttp_to_send_is_a_configuration_error(mocked: Moc
         chatloom = AsyncChatloom(KEY, base_url=BASE_URL, pool=pool)
         with pytest.raises(ConfigurationError, match="does netrc hold credentials"):
             await chatloom.list_agents()
+
+
+async def test_a_proxy_without_scheme_is_a_configuration_error(mocked: Mocked) -> None:
+    mocked.get(AGENTS, exception=aiohttp.InvalidURL("user:password@proxy.example:3128"))
+    async with ConnectionPool(trust_env=True) as pool:
+        chatloom = AsyncChatloom(KEY, base_url=BASE_URL, pool=pool)
+        with pytest.raises(
+            ConfigurationError, match="the proxy named in the environment"
+        ) as caught:
+            await chatloom.list_agents()
+    assert "password" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

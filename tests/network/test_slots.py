@@ -1,4 +1,4 @@
-"""A bounded number of places: first come, first served, and none is ever lost."""
+"""A bounded number of places: first come, first served, keys in turn, and none is ever lost."""
 
 from __future__ import annotations
 
@@ -9,29 +9,31 @@ import pytest
 from chatloom_async.network.slots import Slots
 from chatloom_async.testing import FakeClock
 
+KEY = "one"
+
 
 async def use(slots: Slots, seconds: float = 1.0) -> None:
-    if not slots.take():
-        await slots.wait()
+    if not slots.take(KEY):
+        await slots.wait(KEY)
     try:
         await asyncio.sleep(seconds)
     finally:
-        slots.release()
+        slots.release(KEY)
 
 
 def test_a_free_place_is_taken_at_once() -> None:
     slots = Slots(2)
-    assert (slots.take(), slots.take(), slots.take()) == (True, True, False)
+    assert (slots.take(KEY), slots.take(KEY), slots.take(KEY)) == (True, True, False)
 
 
 def test_a_place_given_back_is_free_again() -> None:
     slots = Slots(1)
-    slots.take()
-    slots.release()
-    assert slots.take()
+    slots.take(KEY)
+    slots.release(KEY)
+    assert slots.take(KEY)
 
 
-@pytest.mark.parametrize(("places", "seconds"), [(1, 12), (3, 4), (12, 1), (50, 1)])
+@pytest.mark.parametrize(("places", "seconds"), [(1, 12), (3, 4), (12, 2), (50, 1)])
 def test_places_are_used_in_turns(places: int, seconds: int) -> None:
     clock = FakeClock()
 
@@ -50,11 +52,11 @@ def test_who_came_first_is_served_first() -> None:
         slots = Slots(1)
 
         async def numbered(number: int) -> None:
-            if not slots.take():
-                await slots.wait()
+            if not slots.take(KEY):
+                await slots.wait(KEY)
             order.append(number)
             await asyncio.sleep(1)
-            slots.release()
+            slots.release(KEY)
 
         await asyncio.gather(*map(numbered, range(6)))
 
@@ -65,11 +67,11 @@ def test_who_came_first_is_served_first() -> None:
 def test_a_place_given_back_goes_to_who_waits_and_not_to_a_latecomer() -> None:
     async def main() -> bool:
         slots = Slots(1)
-        slots.take()
-        waiting = asyncio.create_task(slots.wait())
+        slots.take(KEY)
+        waiting = asyncio.create_task(slots.wait(KEY))
         await asyncio.sleep(0)
-        slots.release()
-        latecomer = slots.take()
+        slots.release(KEY)
+        latecomer = slots.take(KEY)
         await waiting
         return latecomer
 
@@ -79,12 +81,12 @@ def test_a_place_given_back_goes_to_who_waits_and_not_to_a_latecomer() -> None:
 def test_a_cancelled_waiter_is_passed_over() -> None:
     async def main() -> None:
         slots = Slots(1)
-        slots.take()
-        first, second = (asyncio.create_task(slots.wait()) for _ in range(2))
+        slots.take(KEY)
+        first, second = (asyncio.create_task(slots.wait(KEY)) for _ in range(2))
         await asyncio.sleep(0)
         first.cancel()
         await asyncio.sleep(0)
-        slots.release()
+        slots.release(KEY)
         await second
 
     FakeClock().run(main())
@@ -93,14 +95,14 @@ def test_a_cancelled_waiter_is_passed_over() -> None:
 def test_no_place_is_lost_when_a_waiter_is_cancelled_in_the_tick_of_its_turn() -> None:
     async def main() -> bool:
         slots = Slots(1)
-        slots.take()
-        waiting = asyncio.create_task(slots.wait())
+        slots.take(KEY)
+        waiting = asyncio.create_task(slots.wait(KEY))
         await asyncio.sleep(0)
-        slots.release()
+        slots.release(KEY)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        return slots.take()
+        return slots.take(KEY)
 
     assert FakeClock().run(main()) is True
 
@@ -108,12 +110,81 @@ def test_no_place_is_lost_when_a_waiter_is_cancelled_in_the_tick_of_its_turn() -
 def test_the_next_in_line_is_served_when_one_is_cancelled_in_the_tick_of_its_turn() -> None:
     async def main() -> None:
         slots = Slots(1)
-        slots.take()
-        first, second = (asyncio.create_task(slots.wait()) for _ in range(2))
+        slots.take(KEY)
+        first, second = (asyncio.create_task(slots.wait(KEY)) for _ in range(2))
         await asyncio.sleep(0)
-        slots.release()
+        slots.release(KEY)
         first.cancel()
         await second
-        assert not slots.take()
+        assert not slots.take(KEY)
 
     FakeClock().run(main())
+
+
+@pytest.mark.parametrize(("places", "kept_back"), [(1, 0), (3, 0), (4, 1), (10, 1), (100, 10)])
+def test_the_last_tenth_is_not_for_one_key(places: int, kept_back: int) -> None:
+    slots = Slots(places)
+    taken = sum(slots.take(KEY) for _ in range(places + 1))
+    others = [f"other{n}" for n in range(places)]
+    assert taken == places - kept_back
+    assert sum(map(slots.take, others)) == kept_back
+
+
+def test_several_keys_that_hang_leave_a_place() -> None:
+    slots = Slots(100)
+    for key in "abcd":
+        while slots.take(key):
+            pass
+    assert slots.take("e")
+
+
+def test_keys_take_turns() -> None:
+    order = []
+
+    async def main() -> None:
+        slots = Slots(1)
+        slots.take("a")
+
+        async def queued(key: str) -> None:
+            await slots.wait(key)
+            order.append(key)
+            slots.release(key)
+
+        async with asyncio.TaskGroup() as group:
+            for key in "aaabbc":
+                group.create_task(queued(key))
+            await asyncio.sleep(1)
+            slots.release("a")
+
+    FakeClock().run(main())
+    assert order == ["a", "b", "c", "a", "b", "a"]
+
+
+def test_a_key_with_few_in_flight_passes_one_that_must_wait() -> None:
+    async def main() -> bool:
+        slots = Slots(10)
+        while slots.take("a"):
+            pass
+        waiting = asyncio.create_task(slots.wait("a"))
+        await asyncio.sleep(0)
+        passed = slots.take("b")
+        slots.release("a")
+        slots.release("b")
+        await waiting
+        return passed
+
+    assert FakeClock().run(main())
+
+
+def test_a_key_whose_waiters_left_may_take_again() -> None:
+    async def main() -> bool:
+        slots = Slots(1)
+        slots.take("a")
+        waiting = asyncio.create_task(slots.wait("b"))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        slots.release("a")
+        await asyncio.sleep(0)
+        return slots.take("b")
+
+    assert FakeClock().run(main())

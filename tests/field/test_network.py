@@ -1,0 +1,353 @@
+"""What users met on the way: silence, late timers, names that move, somebody else's trouble."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import errno
+import pickle
+import socket
+import weakref
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+from unittest.mock import AsyncMock, patch
+
+import aiohttp
+import pytest
+
+from chatloom_async import (
+    APIConnectionError,
+    APITimeoutError,
+    AsyncChatloom,
+    ChatloomError,
+    ConfigurationError,
+    ConnectionPool,
+    RetryPolicy,
+)
+from chatloom_async.network.timeouts import Timeouts
+from chatloom_async.testing import Fault, Sandbox, make_workspace
+from tests.faults.case import answer
+from tests.faults.server import HOST, Hang, Pause, Script, Server
+from tests.field.held_up import HeldUpLoop, hold_up
+
+KEY = "clf_field"
+ONCE = RetryPolicy(attempts=1)
+TWICE = RetryPolicy(attempts=2, initial_delay=0.01)
+
+
+def client_at(port: int, pool: ConnectionPool, **options: Any) -> AsyncChatloom:
+    options = {"rate_limit": None, "retry": TWICE, **options}
+    return AsyncChatloom(KEY, base_url=f"http://{HOST}:{port}", pool=pool, **options)
+
+
+async def keep(client: AsyncChatloom, connections: int) -> None:
+    await asyncio.gather(*(client.get_allowed_domains(f"agt_{n}") for n in range(connections)))
+
+
+# Connections that die in silence
+
+
+@asynccontextmanager
+async def forgetful() -> AsyncGenerator[tuple[int, Callable[[], None]]]:
+    """A balancer: its port, and what makes it forget, without a word, the connections it has."""
+    open_ones: set[asyncio.StreamWriter] = set()
+    forgotten: set[asyncio.StreamWriter] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        open_ones.add(writer)
+        try:
+            while await reader.readuntil(b"\r\n\r\n"):
+                await asyncio.sleep(0.5)
+                if writer not in forgotten:
+                    writer.write(answer())
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, HOST, 0)
+    async with server:
+        yield (
+            server.sockets[0].getsockname()[1],
+            lambda: forgotten.update(open_ones),
+        )
+
+
+@pytest.mark.looptime
+async def test_sixty_silent_connections_cost_no_call() -> None:
+    async with forgetful() as (port, forget), ConnectionPool() as pool:
+        retry = RetryPolicy(attempts=3, deadline=5.0)
+        client = AsyncChatloom(
+            KEY, base_url=f"http://{HOST}:{port}", pool=pool, timeout=2.0, retry=retry
+        )
+        await keep(client.with_options(rate_limit=None), 60)
+        forget()
+        calls = []
+        for n in range(60):
+            calls.append(asyncio.create_task(client.get_allowed_domains(f"agt_{n}")))
+            await asyncio.sleep(1 / 3)
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert sum(isinstance(each, BaseException) for each in answers) <= 2
+
+
+async def gives_up(client: AsyncChatloom) -> None:
+    async with asyncio.timeout(3):
+        await client.list_agents()
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("ending", ["timeout", "deadline", "caller"])
+async def test_silence_on_a_kept_connection_ends_those_as_old(ending: str) -> None:
+    scripts: list[Script] = [(Pause(1), answer())] * 4 + [(Hang(),), (answer(),)]
+    async with Server(scripts) as server, ConnectionPool() as pool:
+        client = client_at(server.port, pool)
+        await keep(client, 4)
+        doomed = {
+            "timeout": client.with_options(timeout=3, retry=ONCE),
+            "deadline": client.with_options(retry=RetryPolicy(attempts=1, deadline=3)),
+            "caller": client,
+        }[ending]
+        with pytest.raises(TimeoutError):
+            await gives_up(doomed)
+        await client.get_allowed_domains("agt_5")
+        assert pool.opened == 5
+
+
+@pytest.mark.looptime
+async def test_silence_on_a_new_connection_says_nothing_of_the_kept_ones() -> None:
+    scripts: list[Script] = [*[(Pause(2), answer())] * 2, (Hang(),), (Pause(1), answer())]
+    async with Server(scripts) as server, ConnectionPool() as pool:
+        client = client_at(server.port, pool, retry=ONCE)
+        calls = asyncio.gather(*(client.get_allowed_domains(f"agt_{n}") for n in range(2)))
+        await asyncio.sleep(1)
+        with pytest.raises(APITimeoutError):
+            await client.with_options(timeout=3).get_allowed_domains("agt_3")
+        await calls
+        await keep(client, 2)
+        assert pool.opened == 3
+
+
+@pytest.mark.looptime
+async def test_a_call_given_up_at_once_keeps_the_others_connections() -> None:
+    scripts: list[Script] = [*[(Pause(1), answer())] * 2, (Hang(),), (answer(),)]
+    async with Server(scripts) as server, ConnectionPool() as pool:
+        client = client_at(server.port, pool)
+        await keep(client, 2)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await client.get_allowed_domains("agt_3")
+        await client.get_allowed_domains("agt_4")
+        assert pool.opened == 2
+
+
+# Names that move
+
+
+@pytest.fixture
+def looked_up(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    names: list[str] = []
+
+    def getaddrinfo(host: str, port: int, *_: object, **__: object) -> list[Any]:
+        names.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (HOST, port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    return names
+
+
+async def test_a_refused_connection_lets_the_name_be_looked_up_again(looked_up: list[str]) -> None:
+    with socket.socket() as unused:
+        unused.bind((HOST, 0))
+        base_url = f"http://api.example:{unused.getsockname()[1]}".replace(
+            "api.example", "localhost"
+        )
+        async with AsyncChatloom(KEY, base_url=base_url, retry=TWICE) as client:
+            with pytest.raises(APIConnectionError, match="cannot connect"):
+                await client.list_agents()
+    assert looked_up == ["localhost"] * 2
+
+
+@pytest.mark.parametrize("fault", [Fault.reset(), Fault.hang()], ids=["reset", "silence"])
+async def test_a_lost_connection_lets_the_name_be_looked_up_again(
+    looked_up: list[str], fault: Fault
+) -> None:
+    async with Sandbox([make_workspace("acme", KEY, 1)]) as sandbox:
+        base_url = sandbox.base_url.replace(HOST, "localhost")
+        async with AsyncChatloom(KEY, base_url=base_url, retry=TWICE) as client:
+            await client.list_agents()
+            sandbox.plant(fault)
+            await client.with_options(timeout=0.1).list_agents()
+    assert looked_up == ["localhost"] * 2
+
+
+# A loop that was held up
+
+
+def run(main: Callable[[], Any]) -> Any:
+    with asyncio.Runner(loop_factory=HeldUpLoop) as runner:
+        return runner.run(main())
+
+
+async def waits(timeouts: Timeouts, answered: asyncio.Future[str]) -> str:
+    watch = timeouts.start()
+    try:
+        return await answered
+    except asyncio.CancelledError:
+        assert watch.expired()
+        return "expired"
+    finally:
+        timeouts.end(watch)
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+def test_a_late_timeout_lets_the_sockets_be_read_first(arrived: bool) -> None:
+    async def main() -> str:
+        here, there = socket.socketpair()
+        with here, there:
+            here.setblocking(False)
+            loop = asyncio.get_running_loop()
+            answered = loop.create_future()
+            loop.add_reader(here, lambda: answered.done() or answered.set_result("answered"))
+            waiting = asyncio.create_task(waits(Timeouts(30), answered))
+            await asyncio.sleep(0)
+            hold_up(31)
+            if arrived:
+                there.send(b"!")
+            ended = await waiting
+            loop.remove_reader(here)
+            return ended
+
+    assert run(main) == ("answered" if arrived else "expired")
+
+
+def test_seventy_answers_that_arrived_in_a_held_up_loop_are_answers() -> None:
+    async def main() -> int:
+        async with (
+            Sandbox([make_workspace("acme", KEY, 1)]) as sandbox,
+            AsyncChatloom(
+                KEY, base_url=sandbox.base_url, rate_limit=None, retry=ONCE, timeout=20
+            ) as client,
+        ):
+            calls = [asyncio.create_task(client.list_agents()) for _ in range(70)]
+            while len(sandbox.requests) < 70:
+                await asyncio.sleep(0)
+            hold_up(25)
+            answers = await asyncio.gather(*calls, return_exceptions=True)
+        return sum(isinstance(each, BaseException) for each in answers)
+
+    assert run(main) == 0
+
+
+def test_a_late_connect_timeout_connects_once_more() -> None:
+    async def main() -> int:
+        async with Sandbox([make_workspace("acme", KEY, 1)]) as sandbox:
+            async with AsyncChatloom(KEY, base_url=sandbox.base_url, retry=ONCE) as client:
+                call = asyncio.create_task(client.list_agents())
+                for _ in range(4):  # it is connecting
+                    await asyncio.sleep(0)
+                hold_up(6)
+                return len(await call)
+
+    assert run(main) == 1
+
+
+# One tenant's trouble
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize(("limit", "hanging"), [(100, 1), (10, 1), (100, 3)])
+async def test_hanging_tenants_leave_places_to_the_others(limit: int, hanging: int) -> None:
+    slow = [make_workspace(f"slow{n}", f"clf_slow{n}", agents=1) for n in range(hanging)]
+    faults = [Fault.hang(workspace=each.name, times=None) for each in slow]
+    workspaces = [make_workspace("well", "clf_well", agents=1), *slow]
+    async with Sandbox(workspaces, faults=faults) as sandbox, ConnectionPool(limit=limit) as pool:
+        clients = [
+            AsyncChatloom(key, pool=pool, base_url=sandbox.base_url)
+            for key in [f"clf_slow{n}" for n in range(hanging)]
+        ]
+        noise = [asyncio.create_task(each.list_agents()) for each in clients for _ in range(300)]
+        await asyncio.sleep(0.1)
+        well = AsyncChatloom(
+            "clf_well", pool=pool, base_url=sandbox.base_url, retry=RetryPolicy(deadline=5.0)
+        )
+        for _ in range(6):
+            assert len(await well.list_agents()) == 1
+            await asyncio.sleep(1)
+        for task in noise:
+            task.cancel()
+        await asyncio.gather(*noise, return_exceptions=True)
+
+
+# Blame
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL])
+async def test_what_this_machine_lacks_closes_no_gate(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_socket(*_: object, **__: object) -> socket.socket:
+        raise OSError(number, "none left")
+
+    async with Sandbox([make_workspace("acme", KEY, 1)]) as sandbox:
+        async with AsyncChatloom(KEY, base_url=sandbox.base_url, retry=ONCE) as client:
+            with monkeypatch.context() as patched:
+                patched.setattr(socket, "socket", no_socket)
+                failed = [client.get_allowed_domains(f"agt_{n}") for n in range(12)]
+                errors = await asyncio.gather(*failed, return_exceptions=True)
+            assert {getattr(each, "reason", each) for each in errors} == {"local"}
+            limiter = client.stats().limiter
+            assert limiter is not None
+            assert limiter.state == "open"
+            assert len(await client.list_agents()) == 1
+
+
+@pytest.mark.parametrize("named", ["proxy.invalid:3128", "proxy", "://proxy"])
+async def test_a_mistyped_proxy_of_the_environment_is_named_at_once(
+    named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, named)
+    async with ConnectionPool(trust_env=True) as pool:
+        client = AsyncChatloom(KEY, base_url="https://127.0.0.1:9", pool=pool)
+        with pytest.raises(ConfigurationError, match="the proxy named in the environment"):
+            await client.list_agents()
+
+
+# Pools as objects
+
+
+async def test_a_copy_of_a_pool_is_the_pool() -> None:
+    async with ConnectionPool() as pool:
+        settings = {"pool": pool}
+        assert copy.copy(pool) is pool
+        assert copy.deepcopy(settings)["pool"] is pool
+
+
+async def test_a_pool_can_be_held_weakly_and_patched() -> None:
+    async with ConnectionPool() as pool:
+        assert weakref.ref(pool)() is pool
+        with patch.object(pool, "exchange", AsyncMock(side_effect=ChatloomError("patched"))):
+            with pytest.raises(ChatloomError, match="patched"):
+                await AsyncChatloom(KEY, pool=pool, retry=ONCE).list_agents()
+
+
+def test_a_pool_is_not_pickled() -> None:
+    with pytest.raises(TypeError, match="make one in each process"):
+        pickle.dumps(ConnectionPool())
+
+
+# Sessions with credentials
+
+
+@pytest.mark.parametrize(
+    "header", ["Authorization", "authorization", "X-Api-Key", "Cookie", "Proxy-Authorization"]
+)
+async def test_a_session_with_credentials_in_its_headers_is_refused(header: str) -> None:
+    jar = aiohttp.DummyCookieJar()
+    async with aiohttp.ClientSession(cookie_jar=jar, headers={header: "clf_other"}) as session:
+        with pytest.raises(ConfigurationError, match=header.lower()) as caught:
+            ConnectionPool(session=session)
+    assert "clf_other" not in str(caught.value)
