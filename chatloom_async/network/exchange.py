@@ -137,7 +137,8 @@ def translate(
     error: BaseException, url: str, timeout: float, *, trust_env: bool
 ) -> ChatloomError | None:
     """Return our error for one of aiohttp's, without keeping anything of it; None: it is not."""
-    host = URL(url, encoded=True).host or url
+    address = URL(url, encoded=True)
+    host = address.host or url
     match error:
         case aiohttp.ClientPayloadError() | aiohttp.ClientResponseError() if coding := _undecodable(
             error
@@ -153,7 +154,7 @@ def translate(
         case aiohttp.ConnectionTimeoutError():
             return APITimeoutError(f"connecting to {host} took longer than {_connect(timeout):g} s")
         case aiohttp.ClientConnectorError() | aiohttp.ServerFingerprintMismatch():
-            return _unconnected(error, host)
+            return _unconnected(error, host, proxied=error.host != address.raw_host)
         case aiohttp.ClientHttpProxyError():
             refused = error.status < HTTPStatus.INTERNAL_SERVER_ERROR  # else it found no way today
             return APIConnectionError(
@@ -178,13 +179,16 @@ def translate(
 
 
 def _unconnected(
-    error: aiohttp.ClientConnectorError | aiohttp.ServerFingerprintMismatch, host: str
+    error: aiohttp.ClientConnectorError | aiohttp.ServerFingerprintMismatch,
+    host: str,
+    *,
+    proxied: bool,
 ) -> APIConnectionError:
     if isinstance(
         error, aiohttp.ServerFingerprintMismatch | aiohttp.ClientConnectorCertificateError
     ):
         return APIConnectionError(f"no trusted TLS connection to {host}: {error}", "tls")
-    proxied = isinstance(error, aiohttp.ClientProxyConnectionError) or error.host != host
+    proxied = proxied or isinstance(error, aiohttp.ClientProxyConnectionError)
     party = f"the proxy {error.host}" if proxied else host
     if isinstance(error, aiohttp.ClientConnectorDNSError) and _is_unknown(error.os_error):
         reason: ConnectionReason = "proxy" if proxied else "dns"

@@ -159,9 +159,7 @@ def looked_up(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 async def test_a_refused_connection_lets_the_name_be_looked_up_again(looked_up: list[str]) -> None:
     with socket.socket() as unused:
         unused.bind((HOST, 0))
-        base_url = f"http://api.example:{unused.getsockname()[1]}".replace(
-            "api.example", "localhost"
-        )
+        base_url = f"http://localhost:{unused.getsockname()[1]}"
         async with AsyncChatloom(KEY, base_url=base_url, retry=TWICE) as client:
             with pytest.raises(APIConnectionError, match="cannot connect"):
                 await client.list_agents()
@@ -200,22 +198,26 @@ async def waits(timeouts: Timeouts, answered: asyncio.Future[str]) -> str:
         timeouts.end(watch)
 
 
-@pytest.mark.parametrize("arrived", [True, False])
-def test_a_late_timeout_lets_the_sockets_be_read_first(arrived: bool) -> None:
+@pytest.mark.parametrize("arrived", [b"!", b""])
+def test_a_late_timeout_lets_the_sockets_be_read_first(arrived: bytes) -> None:
     async def main() -> str:
         here, there = socket.socketpair()
         with here, there:
             here.setblocking(False)
             loop = asyncio.get_running_loop()
             answered = loop.create_future()
-            loop.add_reader(here, lambda: answered.done() or answered.set_result("answered"))
+
+            def read() -> None:
+                loop.remove_reader(here)
+                answered.set_result("answered")
+
+            loop.add_reader(here, read)
             waiting = asyncio.create_task(waits(Timeouts(30), answered))
             await asyncio.sleep(0)
             hold_up(31)
-            if arrived:
-                there.send(b"!")
+            there.send(arrived)
             ended = await waiting
-            loop.remove_reader(here)
+            loop.remove_reader(here)  # unless it was read
             return ended
 
     assert run(main) == ("answered" if arrived else "expired")
@@ -241,13 +243,15 @@ def test_seventy_answers_that_arrived_in_a_held_up_loop_are_answers() -> None:
 
 def test_a_late_connect_timeout_connects_once_more() -> None:
     async def main() -> int:
-        async with Sandbox([make_workspace("acme", KEY, 1)]) as sandbox:
-            async with AsyncChatloom(KEY, base_url=sandbox.base_url, retry=ONCE) as client:
-                call = asyncio.create_task(client.list_agents())
-                for _ in range(4):  # it is connecting
-                    await asyncio.sleep(0)
-                hold_up(6)
-                return len(await call)
+        async with (
+            Sandbox([make_workspace("acme", KEY, 1)]) as sandbox,
+            AsyncChatloom(KEY, base_url=sandbox.base_url, retry=ONCE) as client,
+        ):
+            call = asyncio.create_task(client.list_agents())
+            for _ in range(4):  # it is connecting
+                await asyncio.sleep(0)
+            hold_up(6)
+            return len(await call)
 
     assert run(main) == 1
 
@@ -289,17 +293,19 @@ async def test_what_this_machine_lacks_closes_no_gate(
     def no_socket(*_: object, **__: object) -> socket.socket:
         raise OSError(number, "none left")
 
-    async with Sandbox([make_workspace("acme", KEY, 1)]) as sandbox:
-        async with AsyncChatloom(KEY, base_url=sandbox.base_url, retry=ONCE) as client:
-            with monkeypatch.context() as patched:
-                patched.setattr(socket, "socket", no_socket)
-                failed = [client.get_allowed_domains(f"agt_{n}") for n in range(12)]
-                errors = await asyncio.gather(*failed, return_exceptions=True)
-            assert {getattr(each, "reason", each) for each in errors} == {"local"}
-            limiter = client.stats().limiter
-            assert limiter is not None
-            assert limiter.state == "open"
-            assert len(await client.list_agents()) == 1
+    async with (
+        Sandbox([make_workspace("acme", KEY, 1)]) as sandbox,
+        AsyncChatloom(KEY, base_url=sandbox.base_url, retry=ONCE) as client,
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(socket, "socket", no_socket)
+            failed = [client.get_allowed_domains(f"agt_{n}") for n in range(12)]
+            errors = await asyncio.gather(*failed, return_exceptions=True)
+        assert {getattr(each, "reason", each) for each in errors} == {"local"}
+        limiter = client.stats().limiter
+        assert limiter is not None
+        assert limiter.state == "open"
+        assert len(await client.list_agents()) == 1
 
 
 @pytest.mark.parametrize("named", ["proxy.invalid:3128", "proxy", "://proxy"])
@@ -329,9 +335,9 @@ async def test_a_copy_of_a_pool_is_the_pool() -> None:
 async def test_a_pool_can_be_held_weakly_and_patched() -> None:
     async with ConnectionPool() as pool:
         assert weakref.ref(pool)() is pool
-        with patch.object(pool, "exchange", AsyncMock(side_effect=ChatloomError("patched"))):
-            with pytest.raises(ChatloomError, match="patched"):
-                await AsyncChatloom(KEY, pool=pool, retry=ONCE).list_agents()
+        refused = AsyncMock(side_effect=ChatloomError("patched"))
+        with patch.object(pool, "exchange", refused), pytest.raises(ChatloomError, match="patched"):
+            await AsyncChatloom(KEY, pool=pool, retry=ONCE).list_agents()
 
 
 def test_a_pool_is_not_pickled() -> None:
