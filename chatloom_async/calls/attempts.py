@@ -13,6 +13,7 @@ from enum import Enum
 
 from attrs import define, field
 
+from chatloom_async.auth import ApiKey
 from chatloom_async.errors import (
     APIStatusError,
     Attempt,
@@ -22,7 +23,7 @@ from chatloom_async.errors import (
 )
 from chatloom_async.events import AttemptEnded, CallEnded, CallStarted, LimiterWaited, Observer
 from chatloom_async.ratelimit.limiter import RateLimiter
-from chatloom_async.transport import Clock, Request
+from chatloom_async.transport import Clock, Request, Shared
 
 log = logging.getLogger("chatloom_async")
 log.addHandler(logging.NullHandler())  # silent unless the application sets up logging
@@ -62,10 +63,10 @@ class CallRecord:
 
     Attributes:
         request: what every attempt sends.
-        notify: the observer, told by ``start``, ``waited``, ``attempt_ended`` and ``end``.
+        notify: the observer, told by ``begin``, ``waited``, ``attempt_ended`` and ``end``.
         number: how the observer knows the call.
-        key: the fingerprint of the key of the latest attempt.
-        began: when the call began, on the loop's clock; so for the other times.
+        key: of the latest attempt; None while a callable has not given one.
+        began: when the call began, if somebody is told; on the loop's clock, as all times.
         outcome: how it ended: "ok", the name of an error's class, or "" if it was cancelled.
         give_up_at: when its deadline comes.
         limiter: of the latest attempt.
@@ -83,7 +84,7 @@ class CallRecord:
     request: Request
     notify: Observer | None = None
     number: int = 0
-    key: str = ""
+    key: ApiKey | None = None
     began: float = 0.0
     outcome: str = ""
     give_up_at: float = math.inf
@@ -106,20 +107,26 @@ class CallRecord:
         self.attempt_ended(failure.outcome(), self.started + elapsed)
         return failure
 
-    def start(self, notify: Observer, number: int, key: str) -> None:
-        """Tell the observer that the call begins."""
-        self.notify, self.number, self.key = notify, number, key
-        request = self.request
-        notify(
-            CallStarted(
-                number, request.method, request.route, request.resource, request.base_url, key
-            )
+    def begin(self, shared: Shared, key: ApiKey | None) -> None:
+        """Note when the call begins, and tell the observer if there is one."""
+        self.key, self.began = key, shared.clock.monotonic()
+        if shared.notify is None:
+            return
+        self.notify, self.number, request = shared.notify, shared.next_call(), self.request
+        method, route, path = request.method, request.route, request.resource
+        started = CallStarted(
+            self.number, method, route, path, request.base_url, self.fingerprint()
         )
+        self.notify(started)
+
+    def fingerprint(self) -> str:
+        """Return what stands for the key of the latest attempt; "" if there is none yet."""
+        return "" if self.key is None else self.key.fingerprint
 
     def waited(self, seconds: float) -> None:
         """Tell the observer of a wait at the rate limiter."""
         if self.notify is not None:
-            self.notify(LimiterWaited(self.number, self.key, seconds))
+            self.notify(LimiterWaited(self.number, self.fingerprint(), seconds))
 
     def answered(self, status: int, clock: Clock) -> None:
         """Tell the observer that the latest attempt was answered well."""
@@ -130,19 +137,16 @@ class CallRecord:
         """Tell the observer how the latest attempt ended."""
         if self.notify is not None:
             method, path = self.request.method, self.request.resource
-            seconds = now - self.started
-            self.notify(
-                AttemptEnded(self.number, method, path, self.key, self.sent, outcome, seconds)
-            )
+            key, seconds = self.fingerprint(), now - self.started
+            self.notify(AttemptEnded(self.number, method, path, key, self.sent, outcome, seconds))
 
     def end(self, now: float) -> None:
         """Tell the observer how the call ended."""
         if self.notify is not None:
             method, route, path = self.request.method, self.request.route, self.request.resource
             outcome, seconds = self.outcome or "cancelled", now - self.began
-            self.notify(
-                CallEnded(self.number, method, route, path, self.key, self.sent, outcome, seconds)
-            )
+            key, sent = self.fingerprint(), self.sent
+            self.notify(CallEnded(self.number, method, route, path, key, sent, outcome, seconds))
 
     def is_late(self) -> bool:
         """Tell whether the deadline has ended the call."""
@@ -163,7 +167,7 @@ class CallRecord:
         return {
             "chatloom_method": self.request.method,
             "chatloom_path": self.request.target,
-            "chatloom_key": self.key,
+            "chatloom_key": self.fingerprint(),
         }
 
     def malformed(self, error: ResponseDecodeError, now: float) -> None:
@@ -174,7 +178,7 @@ class CallRecord:
         """Tell the log, at DEBUG, that the call is answered."""
         log.debug(
             "key %s: %s %s answered after %.3f s",
-            self.key,
+            self.fingerprint(),
             self.request.method,
             self.request.target,
             now - self.began,

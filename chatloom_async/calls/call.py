@@ -89,9 +89,10 @@ class Caller:
             raise ClientClosedError("the client is closed; make a new one")
         self.calls += 1
         shared = self.transport.shared
-        call = CallRecord(request, began=shared.clock.monotonic())
-        if shared.notify is not None:
-            call.start(shared.notify, shared.next_call(), self._key())
+        call = CallRecord(request)
+        logs = log.isEnabledFor(logging.DEBUG)
+        if logs or shared.notify is not None:
+            call.begin(shared, self.credentials.current)
         shared.in_flight.enter(call, self)
         outcome: Response | FailedAttempt | None = None
         try:
@@ -99,7 +100,7 @@ class Caller:
             if isinstance(outcome, Response):
                 answer = _structured(outcome, request, model)
                 call.outcome = "ok"
-                if log.isEnabledFor(logging.DEBUG):
+                if logs:
                     call.log_success(shared.clock.monotonic())
                 return answer
             error = outcome.error
@@ -163,19 +164,13 @@ class Caller:
 
         return await repeat(next_attempt, call, self.retry, self.transport.shared.clock)
 
-    def _key(self) -> str:
-        """Return the fingerprint of the key, if there is one yet."""
-        key = self.credentials.current
-        return "" if key is None else key.fingerprint
-
     async def _attempt(self, call: CallRecord) -> Response | FailedAttempt:
         """Make one request: gate, exchange, judgement."""
         clock, credentials = self.transport.shared.clock, self.credentials
         key = credentials.current or await credentials.renew(credentials.generation)
         limiter = call.limiter = self._limiter_of(key)
-        call.key = key.fingerprint
+        call.key = key
         departure = None if limiter is None else limiter.try_acquire()
-        started = clock.monotonic()
         if limiter is not None and departure is None:
             waited = await self._wait(call, limiter)
             if isinstance(waited, FailedAttempt):
@@ -183,8 +178,9 @@ class Caller:
             if credentials.current != key:  # renewed while the call waited
                 limiter.abandoned(waited)
                 return await self._attempt(call)
-            departure = started = waited
+            departure = waited
         generation = credentials.generation
+        started = clock.monotonic()
         call.waited_until(started)
         self.requests += 1
         self.retried += bool(call.failures)

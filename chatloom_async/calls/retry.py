@@ -226,7 +226,7 @@ class _Schedule:
         log.log(
             logging.DEBUG if waits else logging.INFO,
             "key %s: attempt %d failed: %s; %s",
-            self.call.key,
+            self.call.fingerprint(),
             state.attempt_number,
             failed.error,
             "the next one waits at the rate limiter" if waits else f"next in {failed.wait:.2f} s",
