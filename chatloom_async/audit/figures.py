@@ -1,10 +1,9 @@
-"""What a report counts: totals, and the bars of its charts; pure, and no page."""
+"""What a report counts and groups: totals, findings by kind, bars of charts; pure, and no page."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import count
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from attrs import frozen
 
@@ -18,7 +17,14 @@ from chatloom_async.audit.results import (
 )
 from chatloom_async.audit.text import plural
 
+SHARED = None
+"""In place of a workspace: the finding concerns several."""
+
+NewFindings = Collection[tuple[str | None, Finding]]
+"""Findings that an earlier audit has not, each with its workspace."""
+
 _MOST_DOMAINS = 12
+_QUOTED = 80  # characters of an entry that a finding's message quotes
 _SPREAD = ((1, 1, "1"), (2, 2, "2"), (3, 5, "3 to 5"), (6, 10, "6 to 10"), (11, 10**9, "over 10"))
 
 
@@ -26,31 +32,25 @@ _SPREAD = ((1, 1, "1"), (2, 2, "2"), (3, 5, "3 to 5"), (6, 10, "6 to 10"), (11, 
 class Bar:
     """One bar of a chart.
 
-    ``share`` is 0 to 1 of the longest one, ``kind`` names the colour; ``number`` is what the rows
-    it stands for are marked with, None for a bar that leads to none.
+    ``share`` is 0 to 1 of the longest one; ``number`` is what the domains it stands for are marked
+    with, None for a bar that leads to none.
     """
 
     label: str
     count: int
     share: float
-    kind: str = "plain"
     hint: str = ""
     number: int | None = None
 
 
 @frozen
 class Marks:
-    """The numbers of the bars that can be clicked.
+    """The numbers of the bars that can be clicked, by domain.
 
     The page finds rows by them and not by text: texts are cut, and one may be part of another.
     """
 
-    rules: Mapping[tuple[str, Severity], int]
     domains: Mapping[str, int]
-
-    def rule(self, finding: Finding) -> int | None:
-        """Return the number of the finding's bar."""
-        return self.rules.get((finding.rule, finding.severity))
 
     def domain(self, listed: str) -> int | None:
         """Return the number of the domain's bar, if it is among the most allowed ones."""
@@ -58,10 +58,35 @@ class Marks:
 
     def of(self, audit: WorkspaceAudit) -> list[int]:
         """Return the numbers of all bars that lead to this workspace."""
-        numbers = {self.rule(finding) for finding in audit.findings} | {
+        numbers = {
             self.domain(domain) for agent in audit.agents for domain in agent.allowed_domains or ()
         }
         return sorted(number for number in numbers if number is not None)
+
+
+@frozen
+class Line:
+    """One finding where it is told; ``agent`` is a name, "" where it concerns none."""
+
+    workspace: str | None
+    agent: str
+    finding: Finding
+    new: bool
+
+
+@frozen
+class Group:
+    """The findings of one rule and severity, new ones first, then by workspace."""
+
+    rule: str
+    severity: Severity
+    sentence: str
+    lines: Sequence[Line]
+
+    @property
+    def new(self) -> int:
+        """How many of them are new."""
+        return sum(line.new for line in self.lines)
 
 
 @frozen
@@ -70,43 +95,74 @@ class Figures:
 
     totals: AuditTotals
     distinct: int
-    shared: Sequence[Finding]
-    by_rule: Sequence[Bar]
+    groups: Sequence[Group]
     by_domain: Sequence[Bar]
     by_spread: Sequence[Bar]
     marks: Marks
 
+    @property
+    def found(self) -> int:
+        """How many findings there are."""
+        return sum(self.totals.findings.values())
 
-def figures(audits: Sequence[WorkspaceAudit]) -> Figures:
-    """Count what the audits hold."""
+
+def told(finding: Finding) -> str:
+    """Return what a finding says, the entry that it is about included."""
+    domain = finding.domain
+    if domain is None or finding.message.startswith(repr(domain[:_QUOTED])[:-1]):
+        return finding.message
+    return f"{domain!r} {finding.message}"
+
+
+def figures(audits: Sequence[WorkspaceAudit], new: NewFindings = ()) -> Figures:
+    """Count and group what the audits hold; ``new`` are findings that an earlier one has not."""
     shared = shared_domains(audits)
     totals = AuditTotals()
     for audit in audits:
         totals = totals.plus(audit)
     listed = _listed(audits)
     most = listed.most_common(_MOST_DOMAINS)
-    found = _by_kind(finding for audit in audits for finding in audit.findings)
-    numbers = count()
-    marks = Marks(
-        {rule: next(numbers) for rule in found}, {domain: next(numbers) for domain, _ in most}
-    )
+    marks = Marks({domain: number for number, (domain, _) in enumerate(most)})
     reach = Counter(number for audit in audits for number in marks.of(audit))
     return Figures(
         totals.plus_findings(shared),
         len(listed),
-        shared,
-        _rules(found + _by_kind(shared), marks, reach),
+        _groups(audits, shared, frozenset(new)),
         _domains(most, marks, reach),
         _spread(listed),
         marks,
     )
 
 
-def _by_kind(findings: Iterable[Finding]) -> Counter[tuple[str, Severity]]:
-    counts: Counter[tuple[str, Severity]] = Counter()
-    for finding in findings:
-        counts[finding.rule, finding.severity] += 1
-    return counts
+def _groups(
+    audits: Iterable[WorkspaceAudit], shared: Iterable[Finding], new: NewFindings
+) -> tuple[Group, ...]:
+    lines: dict[tuple[str, Severity], list[Line]] = {}
+    for audit in audits:
+        names = {agent.id: agent.name for agent in audit.agents}
+        for each in audit.findings:
+            is_new = (audit.workspace, each) in new
+            line = Line(
+                audit.workspace, names.get(each.agent or "", each.agent or ""), each, is_new
+            )
+            lines.setdefault((each.rule, each.severity), []).append(line)
+    for each in shared:
+        line = Line(SHARED, "", each, (SHARED, each) in new)
+        lines.setdefault((each.rule, each.severity), []).append(line)
+    return tuple(
+        Group(rule, severity, _sentence(rule), sorted(found, key=_place))
+        for (rule, severity), found in sorted(
+            lines.items(), key=lambda item: (SEVERITIES.index(item[0][1]), -len(item[1]), item[0])
+        )
+    )
+
+
+def _place(line: Line) -> tuple[bool, str]:
+    return not line.new, line.workspace or ""
+
+
+def _sentence(rule: str) -> str:
+    return FINDING_RULES[rule].sentence if rule in FINDING_RULES else ""
 
 
 def _listed(audits: Iterable[WorkspaceAudit]) -> Counter[str]:
@@ -119,22 +175,6 @@ def _listed(audits: Iterable[WorkspaceAudit]) -> Counter[str]:
     )
 
 
-def _rules(
-    counts: Counter[tuple[str, Severity]], marks: Marks, reach: Mapping[int, int]
-) -> tuple[Bar, ...]:
-    """Count findings by rule, the severest rules first; shared ones belong to no workspace."""
-    longest = max(counts.values(), default=1)
-    bars: list[Bar] = []
-    for (rule, severity), amount in sorted(
-        counts.items(), key=lambda each: (SEVERITIES.index(each[0][1]), -each[1], each[0])
-    ):
-        number = marks.rules.get((rule, severity))
-        hint = FINDING_RULES[rule].sentence if rule in FINDING_RULES else ""
-        where = "" if number is None else f" In {plural(reach[number], 'workspace')}."
-        bars.append(Bar(rule, amount, amount / longest, severity, f"{hint}{where}", number))
-    return tuple(bars)
-
-
 def _domains(
     most: Sequence[tuple[str, int]], marks: Marks, reach: Mapping[int, int]
 ) -> tuple[Bar, ...]:
@@ -143,7 +183,7 @@ def _domains(
             domain,
             amount,
             amount / most[0][1],
-            hint=f"{plural(amount, 'agent')} in {plural(reach[number], 'workspace')}.",
+            hint=f"{plural(amount, 'agent')} in {plural(reach[number], 'workspace')}",
             number=number,
         )
         for (domain, amount), number in zip(most, marks.domains.values(), strict=True)

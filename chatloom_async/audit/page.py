@@ -17,42 +17,55 @@ from typing import TYPE_CHECKING, TextIO
 
 from attrs import evolve, frozen
 
-from chatloom_async.audit.figures import figures
-from chatloom_async.audit.results import (
-    SEVERITIES,
-    AuditedAgent,
-    AuditRow,
-    Finding,
-    Gap,
-    Severity,
-    WorkspaceAudit,
-    rows,
-)
+from chatloom_async.audit.figures import NewFindings, figures, told
+from chatloom_async.audit.results import AuditedAgent, Severity, WorkspaceAudit
 from chatloom_async.audit.text import plural, visible
 from chatloom_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-_MOST_SHARED = 200
 _MOST_CHARACTERS = 160
+_MOST_NAMED = 20  # workspaces that are missing
+_FEW = 12  # findings of a kind that are shown at once, without a click
 _COLOUR = re.compile(r"#([0-9a-fA-F]{3}|[0-9a-fA-F]{6})")
 _UNKNOWN_COLOUR = "#8a8a94"
+
+
+@frozen
+class ReportContext:
+    """What a page says beyond the workspaces that were read.
+
+    Attributes:
+        lacking: how many workspaces are missing, for the run was cut.
+        missing: their names, as far as they are known.
+        since: when the earlier audit was made that findings are compared with; "" if with none.
+        new: the findings which that audit has not, each with its workspace.
+
+    """
+
+    lacking: int = 0
+    missing: tuple[str, ...] = ()
+    since: str = ""
+    new: NewFindings = ()
 
 
 @frozen
 class WorkspacePart:
     """One workspace on the page."""
 
+    number: int
     audit: WorkspaceAudit
     domains: int
     severities: Mapping[Severity, int]
-    findings: Sequence[Finding]
-    gaps: Sequence[Gap]
-    agents: Sequence[AuditRow]
 
 
-def write_report(audits: Iterable[WorkspaceAudit], path: str | Path, made_at: datetime) -> None:
+def write_report(
+    audits: Iterable[WorkspaceAudit],
+    path: str | Path,
+    made_at: datetime,
+    context: ReportContext = ReportContext(),
+) -> None:
     """Write the page of an audit; ``made_at`` stands in its heading.
 
     Every text on it is escaped and shown on one line, cut to 160 characters; the page loads nothing
@@ -63,29 +76,38 @@ def write_report(audits: Iterable[WorkspaceAudit], path: str | Path, made_at: da
 
     """
     environment = _environment()
-    parts = sorted((_part(audit) for audit in audits), key=_concern)
+    found = sorted(map(_part, audits), key=_concern)
+    parts = [evolve(part, number=number) for number, part in enumerate(found)]
     try:
         with Path(path).open("w", encoding="utf-8", errors="backslashreplace") as file:
-            _render(environment, parts, made_at, file)
+            _render(environment, parts, made_at, context, file)
     except OSError as error:
         raise ConfigurationError(f"cannot write {str(path)!r}: {error.strerror}") from None
 
 
 def _render(
-    environment: Environment, parts: Sequence[WorkspacePart], made_at: datetime, file: TextIO
+    environment: Environment,
+    parts: Sequence[WorkspacePart],
+    made_at: datetime,
+    context: ReportContext,
+    file: TextIO,
 ) -> None:
     looks = _looks(parts)
     style, script = _asset("report.css") + _launchers(looks), _asset("report.js")
     page = environment.get_template("report.html").stream(
-        figures=figures([part.audit for part in parts]),
+        figures=figures([part.audit for part in parts], context.new),
         workspaces=parts,
+        numbers={part.audit.workspace: part.number for part in parts},
+        gaps=sum(len(part.audit.gaps) for part in parts),
         looks=looks,
         made_at=made_at,
+        context=context,
         style=style,
         script=script,
         style_hash=_hash(style),
         script_hash=_hash(script),
-        most_shared=_MOST_SHARED,
+        few=_FEW,
+        most_named=_MOST_NAMED,
     )
     page.enable_buffering(100)
     file.writelines(page)
@@ -108,6 +130,7 @@ def _environment() -> Environment:
     environment.filters["shown"] = _shown
     environment.filters["plural"] = plural
     environment.filters["look"] = _look
+    environment.filters["told"] = told
     return environment
 
 
@@ -150,24 +173,12 @@ def _launchers(looks: Mapping[tuple[str, str], str]) -> str:
 
 
 def _part(audit: WorkspaceAudit) -> WorkspacePart:
-    per_agent = list(rows(audit))
-    whole = [row for row in per_agent if row.agent is None]
     return WorkspacePart(
+        0,
         audit,
         sum(len(agent.allowed_domains or ()) for agent in audit.agents),
         Counter(finding.severity for finding in audit.findings),
-        sorted((finding for row in whole for finding in row.findings), key=_gravity),
-        [gap for row in whole for gap in row.gaps],
-        [_gravest_first(row) for row in per_agent if row.agent is not None],
     )
-
-
-def _gravest_first(row: AuditRow) -> AuditRow:
-    return evolve(row, findings=tuple(sorted(row.findings, key=_gravity)))
-
-
-def _gravity(finding: Finding) -> int:
-    return SEVERITIES.index(finding.severity)
 
 
 def _concern(part: WorkspacePart) -> tuple[int, int, int, int, str]:

@@ -14,6 +14,7 @@ from typing import TextIO
 
 from attrs import define, evolve, field
 
+from chatloom_async.audit.figures import told
 from chatloom_async.audit.findings import shared_domains
 from chatloom_async.audit.results import (
     SEVERITIES,
@@ -31,7 +32,6 @@ _FINDINGS = ("severity", "workspace", "agent", "what was found")
 _GAPS = ("workspace", "agent", "error", "status", "what could not be read, and why")
 
 _ACROSS = "Across workspaces"
-_QUOTED = 80  # characters of an entry that a finding's message quotes
 
 
 @define
@@ -98,10 +98,7 @@ class Overview:
 
     def _add_finding(self, workspace: str, name: str, finding: Finding) -> None:
         agent = f"{finding.agent} {name}".strip() if finding.agent else ""
-        message = finding.message
-        if finding.domain is not None and not message.startswith(_quoted(finding.domain)):
-            message = f"{finding.domain!r} {message}"
-        row = (finding.severity, workspace, agent, message)
+        row = (finding.severity, workspace, agent, told(finding))
         # What concerns all of them comes after what concerns one.
         weight = -2 * SEVERITIES.index(finding.severity) - (workspace is _ACROSS)
         self._findings.add(weight, row)
@@ -135,11 +132,6 @@ class Overview:
             note=self._workspaces.left_out(),
             spare=frozenset({5, 6}),
         )
-
-
-def _quoted(domain: str) -> str:
-    """Return how a message begins that quotes the domain, in full or shortened."""
-    return repr(domain[:_QUOTED])[:-1]
 
 
 def _only_domains(audit: WorkspaceAudit) -> WorkspaceAudit:
