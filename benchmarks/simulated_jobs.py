@@ -22,6 +22,7 @@ from chatloom_async import ChatloomError
 from chatloom_async.testing.clock import FakeClock
 from chatloom_async.testing.quota import Quota
 
+WAYS = 0.04  # seconds: there and back, as near as most jobs are
 PATIENCE = 10, 120.0  # a job ends after so many times its ideal and so many seconds
 
 
@@ -29,7 +30,7 @@ PATIENCE = 10, 120.0  # a job ends after so many times its ideal and so many sec
 class Job:
     """``calls`` look-ups by ``tasks`` tasks, shared out between the clients of the crew.
 
-    ``hand_out``: the calls are one heap that all clients take from. ``moves``: when the limit
+    ``one_heap``: all clients take their calls from one heap. ``moves``: when the limit
     moves, and where to. ``period``: the server's windows follow its clock, whose phase is random.
     ``neighbour``: requests per minute that somebody else sends with the same key; ``fair``: the
     limit that this leaves. ``ideal``: seconds, where no meter can tell.
@@ -39,7 +40,7 @@ class Job:
     calls: int = 3000
     tasks: int = 100
     crew: Crew = ALONE
-    hand_out: bool = True
+    one_heap: bool = True
     latency: Latency = near
     service: float = 0.03
     troubles: tuple[Trouble, ...] = ()
@@ -67,7 +68,7 @@ class Job:
             clients = self.crew.keys * self.crew.processes
             beyond = self.calls / clients - ceiling.burst
             seconds = max(seconds, beyond * 60 / ceiling.per_minute)
-        return seconds + 0.04 + self.service
+        return seconds + WAYS + self.service
 
 
 @cache
@@ -139,7 +140,7 @@ def run(job: Job, client: str, seed: int) -> Outcome:
         if job.moves is not None:
             asyncio.get_running_loop().call_at(job.moves[0], server.limit_to, job.moves[1])
         calls = CLIENTS[client](server, job.crew, job.rate)
-        share = job.calls if job.hand_out else job.calls // len(calls)
+        share = job.calls if job.one_heap else job.calls // len(calls)
         heaps = [iter(range(n * share, (n + 1) * share)) for n in range(len(calls))]
         neighbour = asyncio.create_task(_neighbour(server, job.neighbour, theirs))
         with suppress(TimeoutError):
@@ -148,7 +149,7 @@ def run(job: Job, client: str, seed: int) -> Outcome:
                 asyncio.TaskGroup() as group,
             ):
                 for number, call in enumerate(calls):
-                    heap = heaps[0] if job.hand_out else heaps[number]
+                    heap = heaps[0] if job.one_heap else heaps[number]
                     for _ in range(max(1, job.tasks // len(calls))):
                         group.create_task(work(heap, call, done, failed))
         neighbour.cancel()

@@ -269,23 +269,23 @@ def _crowds() -> Iterator[Row]:
     """Many keys, many processes, neighbours."""
     many = Crew(keys=50)
     bucket = Quota.token_bucket(1200, 20).telling("silent").answering(429, html=True).per_address()
-    job = Job(bucket, 1000, 250, many, hand_out=False)
+    job = Job(bucket, 1000, 250, many, one_heap=False)
     yield Row("50 keys, one address: bucket 20/s burst 20", (job,), ADDRESS)
     window = Quota.fixed_window(200, 10).telling("draft-7").per_address()
-    job = Job(window, 1000, 250, many, hand_out=False)
+    job = Job(window, 1000, 250, many, one_heap=False)
     yield Row("50 keys, one address: 200/10 s, draft-7", (job,), ADDRESS)
     for name, quota in (
         ("bucket 5/s burst 20", Quota.token_bucket(300, 20)),
         ("20/10 s", Quota.fixed_window(20, 10)),
     ):
-        job = Job(quota, 2000, 200, Crew(keys=20), hand_out=False)
+        job = Job(quota, 2000, 200, Crew(keys=20), one_heap=False)
         yield Row(f"20 keys with limits of their own: {name}", (job,), Bar(1.15, 0.03, 20 * 10))
     for name, quota in (
         ("bucket 300/min burst 60", Quota.token_bucket(300, 60)),
         ("300/60 s", Quota.fixed_window(300, 60)),
         ("100/10 s, silent", Quota.fixed_window(100, 10).telling("silent")),
     ):
-        job = Job(quota, 600, 100, Crew(processes=4), hand_out=False)
+        job = Job(quota, 600, 100, Crew(processes=4), one_heap=False)
         yield Row(f"four processes, 150 calls each: {name}", (job,), Bar(1.25, 0.02, 80))
     for name, quota, fair, per_minute in (
         ("300/60 s", Quota.fixed_window(300, 60), Quota.fixed_window(180, 60), 120),

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from attrs import define, field, frozen
+from multidict import CIMultiDict
 
 from chatloom_async.auth import ApiKey
 from chatloom_async.errors import APITimeoutError, ChatloomError, ClientClosedError
@@ -80,7 +81,7 @@ class StubTransport:
         if reply.after > timeout:
             raise APITimeoutError(f"no complete answer within {timeout:g} s")
         body = json.dumps(reply.json).encode() if reply.body is None else reply.body
-        return Response(reply.status, dict(reply.headers), body)
+        return Response(reply.status, CIMultiDict(reply.headers), body)
 
     async def aclose(self) -> None:
         """End the calls in flight; later ones raise ClientClosedError."""

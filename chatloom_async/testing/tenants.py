@@ -32,7 +32,7 @@ class Delivery:
     workspace: str | None
     wait: float = 0.0
     spoilt: Mishap | Drip | None = None
-    held: tuple[tuple[AppliedQuota, str], ...] = ()
+    held: tuple[tuple[AppliedQuota, str], ...] = field(default=(), repr=False)
 
     @property
     def status(self) -> int:

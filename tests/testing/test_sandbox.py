@@ -1,4 +1,4 @@
-"""The life of a sandbox: serving, stopping, threads; its workspaces and their keys."""
+"""The life of a sandbox: serving, stopping, threads."""
 
 from __future__ import annotations
 
@@ -12,63 +12,12 @@ import trustme
 from chatloom_async.testing.faults import Fault
 from chatloom_async.testing.quota import Quota
 from chatloom_async.testing.sandbox import Sandbox
-from chatloom_async.testing.workspaces import SandboxAgent, Workspace, make_workspace
-from tests.testing.asking import ACME, AGENTS, KEY, OTHER, ask, domains_of, raw, statuses
-
-
-async def test_rotating_replaces_a_key_even_a_revoked_one() -> None:
-    async with Sandbox([ACME]) as sandbox:
-        first = sandbox.rotate("acme")
-        assert await statuses(sandbox, AGENTS) == [401]
-        assert await statuses(sandbox, AGENTS, key=first) == [200]
-        sandbox.revoke(first)
-        assert await statuses(sandbox, AGENTS, key=sandbox.rotate("acme")) == [200]
-    assert first.startswith("clf_")
-
-
-@pytest.mark.parametrize("handle", ["acme", KEY])
-async def test_a_revoked_key_is_refused(handle: str) -> None:
-    async with Sandbox([ACME, OTHER]) as sandbox:
-        sandbox.revoke(handle)
-        assert await statuses(sandbox, AGENTS) == [401]
-        assert await statuses(sandbox, AGENTS, key=OTHER.key) == [200]
-
-
-@pytest.mark.parametrize("verb", ["revoke", "rotate"])
-def test_an_unknown_workspace_is_a_lookup_error(verb: str) -> None:
-    with pytest.raises(LookupError):
-        getattr(Sandbox([ACME]), verb)("nobody")
+from tests.testing.asking import ACME, AGENTS, KEY, ask, domains_of, raw
 
 
 def test_keys_are_not_shown() -> None:
     sandbox = Sandbox([ACME], quota=Quota.token_bucket(60, 60), faults=[Fault.reset()])
     assert KEY not in repr(ACME) + repr(sandbox)
-
-
-def test_two_workspaces_with_one_key_are_refused() -> None:
-    with pytest.raises(ValueError, match="acme") as caught:
-        Sandbox([ACME, Workspace("copy", KEY)])
-    assert KEY not in str(caught.value)
-
-
-async def test_adding_a_workspace_again_replaces_it() -> None:
-    async with Sandbox([ACME]) as sandbox:
-        sandbox.add(Workspace("acme", KEY))
-        answer = await ask(sandbox, AGENTS)
-    assert answer.json == {"agents": [], "count": 0}
-
-
-def test_an_unreadable_creation_time_is_refused() -> None:
-    with pytest.raises(ValueError, match="yesterday"):
-        SandboxAgent("agt_1", created_at="yesterday")
-
-
-def test_a_made_workspace_is_as_large_as_asked() -> None:
-    workspace = make_workspace("big", "clf_big", agents=50, domains=3)
-    assert workspace == make_workspace("big", "clf_big", agents=50, domains=3)
-    assert len({agent.id for agent in workspace.agents}) == 50
-    assert {len(agent.domains) for agent in workspace.agents} == {3}
-    assert [a.created for a in workspace.agents] == sorted(a.created for a in workspace.agents)
 
 
 def test_a_sandbox_that_never_served_has_no_address() -> None:

@@ -32,6 +32,7 @@ def ask(*replies: StubReply | ChatloomError, timeout: float = 15.0) -> Response:
 
 def test_a_reply_is_a_json_value() -> None:
     answer = ask(StubReply({"domains": ["é"]}, 201, {"X-A": "1"}))
+    assert answer.headers["x-a"] == "1"
     assert (answer.status, answer.headers, answer.body) == (
         201,
         {"X-A": "1"},
@@ -73,12 +74,12 @@ def test_an_error_of_the_script_is_raised() -> None:
     assert caught.value.reason == "tls"
 
 
-def test_a_request_beyond_the_script_fails_the_test_that_made_it() -> None:
+def test_a_request_beyond_the_script_fails() -> None:
     with pytest.raises(AssertionError, match=f"no reply for GET {URL}"):
         ask()
 
 
-def test_a_request_beyond_the_script_is_not_taken_for_a_failure_to_repeat() -> None:
+def test_a_request_beyond_it_is_not_repeated() -> None:
     transport = StubTransport([])
     with pytest.raises(AssertionError):
         FakeClock().run(AsyncChatloom("clf_stub", pool=transport).list_agents())
@@ -92,7 +93,7 @@ def test_a_late_reply_comes_late() -> None:
 
 
 @pytest.mark.parametrize("timeout", [0.5, 2.0])
-def test_a_reply_later_than_the_timeout_is_a_timeout(timeout: float) -> None:
+def test_a_reply_after_the_timeout_is_one(timeout: float) -> None:
     clock = FakeClock()
     with pytest.raises(APITimeoutError):
         clock.run(StubTransport([StubReply(after=3)], clock=clock).exchange(REQUEST, KEY, timeout))
