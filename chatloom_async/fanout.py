@@ -105,9 +105,11 @@ class FanOut(Generic[Item, Value]):
     async def __aexit__(self, *_: object) -> None:
         """Cancel what is under way and wait until it is gone."""
         self._left = True  # a call may swallow its cancellation: nothing comes after it
-        for worker in self._workers:
+        rest = [worker for worker in self._workers if not worker.done()]
+        for worker in rest:
             worker.cancel()
-        await asyncio.gather(*self._workers, return_exceptions=True)
+        if rest:
+            await asyncio.gather(*rest, return_exceptions=True)
         self._results.clear()
 
     def __aiter__(self) -> AsyncIterator[Success[Item, Value] | Failure[Item]]:

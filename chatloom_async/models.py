@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from functools import cache
+from operator import attrgetter
 from types import NoneType
 from typing import Any, Self, overload
 
-from attrs import AttrsInstance, field, fields, frozen, has
+from attrs import AttrsInstance, field, fields, fields_dict, frozen, has
 
 _PLAIN = frozenset({str, int, float, bool, NoneType})
 
@@ -29,11 +31,15 @@ def to_plain(value: Any) -> Any:
     if kind in _PLAIN:
         return value
     if kind is tuple or kind is list:
-        return [to_plain(inner) for inner in value]
+        return [inner if type(inner) in _PLAIN else to_plain(inner) for inner in value]
+    if kind is dict:
+        return {name: to_plain(inner) for name, inner in value.items()}
+    if kind is datetime:
+        return value.isoformat()
     if hasattr(kind, "__attrs_attrs__"):
         return as_dict(value)
     if isinstance(value, Mapping):
-        return {name: to_plain(inner) for name, inner in value.items()}
+        return to_plain(dict(value))
     return to_plain_once(value)
 
 
@@ -48,7 +54,16 @@ def to_plain_once(value: Any) -> dict[str, Any] | str:
 
 def as_dict(value: AttrsInstance) -> dict[str, Any]:
     """Do so to an attrs instance: every ``to_dict`` is this."""
-    return {each.name: to_plain(getattr(value, each.name)) for each in value.__attrs_attrs__}
+    found: dict[str, Any] = {}
+    for name in _names(type(value)):
+        inner = getattr(value, name)
+        found[name] = inner if type(inner) in _PLAIN else to_plain(inner)
+    return found
+
+
+@cache
+def _names(kind: type[AttrsInstance]) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(kind))
 
 
 @frozen
@@ -83,6 +98,9 @@ class Agent:
         return as_dict(self)
 
 
+_listed = attrgetter(*(name for name in fields_dict(Agent) if name != "extra"))
+
+
 @frozen
 class AuditedAgent(Agent):
     """An agent and the domains that it may load on.
@@ -97,8 +115,7 @@ class AuditedAgent(Agent):
     @classmethod
     def of(cls, agent: Agent, allowed_domains: tuple[str, ...] | None) -> Self:
         """Return an agent with its domains."""
-        listed = {each.name: getattr(agent, each.name) for each in fields(Agent)}
-        return cls(**listed, allowed_domains=allowed_domains)
+        return cls(*_listed(agent), allowed_domains, extra=agent.extra)  # type: ignore[misc,arg-type]  # mypy takes the star for any number
 
 
 @frozen
