@@ -26,13 +26,14 @@ Coverage = Literal["one host", "hosts below", "anybody's hosts", "addresses", "e
 # Possessive, so that it is fast on what does not match either.
 _PLAIN = re.compile(r"(?:[a-z0-9]++(?:-++[a-z0-9]++)*+\.)++[a-z]{2,}")
 _LONGEST_LABEL = 63  # RFC 1035 §2.3.4
-# Browsers open names with "_" too, which RFC 1123 §2.1 does not know.
-_OPENED = "[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
-_HOST = re.compile(rf"(?:{_OPENED}\.)*{_OPENED}")
+# Browsers open names with "_" and with hyphens anywhere, which RFC 1123 §2.1 does not know.
+_HOST = re.compile(r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}")
+_OUTER_HYPHEN = re.compile(r"(?:^|\.)-|-(?:\.|$)")
 _LONGEST = 253  # RFC 1035 §2.3.4, without the final dot
 _LONGEST_WORTH_PARSING = 2048
 _HIDDEN = "holds characters that are not what they look like"
 _NO_HOST = "is no host name: labels of letters, digits and inner hyphens, joined by dots"
+_HYPHEN = "has a label that begins or ends with a hyphen"
 _NOT_IDNA = "is no name that IDNA 2008 allows"
 _FIRST_WILDCARD = re.compile(r"^[*.]*\.(?=[^*.])")  # "*.", and what is meant for it, such as "."
 _ALL_URLS = "<all_urls>"  # in the match patterns of browser extensions
@@ -190,6 +191,8 @@ def _problem_of(name: str, host: str, reading: Reading) -> str | None:
         return _NO_HOST
     if "xn--" in host and not is_idna(host):
         return _NOT_IDNA
+    if _OUTER_HYPHEN.search(host):
+        return _HYPHEN
     if "*" in host or name not in (host, f"*.{host}"):
         return "has a wildcard that is not the whole first label"
     return "ends with a dot" if reading.host.endswith(".") else None

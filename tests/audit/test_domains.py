@@ -53,7 +53,9 @@ def test_an_entry_covers_what_it_stands_for(text: str, covers: str) -> None:
         ("http://[0::1]:80", "::1", False),
         ("ex%61mple.com", "example.com", True),
         ("user:secret@example.com", "", False),
+        ("my-.example.com", "my-.example.com", False),
         ("exa mple.com", "", False),
+        ("{x}.example.com", "", False),
         ("a" * 3000, "", False),
     ],
 )
