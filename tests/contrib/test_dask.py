@@ -1,47 +1,68 @@
+from __future__ import annotations
+
 import asyncio
 import itertools
 import os
 import pickle
 import signal
+import urllib.request
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import distributed
+import psutil  # distributed brings it
 import pytest
+from attrs import frozen
 
 from chatloom_async.audit.keys import KeysFile
 from chatloom_async.audit.results import WorkspaceAudit
-from chatloom_async.contrib.dask import audit_on
+from chatloom_async.contrib.dask import ClusterAudit, audit_on
 from chatloom_async.errors import ChatloomError, ConfigurationError
-from chatloom_async.testing import Sandbox, Workspace, make_workspace
+from chatloom_async.testing import Sandbox, make_workspace
 
 dask: Any = distributed
 
 SECRET = "clf_SecretOfWorkspace"  # noqa: S105 - the point
 
 
-def workspaces(count: int) -> list[Workspace]:
-    return [make_workspace(f"w{n}", f"{SECRET}{n}", agents=2) for n in range(count)]
+@frozen
+class Fleet:
+    """Workspaces that a sandbox serves, their keys file, and two workers with four places each."""
 
+    client: Any
+    sandbox: Sandbox
+    names: list[str]
+    keys: KeysFile
 
-def keys_file(folder: Path, served: Sequence[Workspace]) -> KeysFile:
-    path = folder / "keys.toml"
-    path.write_text("".join(f'{each.name} = "{each.key}"\n' for each in served))
-    return KeysFile(str(path))
+    def audit(self, **options: Any) -> ClusterAudit:
+        return audit_on(
+            self.client, self.names, self.keys, base_url=self.sandbox.base_url, **options
+        )
+
+    def watch(self, seen: Callable[[tuple[Any, ...], dict[str, Any]], None]) -> Any:
+        """Let ``seen`` look at what is submitted."""
+        submit = self.client.submit
+
+        def watched(*arguments: Any, **options: Any) -> Any:
+            seen(arguments, options)
+            return submit(*arguments, **options)
+
+        self.client.submit = watched
+        return submit
 
 
 @asynccontextmanager
-async def cluster(*, processes: bool) -> AsyncIterator[Any]:
-    """Start two workers with four places each; yield the client."""
+async def cluster(*, processes: bool = False) -> AsyncIterator[Any]:
     async with (
         dask.LocalCluster(
             n_workers=2,
             threads_per_worker=4,
             processes=processes,
-            dashboard_address=":0",
+            dashboard_address="127.0.0.1:0",
             asynchronous=True,
             silence_logs=50,
         ) as workers,
@@ -50,84 +71,100 @@ async def cluster(*, processes: bool) -> AsyncIterator[Any]:
         yield client
 
 
+@asynccontextmanager
+async def fleet(
+    folder: Path, count: int, *, latency: float = 0.0, processes: bool = False
+) -> AsyncIterator[Fleet]:
+    served = [make_workspace(f"w{n}", f"{SECRET}{n}", agents=2) for n in range(count)]
+    path = folder / "keys.toml"
+    path.write_text("".join(f'{each.name} = "{each.key}"\n' for each in served))
+    with Sandbox(served, latency=latency).in_thread() as sandbox:
+        async with cluster(processes=processes) as client:
+            yield Fleet(client, sandbox, [each.name for each in served], KeysFile(str(path)))
+
+
+async def everything_shown(client: Any) -> str:
+    """Return what a cluster shows of itself: pages, logs, transitions, command lines."""
+    scheduler = client.cluster.scheduler
+    (socket,) = scheduler.http_server._sockets.values()  # noqa: SLF001 - its port is told nowhere
+    workers = list(scheduler.workers)
+    pages = ["main/workers", "main/logs", "main/exceptions"]
+    for worker in workers:
+        pages += [f"worker/{quote(worker, safe='')}", f"call-stacks/{quote(worker, safe='')}"]
+
+    def read(page: str) -> str:
+        url = f"http://127.0.0.1:{socket.getsockname()[1]}/info/{page}.html"
+        with urllib.request.urlopen(url) as answer:
+            return str(answer.read())
+
+    shown = [await asyncio.to_thread(read, page) for page in pages]
+    shown += [str(await client.get_worker_logs()), str(await client.get_scheduler_logs())]
+    shown.append(repr(list(scheduler.transition_log)))
+    shown += map(repr, (each.cmdline() for each in psutil.Process().children(recursive=True)))
+    return "\n".join(shown)
+
+
 async def test_every_workspace_is_delivered_once_although_a_worker_is_killed(
     tmp_path: Path,
 ) -> None:
-    served = workspaces(200)
-    names = [each.name for each in served]
     done: list[WorkspaceAudit] = []
-    with Sandbox(served, latency=0.05).in_thread() as sandbox:
-        async with cluster(processes=True) as client:
-            victim, _ = (await client.run(os.getpid)).values()
-            keys = keys_file(tmp_path, served)
-            async with audit_on(client, names, keys, base_url=sandbox.base_url) as results:
-                async for each in results:
-                    done.append(each)
-                    if len(done) == 60:
-                        os.kill(victim, signal.SIGKILL)
-            told = str(await client.get_worker_logs()) + str(await client.get_scheduler_logs())
-            told += str(await client.run_on_scheduler(_events_of_scheduler))
-    assert Counter(each.workspace for each in done) == Counter(names)
+    async with fleet(tmp_path, 200, latency=0.05, processes=True) as here:
+        victim, _ = (await here.client.run(os.getpid)).values()
+        async with here.audit() as results:
+            async for each in results:
+                done.append(each)
+                if len(done) == 60:
+                    shown = await everything_shown(here.client)
+                    os.kill(victim, signal.SIGKILL)
+        shown += await everything_shown(here.client)
+    assert Counter(each.workspace for each in done) == Counter(here.names)
     assert {len(each.agents) for each in done} == {2}
     assert not any(each.gaps for each in done)
-    assert SECRET not in told
-
-
-def _events_of_scheduler(dask_scheduler: Any) -> str:
-    return repr(list(dask_scheduler.transition_log))
+    assert "chatloom-audit-" in shown
+    assert SECRET not in shown
 
 
 async def test_a_task_is_given_a_name_and_no_key(tmp_path: Path) -> None:
-    served = workspaces(3)
     submitted: list[bytes] = []
-    with Sandbox(served).in_thread() as sandbox:
-        async with cluster(processes=False) as client:
-            submit = client.submit
-
-            def watched(*arguments: Any, **options: Any) -> Any:
-                submitted.append(pickle.dumps((arguments[1:], options)))
-                return submit(*arguments, **options)
-
-            client.submit = watched
-            keys = keys_file(tmp_path, served)
-            names = [each.name for each in served]
-            async with audit_on(client, names, keys, base_url=sandbox.base_url) as results:
-                done = [each async for each in results]
+    async with fleet(tmp_path, 3) as here:
+        here.watch(lambda given, options: submitted.append(pickle.dumps((given[1:], options))))
+        async with here.audit() as results:
+            done = [each async for each in results]
     assert len(done) == len(submitted) == 3
     assert all(b"w" in each and SECRET.encode() not in each for each in submitted)
 
 
 async def test_the_tasks_of_a_worker_share_one_pool(tmp_path: Path) -> None:
-    served = workspaces(40)
-    with Sandbox(served).in_thread() as sandbox:
-        async with cluster(processes=False) as client:
-            keys = keys_file(tmp_path, served)
-            names = [each.name for each in served]
-            async with audit_on(client, names, keys, base_url=sandbox.base_url) as results:
-                done = [each async for each in results]
-        assert sandbox.count() == 40 * 3
-        assert sandbox.connections < 40
-    assert len(done) == 40
+    async with fleet(tmp_path, 40) as here:
+        async with here.audit() as results:
+            assert len([each async for each in results]) == 40
+        assert here.sandbox.count() == 40 * 3
+        assert here.sandbox.connections < 40
+
+
+async def test_workers_judge_as_they_are_told(tmp_path: Path) -> None:
+    async with (
+        fleet(tmp_path, 1) as here,
+        here.audit(approved=["none.example"], ignore=["not-approved"]) as results,
+    ):
+        assert (await anext(results)).findings == ()
+    with pytest.raises(ConfigurationError, match="no rule 'x'"):
+        audit_on("local", [], here.keys, ignore=["x"])
 
 
 async def test_what_a_worker_cannot_find_a_key_for_is_a_gap(tmp_path: Path) -> None:
-    served = workspaces(1)
-    with Sandbox(served).in_thread() as sandbox:
-        keys = keys_file(tmp_path, served)
-        async with (
-            cluster(processes=False) as client,
-            audit_on(client, ["w0", "w1"], keys, base_url=sandbox.base_url) as results,
-        ):
+    async with fleet(tmp_path, 1) as here:
+        here.names.append("w1")
+        async with here.audit() as results:
             done = {each.workspace: each async for each in results}
     assert len(done["w0"].agents) == 2
-    assert [gap.message for gap in done["w1"].gaps] == [
-        f"keys file {keys.path!r} has no entry 'w1'"
-    ]
+    (gap,) = done["w1"].gaps
+    assert gap.message == f"keys file {here.keys.path!r} has no entry 'w1'"
 
 
 async def test_a_failing_key_source_is_a_gap_without_its_words() -> None:
     async with (
-        cluster(processes=False) as client,
+        cluster() as client,
         audit_on(client, ["w0"], _failing, base_url="http://127.0.0.1:9") as results,
     ):
         (done,) = [each async for each in results]
@@ -141,75 +178,13 @@ def _failing(name: str) -> str:
 
 
 async def test_leaving_early_leaves_nothing_on_the_cluster(tmp_path: Path) -> None:
-    served = workspaces(60)
-    with Sandbox(served, latency=0.05).in_thread() as sandbox:
-        async with cluster(processes=False) as client:
-            keys = keys_file(tmp_path, served)
-            names = [each.name for each in served]
-            async with audit_on(client, names, keys, base_url=sandbox.base_url) as results:
-                await anext(results)
-            plugins = await client.run(_audit_plugins)
-            while await client.run_on_scheduler(_count_tasks):
-                pass  # the cancellation is on its way
+    async with fleet(tmp_path, 60, latency=0.05) as here:
+        async with here.audit() as results:
+            await anext(results)
+        plugins = await here.client.run(_audit_plugins)
+        while await here.client.run_on_scheduler(_count_tasks):
+            pass  # the cancellation is on its way
     assert list(plugins.values()) == [[], []]
-
-
-async def test_a_task_that_begins_after_the_audit_was_left_does_nothing_and_does_not_fail(
-    tmp_path: Path,
-) -> None:
-    served = workspaces(1)
-    submitted: list[tuple[Any, ...]] = []
-    with Sandbox(served).in_thread() as sandbox:
-        async with cluster(processes=False) as client:
-            submit = client.submit
-
-            def watched(*arguments: Any, **options: Any) -> Any:
-                submitted.append(arguments)
-                return submit(*arguments, **options)
-
-            client.submit = watched
-            keys = keys_file(tmp_path, served)
-            async with audit_on(client, ["w0"], keys, base_url=sandbox.base_url) as results:
-                await anext(results)
-            assert await submit(*submitted[0], pure=False) is None
-        assert sandbox.count() == 3
-
-
-async def test_no_workspace_is_lost_when_its_reader_is_cancelled_at_any_moment(
-    tmp_path: Path,
-) -> None:
-    served = workspaces(80)
-    names = [each.name for each in served]
-    done: list[str] = []
-    with Sandbox(served).in_thread() as sandbox:
-        async with cluster(processes=False) as client:
-            keys = keys_file(tmp_path, served)
-            async with audit_on(client, names, keys, base_url=sandbox.base_url) as results:
-                for moment in itertools.count():
-                    reading = asyncio.ensure_future(anext(results))
-                    for _ in range(moment % 25):
-                        await asyncio.sleep(0)
-                    reading.cancel()
-                    (outcome,) = await asyncio.gather(reading, return_exceptions=True)
-                    if isinstance(outcome, WorkspaceAudit):
-                        done.append(outcome.workspace)
-                    elif isinstance(outcome, StopAsyncIteration):
-                        break
-    assert Counter(done) == Counter(names)
-
-
-async def test_a_second_reader_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
-    served = workspaces(3)
-    with Sandbox(served).in_thread() as sandbox:
-        async with cluster(processes=False) as client:
-            keys, names = keys_file(tmp_path, served), [each.name for each in served]
-            async with audit_on(client, names, keys, base_url=sandbox.base_url) as results:
-                first = asyncio.ensure_future(anext(results))
-                await asyncio.sleep(0)
-                with pytest.raises(ConfigurationError, match="one reader"):
-                    await anext(results)
-                done = [await first, *[each async for each in results]]
-    assert sorted(each.workspace for each in done) == names
 
 
 def _audit_plugins(dask_worker: Any) -> list[str]:
@@ -220,16 +195,57 @@ def _count_tasks(dask_scheduler: Any) -> int:
     return len(dask_scheduler.tasks)
 
 
+async def test_a_task_that_begins_after_the_audit_was_left_does_nothing_and_does_not_fail(
+    tmp_path: Path,
+) -> None:
+    submitted: list[tuple[Any, ...]] = []
+    async with fleet(tmp_path, 1) as here:
+        submit = here.watch(lambda given, _: submitted.append(given))
+        async with here.audit() as results:
+            await anext(results)
+        assert await submit(*submitted[0], pure=False) is None
+        assert here.sandbox.count() == 3
+
+
+async def test_no_workspace_is_lost_when_its_reader_is_cancelled_at_any_moment(
+    tmp_path: Path,
+) -> None:
+    done: list[str] = []
+    async with fleet(tmp_path, 80) as here, here.audit() as results:
+        for moment in itertools.count():
+            reading = asyncio.ensure_future(anext(results))
+            for _ in range(moment % 25):
+                await asyncio.sleep(0)
+            reading.cancel()
+            (outcome,) = await asyncio.gather(reading, return_exceptions=True)
+            if isinstance(outcome, WorkspaceAudit):
+                done.append(outcome.workspace)
+            elif isinstance(outcome, StopAsyncIteration):
+                break
+    assert Counter(done) == Counter(here.names)
+
+
+async def test_a_second_reader_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
+    async with fleet(tmp_path, 3) as here:
+        audit = here.audit()
+        with pytest.raises(ConfigurationError, match="inside its 'async with' block"):
+            await anext(audit)
+        async with audit as results:
+            first = asyncio.ensure_future(anext(results))
+            await asyncio.sleep(0)
+            with pytest.raises(ConfigurationError, match="one reader"):
+                await anext(results)
+            done = [await first, *[each async for each in results]]
+    assert sorted(each.workspace for each in done) == here.names
+
+
 async def test_an_audit_without_workers_knows_it_and_waits_for_them(tmp_path: Path) -> None:
-    served = workspaces(2)
-    with Sandbox(served).in_thread() as sandbox:
-        async with cluster(processes=False) as client:
-            keys, names = keys_file(tmp_path, served), [each.name for each in served]
-            await client.retire_workers()
-            async with audit_on(client, names, keys, base_url=sandbox.base_url) as results:
-                assert results.places == 0
-                await client.cluster.scale(3)
-                done = [each async for each in results]
+    async with fleet(tmp_path, 2) as here:
+        await here.client.retire_workers()
+        async with here.audit() as results:
+            assert results.places == 0
+            await here.client.cluster.scale(3)
+            done = [each async for each in results]
     assert [len(each.agents) for each in done] == [2, 2]
 
 
@@ -240,33 +256,33 @@ async def test_a_cluster_that_is_not_there_is_told() -> None:
 
 
 async def test_a_lost_scheduler_ends_the_audit_and_is_no_gap(tmp_path: Path) -> None:
-    served = workspaces(60)
     done: list[WorkspaceAudit] = []
-    with Sandbox(served, latency=0.05).in_thread() as sandbox:
-        async with cluster(processes=False) as client:
-            keys = keys_file(tmp_path, served)
-            names = [each.name for each in served]
-            audit = audit_on(client, names, keys, base_url=sandbox.base_url)
-            with pytest.raises(ChatloomError, match="lost the Dask scheduler at inproc://"):
-                async with audit as results:
-                    async for each in results:
-                        done.append(each)
-                        if len(done) == 3:
-                            client.scheduler_comm.comm.abort()
-            plugins = await client.run(_audit_plugins)
+    async with fleet(tmp_path, 60, latency=0.05) as here:
+        with pytest.raises(ChatloomError, match="lost the Dask scheduler at inproc://"):
+            async with here.audit() as results:
+                async for each in results:
+                    done.append(each)
+                    if len(done) == 3:
+                        here.client.scheduler_comm.comm.abort()
+        plugins = await here.client.run(_audit_plugins)
     assert len(done) < 60
     assert not any(each.gaps for each in done)
     assert list(plugins.values()) == [[], []]  # only the connection was lost
 
 
 async def test_an_audit_may_be_left_after_its_client_was_closed(tmp_path: Path) -> None:
-    served = workspaces(20)
-    with Sandbox(served, latency=0.05).in_thread() as sandbox:
-        async with cluster(processes=False) as client:
-            keys = keys_file(tmp_path, served)
-            names = [each.name for each in served]
-            async with audit_on(client, names, keys, base_url=sandbox.base_url) as results:
-                await anext(results)
-                await client.close()
-                with pytest.raises(ChatloomError, match="lost the Dask scheduler"):
-                    _ = [each async for each in results]
+    async with fleet(tmp_path, 20, latency=0.05) as here, here.audit() as results:
+        await anext(results)
+        await here.client.close()
+        with pytest.raises(ChatloomError, match="lost the Dask scheduler"):
+            _ = [each async for each in results]
+
+
+async def test_a_local_cluster_listens_on_loopback_only(tmp_path: Path) -> None:
+    path = tmp_path / "keys.toml"
+    path.write_text('w0 = "clf_w0"\n')
+    async with audit_on("local", ["w0"], KeysFile(str(path)), base_url="http://127.0.0.1:9"):
+        family = [psutil.Process(), *psutil.Process().children(recursive=True)]
+        sockets = [each for one in family for each in one.net_connections("inet")]
+    listening = {each.laddr.ip for each in sockets if each.status == psutil.CONN_LISTEN}
+    assert listening == {"127.0.0.1"}
