@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 from typing import Protocol
 
-from attrs import define, field, frozen
+from attrs import Factory, define, field, frozen
 
 from chatloom_async.auth import ApiKey
 from chatloom_async.events import Observer
@@ -198,7 +198,9 @@ class Shared:
 
     clock: Clock = field(factory=SystemClock)
     notify: Observer | None = None
-    limiters: LimiterRegistry = field(factory=LimiterRegistry)
+    limiters: LimiterRegistry = field(
+        default=Factory(lambda self: LimiterRegistry(self.notify), takes_self=True)
+    )
     in_flight: InFlight = field(factory=InFlight)
     _calls: Iterator[int] = field(factory=lambda: count(1))
 

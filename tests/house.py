@@ -16,7 +16,8 @@ STAIRS: tuple[frozenset[str], ...] = tuple(
     for stair in (
         "version errors models events",
         "auth fanout",
-        "ratelimit.values ratelimit.outage ratelimit.bucket",
+        "ratelimit.values ratelimit.outage ratelimit.log ratelimit.flights",
+        "ratelimit.ceiling ratelimit.told ratelimit.bucket ratelimit.window",
         "ratelimit.schedule ratelimit.waiting ratelimit.shared",
         "ratelimit.limiter ratelimit.shared_file",
         "ratelimit.registry",

@@ -248,7 +248,7 @@ async def test_a_cancelled_call_stays_cancelled_when_its_deadline_ends_in_the_sa
 
 
 async def test_siblings_finish_when_a_call_in_their_task_group_fails() -> None:
-    async with played(Scene("failing", (_ERROR,), RetryPolicy(attempts=1), limit=3)) as (
+    async with played(Scene("failing", (_ERROR,), RetryPolicy(attempts=1), limit=1)) as (
         chatloom,
         server,
     ):

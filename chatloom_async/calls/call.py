@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from http import HTTPStatus
 from types import NoneType
 from typing import TypeVar
@@ -19,6 +20,7 @@ from chatloom_async.auth import ApiKey, Credentials
 from chatloom_async.calls.answer import status_error
 from chatloom_async.calls.attempts import CallRecord, FailedAttempt, NextStep, log
 from chatloom_async.calls.retry import RetryPolicy, asked_to_wait, heals, may_repeat, repeat
+from chatloom_async.calls.retry_after import parse_limit
 from chatloom_async.calls.wire import decode
 from chatloom_async.errors import (
     APIConnectionError,
@@ -33,7 +35,7 @@ from chatloom_async.errors import (
 )
 from chatloom_async.ratelimit.limiter import RateLimiter
 from chatloom_async.ratelimit.values import Cost, RateLimit, WaitLimits
-from chatloom_async.transport import QUEUED, Alarm, Request, Response, Transport
+from chatloom_async.transport import QUEUED, Alarm, Clock, Request, Response, Transport
 
 Model = TypeVar("Model")
 
@@ -196,6 +198,7 @@ class Caller:
         else:
             if answer.status in _OK:
                 if limiter is not None and departure is not None:
+                    _hear(limiter, departure, answer.headers, clock)
                     limiter.admitted(departure, call.request.resource)
                 call.answered(answer.status, clock)
                 return answer
@@ -263,10 +266,12 @@ class Caller:
         """Tell the limiter what became of its departure, and the engine what the failure means."""
         status, reason = _status(error), getattr(error, "reason", None)
         limiter, cost, asked = call.limiter, Cost.COUNTED, asked_to_wait(error)
-        refused = status == HTTPStatus.TOO_MANY_REQUESTS or (
-            status == HTTPStatus.FORBIDDEN and asked is not None
-        )
+        resource, refused = call.request.resource, _is_refusal(error)
         if limiter is not None and departure is not None:
+            if isinstance(error, APIStatusError):
+                _hear(limiter, departure, error.headers, self.transport.shared.clock)
+            if status == HTTPStatus.SERVICE_UNAVAILABLE:
+                refused = limiter.is_refusal(departure, resource, told=asked is not None)
             if refused:
                 longest = self.retry.max_retry_after
                 cost = limiter.refused(departure, error, asked, longest)
@@ -275,9 +280,9 @@ class Caller:
             ):
                 limiter.abandoned(departure)  # it says nothing about the server
             elif heals(error):
-                cost = limiter.failed(departure, call.request.resource, error, asked)
+                cost = limiter.failed(departure, resource, error, asked)
             else:
-                limiter.admitted(departure, call.request.resource)
+                limiter.admitted(departure, resource)
         call.refused = refused
         if cost is Cost.FINAL or not may_repeat(call.request, error):
             return NextStep.FINAL
@@ -316,6 +321,20 @@ def _cut_off(elapsed: float, *, queued: bool) -> APIConnectionError:
     if queued:
         return APIConnectionError(f"{QUEUED}, in {elapsed:.1f} s until the deadline", "queued")
     return APITimeoutError(f"no answer within the {elapsed:.1f} s that the deadline left")
+
+
+def _is_refusal(error: ChatloomError) -> bool:
+    """Tell whether an answer says that it is too much; a 403 does if it says when to come back."""
+    status = _status(error)
+    told = status == HTTPStatus.FORBIDDEN and asked_to_wait(error) is not None
+    return told or status == HTTPStatus.TOO_MANY_REQUESTS
+
+
+def _hear(limiter: RateLimiter, departure: float, headers: Mapping[str, str], clock: Clock) -> None:
+    """Report what an answer tells of its limit."""
+    told = parse_limit(headers, clock)
+    if told is not None:
+        limiter.heard(departure, told)
 
 
 def _status(error: ChatloomError) -> int | None:

@@ -5,7 +5,7 @@ and Traefik's ``X-Retry-In``; ``X-RateLimit-*`` and ``X-Rate-Limit-*`` as GitHub
 Discord send them; ``RateLimit-*`` of draft-ietf-httpapi-ratelimit-headers 3 to 6, and ``RateLimit``
 of drafts 7 and 8. A value that makes no sense is ignored, as if it had not been sent.
 
-Not here: how far a limit that was told is believed (``ratelimit.limiter``), and which statuses a
+Not here: how far a limit that was told is believed (``ratelimit.told``), and which statuses a
 Retry-After means something on (``calls.retry``).
 """
 

@@ -1,20 +1,18 @@
-"""Rate limits and outages: one learning gate per API key, in ten lines.
+"""The rate limiter of one key: the tasks that wait, one timer, the log, around the ``Schedule``.
 
- 1. Every attempt of every task takes its departure at one gate per key, which ``RateLimit`` caps.
- 2. While nothing is known: 40 a second, twice as many every 20 s.
- 3. The first 429 closes the gate, more in flight are echoes; a refusal costs time, no attempt.
- 4. After Retry-After (else 1, 2, 4 … s, at most a minute) one probe leaves; its success opens it.
- 5. Refused, the server is empty: (let in between two refusals) ÷ (time between) is the limit.
- 6. A token bucket fills at that rate, also while closed; surplus leaves fast, the rest evenly.
- 7. Each refusal empties it; refused with tokens left, the server holds less: the bucket gets a cap.
- 8. Measured over T s, a rate holds for T s (at most 90), then rises along a cubic until refused.
- 9. Measured far below the rate in use, or refused far above it: the limit moved, measure afresh.
-10. Ten failures in a row, not one resource's own, are an outage: probes after 0.5, 1, 2, 4, 4 … s;
-    a failed probe costs no attempt, and beyond a call's patience ends its wait with the real error.
+A stranger's way through:
 
-Times are float seconds. Here: 3, 4, 10 (``Schedule``: no clock, no I/O) and the gate around it. Not
-here: 1 (``schedule``), 2 and 5 to 9 (``bucket``), who is next (``waiting``), what fails
-(``calls.call``).
+- An attempt asks ``try_acquire``, and where that returns None it queues in ``wait``. What it gets
+  is its departure, by which it later reports what became of it.
+- A 429 is reported to ``refused``. It closes the gate for every task of the key. The refused call
+  goes back to the head of the queue; that costs it time, no attempt.
+- A closed gate lets one attempt out when the pause is over: the probe. Its success opens the gate.
+- A Retry-After of 300 is longer than most calls accept (``RetryPolicy.max_retry_after``, 120 s):
+  they end at once with the refusal as their error, and so do later calls until the time is over.
+- A call whose turn at the client's own ``RateLimit`` comes after its deadline ends at once, unsent.
+
+Not here: when the next attempt may leave (``ratelimit.schedule``), who is next
+(``ratelimit.waiting``), what an attempt is (``calls.call``).
 """
 
 from __future__ import annotations
@@ -27,30 +25,46 @@ import math
 from attrs import define, evolve, field
 
 from chatloom_async.errors import DeadlineExceededError
+from chatloom_async.events import LimiterClosed, LimiterOpened, Observer
 from chatloom_async.ratelimit.schedule import LONGEST, Schedule
-from chatloom_async.ratelimit.values import Cost, LimiterStatistics, RateLimit, WaitLimits
+from chatloom_async.ratelimit.values import (
+    Cost,
+    LimiterStatistics,
+    RateLimit,
+    ToldLimit,
+    WaitLimits,
+)
 from chatloom_async.ratelimit.waiting import Waiter, WaitingLine
 
 _log = logging.getLogger("chatloom_async")
-_MANY, _LONG = 100, 10.0  # calls, seconds: worth a line
+_MANY, _LONG = 100, 10.0  # calls, seconds: so long a queue is worth a line in the log
 _BLOCKED, _GRACE = 0.05, 0.02  # seconds: so late a timer is only in a loop that was held up
+_TOLERANCE = 1e-6  # seconds: a timer for a shorter wait would spin
 
 
 @define(eq=False)
-class GateLog:
-    """One warning per closing, one line per opening and per long queue; ``name`` tells the key."""
+class LimiterLog:
+    """What the log and the observer are told; ``name`` stands for the key.
+
+    One warning per closing, one line per opening and per long queue.
+    """
 
     name: str
+    notify: Observer | None
     _announced: bool = False
 
     def closed(self, wait: float, *, outage: bool) -> None:
         """Tell that the gate was closed, for that many seconds at first."""
         reason = "the service fails" if outage else "rate limit reached"
         _log.warning("key %s: %s; gate closed, probe in %.1f s", self.name, reason, wait)
+        if self.notify is not None:
+            self.notify(LimiterClosed(self.name, "outage" if outage else "refused", wait))
 
-    def opened(self, shut: float) -> None:
+    def opened(self, seconds: float) -> None:
         """Tell that the gate is open, after so many seconds."""
-        _log.info("key %s: gate open again after %.1f s", self.name, shut)
+        _log.info("key %s: gate open again after %.1f s", self.name, seconds)
+        if self.notify is not None:
+            self.notify(LimiterOpened(self.name, seconds))
 
     def queue(self, waiting: int, wait: float) -> None:
         """Tell, once per queue, how many calls wait and for about how many seconds."""
@@ -65,22 +79,24 @@ class GateLog:
 
 @define(eq=False)
 class RateLimiter:
-    """The gate of one key, made in the loop that it serves.
+    """The gate of one key, made in the loop that it serves; ``name`` stands for the key.
 
-    An attempt gets its departure from ``try_acquire``, or from ``wait`` where that returns None,
-    and reports back by one of ``admitted``, ``refused``, ``failed``, ``abandoned``. ``name`` stands
-    for the key.
+    Whoever got a departure reports back by one of ``admitted``, ``refused``, ``failed`` and
+    ``abandoned``, before that maybe by ``heard`` and ``is_refusal``.
     """
 
     limit: RateLimit
     name: str
+    notify: Observer | None = None
     last_error: Exception | None = field(default=None, init=False)  # why the gate is closed
     loop: asyncio.AbstractEventLoop = field(factory=asyncio.get_running_loop, init=False)
     _schedule: Schedule = field(init=False)
     _line: WaitingLine = field(factory=WaitingLine, init=False)
-    _log: GateLog = field(init=False)
+    _log: LimiterLog = field(init=False)
     _timer: asyncio.TimerHandle | None = field(default=None, init=False)
-    _alarm: float = field(default=math.inf, init=False)  # uvloop's timers do not tell when
+    _alarm: float = field(
+        default=math.inf, init=False
+    )  # when the timer fires: uvloop's do not tell
     _patience: float = field(default=math.inf, init=False)  # the probe's
     _shift: float = field(default=0.0, init=False)  # from the loop's time to the schedule's
     _sent: int = field(default=0, init=False)
@@ -90,37 +106,32 @@ class RateLimiter:
 
     def __attrs_post_init__(self) -> None:
         """Open the gate."""
-        self._schedule, self._log = Schedule(self.limit, self._now()), GateLog(self.name)
+        self._schedule = Schedule(self.limit, self._now())
+        self._log = LimiterLog(self.name, self.notify)
 
     def try_acquire(self) -> float | None:
         """Leave at once, if the gate is open and nobody waits."""
-        schedule, now = self._schedule, self._now()
+        schedule, now = self._schedule, self.loop.time() + self._shift
         if now < schedule.ready or schedule.closed or self._line.waiting:
             return None
         self._sent += 1
         return schedule.leave(now)
 
-    async def wait(self, path: str, terms: WaitLimits, *, refused: bool = False) -> float:
+    async def wait(self, resource: str, limits: WaitLimits, *, refused: bool = False) -> float:
         """Queue for a departure, at the head of its lane if just ``refused``.
 
-        Raises a copy of ``last_error`` when the gate stays closed for longer than the terms allow.
+        Raises:
+            DeadlineExceededError: the ``RateLimit`` has no room for the call before its deadline.
+            ChatloomError: a copy of ``last_error``, where the gate stays closed for longer than
+                the call may wait.
+
         """
         if self._shift:
-            terms = evolve(terms, give_up_at=terms.give_up_at + self._shift)
-        waiter, start = Waiter(path, terms, self.loop.create_future()), self._now()
-        told = self._schedule.not_before if start < self._schedule.ready else start
-        if self.last_error is not None and not terms.allow(start, told):
-            raise copy.copy(self.last_error)
-        ahead = self._line.ahead(urgent=terms.urgent)
-        free_at = self._schedule.ceiling.opens_at(ahead + 1)
-        if free_at > terms.give_up_at:
-            wait, left = free_at - start, terms.give_up_at - start
-            raise DeadlineExceededError(
-                f"not sent: RateLimit has no room for it within the {left:.1f} s that its deadline "
-                f"leaves, but in about {wait:.1f} s",
-                retry_after=wait,
-            )
-        self._line.add(waiter, urgent=terms.urgent, first=refused)
+            limits = evolve(limits, give_up_at=limits.give_up_at + self._shift)
+        start = self._now()
+        self._refuse_what_cannot_be(limits, start)
+        waiter = Waiter(resource, limits, self.loop.create_future())
+        self._line.add(waiter, first=refused)
         if self._timer is None:
             self._pump()
         try:
@@ -134,16 +145,23 @@ class RateLimiter:
             raise copy.copy(outcome)
         return outcome
 
-    def admitted(self, departure: float, path: str) -> None:
-        """Report any answer but a 429 or a failure."""
+    def heard(self, departure: float, told: ToldLimit) -> None:
+        """Report what an answer tells of the server's limit, before the answer itself."""
+        self._schedule.heard(self._now(), departure, told)
+
+    def admitted(self, departure: float, resource: str) -> None:
+        """Report any answer but a refusal or a failure."""
         self._done += 1
-        schedule = self._schedule
-        if departure == schedule.probe:
-            now, self.last_error = self._now(), None
-            schedule.reopen(now)
+        schedule, now = self._schedule, self.loop.time() + self._shift
+        if schedule.admitted(now, departure, resource):
+            self.last_error = None
             self._log.opened(now - schedule.closed_since)
+        if self._line.waiting:
             self._pump()
-        schedule.admitted(departure, path)
+
+    def is_refusal(self, departure: float, resource: str, *, told: bool) -> bool:
+        """Report a 503; tell whether it is a refusal. ``told``: it says when to come back."""
+        return self._schedule.is_refusal(self._now(), departure, resource, told=told)
 
     def refused(
         self,
@@ -152,18 +170,18 @@ class RateLimiter:
         retry_after: float | None,
         longest: float = LONGEST,
     ) -> Cost:
-        """Report a 429; a probe waits for its ``retry_after``, for the ``longest`` at most."""
+        """Report a refusal; a probe waits for its ``retry_after``, for the ``longest`` at most."""
         self._refused += 1
         probe, now = departure == self._schedule.probe, self._now()
         self._schedule.refused(now, departure, retry_after, longest)
         return self._judge(now, error, Cost.FREE, probe=probe)
 
     def failed(
-        self, departure: float, path: str, error: Exception, retry_after: float | None = None
+        self, departure: float, resource: str, error: Exception, retry_after: float | None = None
     ) -> Cost:
         """Report a 5xx, a lost connection or a timeout."""
         probe, now = departure == self._schedule.probe, self._now()
-        self._schedule.failed(now, departure, path, retry_after)
+        self._schedule.failed(now, departure, resource, retry_after)
         return self._judge(now, error, Cost.COUNTED, probe=probe)
 
     def abandoned(self, departure: float) -> None:
@@ -174,7 +192,10 @@ class RateLimiter:
 
     def statistics(self) -> LimiterStatistics:
         """Return a snapshot."""
-        schedule, rate = self._schedule, self._schedule.budget.rate
+        schedule = self._schedule
+        rate, window = schedule.bucket.rate, schedule.window
+        if window is not None:
+            rate = window.worth / window.span
         return LimiterStatistics(
             sent=self._sent,
             refused=self._refused,
@@ -183,6 +204,9 @@ class RateLimiter:
             in_flight=self._sent - self._done,
             rate=None if rate is None else rate * 60,
             state="outage" if schedule.outage_backoff else "refused" if schedule.closed else "open",
+            limited_by=schedule.limited_by(self._now()),
+            window=None if window is None else (window.worth, window.span),
+            most_in_flight=schedule.flights.most,
         )
 
     def is_as_good_as_new(self, now: float) -> bool:
@@ -202,57 +226,77 @@ class RateLimiter:
         """Return the schedule's time: the loop's, but never earlier than in the loop before."""
         return self.loop.time() + self._shift
 
-    def _judge(self, now: float, error: Exception, verdict: Cost, *, probe: bool) -> Cost:
+    def _refuse_what_cannot_be(self, limits: WaitLimits, now: float) -> None:
+        """Raise for a call that is certain to wait for too long."""
+        schedule = self._schedule
+        told = schedule.not_before if now < schedule.ready else now
+        if self.last_error is not None and not limits.allow(now, told):
+            raise copy.copy(self.last_error)
+        ahead = self._line.ahead(urgent=limits.urgent)
+        free_at = schedule.ceiling.opens_at(ahead + 1, urgent=limits.urgent)
+        if free_at > limits.give_up_at:
+            wait, left = free_at - now, limits.give_up_at - now
+            raise DeadlineExceededError(
+                f"not sent: RateLimit has no room for it within the {left:.1f} s that its deadline "
+                f"leaves, but in about {wait:.1f} s",
+                retry_after=wait,
+            )
+
+    def _judge(self, now: float, error: Exception, cost: Cost, *, probe: bool) -> Cost:
+        """Tell what a refusal or failure costs its call, and end what waits for too long."""
         self._done += 1
         schedule, line = self._schedule, self._line
         if schedule.closed and self.last_error is None:
             self.last_error = error
-            self._log.closed(schedule.ready - now, outage=schedule.outage_backoff > 0)
+            self._log.closed(schedule.opens_in(now), outage=schedule.outage_backoff > 0)
         if probe:
-            self.last_error, shut = error, now - schedule.closed_since
-            verdict = Cost.FINAL if shut >= self._patience else Cost.FREE
-            everywhere, failing = (
-                not schedule.outage_backoff or schedule.streak.is_wide(),
-                schedule.streak.resources,
-            )
+            self.last_error, closed_for = error, now - schedule.closed_since
+            cost = Cost.FINAL if closed_for >= self._patience else Cost.FREE
+            everywhere = not schedule.outage_backoff or schedule.outage.is_wide()
+            failing = schedule.outage.resources
             for waiter in line:
-                if shut >= waiter.terms.patience and (everywhere or waiter.path in failing):
+                concerned = everywhere or waiter.resource in failing
+                if closed_for >= waiter.limits.patience and concerned:
                     line.settle(waiter, error)
         for waiter in line if schedule.not_before > now else ():
-            if not waiter.terms.allow(now, schedule.not_before):
+            if not waiter.limits.allow(now, schedule.not_before):
                 line.settle(waiter, error)
         self._pump()
-        return verdict
+        return cost
 
     def _pump(self) -> None:
+        """Let everybody leave who may, together, and set the timer for the next one."""
         schedule, line, now = self._schedule, self._line, self._now()
-        while now >= schedule.ready and line.anyone():
+        while line.anyone() and now >= schedule.ready_for(urgent=line.urgent):
             self._sent += 1
             self._grant(schedule.leave(now))
         if not line.waiting:
             self._log.nobody_waits()
-        due = max(schedule.ready, now + 1e-6) if line.anyone() else math.inf
+        due = math.inf
+        if line.anyone():
+            due = max(schedule.ready_for(urgent=line.urgent), now + _TOLERANCE)
         if self._timer is not None and self._alarm != due:
             self._timer.cancel()
             self._timer = None
-        if self._timer is None and due < math.inf:  # a probe that is out reports by itself
+        if self._timer is None and due < math.inf:  # what is in flight reports by itself
             self._timer, self._alarm = self.loop.call_at(due - self._shift, self._wake), due
 
     def _wake(self) -> None:
-        late = self._now() - self._alarm
+        now = self._now()
+        late = now - self._alarm
         if late > _BLOCKED:  # answers that came meanwhile are read first, refusals among them
-            self._alarm += late + _GRACE
+            self._alarm = now + _GRACE
             self._timer = self.loop.call_at(self._alarm - self._shift, self._wake)
             return
         self._timer, waiting = None, self._line.waiting
-        self._log.queue(waiting, self._schedule.forecast(self._now(), waiting))
+        self._log.queue(waiting, self._schedule.forecast(now, waiting))
         self._pump()
 
     def _grant(self, departure: float) -> None:
         schedule, line = self._schedule, self._line
         if departure == schedule.probe:  # where nothing has failed yet, one of an outage says most
-            waiter = line.take_probe(schedule.streak.resources if schedule.outage_backoff else ())
-            self._patience = waiter.terms.patience
+            waiter = line.take_probe(schedule.outage.resources if schedule.outage_backoff else ())
+            self._patience = waiter.limits.patience
         else:
             waiter = line.take()
         waiter.outcome.set_result(departure)

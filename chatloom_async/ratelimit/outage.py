@@ -1,6 +1,9 @@
-"""Failures in a row, and when they are an outage: not while they are one resource's own.
+"""Failures in a row, and what they are: an outage, one resource's own, or refusals in disguise.
 
-Not here: what a failure is (``calls.retry``), and what an outage does to a gate (``ratelimit``).
+nginx and others refuse with a 503. Among good answers, for whatever is asked, it is a refusal.
+
+Not here: what a failure is (``calls.retry``), and what an outage does to a gate
+(``ratelimit.schedule``).
 """
 
 from __future__ import annotations
@@ -9,8 +12,9 @@ from collections import deque
 
 from attrs import define, field
 
-_FAILURES, _RESOURCES = 10, 3  # in a row, and of how many
+_FAILURES, _RESOURCES = 10, 3  # in a row, and of how many ("outages": a poisoned agent is none)
 _LATELY = 60.0  # seconds
+_TOLD = 3  # 503s with a Retry-After: fewer are enough ("503 + Retry-After")
 
 
 @define(eq=False)
@@ -25,6 +29,10 @@ class OutageDetector:
     resources: set[str] = field(factory=set)
     _failures: int = 0
     _answered: deque[tuple[float, str]] = field(factory=lambda: deque(maxlen=100))
+    _latest: deque[str] = field(
+        factory=lambda: deque(maxlen=3 * _FAILURES)
+    )  # paths of 503s, else ""
+    _refusing_until: float = 0.0
 
     def end(self, sent_at: float, resource: str) -> None:
         """Take note of a good answer."""
@@ -32,6 +40,7 @@ class OutageDetector:
             self._failures = 0
             self.resources.clear()
         self._answered.append((sent_at, resource))
+        self._latest.append("")
 
     def extend(self, resource: str) -> None:
         """Take note of a failure."""
@@ -46,3 +55,19 @@ class OutageDetector:
         """Tell whether the service fails: many times, and everything that answered lately."""
         lately = (resource for at, resource in self._answered if at > now - _LATELY)
         return self._failures >= _FAILURES and (self.is_wide() or self.resources.issuperset(lately))
+
+    def is_refusal(self, now: float, resource: str, *, told: bool) -> bool:
+        """Take note of a 503; tell whether it is a refusal. ``told``: it says when to return."""
+        self._latest.append(resource)
+        busy = [path for path in self._latest if path]
+        enough = _TOLD if told else _FAILURES
+        mixed = enough <= len(busy) < len(self._latest) and len(set(busy)) >= _RESOURCES
+        if mixed or now < self._refusing_until:
+            self._refusing_until = now + _LATELY
+            return True
+        return False
+
+    def no_refusals(self) -> None:
+        """Take note that the 503s are failures after all."""
+        self._refusing_until = 0.0
+        self._latest.clear()

@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 from attrs import define, field
 
 from chatloom_async.auth import ApiKey
+from chatloom_async.events import Observer
 from chatloom_async.ratelimit.limiter import RateLimiter
 from chatloom_async.ratelimit.values import RateLimit
 
@@ -30,6 +31,7 @@ class LimiterRegistry:
     loop ended. Loops that run side by side, in threads, have limiters of their own.
     """
 
+    notify: Observer | None = None
     _limiters: WeakValueDictionary[tuple[int, _Identity], RateLimiter] = field(
         factory=WeakValueDictionary
     )
@@ -46,7 +48,7 @@ class LimiterRegistry:
         limiter = self._limiters.get((id(loop), identity))
         if limiter is None or limiter.loop is not loop:  # an id may be used again
             self._forget_some(loop.time())
-            limiter = RateLimiter(limit, key.fingerprint)
+            limiter = RateLimiter(limit, key.fingerprint, self.notify)
             before = self._latest.get(identity)
             if before is not None and before.loop.is_closed():
                 limiter.inherit(before)

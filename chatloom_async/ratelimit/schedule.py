@@ -1,4 +1,21 @@
-"""The ceiling of a ``RateLimit``: what may leave, whatever the server would let through."""
+"""When the next attempt of a key may leave: no clock, no I/O.
+
+The gate of a key is open or closed. Open, an attempt leaves as soon as four things allow it: the
+``RateLimit`` (``ceiling``), the number in flight (``flights``), what the server told of its limit
+(``told``), and what was learned from its refusals: a rate (``bucket``) or a window (``window``).
+
+1. The first 429 closes the gate for all; other 429s in flight are echoes of the same refusal.
+2. A closed gate waits as long as the server asks, else a moment, else until a round time after
+   the last opening: servers count in windows of 1, 10 or 60 s. Then one attempt leaves, the
+   probe. It exists because somebody must ask whether the way is clear, and one is enough.
+3. The probe's success opens the gate. Several probes in vain, or a long wait that was told, mean a
+   window that had to end; otherwise it is a bucket that refills.
+4. Ten failures in a row, not one resource's own, are an outage. It closes the gate too, with probes
+   after 0.5, 1, 2, 4, 4 … s.
+
+Times are float seconds on the caller's clock. Not here: who is next (``ratelimit.waiting``), tasks,
+timers and log (``ratelimit.limiter``).
+"""
 
 from __future__ import annotations
 
@@ -9,159 +26,330 @@ from collections.abc import Callable
 from attrs import define, field
 
 from chatloom_async.ratelimit.bucket import LearnedBucket
+from chatloom_async.ratelimit.ceiling import Ceiling
+from chatloom_async.ratelimit.flights import Flights
+from chatloom_async.ratelimit.log import DepartureLog
 from chatloom_async.ratelimit.outage import OutageDetector
-from chatloom_async.ratelimit.values import RateLimit
+from chatloom_async.ratelimit.told import ToldQuota
+from chatloom_async.ratelimit.values import RateLimit, ToldLimit
+from chatloom_async.ratelimit.window import LearnedWindow, round_down, round_up
 
-_LONG_PAUSE, LONGEST = 5.0, 120.0  # a window's, not a bucket's; what is believed of a Retry-After
-_OUTDATED = 120.0  # seconds, as far back as the budget looks
-_IDLE, _LATE = 1.0, 0.005  # ready for so long: nobody wanted to leave; a timer's delay, made up for
-
-
-@define(eq=False)
-class Ceiling:
-    """What is left of a limit; is told the time of each departure."""
-
-    limit: RateLimit
-    _interval: float = field(init=False)  # seconds that one departure uses up
-    _paid: float = -math.inf  # up to when all is used
-
-    def __attrs_post_init__(self) -> None:
-        """Begin with a whole burst."""
-        self._interval = 60 / self.limit.per_minute if self.limit.per_minute else 0.0
-
-    def pay(self, departure: float) -> None:
-        """Take note of a departure."""
-        self._paid = max(self._paid, departure) + self._interval
-
-    def opens_at(self, waiting: int = 1) -> float:
-        """Return when so many more may have left."""
-        return self._paid + (waiting - self.limit.burst) * self._interval
-
-    def is_whole(self, now: float) -> bool:
-        """Tell whether nothing is used any more."""
-        return self._paid <= now
+LONGEST = 120.0  # seconds: what is believed of a Retry-After
+_OUTDATED = 120.0  # seconds, as far back as the log looks
+_IDLE = 1.0  # seconds the gate was ready and unused: that time proves nothing about the limit
+_LATE = 0.005  # seconds a timer may fire late: the next departure is moved forward by it
+_SOON = 0.25  # seconds to the first probe, where nothing is told ("small bucket": it has refilled)
+_TOKENS = 1.5  # that a bucket of a known rate refills before a probe ("slow buckets")
+_LEAST = 0.1  # seconds of a pause
+_VAIN = 3  # probes answered 503 in a row: it is no limiter's
+_WINDOW = 1  # probes in vain that mark a window; neighbours on the key cause one
+_CAUTIOUS = 1.0  # in flight after a pause whose end was guessed
+_AGAIN = 4.0  # in flight after a pause, and at a window's beginning
+_ENOUGH = 3  # accepted between two openings: fewer are no window's worth
 
 
 @define(eq=False)
 class Schedule:
-    """When the next attempt may leave; is told the time, which never goes back."""
+    """The gate of one key; is told the time, which never goes back.
+
+    Attributes:
+        ready: when the next attempt may leave; infinity while an answer must come first.
+        closed_since: when the gate was closed, later by the time in which nobody waited.
+        probe: the departure of the attempt that may open the gate.
+        outage_backoff: seconds that the next probe of an outage waits; 0: there is none.
+        not_before: until when the server asked to stay away.
+        latest: the latest departure.
+
+    """
 
     limit: RateLimit
-    ready: float  # when the next one may leave: now at first, infinity while a probe is out
+    ready: float
     uniform: Callable[[float, float], float] = random.uniform
-    budget: LearnedBucket = field(init=False)
     closed: bool = False
-    closed_since: float = 0.0  # when the gate was shut, later by the time in which nobody waited
-    probe: float | None = None  # its departure
-    outage_backoff: float = 0.0  # how long its next probe waits; 0: none
-    not_before: float = -math.inf  # until when the server asked to stay away
-    streak: OutageDetector = field(factory=OutageDetector)
-    latest: float = -math.inf  # departure
+    closed_since: float = 0.0
+    probe: float | None = None
+    outage_backoff: float = 0.0
+    not_before: float = -math.inf
+    latest: float = -math.inf
     ceiling: Ceiling = field(init=False)
+    bucket: LearnedBucket = field(init=False)
+    flights: Flights = field(factory=Flights)
+    told: ToldQuota = field(factory=ToldQuota)
+    window: LearnedWindow | None = None
+    outage: OutageDetector = field(factory=OutageDetector)
+    _log: DepartureLog = field(factory=DepartureLog)
+    _due: float = field(init=False)  # ready, but for what is in flight
+    _free: float = -math.inf  # the same, but for the ceiling
+    _room_at: float = -math.inf  # since when there has been room for one more in flight
+    _opened_at: float = field(init=False)  # the departure that opened the gate
     _closed_at: float = -math.inf
-    _backoff: float = 1.0
+    _refused_at: float = -math.inf  # the departure whose refusal closed the gate
+    _vain: int = 0  # probes refused in this pause
+    _period: float = 0.0  # from the opening to the probe that ended the last pause with vain ones
+    _windowed: bool = True  # whether it may be a window
 
     def __attrs_post_init__(self) -> None:
         """Start now, knowing nothing."""
-        self.budget, self.ceiling = LearnedBucket(self.ready), Ceiling(self.limit)
+        self.ceiling, self.bucket = Ceiling(self.limit), LearnedBucket(self._log)
+        self._due = self._opened_at = self.ready
 
     def leave(self, now: float) -> float:
         """Let an attempt leave, ``ready`` having come; return when: the time, made unique."""
-        late = now - self.ready
+        late = now - max(self._due, self._room_at)
         if late > _IDLE:  # nobody came: that proves no limit, and tries no one's patience
             if self.closed:
                 self.closed_since += late
             else:
-                self.budget.stand_still(late)
+                self.bucket.stand_still(late)
         departure = now if now > self.latest else math.nextafter(self.latest, math.inf)
+        rested = departure - self.latest
+        if self.window is not None and not self.closed and rested > 0.2 * self.window.span:
+            self.flights.restart(_AGAIN)
+            self._opened_at = self.window.began_at = departure
         self.ceiling.pay(departure)
+        self.flights.leave(departure)
+        self._log.add(departure)
+        if self.told.spend(now):
+            self.flights.restart(_CAUTIOUS)
         self.latest = departure
         if self.closed:
-            self.probe, self.ready = departure, math.inf
+            self.probe = departure
+            self._look()
         else:
-            self.budget.spend(now)
-            self._hold(self.budget.due(now, now - min(late, _LATE)))
+            if self.bucket.rate is not None:
+                self.bucket.spend(now)
+            self._hold(self._learned(now, now - min(late, _LATE)))
         return departure
 
-    def admitted(self, sent_at: float, resource: str) -> None:
-        """Take note of an answer which is neither a 429 nor a failure."""
-        self.streak.end(sent_at, resource)
-        self.budget.accepted(sent_at)
-
-    def reopen(self, now: float) -> None:
-        """Open the gate: the probe was admitted."""
-        go_on = self.budget.recover if self.outage_backoff else self.budget.reopen
-        go_on(now, self.latest, now - self._closed_at)
-        self.closed, self.outage_backoff, self.not_before = False, 0.0, -math.inf
-        self._hold(self.budget.due(now, self.latest))
+    def admitted(self, now: float, departure: float, resource: str) -> bool:
+        """Take note of an answer that is no refusal and no failure; True: it opens the gate."""
+        self.flights.back(departure)
+        opens = departure == self.probe
+        if opens:
+            self._reopen(now)
+        self.outage.end(departure, resource)
+        self.flights.accepted()
+        self._look(now)
+        return opens
 
     def refused(
-        self, now: float, sent_at: float, retry_after: float | None, longest: float = LONGEST
+        self, now: float, departure: float, retry_after: float | None, longest: float = LONGEST
     ) -> None:
         """Take note of a 429; of its Retry-After no more than the ``longest`` is believed."""
-        if not self.closed and sent_at <= self._closed_at:
+        self.flights.back(departure)
+        self._log.drop(departure)
+        if not self.closed and departure <= self._closed_at:
+            self._look(now)
             return  # an echo of the refusal before
-        told, asked = self.not_before, self._asked(now, retry_after, longest)
-        if self.closed and sent_at != self.probe:
-            self.ready, self.not_before = max(self.ready, now + asked), max(told, self.not_before)
+        before, asked = self.not_before, self._asked(now, retry_after, longest)
+        if self.closed and departure != self.probe:
+            self._due, self.not_before = max(self._due, now + asked), max(before, self.not_before)
+            self._look(now)
         elif self.closed and not self.outage_backoff:
-            self._backoff = min(2 * self._backoff, 64.0)
+            self._vain += 1
+            if not self.flights:
+                self.flights.acquit()
             self._pause(now, asked)
         else:
-            self.budget.refuse(now, sent_at, afresh=self.outage_backoff > 0)
-            pause, self.outage_backoff = (
-                self.budget.pause,
-                0.0,
-            )  # the outage's server is up, and only full
-            self._backoff = pause if pause > _LONG_PAUSE else max(1.0, pause / 2)
-            self.closed_since = self.closed_since if self.closed else now
-            self.closed, self._closed_at = True, now
+            self._close(now, departure)
             self._pause(now, asked)
 
     def failed(
-        self, now: float, sent_at: float, resource: str, retry_after: float | None = None
+        self, now: float, departure: float, resource: str, retry_after: float | None = None
     ) -> None:
         """Take note of a 5xx, a lost connection or a timeout."""
-        self.streak.extend(resource)
-        self.budget.accepted(sent_at)
-        if sent_at != self.probe:
-            if self.closed or not self.streak.is_outage(now):
+        self.flights.back(departure)
+        self.flights.failed()
+        self.outage.extend(resource)
+        if departure != self.probe:
+            if self.closed or not self.outage.is_outage(now):
+                self._look(now)
                 return
             self.closed, self.closed_since, self._closed_at = True, now, now
         self.outage_backoff = min(2 * self.outage_backoff, 4.0) or 0.5
         asked = self._asked(now, retry_after, LONGEST)
         self._hold(now + max(self.outage_backoff * self.uniform(0.9, 1.1), asked))
 
+    def abandoned(self, now: float, departure: float) -> None:
+        """Take note of an attempt that was given up; if it was the probe, the next in line is."""
+        self.flights.back(departure)
+        if departure == self.probe:
+            self._hold(now)
+        self._look(now)
+
+    def heard(self, now: float, departure: float, told: ToldLimit) -> None:
+        """Take note of what an answer tells of the limit, before the answer itself."""
+        since = self._log.count(math.nextafter(departure, math.inf))
+        rate = self.told.hear(now, departure, since, told)
+        if rate is not None:
+            self._no_window(now)
+            self.bucket.pace(now, rate)
+        if not self.closed:
+            self._hold(self._learned(now, self.latest))
+
+    def is_refusal(self, now: float, departure: float, resource: str, *, told: bool) -> bool:
+        """Take note of a 503; tell whether it is a refusal, not a failure."""
+        self._log.drop(departure)
+        if self.outage_backoff or (self.closed and self._vain >= _VAIN and not told):
+            self.outage.no_refusals()
+            return False
+        self.flights.halve()
+        return self.outage.is_refusal(now, resource, told=told)
+
     def forecast(self, now: float, waiting: int) -> float:
         """Return about how long it takes until so many have left."""
-        until = max(self.ready, self.ceiling.opens_at(waiting))
-        return max(until - now, waiting / self.budget.speed(now))
+        until = max(self._due, self.ceiling.opens_at(waiting))
+        if self.window is not None:
+            speed = self.window.worth / self.window.span
+        else:
+            speed = self.bucket.speed(now) if self.bucket.rate else 10 * self.flights.room
+        return max(until - now, waiting / speed)
+
+    def opens_in(self, now: float) -> float:
+        """Return in how many seconds a probe may leave, as far as is known."""
+        return max(0.0, self._due - now)
+
+    def limited_by(self, now: float) -> str:
+        """Tell what holds the next attempt back (``LimiterStatistics``)."""
+        if self.closed:
+            return "outage" if self.outage_backoff else "refused"
+        if self.flights.full:
+            return "in flight"
+        if self.ceiling.opens_at() > now:
+            return "ceiling"
+        if self.told.due(now) > now:
+            return f"told by {self.told.header}"
+        return "measured" if self._due > now else "nothing"
 
     def is_as_good_as_new(self, now: float) -> bool:
         """Tell whether a new one would do the same: nothing is known, or it is long out of date."""
-        knows = self.closed or self.budget.rate is not None or not self.ceiling.is_whole(now)
+        learned = self.bucket.rate is not None or self.window is not None
+        knows = self.closed or learned or not self.ceiling.is_whole(now)
         return not knows or self.latest < now - _OUTDATED
-
-    def abandoned(self, now: float, sent_at: float) -> None:
-        """Take note of an attempt that was given up; if it was the probe, the next in line is."""
-        if sent_at == self.probe:
-            self._hold(now)
 
     def restart(self, now: float) -> None:
         """Go on in another loop: no answer to what is in flight will come."""
+        self.flights.clear()
         if self.probe is not None:
             self._hold(now)
+        self._look(now)
+
+    def _look(self, now: float = -math.inf) -> None:
+        """Set ``ready`` by what is in flight."""
+        if self.closed:
+            blocked = self.probe is not None or self.flights.crowded
+        else:
+            blocked = self.flights.full
+        if not blocked and self.ready == math.inf:
+            self._room_at = now
+        self.ready = math.inf if blocked else self._due
 
     def _hold(self, until: float) -> None:
-        self.probe, self.ready = None, max(until, self.ceiling.opens_at())
+        """Let nobody leave before that; no probe is out."""
+        self.probe, self._free = None, until
+        self._due = max(until, self.ceiling.opens_at())
+        self._look()
+
+    def ready_for(self, *, urgent: bool) -> float:
+        """Return when the next one may leave; people may use what the ceiling keeps for them."""
+        if not urgent or self.ready == math.inf or self.closed:
+            return self.ready
+        return max(self._free, self.ceiling.opens_at(urgent=True))
+
+    def _learned(self, now: float, after: float) -> float:
+        """Return when what was told and learned lets the next one leave."""
+        due = max(after, self.told.due(now))
+        if self.window is not None:
+            due = max(due, self.window.due(now, after))
+            if self.window.is_refuted(now):
+                self.window, self._windowed = None, False
+                self.bucket.forget()
+            elif self.window.trying:
+                self.flights.restart(_CAUTIOUS)
+            return due
+        return max(due, self.bucket.due(now, after)) if self.bucket.rate is not None else due
 
     def _asked(self, now: float, retry_after: float | None, longest: float) -> float:
         wait = retry_after if retry_after and retry_after > 0 else 0.0
         self.not_before = now + wait if wait else -math.inf  # the latest word counts
         return min(wait, longest)
 
+    def _close(self, now: float, departure: float) -> None:
+        """Close the gate: the refusal is no echo of another one."""
+        self.told.contradicted(now)
+        self.flights.refused(told=self.not_before > now)
+        in_flight = self.flights.since(self._opened_at)
+        if self.flights.most is not None:
+            self.bucket.forget()
+            self.window = None
+        elif self.window is not None:
+            self.window.refuse(departure)
+        else:
+            self.bucket.close(now, departure, in_flight, afresh=self.outage_backoff > 0)
+        self._refused_at = departure
+        self.closed_since = self.closed_since if self.closed else now
+        self.outage_backoff, self._vain = 0.0, 0  # the outage's server is up, and only full
+        self.closed, self._closed_at = True, now
+
+    def _reopen(self, now: float) -> None:
+        """Open the gate: the probe was let through."""
+        probe, pause = self.latest, now - self._closed_at
+        if self.outage_backoff:
+            self.bucket.stand_still(pause)
+            self.bucket.recover(now, probe)
+        else:
+            cycle = probe - self._opened_at
+            worth = self._log.count(self._opened_at, self._closed_at)
+            if self._vain >= _WINDOW:
+                self._period = cycle
+            if self.window is not None and not self.window.correct(self._refused_at, self._vain):
+                self._no_window(now)
+                if self._vain:
+                    self.bucket.forget()
+            if self._is_window(pause, cycle, worth):
+                span = round_down(cycle)
+                self.window = LearnedWindow(self._log, span, worth, probe, probe)
+            if self.window is None:
+                self.bucket.reopen(now, probe)
+            self.flights.restart(_CAUTIOUS if self.bucket.rate is None else _AGAIN)
+            if self.window is not None:
+                self.window.began_at = probe
+        self._opened_at = probe
+        self.closed, self.outage_backoff, self.not_before = False, 0.0, -math.inf
+        self._hold(self._learned(now, probe))
+
+    def _no_window(self, now: float) -> None:
+        """Go on evenly: the server does not count by windows, but what was counted is a rate."""
+        if self.window is not None:
+            self.bucket.pace(now, self.window.worth / self.window.span)
+        self.window, self._windowed = None, False
+
+    def _is_window(self, pause: float, cycle: float, worth: int) -> bool:
+        """Tell whether the pause that ends was one that a window needed."""
+        waited = self._vain >= _WINDOW or self.not_before > -math.inf
+        unknown = self.window is None and self.bucket.rate is None and self.flights.most is None
+        return (
+            self._windowed
+            and unknown
+            and waited
+            and not self.told.guides
+            and worth >= _ENOUGH
+            and 0.5 * cycle < pause
+            and cycle < _OUTDATED
+        )
+
     def _pause(self, now: float, asked: float) -> None:
-        if not asked:
-            left = self.budget.oldest(self._closed_at) + 60.5 - now
-            asked = max(1.0, min(self._backoff, left) if left > 0 else -left)
-        self._hold(now + asked + self.uniform(0, 0.1))
+        """Set when the probe leaves: as asked, else when a window or a bucket is free again."""
+        if asked:
+            until = now + asked
+        elif self._vain == 0:
+            soon = max(_SOON, _TOKENS / self.bucket.rate) if self.bucket.rate else _SOON
+            until = now + soon
+            if self.window is not None and not self.window.doubted:
+                until = max(now + _LEAST, self.window.free_at())
+        else:
+            waited = now - self._opened_at
+            period = self._period if self.window is None else self.window.span
+            step = period if period > waited and self._vain == 1 else round_up(waited)
+            until = self._opened_at + step + 0.03
+        self._hold(until + self.uniform(0, 0.05))

@@ -97,12 +97,17 @@ class LimiterStatistics:
 
     Attributes:
         sent: attempts that left, whatever became of them.
-        refused: 429s.
+        refused: attempts that were refused: by a 429, or by what stands for one.
         waited: seconds spent at the gate, all calls together.
         waiting: calls at the gate.
         in_flight: attempts that left and did not come back.
         rate: requests per minute learned from refusals, None as long as there were none.
         state: "refused" and "outage" are the two reasons for a closed gate.
+        limited_by: what holds the next attempt back: "nothing", "ceiling" (the ``RateLimit``),
+            "told by " and a header, "measured" (a rate or a window learned from refusals), "in
+            flight" (as many as are tried, or as the server accepts), "refused" or "outage".
+        window: so many requests in so many seconds, if the server seems to count by windows.
+        most_in_flight: so many at a time, if the server seems to count those.
 
     """
 
@@ -113,3 +118,6 @@ class LimiterStatistics:
     in_flight: int
     rate: float | None
     state: Literal["open", "refused", "outage"]
+    limited_by: str = "nothing"
+    window: tuple[int, float] | None = None
+    most_in_flight: int | None = None

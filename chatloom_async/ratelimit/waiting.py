@@ -1,6 +1,9 @@
 """The queue in front of a gate: who is next.
 
-Not here: when the next one may leave, and what its departure means (``ratelimit``).
+People first: a call with a deadline of some seconds leaves before those that can wait, which keep
+every fourth departure.
+
+Not here: when the next one may leave, and what its departure means (``ratelimit.schedule``).
 """
 
 from __future__ import annotations
@@ -13,18 +16,16 @@ from attrs import define, field
 
 from chatloom_async.ratelimit.values import WaitLimits
 
-_URGENT_RUN = (
-    3  # urgent calls in a row while bulk waits, which so keeps a quarter of the departures
-)
-_FEW = 64  # not worth clearing up
+_URGENT_RUN = 3  # urgent calls in a row while bulk waits, which so keeps a quarter
+_FEW = 64  # calls that gave up: fewer are not worth clearing up
 
 
 @define(eq=False)
 class Waiter:
     """A call that waits: for a departure, or for the error that ends its waiting."""
 
-    path: str
-    terms: WaitLimits
+    resource: str
+    limits: WaitLimits
     outcome: asyncio.Future[float | Exception]
 
 
@@ -33,25 +34,31 @@ class WaitingLine:
     """Two queues, for people and for bulk; who gives up stays in them until passed by."""
 
     waiting: int = 0
+    _urgent_waiting: int = 0
     _urgent: deque[Waiter] = field(factory=deque)
     _bulk: deque[Waiter] = field(factory=deque)
     _run: int = 0
 
-    def add(self, waiter: Waiter, *, urgent: bool, first: bool) -> None:
-        """Queue at the end of a lane, or at its head."""
-        lane = self._urgent if urgent else self._bulk
+    def add(self, waiter: Waiter, *, first: bool) -> None:
+        """Queue at the end of its lane, or at its head."""
+        lane = self._urgent if waiter.limits.urgent else self._bulk
         if first:
             lane.appendleft(waiter)
         else:
             lane.append(waiter)
-        self.waiting += 1
+        self._count(waiter, 1)
 
     def ahead(self, *, urgent: bool) -> int:
         """Return how many leave, at the least, before a call that would come in last."""
         if not urgent:
             return self.waiting
-        people = len(self._urgent)
-        return people + (people // _URGENT_RUN if self._bulk else 0)
+        people = self._urgent_waiting
+        return people + min(people // _URGENT_RUN, self.waiting - people)
+
+    @property
+    def urgent(self) -> bool:
+        """Whether a person waits."""
+        return self._urgent_waiting > 0
 
     def anyone(self) -> bool:
         """Tell whether somebody still waits; a cancelled one counts until its task has noticed."""
@@ -61,32 +68,36 @@ class WaitingLine:
         return bool(self._urgent or self._bulk)
 
     def take_probe(self, avoid: Container[str] = ()) -> Waiter:
-        """Remove who can wait longest for an answer; one not to ``avoid``, if there is.
+        """Choose the call that sends the probe (there is ``anyone``).
 
-        The next in line may be about to give up: its probe would be lost, and so on with the next.
+        The one with the latest deadline, so that it is still there when the answer comes;
+        preferably for a resource that is not to ``avoid``.
         """
-        self.waiting -= 1
-        return max(self, key=lambda waiter: (waiter.path not in avoid, waiter.terms.give_up_at))
+        waiter = max(self, key=lambda one: (one.resource not in avoid, one.limits.give_up_at))
+        self._count(waiter, -1)
+        return waiter
 
     def take(self) -> Waiter:
-        """Remove the next in line (there is ``anyone``)."""
-        self.waiting -= 1
+        """Choose the next in line (there is ``anyone``)."""
         if self._urgent and (not self._bulk or self._run < _URGENT_RUN):
             self._run += 1
-            return self._urgent.popleft()
-        self._run = 0
-        return self._bulk.popleft()
+            waiter = self._urgent.popleft()
+        else:
+            self._run = 0
+            waiter = self._bulk.popleft()
+        self._count(waiter, -1)
+        return waiter
 
     def settle(self, waiter: Waiter, error: Exception) -> None:
         """End the wait of one of them with an error."""
-        self.waiting -= 1
+        self._count(waiter, -1)
         waiter.outcome.set_result(error)
 
     def forget(self, waiter: Waiter) -> bool:
         """Let a waiter give up; False if it no longer waits."""
         if not (waiter.outcome.cancel() or waiter.outcome.cancelled()):
             return False
-        self.waiting -= 1
+        self._count(waiter, -1)
         if len(self._urgent) + len(self._bulk) > 2 * self.waiting + _FEW:
             for lane in (self._urgent, self._bulk):
                 alive = [other for other in lane if not other.outcome.done()]
@@ -98,3 +109,8 @@ class WaitingLine:
         """Go through those who wait, urgent ones first."""
         for lane in (self._urgent, self._bulk):
             yield from (waiter for waiter in lane if not waiter.outcome.done())
+
+    def _count(self, waiter: Waiter, change: int) -> None:
+        self.waiting += change
+        if waiter.limits.urgent:
+            self._urgent_waiting += change

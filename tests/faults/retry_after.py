@@ -86,6 +86,6 @@ RETRY_AFTER: tuple[Case, ...] = (
         OK,
         requests=2,
         retry=TWICE,
-        elapsed=(1.0, 1.5),
+        elapsed=(0.25, 0.5),
     ),
 )

@@ -125,6 +125,7 @@ async def test_the_caller_sees_what_the_table_says(case: Case) -> None:
     async with stage(case) as (chatloom, server, elsewhere, proxy):
         for _ in range(case.earlier_calls):
             await make(case, chatloom)
+            await asyncio.sleep(0.05)  # the connection is idle, and what follows an answer arrives
         server.requests.clear()
         server.scripts = server.scripts[case.earlier_calls :]
         before, started = server.connections, asyncio.get_running_loop().time()

@@ -61,9 +61,8 @@ async def close(gate: RateLimiter, retry_after: float | None = 10) -> None:
 
 async def break_down(gate: RateLimiter, *paths: str) -> None:
     """Let ten requests fail in a row."""
-    sent = [(await departure(gate, path), path) for path in (paths or ("/a",)) * 10][:10]
-    for sent_at, path in sent:
-        gate.failed(sent_at, path, ERROR)
+    for path in ((paths or ("/a",)) * 10)[:10]:
+        gate.failed(await departure(gate, path), path, ERROR)
 
 
 @define
@@ -133,7 +132,7 @@ def test_nobody_overtakes_those_who_wait() -> None:
         gate, order = limiter(ONE_A_SECOND), list[int]()
 
         async def call(number: int) -> None:
-            await departure(gate)
+            gate.admitted(await departure(gate), "/a")
             order.append(number)
 
         async with asyncio.TaskGroup() as group:
@@ -158,18 +157,18 @@ def test_a_call_made_in_the_tick_of_a_turn_does_not_overtake() -> None:
 
 def test_a_thousand_gathered_calls_take_the_time_of_fair_use_and_lose_nothing() -> None:
     async def scenario() -> tuple[int, float]:
-        gate = limiter(RateLimit(burst=60))
+        gate = limiter(RateLimit())
         answers = await asyncio.gather(*(lookup(gate) for _ in range(1000)))
         return len(set(answers)), now()
 
     answered, took = virtual(scenario)
     assert answered == 1000
-    assert 188 <= took <= 190
+    assert 138 <= took <= 142
 
 
 def test_the_ceiling_holds_in_every_window_of_a_soak_of_two_minutes() -> None:
     async def scenario() -> list[float]:
-        gate, sent = limiter(RateLimit(burst=60)), list[float]()
+        gate, sent = limiter(RateLimit()), list[float]()
 
         async def job() -> None:
             while now() < 120:
@@ -186,7 +185,7 @@ def test_the_ceiling_holds_in_every_window_of_a_soak_of_two_minutes() -> None:
     assert len(sent) > 600
     for first in range(len(sent)):
         for last in range(first, len(sent), 13):
-            assert last - first + 1 <= 60 + 5 * (sent[last] - sent[first]) + 1e-6
+            assert last - first + 1 <= 300 + 5 * (sent[last] - sent[first]) + 1e-6
 
 
 # Refusals
@@ -272,8 +271,8 @@ def test_every_call_succeeds_on_a_server_with_a_limit_it_does_not_tell() -> None
 def test_ten_failures_close_the_gate_and_cost_an_attempt_each() -> None:
     async def scenario() -> tuple[list[Cost], str]:
         gate = limiter()
-        sent = [await departure(gate) for _ in range(10)]
-        return [gate.failed(each, "/a", ERROR) for each in sent], gate.statistics().state
+        costs = [gate.failed(await departure(gate), "/a", ERROR) for _ in range(10)]
+        return costs, gate.statistics().state
 
     verdicts, state = virtual(scenario)
     assert verdicts == [Cost.COUNTED] * 10
@@ -387,7 +386,7 @@ def test_an_outage_loses_nothing_and_sends_few_requests(seconds: float) -> None:
 
 def test_the_work_goes_on_within_five_seconds_after_an_outage() -> None:
     async def scenario() -> int:
-        api = Api(limiter())
+        api = Api(limiter(RateLimit(per_minute=6000, burst=1)))
         api.answer = lambda _path: "503" if 20 <= now() < 50 else "200"
         jobs = [asyncio.create_task(api.call(f"/{number}")) for number in range(3000)]
         await asyncio.sleep(55)
@@ -403,6 +402,7 @@ def test_the_work_goes_on_within_five_seconds_after_an_outage() -> None:
 def test_hanging_requests_are_an_outage_too() -> None:
     async def scenario() -> list[float]:
         gate = limiter()
+        await asyncio.gather(*(lookup(gate) for _ in range(20)))
 
         async def hang() -> None:
             sent_at = await departure(gate, "/a")
@@ -413,7 +413,7 @@ def test_hanging_requests_are_an_outage_too() -> None:
         assert gate.statistics().state == "outage"
         return sorted(await asyncio.gather(*(lookup(gate) for _ in range(3))))
 
-    assert virtual(scenario)[0] == pytest.approx(15.7, abs=0.2)
+    assert virtual(scenario)[0] == pytest.approx(15.9, abs=0.3)
 
 
 def test_the_only_resource_in_use_is_an_outage_when_it_stops_answering() -> None:
@@ -613,7 +613,7 @@ def test_urgent_calls_are_served_first() -> None:
         gate, order = limiter(ONE_A_SECOND), list[str]()
 
         async def call(name: str, *, urgent: bool) -> None:
-            await gate.wait("/a", WaitLimits(urgent=urgent))
+            gate.admitted(await gate.wait("/a", WaitLimits(urgent=urgent)), "/a")
             order.append(name)
 
         gate.try_acquire()
@@ -649,7 +649,8 @@ def test_bulk_keeps_every_fourth_departure_when_urgent_calls_never_end() -> None
 
         async def job(kind: str) -> None:
             while now() < 400:
-                await gate.wait("/a", WaitLimits(urgent=kind == "urgent"))
+                sent_at = await gate.wait("/a", WaitLimits(urgent=kind == "urgent"))
+                gate.admitted(sent_at, "/a")
                 served[kind] += now() < 400
 
         async with asyncio.TaskGroup() as group:
@@ -684,9 +685,10 @@ def test_a_task_cancelled_in_the_tick_of_its_turn_passes_it_on() -> None:
         gate = limiter()
         await close(gate)
         probe = await gate.wait("/a", WaitLimits())
-        first, second = (asyncio.create_task(gate.wait("/a", WaitLimits())) for _ in range(2))
+        tasks = [asyncio.create_task(gate.wait("/a", WaitLimits())) for _ in range(3)]
+        first, *_, second = tasks
         await asyncio.sleep(1)
-        gate.admitted(probe, "/a")  # opens the gate, and lets the first one through
+        gate.admitted(probe, "/a")  # opens the gate, and lets some through
         assert gate.statistics().waiting == 1
         first.cancel()
         started = now()
@@ -748,9 +750,9 @@ def test_those_who_gave_up_do_not_stay_in_memory() -> None:
         line, loop = WaitingLine(), asyncio.get_running_loop()
         remembered = weakref.WeakSet[Waiter]()
         for number in range(2000):
-            waiter = Waiter("/a", WaitLimits(), loop.create_future())
+            waiter = Waiter("/a", WaitLimits(urgent=number % 2 == 0), loop.create_future())
             remembered.add(waiter)
-            line.add(waiter, urgent=number % 2 == 0, first=False)
+            line.add(waiter, first=False)
         for waiter in list(line):
             assert line.forget(waiter)
         del waiter
@@ -1020,13 +1022,13 @@ def test_a_long_queue_is_one_line_with_its_length_and_time(
     caplog.set_level(logging.DEBUG, "chatloom_async")
 
     async def scenario() -> None:
-        gate = limiter(RateLimit(burst=60))
-        await asyncio.gather(*(lookup(gate) for _ in range(1000)))
+        gate = limiter(ONE_A_SECOND)
+        await asyncio.gather(*(lookup(gate) for _ in range(200)))
 
     virtual(scenario)
     (record,) = caplog.records
     assert record.levelname == "INFO"
-    assert record.getMessage() == "key k: 999 calls wait, for about 188 s"
+    assert record.getMessage() == "key k: 199 calls wait, for about 198 s"
 
 
 def test_a_short_queue_is_not_worth_a_line(caplog: pytest.LogCaptureFixture) -> None:
@@ -1063,7 +1065,7 @@ def test_a_call_without_room_before_its_deadline_fails_at_once(*, urgent: bool) 
 def test_a_person_is_not_told_the_wait_of_bulk() -> None:
     async def scenario() -> float:
         gate = limiter(ONE_A_SECOND)
-        bulk = [asyncio.create_task(departure(gate)) for _ in range(50)]
+        bulk = [asyncio.create_task(lookup(gate)) for _ in range(50)]
         await asyncio.sleep(0.5)
         left = await gate.wait("/a", WaitLimits(give_up_at=5.0, urgent=True))
         await asyncio.gather(*bulk)

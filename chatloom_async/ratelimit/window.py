@@ -1,0 +1,113 @@
+"""A limit per window: so many requests in so many seconds, and all of them again in the next ones.
+
+A log of departures is held against it: never more than ``worth`` within any ``span``. Windows that
+begin with the first request, windows of the server's clock and moving windows are then one case.
+
+Not here: the log (``ratelimit.log``), and buckets (``ratelimit.bucket``).
+"""
+
+from __future__ import annotations
+
+from attrs import define, field
+
+from chatloom_async.ratelimit.log import DepartureLog
+
+ROUND = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0)  # seconds that people choose for windows
+_GAP = 0.1  # seconds between two probes at the least
+_AFTER = 0.5  # seconds: what follows a minute in vain is asked no sooner ("four gates")
+_MARGIN, _WIDEST = 0.03, 0.12  # seconds after a window's end: requests may overtake each other
+_SHORT = 0.9  # of its worth: refused after less, it is no window, or not ours alone
+_EMPTY = 0.1  # of its worth: a window that lets in less is none ("slow buckets")
+_OVERTAKING = 9  # requests that may leave before a window ends and arrive after it ("sliding log")
+_MORE = 1.3  # of its worth: less is not worth a change of mind
+_USED_UP = 6  # a sixth of the span, in which a window is used up ("halves": less is in flight)
+_SOON = 3  # windows, after which it is tried for the first time ("small bucket" with Retry-After)
+_PATIENT = 150.0  # seconds without a refusal, after which one more is tried ("doubles")
+
+
+@define(eq=False)
+class LearnedWindow:
+    """``worth`` requests within ``span`` seconds."""
+
+    _log: DepartureLog
+    span: float
+    worth: int
+    began_at: float  # the first departure of the present window
+    refused_at: float
+    patience: float = field(init=False)  # seconds without a refusal, after which one more is tried
+    margin: float = _MARGIN
+    trying: bool = False  # whether there is more by now
+    doubted: bool = False  # whether the last refusal came far too early
+    _tried_at: float = 0.0
+
+    def __attrs_post_init__(self) -> None:
+        """Try soon whether it was taken for a window because a Retry-After is rounded up."""
+        self.patience = min(_PATIENT, _SOON * self.span)
+
+    def free_at(self) -> float:
+        """Return when fewer than its worth lie within the last span."""
+        return self._log.last(self.worth) + self.span + self.margin
+
+    def due(self, now: float, after: float) -> float:
+        """Return when the next attempt may leave, one having left at ``after``."""
+        free, spaced = self.free_at(), after + self.span / _USED_UP / self.worth
+        if free > now and not self.trying and now > self.refused_at + self.patience:
+            self.trying, self.patience, self._tried_at = True, _PATIENT, now
+        return spaced if self.trying else max(spaced, free)
+
+    def is_refuted(self, now: float) -> bool:
+        """Tell whether the server accepted more than the worth, for a whole span."""
+        if not self.trying or now < self._tried_at + self.span:
+            return False
+        self.trying, self.refused_at = False, now
+        return self._log.count(now - self.span) > _MORE * self.worth
+
+    def _got(self, sent_at: float) -> int:
+        """Return how many were let in before that, in the same window."""
+        return self._log.count(max(sent_at - self.span, self.began_at), sent_at)
+
+    def refuse(self, sent_at: float) -> None:
+        """Take note of a refusal.
+
+        Where far fewer than the worth were let in, it is doubtful whether it is a window at all;
+        a probe that is sent soon will show.
+        """
+        self.doubted = not self.trying and self._got(sent_at) < _SHORT * self.worth - 1
+
+    def correct(self, sent_at: float, vain: int) -> bool:
+        """Correct what is known by the last refusal, when all in flight came back.
+
+        ``vain``: how many probes were refused in the meantime. False: it is no window.
+        """
+        got = self._got(sent_at)
+        tried, self.trying, self.refused_at = self.trying, False, sent_at
+        if tried:
+            self.worth = got if got > _MORE * self.worth else self.worth
+        elif self.doubted and vain:  # it has to end all the same: it is worth less by now
+            if got < _EMPTY * self.worth:
+                return False
+            self.worth = max(1, got, self.worth // 2)
+        elif got < self.worth - _OVERTAKING and not self.doubted:
+            self.worth = max(1, got)
+        elif self.margin < _WIDEST:  # some left it and arrived in the next one, or the other way
+            self.margin = _WIDEST
+        elif self.doubted:
+            return False
+        else:
+            self.worth = max(1, self.worth - 1)
+        return True
+
+
+def round_up(seconds: float) -> float:
+    """Return the next round time: those of a minute, again in each minute.
+
+    Where others use the key too, they may have used up a window when its end was tried.
+    """
+    minutes, rest = divmod(seconds + _GAP, 60.0)
+    return minutes * 60 + next(step for step in ROUND if step > max(rest, minutes and _AFTER))
+
+
+def round_down(seconds: float) -> float:
+    """Return the longest round time that is not much longer; the time itself if none is near."""
+    shorter = max((step for step in ROUND if step <= seconds + 0.05), default=seconds)
+    return shorter if shorter > 0.6 * seconds else seconds
