@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from attrs import frozen
 
-from chatloom_async.audit.findings import FINDING_RULES, shared_domains
+from chatloom_async.audit.findings import FINDING_RULES
+from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.results import (
     SEVERITIES,
     AuditTotals,
@@ -114,9 +115,9 @@ def told(finding: Finding) -> str:
     return f"{domain!r} {finding.message}"
 
 
-def figures(audits: Sequence[WorkspaceAudit], new: NewFindings = ()) -> Figures:
+def figures(audits: Sequence[WorkspaceAudit], new: NewFindings, judge: Judge) -> Figures:
     """Count and group what the audits hold; ``new`` are findings that an earlier one has not."""
-    shared = shared_domains(audits)
+    shared = judge.across(audits)
     totals = AuditTotals()
     for audit in audits:
         totals = totals.plus(audit)

@@ -129,6 +129,7 @@ class AuditLog:
         path: str | Path,
         *,
         resume: bool = False,
+        force: bool = False,
         workspaces: Collection[str] | None = None,
         judge: Judge | None = None,
     ) -> AuditLog:
@@ -137,26 +138,31 @@ class AuditLog:
         Args:
             path: where it is.
             resume: go on with the file if it holds something.
+            force: begin it anew if it holds something.
             workspaces: names of all that the run is to read, itself or by what it resumes. They are
                 written down first, with the options of ``judge``.
             judge: judges anew the workspaces that the file holds.
 
         Raises:
             ConfigurationError: it cannot be written; another run writes to it; it is not empty and
-                ``resume`` is not given; it holds something else than an audit, or workspaces that
-                are none of ``workspaces``.
+                neither ``resume`` nor ``force`` is given; it holds something else than an audit, or
+                workspaces that are none of ``workspaces``.
 
         """
         with ExitStack() as resources:
             file = resources.enter_context(_opened(path))
             _lock(path, file)
-            if not file.tell():
+            if force:
+                file.truncate(0)
+            if force or not file.tell():
                 log = cls(path, file)
                 resources.pop_all()
             elif resume:
                 log = _resumed(path, workspaces, judge)
             else:
-                raise ConfigurationError(f"{path} exists; resume it, or write to another file")
+                raise ConfigurationError(
+                    f"{path} exists; resume it, begin it anew (--force), or write to another file"
+                )
         if workspaces is not None:
             log._begin(tuple(workspaces), judge or Judge())  # noqa: SLF001 - its own class
         return log

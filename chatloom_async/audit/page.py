@@ -12,12 +12,15 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib.resources import files
+from io import BufferedWriter, TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from attrs import evolve, frozen
 
+from chatloom_async.audit.draft import Draft
 from chatloom_async.audit.figures import NewFindings, figures, told
+from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.results import AuditedAgent, Severity, WorkspaceAudit
 from chatloom_async.audit.text import plural, visible
 from chatloom_async.errors import ConfigurationError
@@ -41,6 +44,7 @@ class ReportContext:
         missing: their names, as far as they are known.
         since: when the earlier audit was made that findings are compared with; "" if with none.
         new: the findings which that audit has not, each with its workspace.
+        ignored: ids of the rules that the run left out.
 
     """
 
@@ -48,6 +52,7 @@ class ReportContext:
     missing: tuple[str, ...] = ()
     since: str = ""
     new: NewFindings = ()
+    ignored: tuple[str, ...] = ()
 
 
 @frozen
@@ -78,11 +83,17 @@ def write_report(
     environment = _environment()
     found = sorted(map(_part, audits), key=_concern)
     parts = [evolve(part, number=number) for number, part in enumerate(found)]
+    draft = Draft.begin(path)
     try:
-        with Path(path).open("w", encoding="utf-8", errors="backslashreplace") as file:
+        buffer = BufferedWriter(draft.file)
+        with TextIOWrapper(buffer, encoding="utf-8", errors="backslashreplace") as file:
             _render(environment, parts, made_at, context, file)
+            file.flush()
+            draft.publish()
     except OSError as error:
         raise ConfigurationError(f"cannot write {str(path)!r}: {error.strerror}") from None
+    finally:
+        draft.discard()
 
 
 def _render(
@@ -95,7 +106,9 @@ def _render(
     looks = _looks(parts)
     style, script = _asset("report.css") + _launchers(looks), _asset("report.js")
     page = environment.get_template("report.html").stream(
-        figures=figures([part.audit for part in parts], context.new),
+        figures=figures(
+            [part.audit for part in parts], context.new, Judge(ignored=context.ignored)
+        ),
         workspaces=parts,
         numbers={part.audit.workspace: part.number for part in parts},
         gaps=sum(len(part.audit.gaps) for part in parts),

@@ -16,11 +16,11 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from attrs import define, evolve, field, frozen
+from attrs import define, field, frozen
 
-from chatloom_async.audit.approved import ApprovedDomains
 from chatloom_async.audit.files import AuditLog, read_audits
 from chatloom_async.audit.findings import FINDING_RULES
+from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.keys import STANDARD_INPUT, KeysFile, same_keys
 from chatloom_async.audit.results import AuditTotals, WorkspaceAudit
 from chatloom_async.audit.run import stream_audit
@@ -33,7 +33,14 @@ from chatloom_async.cli.interrupts import INTERRUPTED
 from chatloom_async.cli.outputs import add_force, check_free
 from chatloom_async.cli.progress import TICK, Progress, Standing
 from chatloom_async.cli.proxy import add_proxy, open_pool
-from chatloom_async.cli.sinks import Sink, add_format, parquet_sink, printing
+from chatloom_async.cli.sinks import (
+    Sink,
+    add_format,
+    is_parquet,
+    parquet_sink,
+    print_shared,
+    printing,
+)
 from chatloom_async.cli.streams import discard_output, tell, tell_interrupted
 from chatloom_async.cli.summary import Overview
 from chatloom_async.cli.tables import write_folded
@@ -116,21 +123,23 @@ def audit(options: Namespace) -> Coroutine[Any, Any, int]:
 
 
 async def _audit(plan: Plan, options: Namespace) -> int:
-    with ExitStack() as files:
-        run = Run(plan, Progress(sys.stderr, notes_anywhere=options.verbose))
-        run.prepare(options, files)
-        try:
+    run = Run(plan, Progress(sys.stderr, notes_anywhere=options.verbose))
+    try:
+        with ExitStack() as files:
+            run.prepare(options, files)
             await run.go(options.dask)
-        except asyncio.CancelledError:
-            run.draw()
-            run.tell_interrupted()
-            return INTERRUPTED
-        try:
-            run.finish()
-        except BrokenPipeError:
-            if plan.log is None:
-                raise
-            discard_output()  # it is all in the file
+            run.compare()
+    except asyncio.CancelledError:
+        run.overview.compare(plan.judge)
+        run.draw()
+        run.tell_interrupted()
+        return INTERRUPTED
+    try:
+        run.finish()
+    except BrokenPipeError:
+        if plan.log is None:
+            raise
+        discard_output()  # it is all in the file
     return 1 if _reached(options.fail_on, run.overview.totals) else 0
 
 
@@ -143,8 +152,7 @@ class Plan:
         keys_file: path of the file they come from, absolute, for workers run in other folders; ""
             if from somewhere else.
         base_url: the server; None: the sandbox's, known when it serves.
-        approved: domains that are right, as lines; None: any.
-        ignored: rules whose findings are left out.
+        judge: which findings are told of.
         log: path of the file of JSON lines, or None.
         printed: "table", "jsonl" or "csv".
         proxy: what --proxy says.
@@ -154,8 +162,7 @@ class Plan:
     keys: Mapping[str, ApiKey]
     keys_file: str
     base_url: str | None
-    approved: tuple[str, ...] | None
-    ignored: frozenset[str]
+    judge: Judge
     log: str | None
     printed: str
     proxy: str | None
@@ -181,15 +188,14 @@ def make_plan(options: Namespace) -> Plan:
         )
     if options.dask and options.proxy:
         raise ConfigurationError("--proxy is of no use with --dask: the workers make the requests")
-    approved = None if options.approved is None else _approved(options.approved)
+    judge = _judge(options.approved, options.ignore)
     path = str(Path(options.keys).absolute()) if options.keys else ""
     if options.sandbox:
         keys = _demo_keys()
     else:
         keys = _only_key() if options.keys is None else KeysFile(options.keys).read()
     base_url = None if options.sandbox else check_base_url(None)
-    ignored = frozenset(options.ignore)
-    return Plan(keys, path, base_url, approved, ignored, log, printed, options.proxy)
+    return Plan(keys, path, base_url, judge, log, printed, options.proxy)
 
 
 def _check_files(options: Namespace, log: str | None) -> None:
@@ -205,7 +211,8 @@ def _check_files(options: Namespace, log: str | None) -> None:
         if place == other_place and other in ("--out", "--parquet"):
             raise ConfigurationError(f"{one} and {other} are the same file, {path!r}")
     if options.parquet:
-        check_free(options.parquet, force=options.force or options.resume)
+        ours = options.resume and is_parquet(options.parquet)
+        check_free(options.parquet, force=options.force or ours)
 
 
 def _printed(options: Namespace) -> str:
@@ -236,7 +243,9 @@ def _demo_keys() -> dict[str, ApiKey]:
     return {each.name: ApiKey(each.key) for each in demo_workspaces()}
 
 
-def _approved(path: str) -> tuple[str, ...]:
+def _judge(path: str | None, ignored: list[str]) -> Judge:
+    if path is None:
+        return Judge.of(None, ignored)
     try:
         lines = tuple(Path(path).read_text(encoding="utf-8-sig").splitlines())
     except OSError as error:
@@ -246,10 +255,9 @@ def _approved(path: str) -> tuple[str, ...]:
     if any("clf_" in line for line in lines):  # the message below would show it
         raise ConfigurationError(f"approved list {path!r} holds an API key; is it the keys file?")
     try:
-        ApprovedDomains.of(lines)
+        return Judge.of(lines, ignored)
     except ConfigurationError as error:
         raise ConfigurationError(f"{path!r}: {error.message}") from None
-    return lines
 
 
 @define(eq=False)
@@ -258,16 +266,13 @@ class Run:
 
     plan: Plan
     progress: Progress
-    overview: Overview = field(init=False)
+    overview: Overview = field(factory=Overview)
     done: frozenset[str] = frozenset()
     counts: Counts | None = None
+    _log: AuditLog | None = None
     _sinks: list[Sink] = field(factory=list[Sink])
     _total: int = 0
     _started: float = field(factory=time.monotonic)
-
-    def __attrs_post_init__(self) -> None:
-        """Begin with nothing found."""
-        self.overview = Overview(self.plan.ignored)
 
     def prepare(self, options: Namespace, files: ExitStack) -> None:
         """Open what is written to, and take in what a cut run has left.
@@ -276,15 +281,21 @@ class Run:
             ConfigurationError: something cannot be opened.
 
         """
-        log = None
         if self.plan.log is not None:
             # Before anything else: a run that is refused must not have touched another file.
-            log = files.enter_context(AuditLog.open(self.plan.log, resume=options.resume))
+            log = AuditLog.open(
+                self.plan.log,
+                resume=options.resume,
+                force=options.force,
+                workspaces=tuple(self.plan.keys),
+                judge=self.plan.judge,
+            )
+            self._log = files.enter_context(log)
         self._sinks = [self.overview.add, *printing(self.plan.printed, sys.stdout)]
         if options.parquet is not None:
             self._sinks.append(parquet_sink(options.parquet, files))
-        if log is not None:
-            self._go_on(log)
+        if self._log is not None:
+            self._go_on(self._log)
         self._total = sum(name not in self.done for name in self.plan.keys)
         for one, other in same_keys(self.plan.keys):
             tell(f"note: {one!r} and {other!r} have the same key")
@@ -292,7 +303,13 @@ class Run:
     def _go_on(self, log: AuditLog) -> None:
         """Take in what the file holds, and write to it from now on."""
         self.done = log.done
-        log.of = len(self.done | self.plan.keys.keys())
+        if log.done:
+            since = (
+                ""
+                if log.oldest is None
+                else f", the first of them read {log.oldest:%Y-%m-%d %H:%M %Z}"
+            )
+            tell(f"note: keeping {plural(len(log.done), 'workspace')} of {log.path}{since}")
         hidden = sum(name in self.plan.keys for name in log.again)
         if hidden:
             tell(f"note: reading {plural(hidden, 'workspace')} again, hidden by an outage")
@@ -301,12 +318,16 @@ class Run:
         self._sinks.insert(0, log.append)
 
     def _take(self, workspace: WorkspaceAudit) -> None:
-        ignored = self.plan.ignored
-        if ignored:
-            kept = tuple(each for each in workspace.findings if each.rule not in ignored)
-            workspace = evolve(workspace, findings=kept)
         for sink in self._sinks:
             sink(workspace)
+
+    def compare(self) -> None:
+        """Take in what shows only when all workspaces are compared; the run is at its end."""
+        found = self.overview.compare(self.plan.judge)
+        if self._log is not None:
+            self._log.finish(found)
+        if found:
+            print_shared(self.plan.printed, found, sys.stdout)
 
     async def go(self, cluster: str | None) -> None:
         """Audit every workspace that is not done yet."""
@@ -337,7 +358,8 @@ class Run:
             for name, key in self.plan.keys.items()
             if name not in self.done
         )
-        audit = stream_audit(clients, approved=self.plan.approved)
+        judge = self.plan.judge
+        audit = stream_audit(clients, approved=judge.approved, ignore=judge.ignored)
         return await resources.enter_async_context(audit)
 
     async def _on(self, cluster: str, resources: AsyncExitStack) -> AsyncIterator[WorkspaceAudit]:
@@ -351,7 +373,10 @@ class Run:
             ) from None
         names = [name for name in plan.keys if name not in self.done]
         keys = KeysFile(plan.keys_file)
-        audit = audit_on(cluster, names, keys, base_url=plan.base_url, approved=plan.approved)
+        judge, url = plan.judge, plan.base_url
+        audit = audit_on(
+            cluster, names, keys, base_url=url, approved=judge.approved, ignore=judge.ignored
+        )
         await resources.enter_async_context(audit)
         if names and not audit.places:
             tell(f"note: the scheduler at {cluster} has no workers yet; waiting")
@@ -381,7 +406,6 @@ class Run:
 
     def draw(self) -> None:
         """Print the tables, where they are what is to be printed."""
-        self.overview.compare()
         if self.plan.printed == "table":
             self.overview.draw(sys.stdout)
 

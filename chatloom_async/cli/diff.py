@@ -7,10 +7,10 @@ import sys
 from argparse import ArgumentParser, Namespace
 from itertools import groupby
 
-from attrs import asdict
-
-from chatloom_async.audit.diff import AuditDiff, Change, Unknown, diff_audits
+from chatloom_async.audit.diff import AuditDiff, Change, FindingChange, Unknown, diff_audits
+from chatloom_async.audit.figures import told
 from chatloom_async.audit.files import load_audits
+from chatloom_async.audit.results import SEVERITIES
 from chatloom_async.audit.text import plural, say, visible
 from chatloom_async.cli.streams import tell
 
@@ -23,8 +23,10 @@ _MOST = 200
 _EXAMPLE = """\
 example:
   chatloom-async diff yesterday.jsonl today.jsonl
+  chatloom-async diff yesterday.jsonl today.jsonl --fail-on new-finding
 
-exit status: 0 no difference, 1 differences, 2 a file cannot be read
+exit status: 0 no difference, 1 differences, or with --fail-on what it names,
+2 a file cannot be read
 """
 
 
@@ -36,6 +38,14 @@ def add_diff(command: ArgumentParser) -> None:
     command.add_argument(
         "--format", choices=("text", "json"), default="text", help="what to print (default: text)"
     )
+    command.add_argument(
+        "--fail-on",
+        action="append",
+        default=[],
+        choices=("gap", "new-finding", "low", "medium", "high"),
+        help="exit 1 only for a gap in NEW, a new finding, or one at least this severe; may be "
+        "repeated; a gap always counts",
+    )
 
 
 def diff(options: Namespace) -> int:
@@ -44,13 +54,23 @@ def diff(options: Namespace) -> int:
     new, new_complete = load_audits(options.new)
     found = diff_audits(old, new, old_complete=old_complete, new_complete=new_complete)
     if options.format == "json":
-        say(json.dumps(asdict(found), indent=2), sys.stdout)
+        say(json.dumps(found.to_dict(), indent=2), sys.stdout)
     else:
         _print(found)
     for path, complete in ((options.old, old_complete), (options.new, new_complete)):
         if not complete:
             tell(f"note: {path} is of a run that was cut; {_CUT}")
-    return 1 if found.changes else 0
+    if options.fail_on:
+        return 1 if _reached(options.fail_on, found) else 0
+    return 1 if found.changes or found.findings else 0
+
+
+def _reached(limits: list[str], found: AuditDiff) -> bool:
+    if any(unknown.side != "old" for unknown in found.unknown):
+        return True  # nobody knows what would have been found there
+    grave = {each.finding.severity for each in found.findings if each.kind == "new"}
+    least = {"high": 1, "medium": 2, "low": 3, "new-finding": 3, "gap": 0}
+    return any(grave & set(SEVERITIES[: least[limit]]) for limit in limits)
 
 
 def _print(found: AuditDiff) -> None:
@@ -58,11 +78,23 @@ def _print(found: AuditDiff) -> None:
         say(visible(workspace, _MOST), sys.stdout)
         for change in changes:
             say(f"  {_SIGNS[change.kind]} {_told(change)}", sys.stdout)
+    for each in found.findings:
+        say(_finding(each), sys.stdout)
     if found.unknown:
         say("not known, for it could not be read:", sys.stdout)
     for unknown in found.unknown:
         say(f"  ? {_missing(unknown)}", sys.stdout)
-    say(plural(len(found.changes), "change"), sys.stdout)
+    kinds = [f"{amount:,} {kind}" for kind, amount in sorted(found.counts.items())]
+    detail = f": {', '.join(kinds)}" if kinds else ""
+    say(f"{plural(len(found.changes) + len(found.findings), 'change')}{detail}", sys.stdout)
+
+
+def _finding(change: FindingChange) -> str:
+    finding = change.finding
+    where = [change.workspace or "several workspaces", *([finding.agent] if finding.agent else [])]
+    place = " · ".join(visible(each, _MOST) for each in where)
+    what = f"{change.kind} {finding.severity} {finding.rule}: {visible(told(finding), _MOST)}"
+    return f"{'!' if change.kind == 'new' else '-'} {place}: {what}"
 
 
 def _told(change: Change) -> str:

@@ -7,8 +7,12 @@ from argparse import ArgumentParser, Namespace
 from datetime import datetime
 from pathlib import Path
 
-from chatloom_async.audit.files import read_audits
-from chatloom_async.audit.page import write_report
+from attrs import evolve
+
+from chatloom_async.audit.diff import diff_audits
+from chatloom_async.audit.files import AuditFile
+from chatloom_async.audit.page import ReportContext, write_report
+from chatloom_async.audit.results import Finding
 from chatloom_async.audit.text import say, visible
 from chatloom_async.cli.outputs import add_force, check_free
 from chatloom_async.errors import ConfigurationError
@@ -17,6 +21,7 @@ _EXAMPLE = """\
 example:
   chatloom-async audit keys.toml --out today.jsonl
   chatloom-async report today.jsonl --html audit.html
+  chatloom-async report today.jsonl --html audit.html --since yesterday.jsonl
 """
 
 
@@ -25,6 +30,9 @@ def add_report(command: ArgumentParser) -> None:
     command.epilog = _EXAMPLE
     command.add_argument("file", metavar="FILE", help="an audit's --out file")
     command.add_argument("--html", metavar="OUT", required=True, help="the page to write")
+    command.add_argument(
+        "--since", metavar="OLD", help="an earlier --out file: mark what is new since then"
+    )
     add_force(command)
 
 
@@ -33,6 +41,30 @@ def report(options: Namespace) -> int:
     if Path(options.file).resolve() == Path(options.html).resolve():
         raise ConfigurationError(f"--html {options.html} would write over the audit itself")
     check_free(options.html, force=options.force)
-    write_report(read_audits(options.file), options.html, datetime.now().astimezone())
+    file = AuditFile.read(options.file)
+    context = ReportContext(file.lacking, file.missing, ignored=_ignored(file))
+    if options.since is not None:
+        old = AuditFile.read(options.since)
+        context = evolve(context, since=_when(old, options.since), new=_new(old, file))
+    write_report(file.audits, options.html, datetime.now().astimezone(), context)
     say(f"Written to {visible(options.html)}; open it in a browser.", sys.stdout)
     return 0
+
+
+def _ignored(file: AuditFile) -> tuple[str, ...]:
+    return file.runs[-1].ignored if file.runs else ()
+
+
+def _when(file: AuditFile, path: str) -> str:
+    """Return when an audit was made, or where it is kept if it does not say."""
+    moments = [audit.read_at for audit in file.audits if audit.read_at is not None]
+    return f"{max(moments).astimezone():%d %B %Y}" if moments else path
+
+
+def _new(old: AuditFile, new: AuditFile) -> frozenset[tuple[str | None, Finding]]:
+    found = diff_audits(
+        old.audits, new.audits, old_complete=not old.lacking, new_complete=not new.lacking
+    )
+    return frozenset(
+        (change.workspace, change.finding) for change in found.findings if change.kind == "new"
+    )

@@ -6,14 +6,19 @@ import csv
 from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from datetime import UTC, datetime
+from functools import partial
 from io import TextIOWrapper
+from pathlib import Path
 from typing import TextIO
 
-from chatloom_async.audit.lines import dump_audit
-from chatloom_async.audit.results import AuditRow, Finding, Gap, WorkspaceAudit, rows
+from chatloom_async.audit.figures import told
+from chatloom_async.audit.lines import dump_audit, dump_run
+from chatloom_async.audit.results import AuditRow, AuditRun, Finding, Gap, WorkspaceAudit, rows
 from chatloom_async.audit.text import say, spreadsheet
 from chatloom_async.errors import ConfigurationError
 
+_PARQUET = b"PAR1"  # how such a file begins
 Sink = Callable[[WorkspaceAudit], None]
 
 _COLUMNS = (
@@ -47,6 +52,23 @@ def printing(what: str, stream: TextIO) -> list[Sink]:
     return [_csv_sink(stream)] if what == "csv" else []
 
 
+def print_shared(what: str, findings: Sequence[Finding], stream: TextIO) -> None:
+    """Print, as ``jsonl`` or ``csv``, what concerns several workspaces; a table holds it anyway."""
+    if what == "jsonl":
+        say(dump_run(AuditRun(datetime.now(UTC), findings=tuple(findings))), stream)
+    elif what == "csv":
+        _csv_rows(csv_rows(stream), WorkspaceAudit("(several)", findings=tuple(findings)))
+
+
+def is_parquet(path: str) -> bool:
+    """Tell whether a file is a Parquet file, as an earlier run may have written it."""
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(len(_PARQUET)) == _PARQUET
+    except OSError:
+        return False
+
+
 def parquet_sink(path: str, resources: ExitStack) -> Sink:
     """Return what writes workspaces to a Parquet file.
 
@@ -67,10 +89,15 @@ def parquet_sink(path: str, resources: ExitStack) -> Sink:
 
 
 def csv_writer(stream: TextIO) -> Callable[[Sequence[str]], None]:
-    """Return what prints a row of CSV that spreadsheets open as it is meant."""
+    """Return what prints rows of a CSV file, which spreadsheets open as it is meant."""
     if isinstance(stream, TextIOWrapper) and not stream.isatty():
         stream.reconfigure(encoding="utf-8")
         stream.write("\ufeff")  # without it Excel takes UTF-8 for something else
+    return csv_rows(stream)
+
+
+def csv_rows(stream: TextIO) -> Callable[[Sequence[str]], None]:
+    """Return what prints rows of CSV, none of whose cells is an order."""
     writer = csv.writer(stream, lineterminator="\n")
 
     def write(row: Sequence[str]) -> None:
@@ -84,12 +111,12 @@ def _csv_sink(stream: TextIO) -> Sink:
     """Print one row per agent, several values of a cell separated by spaces or semicolons."""
     write = csv_writer(stream)
     write(_COLUMNS)
+    return partial(_csv_rows, write)
 
-    def add(audit: WorkspaceAudit) -> None:
-        for row in rows(audit):
-            write(_cells(row))
 
-    return add
+def _csv_rows(write: Callable[[Sequence[str]], None], audit: WorkspaceAudit) -> None:
+    for row in rows(audit):
+        write(_cells(row))
 
 
 def _cells(row: AuditRow) -> tuple[str, ...]:
@@ -111,7 +138,7 @@ def _cells(row: AuditRow) -> tuple[str, ...]:
 
 
 def _finding(finding: Finding) -> str:
-    return f"{finding.severity} {finding.rule}: {finding.message}"
+    return f"{finding.severity} {finding.rule}: {told(finding)}"
 
 
 def _gap(gap: Gap) -> str:

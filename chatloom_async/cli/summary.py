@@ -15,7 +15,7 @@ from typing import TextIO
 from attrs import define, evolve, field
 
 from chatloom_async.audit.figures import told
-from chatloom_async.audit.findings import shared_domains
+from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.results import (
     SEVERITIES,
     AuditTotals,
@@ -62,9 +62,8 @@ class Best:
 
 @define
 class Overview:
-    """Collects workspaces one by one and draws the tables; ``ignored`` rules are left out."""
+    """Collects workspaces one by one and draws the tables."""
 
-    ignored: frozenset[str] = frozenset()
     totals: AuditTotals = field(factory=AuditTotals)
     _workspaces: Best = field(factory=Best)
     _findings: Best = field(factory=Best)
@@ -87,14 +86,13 @@ class Overview:
         what = gap.agent or "(whole workspace)"
         self._gaps.add(0, (workspace, what, gap.error, status, gap.message))
 
-    def compare(self) -> None:
-        """Take in what only shows when all workspaces are compared; once, at the end."""
-        if "shared-domain" in self.ignored:
-            return
-        found = shared_domains(sorted(self._domains, key=attrgetter("workspace")))
+    def compare(self, judge: Judge) -> tuple[Finding, ...]:
+        """Take in, and return, what only shows when all workspaces are compared; at the end."""
+        found = judge.across(sorted(self._domains, key=attrgetter("workspace")))
         self.totals = self.totals.plus_findings(found)
         for finding in found:
             self._add_finding(_ACROSS, "", finding)
+        return found
 
     def _add_finding(self, workspace: str, name: str, finding: Finding) -> None:
         agent = f"{finding.agent} {name}".strip() if finding.agent else ""

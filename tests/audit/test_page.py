@@ -284,6 +284,16 @@ def test_a_cut_run_is_said_to_be_incomplete(tmp_path: Path) -> None:
     assert "incomplete" not in page_of(tmp_path, workspace("w1"))[1]
 
 
+def test_a_page_that_cannot_be_finished_leaves_the_one_before(tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    path.write_text("before")
+    broken = WorkspaceAudit("acme", findings=(Finding("url", "low", None, None, 7),))  # type: ignore[arg-type]  # what breaks it
+    with pytest.raises(AttributeError):
+        write_report([broken], path, NOON)
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_an_agent_is_shown_with_its_template_position_and_day(tmp_path: Path) -> None:
     page, _ = page_of(tmp_path, workspace("acme", agent("a1")))
     assert "a1 · modern · bottom-right · 2026-03-01 shop.example" in page.text

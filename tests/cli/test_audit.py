@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -120,7 +121,10 @@ def test_each_workspace_becomes_one_line_of_the_out_file(
 ) -> None:
     out = tmp_path / "out.jsonl"
     assert main(["audit", keys, "--out", str(out)]) == 0
-    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    begun, *lines, ended = map(json.loads, out.read_text().splitlines())
+    assert begun["run"]["workspaces"] == ["acme", "beta"]
+    assert ended["run"]["ended_at"] is not None
+    assert {each["rule"] for each in ended["run"]["findings"]} == {"shared-domain"}
     assert [line["of"] for line in lines] == [2, 2]
     assert sorted(line["workspace"] for line in lines) == ["acme", "beta"]
     assert [len(line["agents"]) for line in lines] == [2, 2]
@@ -133,7 +137,9 @@ def test_nothing_but_json_lines_goes_to_stdout_when_out_is_a_dash(
 ) -> None:
     assert main(["audit", keys, "--out", "-"]) == 0
     shown = capsys.readouterr()
-    assert [len(json.loads(line)["agents"]) for line in shown.out.splitlines()] == [2, 2]
+    *workspaces, shared = map(json.loads, shown.out.splitlines())
+    assert [len(each["agents"]) for each in workspaces] == [2, 2]
+    assert len(shared["run"]["findings"]) == 4
     assert "6 requests" in shown.err
     assert served.count() == 6
 
@@ -260,14 +266,35 @@ def test_a_resumed_run_asks_only_for_what_is_missing(
 ) -> None:
     out = tmp_path / "out.jsonl"
     main(["audit", keys, "--out", str(out)])
-    first, second = out.read_text().splitlines()
-    out.write_text(f"{first}\n{second[:50]}")
+    run, first, second, _ = out.read_text().splitlines()
+    out.write_text(f"{run}\n{first}\n{second[:50]}")
     before = served.count()
     capsys.readouterr()
     assert main(["audit", keys, "--out", str(out), "--resume"]) == 0
     assert workspaces_in(out) == ["acme", "beta"]
     assert served.count() - before == 3
-    assert "2 workspaces" in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert "2 workspaces" in shown.out
+    assert re.search(r"keeping 1 workspace of .*, the first of them read 20\d\d-", shown.err)
+
+
+def test_a_resumed_run_judges_what_it_keeps_anew(
+    served: Sandbox, keys: str, tmp_path: Path, out: Path
+) -> None:
+    approved = tmp_path / "approved.txt"
+    approved.write_text("elsewhere.example\n")
+    assert main(["audit", keys, "--out", str(out), "--fail-on", "high"]) == 0
+    command = ["audit", keys, "--out", str(out), "--resume", "--approved", str(approved)]
+    assert main([*command, "--fail-on", "high"]) == 1
+    assert main([*command, "--fail-on", "high", "--ignore", "not-approved"]) == 0
+    assert served.count() == 6
+
+
+def test_force_begins_a_file_anew(served: Sandbox, keys: str, out: Path) -> None:
+    write(out, WorkspaceAudit("old"))
+    assert main(["audit", keys, "--out", str(out), "--force"]) == 0
+    assert workspaces_in(out) == ["acme", "beta"]
+    assert served.count() == 6
 
 
 def test_a_resumed_run_reads_again_what_an_outage_hid_and_tells_so(

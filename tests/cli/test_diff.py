@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from chatloom_async.audit.lines import dump_audit
-from chatloom_async.audit.results import AuditedAgent, Gap, WorkspaceAudit
+from chatloom_async.audit.results import AuditedAgent, Finding, Gap, WorkspaceAudit
 from chatloom_async.cli.main import main
 from chatloom_async.testing import Sandbox, SandboxAgent, Workspace, make_workspace
 
@@ -95,7 +95,7 @@ def test_what_could_not_be_read_is_told_apart_from_what_changed(
         "  ? acme: domains of agt_2, in the old audit",
         "  ? dark: its agents, in both audits",
         "  ? fresh: its agents, in the new audit",
-        "3 changes",
+        "3 changes: 1 field changed, 1 workspace added, 1 workspace removed",
     ]
 
 
@@ -128,3 +128,54 @@ def test_a_workspace_missing_from_a_complete_run_is_removed(
     shown = capsys.readouterr()
     assert "workspace removed" in shown.out
     assert shown.err == ""
+
+
+URL = Finding("url", "medium", "agt_1", "x.example/", "'x.example/' is a URL")
+HIGH = Finding("look-alike", "high", "agt_1", "one.example", "'one.example' is like another")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "fail_on", "status"),
+    [
+        ((), (URL,), ["new-finding"], 1),
+        ((), (URL,), ["high"], 0),
+        ((), (URL,), ["high", "medium"], 1),
+        ((URL,), (URL, HIGH), ["high"], 1),
+        ((URL,), (URL,), ["new-finding"], 0),
+        ((HIGH,), (), ["new-finding"], 0),
+        ((HIGH,), (), [], 1),
+        ((), (URL,), ["gap"], 0),
+    ],
+)
+def test_new_findings_set_the_exit_status(
+    before: tuple[Finding, ...],
+    after: tuple[Finding, ...],
+    fail_on: list[str],
+    status: int,
+    tmp_path: Path,
+) -> None:
+    agents = (agent(1, "One", ("one.example", "x.example/")),)
+    old = written(tmp_path / "old", WorkspaceAudit("acme", agents, before))
+    new = written(tmp_path / "new", WorkspaceAudit("acme", agents, after))
+    assert main(["diff", old, new, *(f"--fail-on={level}" for level in fail_on)]) == status
+
+
+def test_new_and_gone_findings_are_told_apart(tmp_path: Path, capsys: Captured) -> None:
+    agents = (agent(1, "One", ("one.example", "x.example/")),)
+    old = written(tmp_path / "old", WorkspaceAudit("acme", agents, (URL,)))
+    new = written(tmp_path / "new", WorkspaceAudit("acme", agents, (HIGH,)))
+    assert main(["diff", old, new]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "! acme · agt_1: new high look-alike: 'one.example' is like another",
+        "- acme · agt_1: gone medium url: 'x.example/' is a URL",
+        "2 changes: 1 finding gone, 1 finding new",
+    ]
+
+
+def test_a_gap_in_the_new_audit_counts_at_every_level(tmp_path: Path) -> None:
+    refused = Gap(None, "AuthenticationError", 401, "Invalid API key.")
+    old = written(tmp_path / "old", WorkspaceAudit("acme", (agent(1, "One"),)))
+    new = written(tmp_path / "new", WorkspaceAudit("acme", gaps=(refused,)))
+    for level in ("gap", "new-finding", "high"):
+        assert main(["diff", old, new, "--fail-on", level]) == 1
+        assert main(["diff", new, old, "--fail-on", level]) == 0

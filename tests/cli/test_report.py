@@ -1,13 +1,15 @@
 """The command ``report``."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from chatloom_async.audit.files import AuditLog
-from chatloom_async.audit.results import WorkspaceAudit
+from chatloom_async.audit.results import Finding, WorkspaceAudit
 from chatloom_async.cli.main import main
 
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 Captured = pytest.CaptureFixture[str]
 
 
@@ -41,3 +43,27 @@ def test_a_file_that_exists_is_written_over_only_by_force(out: Path, capsys: Cap
     assert page.read_text() == "precious"
     assert main(["report", str(out), "--html", str(page), "--force"]) == 0
     assert "acme" in page.read_text(encoding="utf-8")
+
+
+def test_a_page_says_what_is_new_since_an_earlier_audit(out: Path) -> None:
+    finding = Finding("url", "medium", None, "x.example/", "'x.example/' is a URL")
+    new = out.with_name("new.jsonl")
+    with AuditLog.open(new) as log:
+        log.append(WorkspaceAudit("acme", findings=(finding,), read_at=NOON))
+    page = out.with_name("page.html")
+    command = ["report", str(new), "--html", str(page), "--force", "--since"]
+    assert main([*command, str(out)]) == 0
+    assert "1 new since out.jsonl" in page.read_text("utf-8").replace(str(out), out.name)
+    assert main([*command, str(new)]) == 0
+    assert "0 new since 01 March 2026" in page.read_text("utf-8")
+
+
+def test_a_page_of_a_cut_run_names_what_is_missing(out: Path) -> None:
+    cut = out.with_name("cut.jsonl")
+    with AuditLog.open(cut, workspaces=["acme", "beta"]) as log:
+        log.append(WorkspaceAudit("acme"))
+    page = out.with_name("page.html")
+    assert main(["report", str(cut), "--html", str(page)]) == 0
+    source = page.read_text("utf-8")
+    assert "1 of 2 workspaces was read" in source
+    assert "Missing: <bdi>beta</bdi>." in source

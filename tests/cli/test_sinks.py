@@ -3,6 +3,7 @@
 import csv
 import io
 import subprocess
+import sys
 from pathlib import Path
 
 import attrs
@@ -13,8 +14,8 @@ from pyarrow import parquet
 from chatloom_async.audit.results import Finding, WorkspaceAudit
 from chatloom_async.cli.main import main
 from chatloom_async.contrib.parquet import ParquetFile
-from chatloom_async.testing import Sandbox, SandboxAgent, Workspace, make_workspace
-from tests.cli.terminals import COMMAND, ROOT
+from chatloom_async.testing import Fault, Sandbox, SandboxAgent, Workspace, make_workspace
+from tests.cli.terminals import COMMAND, ROOT, CtrlC
 
 Captured = pytest.CaptureFixture[str]
 
@@ -85,7 +86,8 @@ def test_csv_in_a_file_begins_as_excel_wants_it(served: Sandbox, keys: str) -> N
         [*COMMAND, "audit", keys, "--format", "csv"], cwd=ROOT, capture_output=True, check=True
     )
     assert done.stdout.startswith(b"\xef\xbb\xbfworkspace,agent,name,")
-    assert done.stdout.count(b"\n") == 5
+    assert done.stdout.count(b"\n") == 6
+    assert b"\n(several)," in done.stdout
     assert served.count() == 6
 
 
@@ -122,6 +124,27 @@ def test_a_resumed_run_writes_the_parquet_file_anew_with_everything(
     assert main([*command, "--resume"]) == 0
     assert parquet.read_table(tmp_path / "p").num_rows == 4
     assert served.count() == 6
+
+
+def test_a_resumed_run_replaces_no_file_that_is_not_parquet(
+    served: Sandbox, keys: str, out: Path, capsys: Captured
+) -> None:
+    other = out.with_name("precious")
+    other.write_text("precious")
+    assert main(["audit", keys, "--out", str(out), "--resume", "--parquet", str(other)]) == 2
+    assert "precious exists" in capsys.readouterr().err
+    assert other.read_text() == "precious"
+    assert served.count() == 0
+
+
+def test_an_interrupted_run_leaves_no_parquet_file(
+    served: Sandbox, keys: str, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served.plant(Fault.hang(workspace="beta", times=None))
+    monkeypatch.setattr(sys, "stdout", CtrlC(at='"workspace"'))
+    parquet_file = out.with_name("p")
+    assert main(["audit", keys, "--format", "jsonl", "--parquet", str(parquet_file)]) == 130
+    assert list(out.parent.glob("p*")) == []
 
 
 def test_a_parquet_file_for_which_there_is_no_room_is_named(tmp_path: Path) -> None:

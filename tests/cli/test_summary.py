@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from chatloom_async.audit.findings import agent_findings
+from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.results import AuditedAgent, Finding, Gap, WorkspaceAudit
 from chatloom_async.cli.summary import Overview
 from tests.cli.terminals import Terminal
@@ -34,7 +35,7 @@ def overview(*audits: WorkspaceAudit) -> Overview:
     collected = Overview()
     for audit in audits:
         collected.add(audit)
-    collected.compare()
+    collected.compare(Judge())
     return collected
 
 
