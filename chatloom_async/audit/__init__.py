@@ -4,7 +4,7 @@ from chatloom_async.audit.diff import AuditDiff, Change, FindingChange, Unknown,
 from chatloom_async.audit.files import AuditFile, AuditLog, load_audits, read_audits
 from chatloom_async.audit.findings import FINDING_RULES, Rule
 from chatloom_async.audit.judge import Judge
-from chatloom_async.audit.page import write_report
+from chatloom_async.audit.page import ReportContext, write_report
 from chatloom_async.audit.results import (
     AuditedAgent,
     AuditReport,
@@ -33,6 +33,7 @@ __all__ = [
     "FindingChange",
     "Gap",
     "Judge",
+    "ReportContext",
     "Rule",
     "Unknown",
     "WorkspaceAudit",

@@ -130,9 +130,6 @@ async def _audit(plan: Plan, options: Namespace) -> int:
             await run.go(options.dask)
             run.compare()
     except asyncio.CancelledError:
-        run.overview.compare(plan.judge)
-        run.draw()
-        run.tell_interrupted()
         return INTERRUPTED
     try:
         run.finish()
@@ -333,14 +330,21 @@ class Run:
         """Audit every workspace that is not done yet."""
         async with AsyncExitStack() as resources:
             resources.callback(self.progress.close)
-            if cluster is None:
-                stream = await self._here(resources)
-            else:
-                stream = await self._on(cluster, resources)
-            ticker = asyncio.create_task(self._tick())
-            resources.push_async_callback(_ended, ticker)
-            async for each in stream:
-                self._take(each)
+            try:
+                await self._read(cluster, resources)
+            except asyncio.CancelledError:
+                self._tell_interrupted()  # before hundreds of calls are ended
+                raise
+
+    async def _read(self, cluster: str | None, resources: AsyncExitStack) -> None:
+        if cluster is None:
+            stream = await self._here(resources)
+        else:
+            stream = await self._on(cluster, resources)
+        ticker = asyncio.create_task(self._tick())
+        resources.push_async_callback(_ended, ticker)
+        async for each in stream:
+            self._take(each)
 
     async def _here(self, resources: AsyncExitStack) -> AsyncIterator[WorkspaceAudit]:
         """Begin an audit in this process."""
@@ -398,8 +402,11 @@ class Run:
             gaps=totals.gaps,
         )
 
-    def tell_interrupted(self) -> None:
-        """Say what is left of an interrupted run."""
+    def _tell_interrupted(self) -> None:
+        """Show what was read, and say what is left of it."""
+        self.progress.close()
+        self.overview.compare(self.plan.judge)
+        self.draw()
         count = plural(self.overview.totals.workspaces, "workspace")
         where = "" if self.plan.log is None else f" in {self.plan.log}; go on with --resume"
         tell_interrupted(f"interrupted: {count} complete{where}")

@@ -11,9 +11,9 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from attrs import define, field
 
@@ -79,6 +79,15 @@ class Interrupts:
             raise KeyboardInterrupt from None
         finally:
             self._end = _raise
+
+    def leave(self) -> NoReturn:
+        """End the process at once; what an interpreter tidies up at its end takes a while.
+
+        Threads that wait for a name server would hold it up for longer still.
+        """
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+        os._exit(INTERRUPTED)
 
     def _handle(self, _number: int, _frame: FrameType | None) -> None:
         if self._told:

@@ -72,10 +72,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     with interrupts.installed(for_good=argv is None):
         try:
             prepare()
-            return _guarded(arguments, interrupts)
+            status = _guarded(arguments, interrupts)
         except KeyboardInterrupt:
             tell_interrupted("chatloom-async: interrupted")
-            return INTERRUPTED
+            status = INTERRUPTED
+        if status == INTERRUPTED and argv is None:
+            interrupts.leave()
+        return status
 
 
 def _guarded(arguments: list[str], interrupts: Interrupts) -> int:
