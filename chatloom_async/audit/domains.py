@@ -25,7 +25,7 @@ Coverage = Literal["one host", "hosts below", "anybody's hosts", "addresses", "e
 
 # Possessive, so that it is fast on what does not match either.
 _PLAIN = re.compile(r"(?:[a-z0-9]++(?:-++[a-z0-9]++)*+\.)++[a-z]{2,}")
-_LONGEST_LABEL = 63  # RFC 1035 §2.3.4
+_LONGEST_LABEL = 63  # RFC 1035 §2.3.4; a plain host is no longer than one label may be
 # Browsers open names with "_" and with hyphens anywhere, which RFC 1123 §2.1 does not know.
 _HOST = re.compile(r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}")
 _OUTER_HYPHEN = re.compile(r"(?:^|\.)-|-(?:\.|$)")
@@ -183,12 +183,12 @@ def _fixed(host: str) -> str:
 def _problem_of(name: str, host: str, reading: Reading) -> str | None:
     if not reading.host:
         return _refusal(reading.written.lower())
+    if host and (not _HOST.fullmatch(host.replace("*", "x")) or len(name) > _LONGEST):
+        return _NO_HOST
     if reading.hidden:
         return _HIDDEN
     if not host:
         return None  # it has a coverage of its own
-    if not _HOST.fullmatch(host.replace("*", "x")) or len(name) > _LONGEST:
-        return _NO_HOST
     if "xn--" in host and not is_idna(host):
         return _NOT_IDNA
     if _OUTER_HYPHEN.search(host):
