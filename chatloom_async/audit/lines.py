@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -135,8 +136,11 @@ def _dump(line: Mapping[str, Any]) -> str:
 
 def _parsed(line: bytes) -> Mapping[str, Any]:
     """Return the object on a line; an empty one: there is none."""
-    try:
-        sent = json.loads(line)
-    except (ValueError, RecursionError):
-        return {}
-    return sent if isinstance(sent, dict) else {}
+    # Behind a torn line that another file was appended to stands that file's first. Inside a string
+    # of JSON the quotes would be escaped.
+    starts = (line.rfind(f'{{"{name}":'.encode()) for name in (_RUN, "workspace"))
+    for start in (0, *(start for start in starts if start > 0)):
+        with suppress(ValueError, RecursionError):
+            sent = json.loads(line[start:])
+            return sent if isinstance(sent, dict) else {}
+    return {}

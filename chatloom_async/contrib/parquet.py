@@ -18,6 +18,8 @@ from chatloom_async.models import AuditedAgent
 
 _BATCH = 10_000  # rows held in memory before they are written as one row group
 
+_TOO_LARGE = 2**31
+
 _MOMENT = pa.timestamp("us", tz="UTC")
 _COLUMN = {str: pa.string(), datetime: _MOMENT, tuple[str, ...] | None: pa.list_(pa.string())}
 _TYPES = get_type_hints(AuditedAgent)
@@ -76,7 +78,13 @@ class ParquetFile:
                 self._writer.close()
                 self._draft.publish()
         finally:
-            self._draft.discard()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        with suppress(OSError, ValueError):
+            self._writer.close()
+        self._writer.is_open = False  # else it closes itself once more when it is collected
+        self._draft.discard()
 
     def _flush(self) -> None:
         if self._rows:
@@ -99,10 +107,8 @@ class ParquetFile:
         """Close it, or let go of it."""
         if kind is None:
             self.close()
-            return
-        with suppress(OSError):
-            self._writer.close()
-        self._draft.discard()
+        else:
+            self._let_go()
 
 
 def _record(audit: WorkspaceAudit, row: AuditRow) -> dict[str, Any]:
@@ -124,6 +130,8 @@ def _cells(value: dict[str, Any]) -> dict[str, Any]:
 def _cell(value: Any) -> Any:
     if isinstance(value, str):
         return _text(value)
+    if isinstance(value, int):  # a status, of any size in a file that somebody has edited
+        return value if abs(value) < _TOO_LARGE else None
     return [_text(each) for each in value] if isinstance(value, tuple) else value
 
 

@@ -114,6 +114,13 @@ def test_what_is_no_line_of_an_audit_is_refused(tmp_path: Path, line: str) -> No
         AuditFile.read(path)
 
 
+def test_a_file_appended_to_a_torn_line_is_read(tmp_path: Path) -> None:
+    path, later = tmp_path / "file", f"{dump_audit(ACME)}\n{dump_audit(DEAD)}\n"
+    for torn in range(1, len(dump_audit(DEAD))):
+        path.write_text(dump_audit(evolve(DEAD, workspace="torn"))[:torn] + later)
+        assert AuditFile.read(path).audits == (ACME, DEAD)
+
+
 SAMPLE = {**ACME.to_dict(), "of": 1}
 VALUES = (None, 5, True, "text", [1], {"a": 1}, float("inf"))
 WRONG = [

@@ -53,3 +53,10 @@ def test_half_a_surrogate_pair_is_written_out(tmp_path: Path) -> None:
         file.add(evolve(ACME, agents=(evolve(AGENT, name="\ud800", allowed_domains=("\udfff",)),)))
     row = parquet.read_table(tmp_path / "p").to_pylist()[-1]
     assert (row["name"], row["allowed_domains"]) == ("\\ud800", ["\\udfff"])
+
+
+def test_a_number_that_fits_no_column_is_left_out(tmp_path: Path) -> None:
+    (gap,) = DEAD.gaps
+    with ParquetFile(tmp_path / "p") as file:
+        file.add(evolve(DEAD, gaps=(evolve(gap, status=10**30),)))
+    assert parquet.read_table(tmp_path / "p").to_pylist()[0]["gaps"][0]["status"] is None
