@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from chatloom_async.network.direct import Direct
 from chatloom_async.testing import Sandbox, make_workspace
 
 pytest_plugins = ["chatloom_async.testing.pytest_plugin"]
@@ -20,6 +21,33 @@ asyncio.set_event_loop(None)
 settings.register_profile("ci", max_examples=120, deadline=None)
 settings.register_profile("long", max_examples=10_000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+if os.environ.get("CHATLOOM_TEST_WAY") == "session":  # instead of the direct one
+    Direct.of = lambda _: None  # type: ignore[method-assign, assignment]
+
+LOOP = os.environ.get("CHATLOOM_TEST_LOOP")  # "uvloop" or "eager" instead of asyncio's own
+
+if LOOP is not None:
+
+    def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, object]:
+        """Run what does without virtual time on another loop: looptime knows asyncio's only."""
+        plain = item.get_closest_marker("looptime") is not None
+        return {"asyncio": asyncio.new_event_loop} if plain else {str(LOOP): LOOPS[str(LOOP)]}
+
+
+def _uvloop() -> asyncio.AbstractEventLoop:
+    import uvloop  # noqa: PLC0415 - not on every system
+
+    return uvloop.new_event_loop()
+
+
+def _eager() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined]  # 3.12
+    return loop
+
+
+LOOPS = {"uvloop": _uvloop, "eager": _eager}
 
 
 @pytest.fixture

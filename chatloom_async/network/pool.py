@@ -1,6 +1,7 @@
 """A pool of connections for any number of clients, keys and event loops: sessions, their life.
 
-Not here: one request and its answer (``exchange``), retries and pacing (``calls.call``).
+Not here: one request and its answer (``exchange``, ``direct``), retries and pacing
+(``calls.call``).
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from chatloom_async.errors import (
 )
 from chatloom_async.events import Observer, guarded
 from chatloom_async.network.connector import Connector
-from chatloom_async.network.exchange import send, translate
+from chatloom_async.network.direct import Direct
+from chatloom_async.network.exchange import send
 from chatloom_async.network.options import (
     hooks_problem,
     proxy_problem,
@@ -36,6 +38,7 @@ from chatloom_async.network.options import (
 )
 from chatloom_async.network.slots import Slots
 from chatloom_async.network.timeouts import Timeouts, Watch
+from chatloom_async.network.translation import translate
 from chatloom_async.transport import QUEUED, Request, Response, Shared
 from chatloom_async.version import __version__
 
@@ -50,6 +53,7 @@ class _Connections:
     session: aiohttp.ClientSession
     slots: Slots
     keeper: AsyncGenerator[None, None]
+    direct: Direct | None
     # Its timer keeps each alive; one that nobody used for as long as it lasts goes.
     _timeouts: WeakValueDictionary[float, Timeouts] = field(factory=WeakValueDictionary)
     _latest: Timeouts | None = None  # mostly the one there is
@@ -88,6 +92,9 @@ class ConnectionPool:
         trust_env: take proxies from the environment, as aiohttp does.
         trace_configs: aiohttp's hooks, for example OpenTelemetry's; they see headers, so the key.
         observer: a function that is told of calls, attempts and rate limiters (``events``).
+        direct: send what can be sent without aiohttp's session, at half the cost; it is off by
+            itself beside a proxy, ``trust_env``, hooks or a session that is brought, and where this
+            aiohttp is not as it should be. False: everything through the session.
         session: bring your own aiohttp session, made with ``cookie_jar=aiohttp.DummyCookieJar()``;
             you close it, it works on its loop only, its own middlewares do not run, and which of
             its connections are sound is its connector's business. Its headers hold no credentials.
@@ -106,6 +113,7 @@ class ConnectionPool:
     trace_configs: Sequence[aiohttp.TraceConfig] = field(default=(), kw_only=True, repr=False)
     session: aiohttp.ClientSession | None = field(default=None, kw_only=True, repr=False)
     observer: Observer | None = field(default=None, kw_only=True, repr=False)
+    direct: bool = field(default=True, kw_only=True, repr=False)
     shared: Shared = field(init=False, repr=False)
     closed: bool = field(default=False, init=False)
     _by_loop: dict[asyncio.AbstractEventLoop, _Connections] = field(
@@ -164,6 +172,9 @@ class ConnectionPool:
             timeouts = connections.timeouts(timeout)
             watch = timeouts.start()
             try:
+                direct = connections.direct
+                if direct is not None and direct.takes(request):
+                    return await direct.send(request, key, timeout)
                 return await send(
                     connections.session, request, key, timeout=timeout, proxy=self.proxy
                 )
@@ -224,7 +235,9 @@ class ConnectionPool:
         )
         # asyncio.run ends a loop's asynchronous generators: that closes the session in time.
         keeper = _keep(session, ours=self.session is None)
-        connections = _Connections(session, Slots(_places(self.limit, session.connector)), keeper)
+        slots = Slots(_places(self.limit, session.connector))
+        direct = Direct.of(session) if self.direct and self.proxy is None else None
+        connections = _Connections(session, slots, keeper, direct)
         self._by_loop[asyncio.get_running_loop()] = connections
         self._used = True
         await anext(keeper)

@@ -148,11 +148,12 @@ async def test_a_call_given_up_at_once_keeps_the_others_connections() -> None:
 def looked_up(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
 
-    def getaddrinfo(host: str, port: int, *_: object, **__: object) -> list[Any]:
+    async def resolve(_: object, host: str, port: int, **__: object) -> list[dict[str, Any]]:
         names.append(host)
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (HOST, port))]
+        found = {"hostname": host, "host": HOST, "port": port, "family": socket.AF_INET}
+        return [{**found, "proto": 0, "flags": 0}]
 
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(aiohttp.DefaultResolver, "resolve", resolve)
     return names
 
 

@@ -1,0 +1,241 @@
+"""GETs on aiohttp's connections without its session: the same bytes at half the cost.
+
+aiohttp's session makes some twenty objects for each request; a GET without a body needs none of
+them. Here a request takes a connection from the same connector, writes its head, and reads the
+answer through aiohttp's own protocol and parser.
+
+aiohttp does not promise all of the names that this needs. ``Direct.of`` tries them first, and where
+anything is out of the ordinary every request is the session's (``exchange``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Coroutine
+from types import FunctionType
+from typing import Any, TypeVar
+
+import aiohttp
+from attrs import define, field, frozen
+from yarl import URL
+
+from chatloom_async.auth import ApiKey
+from chatloom_async.network.connector import Connector
+from chatloom_async.network.exchange import connecting, read_body, unanswered, within_limit
+from chatloom_async.transport import Request, Response
+
+Value = TypeVar("Value")
+
+_log = logging.getLogger("chatloom_async")
+_aiohttp: Any = aiohttp  # with what it has and does not export
+_NEWEST = (3, 14)  # of aiohttp: later ones are the session's until the suite has passed on them
+_FINAL, _SWITCHING = 200, 101  # statuses from here on are answers, and this one (RFC 9110 §15.2)
+
+
+@frozen(eq=False)
+class _Origin:
+    """What requests to one base URL have in common.
+
+    Attributes:
+        request: what the connector connects for.
+        path: the path of the base URL.
+        head: what follows the path, up to the key's line.
+
+    """
+
+    request: aiohttp.ClientRequest
+    path: str
+    head: str
+
+
+@define(eq=False, repr=False)
+class Direct:
+    """Sends what a session would send, on the session's connector."""
+
+    session: aiohttp.ClientSession
+    connector: Connector
+    _methods: tuple[Any, Any]  # of aiohttp's session, to see whether somebody replaces one
+    _origins: dict[str, _Origin] = field(factory=dict)
+
+    @classmethod
+    def of(cls, session: aiohttp.ClientSession) -> Direct | None:
+        """Return the direct way beside a session; None if it is not certain to work."""
+        connector = session.connector
+        if not isinstance(connector, Connector) or session.trace_configs or session.trust_env:
+            return None
+        direct = cls(session, connector, _session_methods())
+        try:
+            problem = _doubt() or _try_out(direct)
+        except Exception as error:  # noqa: BLE001 - whatever a changed aiohttp raises
+            problem = f"{type(error).__name__}: {error}"
+        if problem is None:
+            return direct
+        _log.info("requests go through aiohttp's session, for the direct way is off: %s", problem)
+        return None
+
+    def takes(self, request: Request) -> bool:
+        """Tell whether a request can go this way, which nobody records or fakes."""
+        return (
+            request.method == "GET"
+            and request.body is None
+            and _aiohttp.ClientSession._request is self._methods[0]  # noqa: SLF001 - see there
+            and _aiohttp.ClientSession.request is self._methods[1]
+        )
+
+    async def send(self, request: Request, key: ApiKey, timeout: float) -> Response:
+        """Make exactly one request and return its whole answer; raise as ``exchange.send`` does."""
+        if self.session.closed:
+            raise RuntimeError("Session is closed")
+        origin = self._origins.get(request.base_url) or self._learn(request.base_url)
+        try:
+            connection = await self.connector.connect(origin.request, [], connecting(timeout))
+        except TimeoutError as error:
+            raise aiohttp.ConnectionTimeoutError from error
+        try:
+            return await _talk(connection, _head(origin, request, key))
+        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
+            pass
+        raise unanswered(self.connector)
+
+    def _learn(self, base_url: str) -> _Origin:
+        """Let aiohttp make a request without a key; its head serves all that follow."""
+        url = URL(base_url, encoded=True)
+        template = aiohttp.ClientRequest(
+            "GET", url, headers=self.session.headers, loop=asyncio.get_running_loop()
+        )
+        lines = "".join(f"{name}: {value}\r\n" for name, value in template.headers.items())
+        origin = _Origin(template, url.raw_path.rstrip("/"), f" HTTP/1.1\r\n{lines}")
+        self._origins[base_url] = origin
+        return origin
+
+
+def _head(origin: _Origin, request: Request, key: ApiKey) -> bytes:
+    """Return the bytes of a request."""
+    lines = "".join([f"{name}: {value}\r\n" for name, value in key.headers().items()])
+    return f"GET {origin.path}{request.target}{origin.head}{lines}\r\n".encode("ascii")
+
+
+async def _talk(connection: Any, head: bytes) -> Response:
+    """Write a request and read its answer; then the connection is kept, or closed."""
+    protocol = connection.protocol
+    try:
+        protocol.set_response_params(read_until_eof=True, auto_decompress=True)
+        _write(protocol.transport, head)
+        message, content = await _answer(protocol)
+        status = message.code
+        if content.is_eof():  # all of it has arrived, as nearly always
+            body, whole = within_limit(status, content.read_nowait()), True
+        else:
+            body, whole = await read_body(status, content)
+    except BaseException:
+        connection.close()  # what else arrives there belongs to no other request
+        raise
+    if whole:
+        connection.release()  # which closes it where the answer says so
+    else:
+        connection.close()
+    return Response(status, message.headers, body)
+
+
+def _write(transport: asyncio.Transport | None, head: bytes) -> None:
+    if transport is None or transport.is_closing():
+        raise aiohttp.ServerDisconnectedError
+    transport.write(head)
+
+
+async def _answer(protocol: Any) -> tuple[Any, aiohttp.StreamReader]:
+    """Return the head of the answer and its body to come, past interim answers."""
+    try:
+        message, content = await protocol.read()
+        while message.code < _FINAL and message.code != _SWITCHING:
+            message, content = await protocol.read()
+    except _aiohttp.http_exceptions.HttpProcessingError as error:
+        raise _aiohttp.ClientResponseError(None, (), message=error.message) from error
+    return message, content
+
+
+# The trial: nothing of it leaves the process.
+
+
+def _session_methods() -> tuple[Any, Any]:
+    """Return the methods that recorders and fakes replace (aioresponses, vcrpy)."""
+    return _aiohttp.ClientSession._request, _aiohttp.ClientSession.request  # noqa: SLF001 - said
+
+
+def _doubt() -> str | None:
+    """Return what speaks against the direct way before it is tried."""
+    version = tuple(int(part) for part in aiohttp.__version__.split(".")[:2])
+    if version > _NEWEST:
+        return f"aiohttp {aiohttp.__version__} is newer than those it was tried with"
+    if list(inspect.signature(aiohttp.BaseConnector.connect).parameters) != _PARAMETERS:
+        return "BaseConnector.connect takes other parameters"
+    for method in _session_methods():
+        source = _aiohttp.client.__file__
+        if type(method) is not FunctionType or method.__code__.co_filename != source:
+            return "a method of aiohttp.ClientSession is not aiohttp's own"
+    return None
+
+
+def _try_out(direct: Direct) -> str | None:
+    """Return what is not as it should be when known answers are read."""
+    origin = direct._learn("http://trial.invalid/base")  # noqa: SLF001 - of this module
+    direct._origins.clear()  # noqa: SLF001
+    if origin.path != "/base" or "\r\nHost: trial.invalid\r\n" not in origin.head:
+        return "aiohttp.ClientRequest makes another head"
+    for answer, ending in ((_EARLY + _KEPT, "released"), (_LAST, "closed")):
+        wire = _Wire(answer)
+        response = _at_once(_talk(wire, b"?"))
+        seen = response.status, response.headers.get("x-trial"), response.body
+        if seen != (_FINAL, "yes", b"{}") or (wire.written, wire.ending) != (b"?", ending):
+            return "an answer is read in another way"
+    try:
+        _at_once(_talk(_Wire(b"no answer\r\n\r\n"), b"?"))
+    except aiohttp.ClientResponseError:
+        return None
+    return "what is not HTTP is taken for an answer"
+
+
+class _Wire:
+    """A connection and its transport in memory, whose other end answers known bytes."""
+
+    def __init__(self, answer: bytes) -> None:
+        self.answer, self.written, self.ending = answer, b"", ""
+        self.protocol = _aiohttp.client_proto.ResponseHandler(asyncio.get_running_loop())
+        self.protocol.connection_made(self)
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+        self.protocol.data_received(self.answer)
+
+    def is_closing(self) -> bool:
+        return False
+
+    def get_extra_info(self, *_: object) -> None:
+        """Answer that there is no socket."""
+
+    def release(self) -> None:
+        usable = self.protocol.is_connected() and not self.protocol.should_close
+        self.ending = "released" if usable else "closed"
+
+    def close(self) -> None:
+        self.ending = "closed"
+
+
+def _at_once(coroutine: Coroutine[Any, Any, Value]) -> Value:
+    """Return what a coroutine returns that has nothing to wait for."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        value: Value = done.value
+        return value
+    finally:
+        coroutine.close()
+    raise RuntimeError("an answer is not read when it is there")
+
+
+_PARAMETERS = ["self", "req", "traces", "timeout"]
+_KEPT = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Trial: yes\r\n\r\n{}"
+_LAST = _KEPT.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+_EARLY = b"HTTP/1.1 103 Early Hints\r\n\r\n"

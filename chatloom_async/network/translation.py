@@ -1,0 +1,131 @@
+"""Errors of aiohttp as errors of ours: what happened, at whose end, and nothing of aiohttp's kept.
+
+Not here: when an exchange raises which (``exchange``, ``direct``).
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import socket
+from http import HTTPStatus
+
+import aiohttp
+from yarl import URL
+
+from chatloom_async.errors import (
+    APIConnectionError,
+    APITimeoutError,
+    ChatloomError,
+    ConfigurationError,
+    ConnectionReason,
+)
+
+_CONNECT_TIMEOUT = 5.0
+# What else goes wrong with DNS may be well in a second.
+_NO_SUCH_HOST = {
+    getattr(socket, name) for name in ("EAI_NONAME", "EAI_NODATA") if hasattr(socket, name)
+}
+_NO_SUCH_HOST_OF_ARES = {1, 4}  # ARES_ENODATA and ARES_ENOTFOUND, which aiodns passes on
+# What this machine lacks, not the server: descriptors, memory for a socket, ports.
+_LACKING_HERE = {
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOBUFS,
+    errno.ENOMEM,
+    errno.EADDRNOTAVAIL,
+}
+
+
+def connect_seconds(timeout: float) -> float:
+    """Return how long connecting may take of an attempt of so many seconds."""
+    return min(timeout, _CONNECT_TIMEOUT)
+
+
+def translate(
+    error: BaseException, url: str, timeout: float, *, trust_env: bool
+) -> ChatloomError | None:
+    """Return our error for one of aiohttp's, without keeping anything of it; None: it is not."""
+    address = URL(url, encoded=True)
+    host = address.host or url
+    match error:
+        case aiohttp.ClientPayloadError() | aiohttp.ClientResponseError() if coding := _undecodable(
+            error
+        ):
+            return APIConnectionError(
+                f"the answer of {host} is not what its Content-Encoding says ({coding})", "encoding"
+            )
+        case aiohttp.InvalidURL():  # the URL of the request was checked
+            return ConfigurationError(
+                "the proxy named in the environment, or by the session you bring, is not a URL "
+                "with scheme and host, like http://proxy.example:3128"
+            )
+        case aiohttp.ConnectionTimeoutError():
+            return APITimeoutError(
+                f"connecting to {host} took longer than {connect_seconds(timeout):g} s"
+            )
+        case aiohttp.ClientConnectorError() | aiohttp.ServerFingerprintMismatch():
+            return _unconnected(error, host, proxied=error.host != address.raw_host)
+        case aiohttp.ClientHttpProxyError():
+            refused = error.status < HTTPStatus.INTERNAL_SERVER_ERROR  # else it found no way today
+            return APIConnectionError(
+                f"the proxy answered {error.status}", "proxy" if refused else "connect"
+            )
+        case aiohttp.ClientPayloadError():
+            return APIConnectionError("the connection ended inside the answer", "cut off")
+        case aiohttp.ClientResponseError():
+            # The rest of the message quotes the answer, and that may repeat the key.
+            what = re.split("[\n'\"]|: b['\"]", error.message.strip(), maxsplit=1)[0]
+            return APIConnectionError(
+                f"what {host} answered is not HTTP: {what.rstrip(': ')}", "protocol"
+            )
+        case aiohttp.ClientError() | OSError():
+            return APIConnectionError("the connection ended before an answer", "disconnected")
+        case ValueError() if trust_env:
+            return ConfigurationError(
+                f"aiohttp refuses the request ({error}): does netrc hold credentials for {host}? "
+                "They cannot go with an API key; use proxy= instead of trust_env=True"
+            )
+    return None
+
+
+def _unconnected(
+    error: aiohttp.ClientConnectorError | aiohttp.ServerFingerprintMismatch,
+    host: str,
+    *,
+    proxied: bool,
+) -> APIConnectionError:
+    if isinstance(
+        error, aiohttp.ServerFingerprintMismatch | aiohttp.ClientConnectorCertificateError
+    ):
+        return APIConnectionError(f"no trusted TLS connection to {host}: {error}", "tls")
+    proxied = proxied or isinstance(error, aiohttp.ClientProxyConnectionError)
+    party = f"the proxy {error.host}" if proxied else host
+    if isinstance(error, aiohttp.ClientConnectorDNSError) and _is_unknown(error.os_error):
+        reason: ConnectionReason = "proxy" if proxied else "dns"
+        where = f"the proxy's host name {error.host}" if proxied else f"the host name {host}"
+        return APIConnectionError(f"{where} does not exist", reason)
+    # A TLS handshake that ends otherwise than by the certificate is a server in trouble, as a
+    # refused connection is: behind a balancer the next one may meet another.
+    why = error.strerror or type(error.os_error).__name__
+    if error.os_error.errno in _LACKING_HERE:
+        return APIConnectionError(f"this machine can open no further connection: {why}", "local")
+    return APIConnectionError(f"cannot connect to {party}: {why}", "connect")
+
+
+def _is_unknown(error: OSError) -> bool:
+    """Tell whether a resolver says that a name does not exist; aiodns does so in the cause."""
+    cause = error.__cause__
+    if cause is not None and type(cause).__name__ == "DNSError":
+        return cause.args[0] in _NO_SUCH_HOST_OF_ARES
+    return error.errno in _NO_SUCH_HOST
+
+
+def _undecodable(error: BaseException) -> str | None:
+    """Return the coding that could not be undone, if that is what went wrong."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if type(cause).__name__ == "ContentEncodingError":
+            return str(getattr(cause, "message", "")).rpartition("content-encoding: ")[2]
+        cause = cause.__cause__
+    return None

@@ -1,0 +1,182 @@
+"""Requests without aiohttp's session: the same to the wire, and only where nothing is unusual.
+
+What becomes of hostile answers is the same table for both ways (``tests/faults``).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import client_proto, http_exceptions, streams
+
+from chatloom_async import AsyncChatloom, ConnectionPool, RetryPolicy
+from chatloom_async.network import exchange, pool
+from chatloom_async.network.direct import Direct
+from tests.faults.case import DOMAINS, answer
+from tests.faults.server import HOST, Server
+
+KEY = "clf_direct"
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    async with Server([(answer(),)]) as served:
+        yield served
+
+
+@pytest.fixture
+def by_session(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The methods of the requests that went through aiohttp's session."""
+    methods: list[str] = []
+
+    async def send(session: Any, request: Any, *arguments: Any, **options: Any) -> Any:
+        methods.append(request.method)
+        return await exchange.send(session, request, *arguments, **options)
+
+    monkeypatch.setattr(pool, "send", send)
+    return methods
+
+
+async def look_up(server: Server, pool: ConnectionPool) -> tuple[str, ...]:
+    client = AsyncChatloom(
+        KEY, base_url=f"http://{HOST}:{server.port}", pool=pool, retry=RetryPolicy(attempts=1)
+    )
+    return tuple(await client.get_allowed_domains("agt_1"))
+
+
+async def test_both_ways_send_the_same_lines(server: Server) -> None:
+    for direct in (True, False):
+        async with ConnectionPool(direct=direct) as pool:
+            assert await look_up(server, pool) == DOMAINS
+    first, second = (request.split(b"\r\n") for request in server.requests)
+    assert first[0] == second[0]
+    assert sorted(first) == sorted(second)
+
+
+async def test_a_get_goes_past_the_session(server: Server, by_session: list[str]) -> None:
+    async with ConnectionPool() as pool:
+        for _ in range(3):
+            await look_up(server, pool)
+        assert (by_session, pool.opened) == ([], 1)
+
+
+async def test_a_body_goes_through_the_session(server: Server, by_session: list[str]) -> None:
+    async with ConnectionPool() as pool:
+        client = AsyncChatloom(KEY, base_url=f"http://{HOST}:{server.port}", pool=pool)
+        await client.send_raw("POST", "/api/plugin/next", json={})
+        await client.send_raw("DELETE", "/api/plugin/next")
+        assert (by_session, pool.opened) == (["POST", "DELETE"], 1)
+
+
+@pytest.mark.parametrize("unusual", ["hooks", "environment", "session", "proxy", "switched off"])
+async def test_what_is_unusual_goes_through_the_session(
+    server: Server, by_session: list[str], unusual: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with AsyncExitStack() as stack:
+        jar = aiohttp.DummyCookieJar()
+        session = await stack.enter_async_context(aiohttp.ClientSession(cookie_jar=jar))
+        pools = {
+            "hooks": ConnectionPool(trace_configs=[aiohttp.TraceConfig()]),
+            "environment": ConnectionPool(trust_env=True),
+            "session": ConnectionPool(session=session),
+            "proxy": ConnectionPool(proxy=f"http://{HOST}:1"),  # past which plain http goes
+            "switched off": ConnectionPool(direct=False),
+        }
+        pool = await stack.enter_async_context(pools[unusual])
+        assert await look_up(server, pool) == DOMAINS
+    assert by_session == ["GET"]
+    assert not [record for record in caplog.records if "direct" in record.message]
+
+
+@pytest.mark.parametrize("name", ["_request", "request"])
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_replaced_method_of_aiohttp_s_session_is_used(
+    server: Server, name: str, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    genuine: Callable[..., Any] = getattr(aiohttp.ClientSession, name)
+    recorded: list[str] = []
+
+    def recording(session: Any, method: str, *arguments: Any, **options: Any) -> Any:
+        recorded.append(method)
+        return genuine(session, method, *arguments, **options)
+
+    async with ConnectionPool() as pool:
+        if when == "after":
+            await look_up(server, pool)
+        monkeypatch.setattr(aiohttp.ClientSession, name, recording)
+        assert await look_up(server, pool) == DOMAINS
+    assert recorded == ["GET"]
+
+
+async def test_a_newer_aiohttp_is_left_to_its_session(
+    server: Server,
+    by_session: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(aiohttp, "__version__", "3.15.0a1")
+    with caplog.at_level(logging.INFO, "chatloom_async"):
+        async with ConnectionPool() as pool:
+            for _ in range(2):
+                assert await look_up(server, pool) == DOMAINS
+    assert by_session == ["GET", "GET"]
+    told = [record.message for record in caplog.records if "direct" in record.message]
+    assert len(told) == 1
+    assert told[0].endswith("aiohttp 3.15.0a1 is newer than those it was tried with")
+
+
+NAMES = [
+    (aiohttp.BaseConnector, "connect"),
+    (client_proto.ResponseHandler, "set_response_params"),
+    (streams.DataQueue, "read"),
+    (client_proto.ResponseHandler, "should_close"),
+    (client_proto.ResponseHandler, "is_connected"),
+    (client_proto.ResponseHandler, "data_received"),
+    (aiohttp.StreamReader, "is_eof"),
+    (aiohttp.StreamReader, "read_nowait"),
+    (aiohttp.ClientRequest, "update_auto_headers"),
+    (aiohttp, "ClientRequest"),
+    (aiohttp, "client_proto"),
+    (http_exceptions, "HttpProcessingError"),
+]
+
+
+def changed(_: object, one_more: object) -> object:
+    """What takes other parameters than it did."""
+    raise AssertionError(one_more)
+
+
+@pytest.fixture(params=["removed", "changed"])
+def poisoned(
+    request: pytest.FixtureRequest, named: tuple[Any, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An aiohttp that misses a name, or has another thing there, where the direct way looks."""
+    genuine = Direct.of
+
+    def of(session: aiohttp.ClientSession) -> Direct | None:
+        with monkeypatch.context() as poison:  # for the session needs most of the names too
+            if request.param == "removed":
+                poison.delattr(*named)
+            else:
+                poison.setattr(*named, changed)
+            return genuine(session)
+
+    monkeypatch.setattr(Direct, "of", of)
+
+
+@pytest.mark.usefixtures("poisoned")
+@pytest.mark.parametrize("named", NAMES, ids=lambda named: named[1])
+async def test_where_aiohttp_has_changed_its_session_is_used(
+    server: Server, by_session: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "chatloom_async"):
+        async with ConnectionPool() as pool:
+            assert await look_up(server, pool) == DOMAINS
+    assert by_session == ["GET"]
+    assert sum("the direct way is off" in record.message for record in caplog.records) == 1
