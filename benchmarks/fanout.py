@@ -2,17 +2,19 @@
 
 ::
 
-    python -m benchmarks.fanout [--turns 40] [--json]
+    python -m benchmarks.fanout [--turns 40] [--json] [--chart]
+    python -m benchmarks.fanout --instructions [--check | --keep]
 
-The server is a process of its own on a core of its own. The contenders take turns of 200 look-ups
-in one process on the other core, after a warm-up that opens the connections, for processors change
-their pace within seconds. CPU is that process's own accounting (user and system) in the median
-turn, the ratio the median over turns of the CPU beside that of ``bare``. Memory is the peak of a
-process with one contender alone.
+The server is a process of its own on a core of its own: a raw protocol that answers the same bytes
+to everybody. The contenders (``contenders``) take turns of 200 look-ups in one process on the other
+core, after a warm-up that opens the connections, for processors change their pace within seconds;
+those on uvloop have a loop of their own in that process. CPU is the process's own accounting (user
+and system) in the median turn, the ratio the median over turns of the CPU beside that of ``bare``
+on asyncio. ``--chart`` draws the row of 100 in flight into ``fanout.svg``.
 
-- ``chatloom``: ``FanOut`` over ``get_allowed_domains``: retries armed, results typed, no pacing.
-- ``bare``: workers on one shared iterator: ``session.get``, ``raise_for_status``, ``json``.
-- ``gather``: a task per agent behind a semaphore, as most people write it.
+``--instructions`` counts them instead, under valgrind (cachegrind), as the difference between a
+long and a short run: that repeats within 1 %. ``--check`` compares with ``fanout.json`` and ends
+with 1 if a contender of this package needs 3 % more beside ``bare``; ``--keep`` writes that file.
 """
 
 from __future__ import annotations
@@ -21,163 +23,163 @@ import argparse
 import asyncio
 import json
 import os
-import resource
+import re
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
 
-import aiohttp
-from attrs import asdict, evolve, frozen
+from attrs import asdict, frozen
 
-from chatloom_async import AsyncChatloom, ConnectionPool, FanOut, Success
-from chatloom_async.testing import Sandbox, Workspace, make_workspace
+from benchmarks.contenders import CONTENDERS, Run
 
-KEY = "clf_benchmark"
-AGENTS = 500
 LOOKUPS = 200  # in one turn
 IN_FLIGHT = (1, 10, 100, 256)
-
-Run = Callable[[int], Awaitable[int]]
+SHORT, LONG = 300, 1300  # look-ups of the runs that are counted
+TOLERANCE = 1.03
+HERE = Path(__file__).parent
+BASELINE, CHART = HERE / "fanout.json", HERE / "fanout.svg"
+ANSWER = b'{"domains":["example.com","support.example.com"]}'
+HEAD = (
+    "HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\n"
+    f"Content-Length: {len(ANSWER)}\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\nServer: raw\r\n\r\n"
+)
 
 
 @frozen
 class Measurement:
-    """One contender: microseconds of CPU and of time per look-up, CPU beside ``bare``'s, MiB."""
+    """One contender: microseconds of CPU and of time per look-up, and CPU beside ``bare``'s."""
 
     cpu: float
     wall: float
     ratio: float
-    memory: float
 
 
-@asynccontextmanager
-async def chatloom(base_url: str, agents: list[str], in_flight: int) -> AsyncGenerator[Run, None]:
-    """Prepare this package's fan-out."""
-    async with (
-        ConnectionPool(in_flight) as pool,
-        AsyncChatloom(KEY, base_url=base_url, rate_limit=None, pool=pool) as client,
-    ):
+class _Contest:
+    """Contenders, each ready on its loop; ``direct uvloop`` is ``direct`` on uvloop's."""
 
-        async def run(lookups: int) -> int:
-            found = 0
-            async with FanOut(
-                client.get_allowed_domains, _cycle(agents, lookups), concurrency=in_flight
-            ) as answers:
-                async for answer in answers:
-                    match answer:
-                        case Success(_, domains):
-                            found += len(domains)
-            return found
+    def __init__(self, names: list[str], base_url: str, in_flight: int) -> None:
+        self._runners = {name: asyncio.Runner(loop_factory=_factory(name)) for name in names}
+        self._stacks = {name: AsyncExitStack() for name in names}
+        self._runs: dict[str, Run] = {}
+        for name, runner in self._runners.items():
+            contender = CONTENDERS[name.partition(" ")[0]](base_url, in_flight)
+            self._runs[name] = runner.run(self._stacks[name].enter_async_context(contender))
 
-        yield run
+    def look_up(self, name: str, lookups: int) -> tuple[float, float]:
+        """Return the CPU and the time that so many look-ups take, in seconds."""
+        used, started = time.process_time(), time.perf_counter()
+        found = self._runners[name].run(_all_of(self._runs[name], lookups))
+        used, started = time.process_time() - used, time.perf_counter() - started
+        if found != 2 * lookups:
+            raise RuntimeError(f"{name} found {found} domains of {2 * lookups}")
+        return used, started
 
-
-@asynccontextmanager
-async def bare(base_url: str, agents: list[str], in_flight: int) -> AsyncGenerator[Run, None]:
-    """Prepare the leanest loop by hand."""
-    async with _session(in_flight) as session:
-
-        async def work(waiting: Iterator[str]) -> int:
-            found = 0
-            for agent in waiting:
-                domains = await _lookup(session, base_url, agent)
-                found += len(domains)
-            return found
-
-        async def run(lookups: int) -> int:
-            waiting = _cycle(agents, lookups)
-            return sum(await asyncio.gather(*(work(waiting) for _ in range(in_flight))))
-
-        yield run
+    def close(self) -> None:
+        """End what was begun."""
+        for name, runner in self._runners.items():
+            runner.run(self._stacks[name].aclose())
+            runner.close()
 
 
-@asynccontextmanager
-async def gather(base_url: str, agents: list[str], in_flight: int) -> AsyncGenerator[Run, None]:
-    """Prepare the usual loop by hand."""
-    async with _session(in_flight) as session:
-
-        async def run(lookups: int) -> int:
-            slots = asyncio.Semaphore(in_flight)
-
-            async def one(agent: str) -> int:
-                async with slots:
-                    return len(await _lookup(session, base_url, agent))
-
-            return sum(await asyncio.gather(*map(one, _cycle(agents, lookups))))
-
-        yield run
+async def _all_of(run: Run, lookups: int) -> int:
+    return await run(lookups)
 
 
-CONTENDERS = {"chatloom": chatloom, "bare": bare, "gather": gather}
+def _factory(name: str) -> type[asyncio.AbstractEventLoop] | None:
+    if not name.endswith(" uvloop"):
+        return None
+    import uvloop  # noqa: PLC0415 - not on every system
+
+    return uvloop.Loop
 
 
-def _session(in_flight: int) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        headers={"Authorization": f"Bearer {KEY}"},
-        connector=aiohttp.TCPConnector(limit=in_flight),
-    )
+def _names() -> list[str]:
+    try:
+        _factory("direct uvloop")
+    except ImportError:
+        return list(CONTENDERS)
+    return [*CONTENDERS, "bare uvloop", "session uvloop", "direct uvloop"]
 
 
-async def _lookup(session: aiohttp.ClientSession, base_url: str, agent: str) -> list[str]:
-    async with session.get(f"{base_url}/api/plugin/agents/{agent}/allowed-domains") as response:
-        response.raise_for_status()
-        domains: list[str] = (await response.json())["domains"]
-        return domains
-
-
-def _cycle(agents: list[str], lookups: int) -> Iterator[str]:
-    return (agents[n % len(agents)] for n in range(lookups))
-
-
-async def _measure(
-    contenders: list[str], base_url: str, in_flight: int, turns: int
-) -> dict[str, Measurement]:
+def _measure(base_url: str, in_flight: int, turns: int) -> dict[str, Measurement]:
     """Let contenders take turns, every other time in the opposite order."""
-    agents = [agent.id for agent in _workspace().agents]
-    cpu: dict[str, list[float]] = {name: [] for name in contenders}
-    wall: dict[str, list[float]] = {name: [] for name in contenders}
-    async with AsyncExitStack() as stack:
-        runs = {
-            name: await stack.enter_async_context(CONTENDERS[name](base_url, agents, in_flight))
-            for name in contenders
-        }
-        for run in runs.values():
-            await run(max(LOOKUPS, 4 * in_flight))
-        for turn in range(turns):
-            for name in contenders if turn % 2 else reversed(contenders):
-                used, started = time.process_time(), time.perf_counter()
-                found = await runs[name](LOOKUPS)
-                cpu[name].append((time.process_time() - used) / LOOKUPS * 1e6)
-                wall[name].append((time.perf_counter() - started) / LOOKUPS * 1e6)
-                if found != 2 * LOOKUPS:
-                    raise RuntimeError(f"{name} found {found} domains of {2 * LOOKUPS}")
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    beside = cpu.get("bare", [1.0] * turns)
+    names = _names()
+    contest = _Contest(names, base_url, in_flight)
+    spent: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+    for name in names:
+        contest.look_up(name, max(LOOKUPS, 8 * in_flight))
+    for turn in range(turns):
+        for name in names if turn % 2 else reversed(names):
+            spent[name].append(contest.look_up(name, LOOKUPS))
+    contest.close()
+    bare = spent["bare"]
     return {
         name: Measurement(
-            statistics.median(cpu[name]),
-            statistics.median(wall[name]),
-            statistics.median(one / other for one, other in zip(cpu[name], beside, strict=True)),
-            memory,
+            statistics.median(used for used, _ in turns) / LOOKUPS * 1e6,
+            statistics.median(took for _, took in turns) / LOOKUPS * 1e6,
+            statistics.median(
+                mine / other for (mine, _), (other, _) in zip(turns, bare, strict=True)
+            ),
         )
-        for name in contenders
+        for name, turns in spent.items()
     }
 
 
-def _workspace() -> Workspace:
-    return make_workspace("benchmark", KEY, agents=AGENTS, domains=2)
+def _count_instructions(base_url: str) -> dict[str, int]:
+    """Return the instructions per look-up of each contender, 100 in flight."""
+    counts = {}
+    for name in _names():
+        short, long = (_counted(base_url, name, lookups) for lookups in (SHORT, LONG))
+        counts[name] = (long - short) // (LONG - SHORT)
+    return counts
+
+
+def _counted(base_url: str, name: str, lookups: int) -> int:
+    """Return the instructions of a whole process that makes so many look-ups."""
+    with tempfile.NamedTemporaryFile() as counts:
+        tool = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--quiet"]
+        command = [*tool, f"--cachegrind-out-file={counts.name}", sys.executable]
+        command += ["-m", "benchmarks.fanout", "--only", base_url, name, str(lookups)]
+        environment = {**os.environ, "PYTHONHASHSEED": "0"}
+        subprocess.run(command, check=True, env=environment, stderr=subprocess.DEVNULL)
+        summary = re.search(r"^summary: (\d+)", Path(counts.name).read_text("utf-8"), re.MULTILINE)
+    if summary is None:
+        raise RuntimeError("cachegrind wrote no summary")
+    return int(summary[1])
+
+
+def _run_only(base_url: str, name: str, lookups: int) -> None:
+    contest = _Contest([name], base_url, 100)
+    contest.look_up(name, lookups)
+    contest.close()
+
+
+class _Answers(asyncio.Protocol):
+    """Answers each request with the same bytes."""
+
+    transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a TCP server's
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write((HEAD.encode() + ANSWER) * data.count(b"\r\n\r\n"))
 
 
 async def _serve() -> None:
-    async with Sandbox([_workspace()]).keep(0) as sandbox:
-        print(sandbox.base_url, flush=True)
-        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(_Answers, "127.0.0.1", 0, backlog=16_384)
+    print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
+    await loop.run_in_executor(None, sys.stdin.read)
 
 
-def _pin(core: int) -> None:
+def pin(core: int) -> None:
     """Keep this process on one core, where the system can."""
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
@@ -185,7 +187,8 @@ def _pin(core: int) -> None:
 
 
 @contextmanager
-def _server() -> Iterator[str]:
+def serving() -> Iterator[str]:
+    """Yield the base URL of a server that is a process of its own."""
     command = [sys.executable, "-m", "benchmarks.fanout", "--serve"]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -195,64 +198,108 @@ def _server() -> Iterator[str]:
         server.communicate()
 
 
-def _fresh(
-    contenders: list[str], base_url: str, in_flight: int, turns: int
-) -> dict[str, Measurement]:
-    command = [sys.executable, "-m", "benchmarks.fanout", "--turns", str(turns)]
-    command += ["--measure", base_url, str(in_flight), *contenders]
-    printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return {name: Measurement(**each) for name, each in json.loads(printed).items()}
-
-
-def _compare(turns: int) -> dict[int, dict[str, Measurement]]:
-    results: dict[int, dict[str, Measurement]] = {}
-    with _server() as base_url:
-        for in_flight in IN_FLIGHT:
-            together = _fresh(list(CONTENDERS), base_url, in_flight, turns)
-            alone = {name: _fresh([name], base_url, in_flight, 5)[name] for name in CONTENDERS}
-            results[in_flight] = {
-                name: evolve(each, memory=alone[name].memory) for name, each in together.items()
-            }
-    return results
-
-
 def _table(results: dict[int, dict[str, Measurement]]) -> str:
-    lines = ["in flight  contender  CPU µs/look-up  × bare  wall µs/look-up  peak MiB"]
+    lines = ["in flight  contender       CPU µs/look-up  × bare  wall µs/look-up"]
     for in_flight, row in results.items():
         for name, each in row.items():
             lines.append(
-                f"{in_flight:9}  {name:9}  {each.cpu:14.1f}  {each.ratio:6.2f}  "
-                f"{each.wall:15.1f}  {each.memory:8.1f}"
+                f"{in_flight:9}  {name:14}  {each.cpu:14.1f}  {each.ratio:6.2f}  {each.wall:15.1f}"
             )
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Compare, or be one of the processes of a comparison."""
+def _chart(row: dict[str, Measurement]) -> str:
+    """Draw the contenders' CPU beside that of ``bare`` as bars, the leanest first."""
+    bars = []
+    scale = 320 / max(each.ratio for each in row.values())
+    ordered = sorted(row.items(), key=lambda item: item[1].ratio)
+    for place, (name, each) in enumerate(ordered):
+        y, ours = 34 + place * 26, "bare" not in name and "naive" not in name
+        bars.append(
+            f'<text x="132" y="{y + 14}" text-anchor="end">{name}</text>'
+            f'<rect x="140" y="{y}" width="{each.ratio * scale:.0f}" height="20" '
+            f'fill="{"#611f69" if ours else "#9aa0a6"}"/>'
+            f'<text x="{146 + each.ratio * scale:.0f}" y="{y + 14}">{each.ratio:.2f}</text>'
+        )
+    height = 42 + len(ordered) * 26
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 520 {height}" width="520" '
+        f'font-family="sans-serif" font-size="13" fill="#202124">'
+        f'<rect width="520" height="{height}" fill="#ffffff"/>'
+        f'<text x="12" y="20" font-weight="bold">CPU per look-up, 100 in flight, beside a bare '
+        f"aiohttp loop</text>{''.join(bars)}</svg>\n"
+    )
+
+
+def _judge(counts: dict[str, int]) -> int:
+    """Compare with the baseline; return the exit code."""
+    kept: dict[str, int] = json.loads(BASELINE.read_text("utf-8"))["instructions"]
+    worse = [
+        name
+        for name in counts.keys() & kept.keys()
+        if counts[name] / counts["bare"] > TOLERANCE * kept[name] / kept["bare"]
+    ]
+    for name in worse:
+        was, now = kept[name] / kept["bare"], counts[name] / counts["bare"]
+        print(f"{name}: {now:.3f} × bare, the baseline is {was:.3f}")
+    return int(bool(worse))
+
+
+def main() -> int:
+    """Compare, or be one of the processes of a comparison; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fanout", description=__doc__)
     parser.add_argument("--turns", type=int, default=40)
-    parser.add_argument("--json", action="store_true")
+    for name in ("json", "chart", "instructions", "check", "keep"):
+        parser.add_argument(f"--{name}", action="store_true")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--measure", nargs="+", help=argparse.SUPPRESS)
+    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--only", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
-        _pin(0)
+        pin(0)
         asyncio.run(_serve())
+    elif options.only:
+        base_url, name, lookups = options.only
+        _run_only(base_url, name, int(lookups))
     elif options.measure:
-        _pin(1)
-        base_url, in_flight, *contenders = options.measure
-        measured = asyncio.run(_measure(contenders, base_url, int(in_flight), options.turns))
+        pin(1)
+        base_url, in_flight = options.measure
+        measured = _measure(base_url, int(in_flight), options.turns)
         print(json.dumps({name: asdict(each) for name, each in measured.items()}))
+    elif options.instructions:
+        return _report_instructions(check=options.check, keep=options.keep)
     else:
-        results = _compare(options.turns)
-        print(
-            json.dumps(
-                {n: {k: asdict(v) for k, v in row.items()} for n, row in results.items()}, indent=2
-            )
-            if options.json
-            else _table(results)
-        )
+        _report(options.turns, as_json=options.json, chart=options.chart)
+    return 0
+
+
+def _report(turns: int, *, as_json: bool, chart: bool) -> None:
+    results = {}
+    with serving() as base_url:
+        for in_flight in IN_FLIGHT:
+            command = [sys.executable, "-m", "benchmarks.fanout", "--turns", str(turns)]
+            command += ["--measure", base_url, str(in_flight)]
+            printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+            results[in_flight] = {
+                name: Measurement(**each) for name, each in json.loads(printed).items()
+            }
+    if chart:
+        CHART.write_text(_chart(results[100]), "utf-8")
+    plain = {n: {k: asdict(v) for k, v in row.items()} for n, row in results.items()}
+    print(json.dumps(plain, indent=2) if as_json else _table(results))
+
+
+def _report_instructions(*, check: bool, keep: bool) -> int:
+    with serving() as base_url:
+        counts = _count_instructions(base_url)
+    for name, each in counts.items():
+        print(f"{name:14}  {each:9,} instructions  {each / counts['bare']:.3f} × bare")
+    if keep:
+        python = f"{sys.version_info.major}.{sys.version_info.minor}"
+        kept = {"python": python, "in_flight": 100, "instructions": counts}
+        BASELINE.write_text(json.dumps(kept, indent=2) + "\n", "utf-8")
+    return _judge(counts) if check else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
