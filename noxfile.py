@@ -35,6 +35,42 @@ def lowest(session: nox.Session) -> None:
 
 
 @nox.session
+def uvloop(session: nox.Session) -> None:
+    """The whole suite on uvloop; what runs in virtual time stays on asyncio's own loop."""
+    session.install(".[test]")
+    session.run("python", "-m", "pytest", *session.posargs, env={"CHATLOOM_TEST_LOOP": "uvloop"})
+
+
+@nox.session(python=PYTHONS[1:])
+def eager(session: nox.Session) -> None:
+    """The whole suite where tasks begin at once."""
+    session.install(".[test]")
+    session.run("python", "-m", "pytest", *session.posargs, env={"CHATLOOM_TEST_LOOP": "eager"})
+
+
+@nox.session
+def by_session(session: nox.Session) -> None:
+    """The suite with every request through aiohttp's session."""
+    session.install(".[test]")
+    rest = "--ignore=tests/network/test_direct.py"
+    session.run(
+        "python", "-m", "pytest", rest, *session.posargs, env={"CHATLOOM_TEST_WAY": "session"}
+    )
+
+
+@nox.session
+def upstream(session: nox.Session) -> None:
+    """What meets aiohttp, on its newest pre-release, the direct way forced on."""
+    session.install(".[test]")
+    session.install("--pre", "--upgrade", "aiohttp")
+    session.run("python", "-c", "import aiohttp; print('aiohttp', aiohttp.__version__)")
+    session.run(
+        "python", "-m", "pytest", "tests/network", "tests/faults", "tests/test_secrets.py",
+        *session.posargs, env={"CHATLOOM_TEST_WAY": "direct"},
+    )  # fmt: skip
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Style and the traps that ruff knows."""
     session.install("ruff>=0.17,<0.18")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from chatloom_async.network.direct import Direct
+from chatloom_async.network import direct
 from chatloom_async.testing import Sandbox, make_workspace
 
 pytest_plugins = ["chatloom_async.testing.pytest_plugin"]
@@ -22,8 +22,11 @@ settings.register_profile("ci", max_examples=120, deadline=None)
 settings.register_profile("long", max_examples=10_000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
-if os.environ.get("CHATLOOM_TEST_WAY") == "session":  # instead of the direct one
-    Direct.of = lambda _: None  # type: ignore[method-assign, assignment]
+match os.environ.get("CHATLOOM_TEST_WAY"):
+    case "session":  # never the direct one
+        direct.Direct.of = lambda _: None  # type: ignore[method-assign, assignment]
+    case "direct":  # however new aiohttp is
+        direct.NEWEST = (99,)
 
 LOOP = os.environ.get("CHATLOOM_TEST_LOOP")  # "uvloop" or "eager" instead of asyncio's own
 

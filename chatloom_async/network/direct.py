@@ -30,7 +30,10 @@ Value = TypeVar("Value")
 
 _log = logging.getLogger("chatloom_async")
 _aiohttp: Any = aiohttp  # with what it has and does not export
-_NEWEST = (3, 14)  # of aiohttp: later ones are the session's until the suite has passed on them
+NEWEST: tuple[int, ...] = (
+    3,
+    14,
+)  # of aiohttp: later ones are the session's until the suite has passed on them
 _FINAL, _SWITCHING = 200, 101  # statuses from here on are answers, and this one (RFC 9110 §15.2)
 
 
@@ -167,7 +170,7 @@ def _session_methods() -> tuple[Any, Any]:
 def _doubt() -> str | None:
     """Return what speaks against the direct way before it is tried."""
     version = tuple(int(part) for part in aiohttp.__version__.split(".")[:2])
-    if version > _NEWEST:
+    if version > NEWEST:
         return f"aiohttp {aiohttp.__version__} is newer than those it was tried with"
     if list(inspect.signature(aiohttp.BaseConnector.connect).parameters) != _PARAMETERS:
         return "BaseConnector.connect takes other parameters"
