@@ -60,6 +60,10 @@ class ApiKey:
         """Eight hex digits of the key's SHA-256: tells keys apart in logs and statistics."""
         return self._fingerprint[:8]
 
+    def name_for(self, server: str) -> str:
+        """Return what stands for the key at a server where processes share something about it."""
+        return hashlib.sha256(f"{server} {self._fingerprint}".encode()).hexdigest()
+
     def headers(self) -> Mapping[str, str]:
         """Return the header to send; for the transport, and never to be kept."""
         return self._headers()

@@ -19,8 +19,7 @@ from typing import cast
 from attrs import define, field
 from redis.asyncio import Redis
 
-from chatloom_async.ratelimit.shared import Grant
-from chatloom_async.ratelimit.values import RateLimit
+from chatloom_async.ratelimit.values import Grant, RateLimit
 
 # KEYS: the limit, its members. ARGV: seconds a departure uses (0: no ceiling), burst, wanted,
 # member. Answers are texts: a script's numbers lose their fraction.
@@ -34,8 +33,8 @@ redis.call('ZADD', KEYS[2], now, ARGV[4])
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - 60)
 redis.call('EXPIRE', KEYS[2], 120)
 local members = redis.call('ZCARD', KEYS[2])
-if closed and now < closed then return {0, tostring(closed - now), members} end
-if wanted == 0 then return {0, '0', members} end
+if closed and now < closed then return {0, tostring(closed - now), members, 0} end
+if wanted == 0 then return {0, '0', members, 0} end
 if closed then wanted = 1 end
 local count, wait = wanted, 0
 if interval > 0 then
@@ -50,7 +49,7 @@ if interval > 0 then
 end
 if closed then redis.call('HSET', KEYS[1], 'closed', string.format('%.6f', now + wait + 2)) end
 redis.call('EXPIRE', KEYS[1], math.ceil(math.max(used - now, 0)) + 300)
-return {count, tostring(wait), members}
+return {count, tostring(wait), members, closed and 1 or 0}
 """
 
 # KEYS: the limit. ARGV: seconds; negative: open.
@@ -84,8 +83,8 @@ class SharedRedis:
         place = self._place(name)
         arguments = [repr(interval), repr(limit.burst), str(wanted), self._member]
         answer = await self.client.eval(_TAKE, 2, place, f"{place}:members", *arguments)
-        count, wait, processes = cast("tuple[int, bytes, int]", answer)
-        return Grant(int(count), float(wait), int(processes))
+        count, wait, processes, probe = cast("tuple[int, bytes, int, int]", answer)
+        return Grant(int(count), float(wait), bool(probe), int(processes))
 
     async def close(self, name: str, seconds: float) -> None:
         """Let nothing leave for so long."""

@@ -27,10 +27,12 @@ from attrs import define, evolve, field
 from chatloom_async.errors import DeadlineExceededError
 from chatloom_async.events import LimiterClosed, LimiterOpened, Observer
 from chatloom_async.ratelimit.schedule import LONGEST, Schedule
+from chatloom_async.ratelimit.shared import SharedTurns
 from chatloom_async.ratelimit.values import (
     Cost,
     LimiterStatistics,
     RateLimit,
+    SharedStore,
     ToldLimit,
     WaitLimits,
 )
@@ -97,6 +99,7 @@ class RateLimiter:
     _alarm: float = field(
         default=math.inf, init=False
     )  # when the timer fires: uvloop's do not tell
+    _turns: SharedTurns | None = field(default=None, init=False)
     _patience: float = field(default=math.inf, init=False)  # the probe's
     _shift: float = field(default=0.0, init=False)  # from the loop's time to the schedule's
     _sent: int = field(default=0, init=False)
@@ -109,10 +112,14 @@ class RateLimiter:
         self._schedule = Schedule(self.limit, self._now())
         self._log = LimiterLog(self.name, self.notify)
 
+    def share(self, store: SharedStore, name: str) -> None:
+        """Ask a store too, which several processes share, before anything leaves."""
+        self._turns = SharedTurns(store, name, self.limit, self._pump)
+
     def try_acquire(self) -> float | None:
         """Leave at once, if the gate is open and nobody waits."""
         schedule, now = self._schedule, self.loop.time() + self._shift
-        if now < schedule.ready or schedule.closed or self._line.waiting:
+        if now < schedule.ready or schedule.closed or self._line.waiting or self._turns:
             return None
         self._sent += 1
         return schedule.leave(now)
@@ -153,9 +160,12 @@ class RateLimiter:
         """Report any answer but a refusal or a failure."""
         self._done += 1
         schedule, now = self._schedule, self.loop.time() + self._shift
-        if schedule.admitted(now, departure, resource):
+        opened = schedule.admitted(now, departure, resource)
+        if opened:
             self.last_error = None
             self._log.opened(now - schedule.closed_since)
+        if self._turns is not None:
+            self._turns.answered(opened=opened)
         if self._line.waiting:
             self._pump()
 
@@ -249,6 +259,8 @@ class RateLimiter:
         if schedule.closed and self.last_error is None:
             self.last_error = error
             self._log.closed(schedule.opens_in(now), outage=schedule.outage_backoff > 0)
+        if schedule.closed and self._turns is not None:
+            self._turns.closed(schedule.opens_in(now))
         if probe:
             self.last_error, closed_for = error, now - schedule.closed_since
             cost = Cost.FINAL if closed_for >= self._patience else Cost.FREE
@@ -267,13 +279,17 @@ class RateLimiter:
     def _pump(self) -> None:
         """Let everybody leave who may, together, and set the timer for the next one."""
         schedule, line, now = self._schedule, self._line, self._now()
+        turns, asked = self._turns, False
         while line.anyone() and now >= schedule.ready_for(urgent=line.urgent):
+            if turns is not None and not turns.take(line.waiting):
+                asked = True
+                break
             self._sent += 1
             self._grant(schedule.leave(now))
         if not line.waiting:
             self._log.nobody_waits()
         due = math.inf
-        if line.anyone():
+        if line.anyone() and not asked:  # the store's answer wakes it too
             due = max(schedule.ready_for(urgent=line.urgent), now + _TOLERANCE)
         if self._timer is not None and self._alarm != due:
             self._timer.cancel()

@@ -6,6 +6,7 @@ Not here: what a limiter does (``ratelimit.limiter``).
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from weakref import WeakValueDictionary
 
@@ -14,7 +15,8 @@ from attrs import define, field
 from chatloom_async.auth import ApiKey
 from chatloom_async.events import Observer
 from chatloom_async.ratelimit.limiter import RateLimiter
-from chatloom_async.ratelimit.values import RateLimit
+from chatloom_async.ratelimit.shared_file import SharedFile
+from chatloom_async.ratelimit.values import RateLimit, SharedStore
 
 _Identity = tuple[str, ApiKey, RateLimit]
 
@@ -37,6 +39,7 @@ class LimiterRegistry:
     )
     _latest: WeakValueDictionary[_Identity, RateLimiter] = field(factory=WeakValueDictionary)
     _kept: deque[RateLimiter] = field(factory=deque)
+    _files: dict[str, SharedFile] = field(factory=dict)
 
     def __len__(self) -> int:
         """Return how many there are."""
@@ -49,12 +52,20 @@ class LimiterRegistry:
         if limiter is None or limiter.loop is not loop:  # an id may be used again
             self._forget_some(loop.time())
             limiter = RateLimiter(limit, key.fingerprint, self.notify)
+            if limit.shared is not None:
+                limiter.share(self._store(limit.shared), key.name_for(base_url))
             before = self._latest.get(identity)
             if before is not None and before.loop.is_closed():
                 limiter.inherit(before)
             self._limiters[id(loop), identity] = self._latest[identity] = limiter
             self._kept.append(limiter)
         return limiter
+
+    def _store(self, shared: str | os.PathLike[str] | SharedStore) -> SharedStore:
+        if isinstance(shared, SharedStore):
+            return shared
+        path = os.path.abspath(shared)  # noqa: PTH100 - it must not ask the disk
+        return self._files.setdefault(path, SharedFile(path))
 
     def _forget_some(self, now: float) -> None:
         for _ in range(min(_AT_ONCE, len(self._kept))):

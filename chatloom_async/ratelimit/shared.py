@@ -2,77 +2,86 @@
 
 A store keeps, under a name that stands for a key, how much of the ceiling is used and until when
 the key is closed. What one process learned about the server stays its own. Not here: the stores
-(``ratelimit.shared_file``, and ``contrib.redis`` for several machines).
+(``ratelimit.shared_file``, and ``contrib.redis`` for several machines) and what they promise
+(``ratelimit.values``).
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
-from typing import Protocol
+from collections.abc import Callable, Coroutine
 
-from attrs import define, field, frozen
+from attrs import define, field
 
-from chatloom_async.ratelimit.values import RateLimit
+from chatloom_async.ratelimit.values import Grant, RateLimit, SharedStore
 
 _log = logging.getLogger("chatloom_async")
 
 _RETRY = 1.0  # seconds between attempts to reach a store that failed
-
-
-@frozen
-class Grant:
-    """What a store answers to a limiter that wants some requests to leave.
-
-    Attributes:
-        count: how many may leave, after ``wait``; 0: ask again after it.
-        wait: seconds.
-        processes: how many asked for this key within the last minute, the asking one included.
-
-    """
-
-    count: int
-    wait: float = 0.0
-    processes: int = 1
-
-
-class SharedStore(Protocol):
-    """What several processes share; a failure is any exception."""
-
-    async def take(self, name: str, limit: RateLimit, wanted: int) -> Grant:
-        """Use up to ``wanted`` departures; where none is free, reserve the next one.
-
-        While the key is closed nothing is granted. After that one departure is, as a probe, until
-        the key is opened or the probe is overdue. With ``wanted=0`` only ``wait`` tells something.
-        """
-        ...
-
-    async def close(self, name: str, seconds: float) -> None:
-        """Let nothing leave for so long: a server refused, or fails."""
-        ...
-
-    async def open(self, name: str) -> None:
-        """Let requests leave again: one was answered well."""
-        ...
+_AT_ONCE = 4  # departures asked for together: with more, one process would take a whole burst
 
 
 @define(eq=False)
-class SharedCeiling:
-    """A store as one limiter sees it: when it fails, its share of the limit is kept locally.
+class SharedTurns:
+    """What a store lets one limiter do; ``wake`` is called when another attempt may leave.
 
-    The share is the limit divided by the processes that the store knew last. One warning tells of
-    the failure; the store is tried again every second.
+    While the store fails, the limiter keeps its share: the limit divided by the processes that the
+    store knew last. One warning tells of it; the store is tried again every second.
     """
 
     store: SharedStore
     name: str
     limit: RateLimit
+    wake: Callable[[], None]
+    _granted: int = 0
+    _probing: bool = False  # the latest grant was a probe's
+    _asking: asyncio.Task[None] | None = None
+    _telling: set[asyncio.Task[None]] = field(factory=set)
     _processes: int = 1
     _failed_at: float = -math.inf
-    _used_until: float = -math.inf
-    _warned: bool = field(default=False)
+    _used_until: float = -math.inf  # of the share, while the store fails
+    _warned: bool = False
 
-    async def take(self, wanted: int, now: float) -> Grant:
+    def take(self, waiting: int) -> bool:
+        """Use a departure that is granted; else ask for as many as wait, and return False."""
+        if self._granted:
+            self._granted -= 1
+            return True
+        if self._asking is None:
+            self._asking = asyncio.get_running_loop().create_task(self._ask(waiting))
+        return False
+
+    def closed(self, seconds: float) -> None:
+        """Close the key for all processes: the server refused, or fails."""
+        self._granted, self._probing = 0, False
+        self._tell(self.store.close(self.name, seconds))
+
+    def answered(self, *, opened: bool) -> None:
+        """Open the key for all processes, if this answer was a probe's or ``opened`` the gate."""
+        if opened or self._probing:
+            self._probing = False
+            self._tell(self.store.open(self.name))
+
+    async def _ask(self, waiting: int) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            grant = await self._grant(min(waiting, _AT_ONCE), loop.time())
+            while grant.wait > 0:
+                await asyncio.sleep(grant.wait)
+                if not grant.count:
+                    break
+                # The departure is reserved; but the key may have been closed meanwhile.
+                now = await self._grant(0, loop.time())
+                grant = Grant(grant.count, now.wait, grant.probe, grant.processes)
+            self._granted += grant.count
+            self._probing = self._probing or grant.probe
+        finally:
+            self._asking = None
+        self.wake()
+
+    async def _grant(self, wanted: int, now: float) -> Grant:
         """Ask the store, or the local share while it fails."""
         if now >= self._failed_at + _RETRY:
             try:
@@ -80,26 +89,31 @@ class SharedCeiling:
             except Exception as error:  # noqa: BLE001 - whatever the store raises
                 self._fail(error, now)
             else:
-                self._processes, self._failed_at = grant.processes, -math.inf
+                self._processes = grant.processes
                 if self._warned:
                     self._warned = False
                     _log.info("the shared rate limit is back")
                 return grant
-        return self._take_locally(wanted, now)
+        if self.limit.per_minute is None or not wanted:
+            return Grant(wanted)
+        # A burst each would be one for every process: the share begins without one.
+        interval = 60 * self._processes / self.limit.per_minute
+        leaves = max(now, self._used_until)
+        self._used_until = leaves + interval
+        return Grant(1, leaves - now)
 
-    async def close(self, seconds: float, now: float) -> None:
-        """Close the key for all processes."""
-        try:
-            await self.store.close(self.name, seconds)
-        except Exception as error:  # noqa: BLE001 - whatever the store raises
-            self._fail(error, now)
+    def _tell(self, message: Coroutine[None, None, None]) -> None:
+        loop = asyncio.get_running_loop()
 
-    async def open(self, now: float) -> None:
-        """Open the key for all processes."""
-        try:
-            await self.store.open(self.name)
-        except Exception as error:  # noqa: BLE001 - whatever the store raises
-            self._fail(error, now)
+        async def tell() -> None:
+            try:
+                await message
+            except Exception as error:  # noqa: BLE001 - whatever the store raises
+                self._fail(error, loop.time())
+
+        task = loop.create_task(tell())
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
 
     def _fail(self, error: Exception, now: float) -> None:
         self._failed_at = now
@@ -110,15 +124,6 @@ class SharedCeiling:
                 type(error).__name__,
                 self._processes,
             )
-
-    def _take_locally(self, wanted: int, now: float) -> Grant:
-        if self.limit.per_minute is None or not wanted:
-            return Grant(wanted, 0.0, self._processes)
-        # A burst each would be one for every process: the share begins without one.
-        interval = 60 * self._processes / self.limit.per_minute
-        leaves = max(now, self._used_until)
-        self._used_until = leaves + interval
-        return Grant(1, leaves - now, self._processes)
 
 
 def used_after(used_until: float, now: float, limit: RateLimit, wanted: int) -> tuple[int, float]:

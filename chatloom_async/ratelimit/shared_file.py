@@ -21,8 +21,8 @@ from hashlib import blake2b
 from attrs import define, field, frozen
 
 from chatloom_async.errors import ConfigurationError
-from chatloom_async.ratelimit.shared import Grant, used_after
-from chatloom_async.ratelimit.values import RateLimit
+from chatloom_async.ratelimit.shared import used_after
+from chatloom_async.ratelimit.values import Grant, RateLimit
 
 if sys.platform == "win32":
     import msvcrt
@@ -113,9 +113,10 @@ class SharedFile:
             now = time.monotonic()
             place, record = _find(records, name, now)
             if record.closed and now < record.closed_until:
-                return Grant(0, record.closed_until - now, _present(record, now))
+                wait = record.closed_until - now
+                return Grant(0, wait, processes=_present(record, now))
             if not wanted:
-                return Grant(0, 0.0, _present(record, now))
+                return Grant(0, processes=_present(record, now))
             count, used = used_after(record.used_until, now, limit, 1 if record.closed else wanted)
             wait = 0.0 if count else used - limit.burst * _interval(limit) - now
             record = _Record(
@@ -127,7 +128,7 @@ class SharedFile:
                 _joined(record.members, self._process, now),
             )
             _write(records, place, record)
-            return Grant(max(count, 1), wait, _present(record, now))
+            return Grant(max(count, 1), wait, record.closed, _present(record, now))
         finally:
             self._release()
 

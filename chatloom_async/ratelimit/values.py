@@ -6,12 +6,52 @@ Not here: how requests are paced (``ratelimit.schedule``).
 from __future__ import annotations
 
 import math
+import os
 from enum import Enum
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 from attrs import frozen
 
-from chatloom_async.errors import require_number
+from chatloom_async.errors import ConfigurationError, require_number
+
+
+@frozen
+class Grant:
+    """What a store answers to a limiter that wants some requests to leave.
+
+    Attributes:
+        count: how many may leave, after ``wait``; 0: ask again after it.
+        wait: seconds.
+        probe: whether the key was closed, and this one is to find out whether it may open.
+        processes: how many asked for this key within the last minute, the asking one included.
+
+    """
+
+    count: int
+    wait: float = 0.0
+    probe: bool = False
+    processes: int = 1
+
+
+@runtime_checkable
+class SharedStore(Protocol):
+    """What several processes share; a failure is any exception."""
+
+    async def take(self, name: str, limit: RateLimit, wanted: int) -> Grant:
+        """Use up to ``wanted`` departures; where none is free, reserve the next one.
+
+        While the key is closed nothing is granted. After that one departure is, as a probe, until
+        the key is opened or the probe is overdue. With ``wanted=0`` only ``wait`` tells something.
+        """
+        ...
+
+    async def close(self, name: str, seconds: float) -> None:
+        """Let nothing leave for so long: a server refused, or fails."""
+        ...
+
+    async def open(self, name: str) -> None:
+        """Let requests leave again: one was answered well."""
+        ...
 
 
 @frozen
@@ -25,20 +65,29 @@ class RateLimit:
     Attributes:
         per_minute: requests per minute in the long run; None lifts the ceiling.
         burst: requests that may leave ahead of that, 1 or more.
+        shared: what several processes share the limit by: the path of a file on one machine, or a
+            ``SharedStore`` such as ``contrib.redis.SharedRedis``; None: the limit is of this
+            process alone.
 
     Raises:
-        ConfigurationError: not such a number.
+        ConfigurationError: not such a number, or no such store.
 
     """
 
     per_minute: float | None = 300
     burst: float = 300
+    shared: str | os.PathLike[str] | SharedStore | None = None
 
     def __attrs_post_init__(self) -> None:
         """Refuse what would never let a request through."""
         if self.per_minute is not None:
             require_number("RateLimit.per_minute", self.per_minute, at_least=0.001)
         require_number("RateLimit.burst", self.burst, at_least=1)
+        if not isinstance(self.shared, str | os.PathLike | SharedStore | None) or self.shared == "":
+            raise ConfigurationError(
+                'RateLimit.shared is the path of a file ("limits.db") or a store with take, close '
+                "and open"
+            )
 
 
 @frozen

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import multiprocessing
 import os
 import shutil
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
+from attrs import define
 from fakeredis import FakeAsyncRedis
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from chatloom_async import ConfigurationError, RateLimit
+from chatloom_async import ApiKey, AsyncChatloom, ConfigurationError, RateLimit
 from chatloom_async.contrib.redis import SharedRedis
-from chatloom_async.ratelimit.shared import Grant, SharedCeiling, SharedStore
+from chatloom_async.ratelimit.shared import used_after
 from chatloom_async.ratelimit.shared_file import SharedFile
+from chatloom_async.ratelimit.values import Grant, SharedStore
+from chatloom_async.testing import FakeClock, StubReply, StubTransport
 
 # A real server wherever there is one; the scripts run everywhere.
 STORES = ["file", "script", *(["redis"] if shutil.which("redis-server") else [])]
@@ -82,7 +86,7 @@ async def test_beyond_the_burst_each_reserves_a_moment_of_its_own(store: SharedS
 
 async def test_names_do_not_meet(store: SharedStore) -> None:
     await store.take(NAME, LIMIT, 3)
-    assert await store.take("another", LIMIT, 3) == Grant(3, 0.0, 1)
+    assert await store.take("another", LIMIT, 3) == Grant(3)
 
 
 async def test_without_a_ceiling_everything_is_granted(store: SharedStore) -> None:
@@ -184,39 +188,119 @@ async def test_many_names_find_room(tmp_path: Path) -> None:
         assert (await store.take(str(number), LIMIT, 3)).count == 3
 
 
-class Failing:
-    """A store that fails while it is told to."""
+@define(eq=False)
+class Memory:
+    """A store in virtual time, that can be made to fail."""
 
-    def __init__(self) -> None:
-        self.fails, self.asked = False, 0
+    used: float = 0.0
+    closed_until: float | None = None
+    fails: bool = False
+    processes: int = 4
 
-    async def take(self, name: str, limit: RateLimit, wanted: int) -> Grant:
-        del name, limit
-        self.asked += 1
+    def _now(self) -> float:
         if self.fails:
             raise OSError("gone")
-        return Grant(wanted, 0.0, 4)
+        return asyncio.get_running_loop().time()
 
-    async def close(self, name: str, seconds: float) -> None:
-        raise OSError(name, seconds)
+    async def take(self, _: str, limit: RateLimit, wanted: int) -> Grant:
+        now = self._now()
+        if self.closed_until is not None and now < self.closed_until:
+            return Grant(0, self.closed_until - now, processes=self.processes)
+        if not wanted:
+            return Grant(0, processes=self.processes)
+        probe, self.closed_until = self.closed_until is not None, None
+        count, self.used = used_after(self.used, now, limit, 1 if probe else wanted)
+        assert limit.per_minute is not None
+        wait = 0.0 if count else self.used - limit.burst * 60 / limit.per_minute - now
+        return Grant(max(1, count), wait, probe, self.processes)
 
-    async def open(self, name: str) -> None:
-        raise OSError(name)
+    async def close(self, _: str, seconds: float) -> None:
+        self.closed_until = self._now() + seconds
+
+    async def open(self, _: str) -> None:
+        self._now()
+        self.closed_until = None
 
 
-async def test_a_failing_store_leaves_each_process_its_share(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def processes(
+    store: Memory, calls: int, replies: Callable[[int], StubReply] | None = None, **limit: float
+) -> list[list[float]]:
+    """Let four processes make calls on one key; return when each process sent its requests."""
+    clock = FakeClock()
+    reply = replies or (lambda _: StubReply({"domains": []}, after=0.01))
+    sent = itertools.count()
+    scripts = [map(reply, sent) for _ in range(4)]
+    transports = [StubTransport(script, clock=clock) for script in scripts]
+    shared = RateLimit(**limit, shared=store)
+
+    async def work(transport: StubTransport) -> None:
+        async with AsyncChatloom("clf_shared", pool=transport, rate_limit=shared) as chatloom:
+            await asyncio.gather(*(chatloom.get_allowed_domains("a") for _ in range(calls)))
+
+    async def together() -> None:
+        await asyncio.gather(*map(work, transports))
+
+    clock.run(together())
+    return [[request.at for request in transport.requests] for transport in transports]
+
+
+def test_four_processes_keep_one_ceiling_and_share_it_evenly() -> None:
+    sent = processes(Memory(), 30, per_minute=600, burst=20)
+    moments = sorted(itertools.chain(*sent))
+    for count, moment in enumerate(moments):
+        assert count <= 20 + 10 * moment
+    assert moments[-1] == pytest.approx((120 - 20) / 10, rel=0.03)
+    shares = [sum(moment <= 6 for moment in each) for each in sent]
+    assert min(shares) >= 0.8 * max(shares)
+
+
+def test_a_refusal_of_one_process_closes_all() -> None:
+    refusal = StubReply(status=429, headers={"Retry-After": "5"}, after=0.01)
+
+    def reply(number: int) -> StubReply:
+        return refusal if number == 40 else StubReply({"domains": []}, after=0.01)
+
+    moments = sorted(itertools.chain(*processes(Memory(), 30, reply, per_minute=600, burst=20)))
+    refused = moments[40] + 0.01
+    assert [moment for moment in moments if refused + 0.01 < moment < refused + 5] == []
+    assert len(moments) == 121
+
+
+def test_a_failing_store_leaves_each_process_its_share(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    store = Failing()
-    ceiling = SharedCeiling(store, NAME, RateLimit(per_minute=240, burst=10))
-    assert await ceiling.take(5, now=0.0) == Grant(5, 0.0, 4)
-    store.fails = True
-    waits = [(await ceiling.take(5, now=1.0)).wait for _ in range(4)]
-    assert waits == [0.0, 1.0, 2.0, 3.0]  # 240 a minute, shared by four
-    assert store.asked == 2
-    await ceiling.close(3.0, now=1.5)
-    await ceiling.open(now=1.6)
-    store.fails = False
-    assert (await ceiling.take(5, now=9.0)).count == 5
-    assert [record.levelno for record in caplog.records] == [logging.WARNING, logging.INFO]
+    store = Memory()
+
+    def reply(number: int) -> StubReply:
+        store.fails = 30 < number < 80
+        return StubReply({"domains": []}, after=0.01)
+
+    moments = sorted(itertools.chain(*processes(store, 30, reply, per_minute=600, burst=20)))
+    assert len(moments) == 120
+    assert moments[-1] == pytest.approx((120 - 20) / 10, rel=0.3)
+    told = [record for record in caplog.records if "shared rate limit" in record.message]
+    levels = [record.levelno for record in told]
+    assert levels.count(logging.WARNING) == 4  # one a process
+    assert set(levels[4:]) == {logging.INFO}
+
+
+def test_a_limit_in_a_file_is_shared_by_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "limits.db"
+    limit = RateLimit(per_minute=60, burst=2, shared=path)
+
+    async def send() -> int:
+        transport = StubTransport([StubReply({"domains": []})] * 2)
+        async with AsyncChatloom("clf_shared", pool=transport, rate_limit=limit) as chatloom:
+            await chatloom.get_allowed_domains("agt_1")
+        return len(transport.requests)
+
+    assert [asyncio.run(send()) for _ in range(2)] == [1, 1]
+    assert b"clf_shared" not in path.read_bytes()
+    store = SharedFile(path)
+    name = ApiKey("clf_shared").name_for("https://chatloom.app")
+    assert asyncio.run(store.take(name, limit, 5)).wait > 0
+
+
+@pytest.mark.parametrize("shared", ["", 5, object()])
+def test_what_is_no_store_is_refused(shared: object) -> None:
+    with pytest.raises(ConfigurationError, match=r"RateLimit\.shared is the path"):
+        RateLimit(shared=shared)  # type: ignore[arg-type]  # the point of it
