@@ -31,6 +31,7 @@ STAIRS: tuple[frozenset[str], ...] = tuple(
         "audit.findings",
         "audit.judge audit.diff",
         "audit.workspace audit.lines audit.figures",
+        "audit.resume",
         "audit.files",
         "audit.page audit.run",
         "audit",

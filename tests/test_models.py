@@ -11,7 +11,8 @@ import attrs
 import pytest
 
 from chatloom_async import Agent, AgentList, AllowedDomains
-from chatloom_async.audit.results import AuditRun, AuditTotals, Gap, WorkspaceAudit
+from chatloom_async.audit.diff import Change, FindingChange, Unknown
+from chatloom_async.audit.results import AuditRun, AuditTotals, Finding, Gap, WorkspaceAudit
 from chatloom_async.calls.wire import from_dict
 from chatloom_async.models import AuditedAgent, to_plain, to_plain_once
 
@@ -103,6 +104,9 @@ def test_what_has_no_form_in_json_is_refused(value: object) -> None:
         WorkspaceAudit("acme", (AUDITED,), gaps=(Gap(None, "E", 500, "…"),), read_at=MOMENT),
         AuditTotals().plus(WorkspaceAudit("acme")),
         AuditRun(MOMENT, approved=("a.example",)),
+        Change("changed", "acme", "agt_1", "status", "active", "paused"),
+        Unknown("acme", None, "both"),
+        FindingChange("new", None, Finding("url", "low", None, None, "…")),
     ],
 )
 def test_plain_values_are_read_back_as_the_value(value: Agent) -> None:

@@ -2,33 +2,27 @@
 
 A line is written in one piece when its workspace is complete. A process that is killed leaves at
 most one torn line behind, the last; whoever reads or resumes the file passes over it. Files may be
-concatenated: of each workspace the latest line counts. Not here: what a line says (``lines``).
+concatenated: of each workspace the latest line counts. Not here: what a line says (``lines``), what
+is kept of a cut run (``resume``).
 """
 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
-from http import HTTPStatus
 from io import FileIO
 from pathlib import Path
 from typing import Self
 
 from attrs import define, evolve, field, frozen
 
-from chatloom_async.audit.draft import Draft
 from chatloom_async.audit.judge import Judge
-from chatloom_async.audit.lines import dump_audit, dump_run, read_lines
-from chatloom_async.audit.results import AuditRun, Finding, Gap, WorkspaceAudit
+from chatloom_async.audit.lines import dump_audit, dump_run, read_lines, unusable, write_line
+from chatloom_async.audit.results import AuditRun, Finding, WorkspaceAudit
+from chatloom_async.audit.resume import lock, take_over
 from chatloom_async.errors import ConfigurationError
-
-if sys.platform != "win32":
-    import fcntl
-
-_NAMED = 3  # workspaces in a message
 
 
 @frozen
@@ -151,20 +145,20 @@ class AuditLog:
         """
         with ExitStack() as resources:
             file = resources.enter_context(_opened(path))
-            _lock(path, file)
+            lock(path, file)
             if force:
                 file.truncate(0)
             if force or not file.tell():
                 log = cls(path, file)
                 resources.pop_all()
             elif resume:
-                log = _resumed(path, workspaces, judge)
+                log = cls(path, *take_over(path, workspaces, judge))
             else:
                 raise ConfigurationError(
                     f"{path} exists; resume it, begin it anew (--force), or write to another file"
                 )
         if workspaces is not None:
-            log._begin(tuple(workspaces), judge or Judge())  # noqa: SLF001 - its own class
+            log._begin(tuple(workspaces), judge or Judge())
         return log
 
     def append(self, audit: WorkspaceAudit) -> None:
@@ -206,13 +200,13 @@ class AuditLog:
             self._write(dump_run(self._run))
         except OSError as error:
             self.close()
-            raise _unusable(self.path, error) from None
+            raise unusable(self.path, error) from None
 
     def _write(self, line: str) -> None:
         """Write a line, or take back what a disk that was full has let in of it."""
         size = os.fstat(self._file.fileno()).st_size
         try:
-            _write(self._file, line)
+            write_line(self._file, line)
         except BaseException as error:
             with suppress(OSError):  # a device cannot
                 os.ftruncate(self._file.fileno(), size)
@@ -228,97 +222,8 @@ def _opened(path: str | Path) -> FileIO:
     try:
         return FileIO(path, "a")
     except OSError as error:
-        raise _unusable(path, error) from None
-
-
-def _lock(path: str | Path, file: FileIO) -> None:
-    """Keep other runs out until the file is closed, where the system knows how (flock)."""
-    if sys.platform == "win32":
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Another run may have put its own file in this one's place meanwhile.
-        alone = os.path.samestat(os.fstat(file.fileno()), Path(path).stat())
-    except BlockingIOError:
-        alone = False
-    except OSError:
-        return  # some network file systems have no locks
-    if not alone:
-        raise ConfigurationError(f"{path}: another run writes to it")
-
-
-def _resumed(path: str | Path, workspaces: Collection[str] | None, judge: Judge | None) -> AuditLog:
-    """Put a file with what is worth keeping in the old one's place, all of it or nothing."""
-    draft = Draft.begin(path, ".resumed")
-    try:
-        _lock(draft.beside, draft.file)
-        log = AuditLog(path, draft.file, *_copied(path, draft.file, workspaces, judge))
-        draft.publish()
-    except BaseException as error:
-        draft.discard()
-        if isinstance(error, OSError):
-            raise _unusable(draft.beside, error) from None
-        raise
-    return log
-
-
-def _copied(
-    path: str | Path, file: FileIO, workspaces: Collection[str] | None, judge: Judge | None
-) -> tuple[frozenset[str], frozenset[str], datetime | None]:
-    """Write the lines worth keeping, of each workspace the latest.
-
-    Return the names kept, those left out, and when the first of the kept ones was read.
-    """
-    hidden: set[str] = set()
-    kept: dict[str, int] = {}
-    read_at: dict[str, datetime | None] = {}
-    for line in read_lines(path):
-        if line.workspace is not None:
-            audit = line.audit()
-            if any(map(_by_outage, audit.gaps)):
-                hidden.add(audit.workspace)
-            else:
-                kept[audit.workspace] = line.number
-                read_at[audit.workspace] = audit.read_at
-    if workspaces is not None:
-        _check_same(path, kept.keys() | hidden, workspaces)
-    of = None if workspaces is None else len(workspaces)
-    for line in read_lines(path):
-        if line.workspace is not None and kept.get(line.workspace) == line.number:
-            _write(file, line.again(judge, of))
-    oldest = min((moment for moment in read_at.values() if moment is not None), default=None)
-    return frozenset(kept), frozenset(hidden - kept.keys()), oldest
-
-
-def _check_same(path: str | Path, held: Iterable[str], workspaces: Collection[str]) -> None:
-    known = frozenset(workspaces)
-    foreign = sorted(name for name in held if name not in known)
-    if foreign:
-        more = f" and {len(foreign) - _NAMED} more" if len(foreign) > _NAMED else ""
-        names = ", ".join(map(repr, foreign[:_NAMED]))
-        raise ConfigurationError(
-            f"{path} holds other workspaces, {names}{more}: write to another file"
-        )
-
-
-def _by_outage(gap: Gap) -> bool:
-    """Tell whether a workspace may well be readable now: a refusal is an answer, this is none."""
-    return gap.agent is None and (
-        gap.status is None
-        or gap.status == HTTPStatus.TOO_MANY_REQUESTS
-        or gap.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-    )
-
-
-def _write(file: FileIO, line: str) -> None:
-    left = memoryview(f"{line}\n".encode())
-    while left:
-        left = left[file.write(left) :]
+        raise unusable(path, error) from None
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def _unusable(path: str | Path, error: OSError) -> ConfigurationError:
-    return ConfigurationError(f"{path}: {error.strerror or type(error).__name__}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -111,7 +112,7 @@ def read_lines(path: str | Path) -> Iterator[Line]:
     try:
         file = open(path, "rb")  # noqa: PTH123, SIM115 - closed by the block below
     except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror or type(error).__name__}") from None
+        raise unusable(path, error) from None
     with file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
@@ -124,6 +125,18 @@ def read_lines(path: str | Path) -> Iterator[Line]:
                 raise _none(path, number, "no workspace is named")
             else:
                 return  # torn when its writer was killed
+
+
+def write_line(file: FileIO, line: str) -> None:
+    """Write a line and its end; OSError: not all of it could be written."""
+    left = memoryview(f"{line}\n".encode())
+    while left:
+        left = left[file.write(left) :]
+
+
+def unusable(path: str | Path, error: OSError) -> ConfigurationError:
+    """Return the error for a file that cannot be opened, read or written."""
+    return ConfigurationError(f"{path}: {error.strerror or type(error).__name__}")
 
 
 def _none(path: str | Path, number: int, problem: str) -> ConfigurationError:

@@ -1,0 +1,112 @@
+"""What is kept of a cut run's file, and judged anew, when another run goes on with it.
+
+Not here: going on with it (``files``).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Collection, Iterable
+from datetime import datetime
+from http import HTTPStatus
+from io import FileIO
+from pathlib import Path
+
+from chatloom_async.audit.draft import Draft
+from chatloom_async.audit.judge import Judge
+from chatloom_async.audit.lines import read_lines, unusable, write_line
+from chatloom_async.audit.results import Gap
+from chatloom_async.errors import ConfigurationError
+
+if sys.platform != "win32":
+    import fcntl
+
+_NAMED = 3  # workspaces in a message
+
+
+def take_over(
+    path: str | Path, workspaces: Collection[str] | None, judge: Judge | None
+) -> tuple[FileIO, frozenset[str], frozenset[str], datetime | None]:
+    """Put a file with what is worth keeping in the old one's place, all of it or nothing.
+
+    Return it, open and locked; the names kept and those left out, which only an outage had hidden;
+    and when the first of the kept ones was read.
+
+    Raises:
+        ConfigurationError: it holds something else than an audit or other workspaces, or the new
+            file cannot be written.
+
+    """
+    draft = Draft.begin(path, ".resumed")
+    try:
+        lock(draft.beside, draft.file)
+        done, again, oldest = _copied(path, draft.file, workspaces, judge)
+        draft.publish()
+    except BaseException as error:
+        draft.discard()
+        if isinstance(error, OSError):
+            raise unusable(draft.beside, error) from None
+        raise
+    return draft.file, done, again, oldest
+
+
+def _copied(
+    path: str | Path, file: FileIO, workspaces: Collection[str] | None, judge: Judge | None
+) -> tuple[frozenset[str], frozenset[str], datetime | None]:
+    """Write the lines worth keeping, of each workspace the latest."""
+    hidden: set[str] = set()
+    kept: dict[str, int] = {}
+    read_at: dict[str, datetime | None] = {}
+    for line in read_lines(path):
+        if line.workspace is not None:
+            audit = line.audit()
+            if any(map(_by_outage, audit.gaps)):
+                hidden.add(audit.workspace)
+            else:
+                kept[audit.workspace] = line.number
+                read_at[audit.workspace] = audit.read_at
+    if workspaces is not None:
+        _check_same(path, kept.keys() | hidden, workspaces)
+    of = None if workspaces is None else len(workspaces)
+    for line in read_lines(path):
+        if line.workspace is not None and kept.get(line.workspace) == line.number:
+            write_line(file, line.again(judge, of))
+    oldest = min((moment for moment in read_at.values() if moment is not None), default=None)
+    return frozenset(kept), frozenset(hidden - kept.keys()), oldest
+
+
+def _check_same(path: str | Path, held: Iterable[str], workspaces: Collection[str]) -> None:
+    known = frozenset(workspaces)
+    foreign = sorted(name for name in held if name not in known)
+    if foreign:
+        more = f" and {len(foreign) - _NAMED} more" if len(foreign) > _NAMED else ""
+        names = ", ".join(map(repr, foreign[:_NAMED]))
+        raise ConfigurationError(
+            f"{path} holds other workspaces, {names}{more}: write to another file"
+        )
+
+
+def _by_outage(gap: Gap) -> bool:
+    """Tell whether a workspace may well be readable now: a refusal is an answer, this is none."""
+    return gap.agent is None and (
+        gap.status is None
+        or gap.status == HTTPStatus.TOO_MANY_REQUESTS
+        or gap.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    )
+
+
+def lock(path: str | Path, file: FileIO) -> None:
+    """Keep other runs out until the file is closed, where the system knows how (flock)."""
+    if sys.platform == "win32":
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Another run may have put its own file in this one's place meanwhile.
+        alone = os.path.samestat(os.fstat(file.fileno()), Path(path).stat())
+    except BlockingIOError:
+        alone = False
+    except OSError:
+        return  # some network file systems have no locks
+    if not alone:
+        raise ConfigurationError(f"{path}: another run writes to it")

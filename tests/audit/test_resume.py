@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+
+from chatloom_async.audit.files import AuditFile, AuditLog, load_audits, read_audits
+from chatloom_async.audit.judge import Judge
+from chatloom_async.audit.results import Finding, Gap, WorkspaceAudit
+from chatloom_async.errors import ConfigurationError
+from tests.audit.samples import ACME, DEAD
+
+
+def write(path: Path, *audits: WorkspaceAudit, resume: bool = False) -> None:
+    with AuditLog.open(path, resume=resume) as log:
+        for audit in audits:
+            log.append(audit)
+
+
+def test_a_resumed_file_tells_what_is_done_and_goes_on(tmp_path: Path) -> None:
+    write(tmp_path / "audit.jsonl", ACME)
+    with AuditLog.open(tmp_path / "audit.jsonl", resume=True) as log:
+        assert log.done == {"acme"}
+        log.append(DEAD)
+    assert list(read_audits(tmp_path / "audit.jsonl")) == [ACME, DEAD]
+
+
+@pytest.mark.parametrize("status", [None, 429, 500, 503])
+def test_a_workspace_that_only_an_outage_hid_is_taken_out_to_be_read_again(
+    tmp_path: Path, status: int | None
+) -> None:
+    path = tmp_path / "audit.jsonl"
+    hidden = WorkspaceAudit("hidden", gaps=(Gap(None, "SomeError", status, "down"),))
+    write(path, hidden, ACME, DEAD)
+    with AuditLog.open(path, resume=True) as log:
+        assert log.done == {"acme", "dead"}
+        assert log.again == {"hidden"}
+        assert list(read_audits(path)) == [ACME, DEAD]
+        log.append(evolve(ACME, workspace="hidden"))
+    assert [each.workspace for each in read_audits(path)] == ["acme", "dead", "hidden"]
+    assert [each.name for each in tmp_path.iterdir()] == ["audit.jsonl"]
+
+
+def test_a_resumed_file_keeps_its_mode_and_the_link_to_it(tmp_path: Path) -> None:
+    path, link = tmp_path / "audit.jsonl", tmp_path / "latest.jsonl"
+    write(path, ACME)
+    path.chmod(0o640)
+    link.symlink_to(path)
+    write(link, DEAD, resume=True)
+    assert link.is_symlink()
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert list(read_audits(path)) == [ACME, DEAD]
+
+
+def test_a_resumed_file_is_still_closed_to_other_runs(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    write(path, ACME)
+    with AuditLog.open(path, resume=True):
+        with pytest.raises(ConfigurationError, match="another run writes to it"):
+            AuditLog.open(path, resume=True)
+        assert [each.name for each in tmp_path.iterdir()] == ["audit.jsonl"]
+
+
+def test_resuming_what_never_began_begins(tmp_path: Path) -> None:
+    with AuditLog.open(tmp_path / "audit.jsonl", resume=True) as log:
+        assert log.done == frozenset()
+
+
+def test_a_run_cut_at_any_byte_is_resumed_with_every_workspace_once(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    write(path, DEAD, ACME)
+    whole = path.read_bytes()
+    for size in range(len(whole)):
+        path.write_bytes(whole[:size])
+        read = [audit.workspace for audit in read_audits(path)]
+        with AuditLog.open(path, resume=True) as log:
+            assert sorted(log.done) == sorted(read)
+            for audit in (DEAD, ACME):
+                if audit.workspace not in log.done:
+                    log.append(audit)
+        assert path.read_bytes() == whole
+
+
+def test_junk_is_left_as_it_is_when_it_cannot_be_resumed(tmp_path: Path) -> None:
+    path = tmp_path / "keys.csv"
+    path.write_text("acme,env:ACME\nother,env:OTHER\n")
+    with pytest.raises(ConfigurationError):
+        AuditLog.open(path, resume=True)
+    assert path.read_text() == "acme,env:ACME\nother,env:OTHER\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_resumed_file_is_cut_until_it_holds_what_the_latest_run_expects(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    with AuditLog.open(path) as log:
+        log.of = 1
+        log.append(ACME)
+    with AuditLog.open(path, resume=True) as log:
+        log.of = 3
+        log.append(DEAD)
+        assert load_audits(path) == ([ACME, DEAD], False)
+        log.append(evolve(ACME, workspace="third"))
+    assert load_audits(path)[1]
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_what_lies_where_a_resume_writes_is_not_followed(
+    tmp_path: Path, link: Callable[[Path, Path], None]
+) -> None:
+    path, victim = tmp_path / "audit.jsonl", tmp_path / "precious"
+    write(path, ACME)
+    victim.write_text("precious")
+    victim.chmod(0o600)
+    link(victim, tmp_path / "audit.jsonl.resumed")
+    write(path, DEAD, resume=True)
+    assert (victim.read_text(), victim.stat().st_mode & 0o777) == ("precious", 0o600)
+    assert not path.is_symlink()
+    assert list(read_audits(path)) == [ACME, DEAD]
+
+
+def test_a_resumed_run_judges_what_it_keeps(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    stays = Finding("count-mismatch", "medium", None, None, "count is 3, but 2 agents are listed")
+    later = Finding("of-a-later-release", "low", None, None, "…")
+    write(path, evolve(ACME, findings=(stays, later, *ACME.findings)))
+    judge = Judge.of(["example.com"], ["private-address"])
+    with AuditLog.open(path, resume=True, workspaces=["acme", "new"], judge=judge) as log:
+        assert log.done == {"acme"}
+        assert log.of == 2
+    ((audit,), (run,)) = AuditFile.read(path).audits, AuditFile.read(path).runs
+    assert [(each.rule, each.domain) for each in audit.findings] == [
+        ("count-mismatch", None),
+        ("of-a-later-release", None),
+        ("not-approved", "localhost"),
+    ]
+    assert run.approved == ("example.com",)
+
+
+def test_a_resumed_file_says_how_old_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    moments = [datetime(2026, 1, day, tzinfo=UTC) for day in (3, 2)]
+    write(path, ACME, *(evolve(DEAD, workspace=str(day), read_at=day) for day in moments))
+    with AuditLog.open(path, resume=True) as log:
+        assert (len(log.done), log.oldest) == (3, moments[1])
+
+
+def test_a_file_of_other_workspaces_is_not_resumed(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    write(path, ACME, DEAD)
+    before = path.read_bytes()
+    with pytest.raises(ConfigurationError, match=r"other workspaces, 'dead': write to another"):
+        AuditLog.open(path, resume=True, workspaces=["acme", "new"])
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_resume_without_room_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="limits of Unix")
+    path, before = tmp_path / "audit.jsonl", resource.getrlimit(resource.RLIMIT_FSIZE)
+    write(path, ACME, DEAD)
+    held = path.read_bytes()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(held) - 10, before[1]))
+    try:
+        with pytest.raises(ConfigurationError, match="resumed: File too large"):
+            AuditLog.open(path, resume=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.read_bytes() == held
+    assert list(tmp_path.iterdir()) == [path]
