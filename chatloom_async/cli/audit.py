@@ -1,6 +1,6 @@
-"""``audit``: its options, checked in full before the first request, and a run to its exit status.
+"""``audit``: its options, checked in full before the first request, and its exit status.
 
-Not here: what is printed (``cli.summary``, ``cli.progress``), and where it goes (``cli.sinks``).
+Not here: the audit itself (``cli.run``).
 """
 
 from __future__ import annotations
@@ -8,51 +8,35 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import AsyncIterator, Coroutine, Mapping
-from contextlib import AsyncExitStack, ExitStack
+from collections.abc import Coroutine
+from contextlib import ExitStack
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from attrs import define, field, frozen
-
-from chatloom_async.audit.files import AuditLog, read_audits
 from chatloom_async.audit.findings import FINDING_RULES
 from chatloom_async.audit.judge import Judge
-from chatloom_async.audit.keys import STANDARD_INPUT, KeysFile, same_keys
-from chatloom_async.audit.results import AuditTotals, WorkspaceAudit
-from chatloom_async.audit.run import stream_audit
-from chatloom_async.audit.text import duration, plural
+from chatloom_async.audit.keys import STANDARD_INPUT, KeysFile
+from chatloom_async.audit.results import AuditTotals
 from chatloom_async.auth import ApiKey
 from chatloom_async.calls.request import check_base_url
-from chatloom_async.calls.retry import RetryPolicy
-from chatloom_async.cli.counts import Counts
 from chatloom_async.cli.interrupts import INTERRUPTED
 from chatloom_async.cli.outputs import add_force, check_free
-from chatloom_async.cli.progress import TICK, Progress, Standing
-from chatloom_async.cli.proxy import add_proxy, open_pool
+from chatloom_async.cli.progress import Progress
+from chatloom_async.cli.proxy import add_proxy
+from chatloom_async.cli.run import Plan, Run
 from chatloom_async.cli.sinks import (
-    Sink,
     add_format,
     is_parquet,
-    parquet_sink,
-    print_shared,
-    printing,
 )
-from chatloom_async.cli.streams import discard_output, tell, tell_interrupted
-from chatloom_async.cli.summary import Overview
-from chatloom_async.cli.tables import write_folded
-from chatloom_async.client import AsyncChatloom
+from chatloom_async.cli.streams import discard_output
 from chatloom_async.errors import ConfigurationError
 
 ONLY_WORKSPACE = "workspace"
 """The name of the one workspace of CHATLOOM_API_KEY, which the API does not tell."""
 
 _STDOUT = "-"
-_DEMO_LATENCY = 0.03  # seconds: as a server not far away
-_DEMO_RETRY = RetryPolicy(attempts=4, patience=30.0, max_delay=2.0)
 _ABOUT = """\
 Reads every workspace of a keys file, or the one of CHATLOOM_API_KEY. A keys
 file is TOML ("Acme Ltd" = "clf_…" or "env:ACME_KEY") or CSV (name,key). What
@@ -67,10 +51,6 @@ examples:
 exit status: 0 it ran to its end (gaps and findings are in its output), 1 what
 --fail-on names was found, 2 not started or not finished, 130 interrupted
 """
-_NEXT = (
-    "Next: export CHATLOOM_API_KEY=<your key> and run 'chatloom-async audit'; "
-    "for many workspaces put names and keys into a file: 'chatloom-async audit keys.toml'."
-)
 
 
 def add_audit(command: ArgumentParser) -> None:
@@ -138,31 +118,6 @@ async def _audit(plan: Plan, options: Namespace) -> int:
             raise
         discard_output()  # it is all in the file
     return 1 if _reached(options.fail_on, run.overview.totals) else 0
-
-
-@frozen
-class Plan:
-    """An audit's sources and limits.
-
-    Attributes:
-        keys: of every workspace, by name; of the sandbox's if ``sandbox``.
-        keys_file: path of the file they come from, absolute, for workers run in other folders; ""
-            if from somewhere else.
-        base_url: the server; None: the sandbox's, known when it serves.
-        judge: which findings are told of.
-        log: path of the file of JSON lines, or None.
-        printed: "table", "jsonl" or "csv".
-        proxy: what --proxy says.
-
-    """
-
-    keys: Mapping[str, ApiKey]
-    keys_file: str
-    base_url: str | None
-    judge: Judge
-    log: str | None
-    printed: str
-    proxy: str | None
 
 
 def make_plan(options: Namespace) -> Plan:
@@ -255,209 +210,6 @@ def _judge(path: str | None, ignored: list[str]) -> Judge:
         return Judge.of(lines, ignored)
     except ConfigurationError as error:
         raise ConfigurationError(f"{path!r}: {error.message}") from None
-
-
-@define(eq=False)
-class Run:
-    """One audit under way: where results go and what is told meanwhile."""
-
-    plan: Plan
-    progress: Progress
-    overview: Overview = field(factory=Overview)
-    done: frozenset[str] = frozenset()
-    counts: Counts | None = None
-    _log: AuditLog | None = None
-    _sinks: list[Sink] = field(factory=list[Sink])
-    _total: int = 0
-    _started: float = field(factory=time.monotonic)
-
-    def prepare(self, options: Namespace, files: ExitStack) -> None:
-        """Open what is written to, and take in what a cut run has left.
-
-        Raises:
-            ConfigurationError: something cannot be opened.
-
-        """
-        if self.plan.log is not None:
-            # Before anything else: a run that is refused must not have touched another file.
-            log = AuditLog.open(
-                self.plan.log,
-                resume=options.resume,
-                force=options.force,
-                workspaces=tuple(self.plan.keys),
-                judge=self.plan.judge,
-            )
-            self._log = files.enter_context(log)
-        self._sinks = [self.overview.add, *printing(self.plan.printed, sys.stdout)]
-        if options.parquet is not None:
-            self._sinks.append(parquet_sink(options.parquet, files))
-        if self._log is not None:
-            self._go_on(self._log)
-        self._total = sum(name not in self.done for name in self.plan.keys)
-        for one, other in same_keys(self.plan.keys):
-            tell(f"note: {one!r} and {other!r} have the same key")
-
-    def _go_on(self, log: AuditLog) -> None:
-        """Take in what the file holds, and write to it from now on."""
-        self.done = log.done
-        if log.done:
-            since = (
-                ""
-                if log.oldest is None
-                else f", the first of them read {log.oldest:%Y-%m-%d %H:%M %Z}"
-            )
-            tell(f"note: keeping {plural(len(log.done), 'workspace')} of {log.path}{since}")
-        hidden = sum(name in self.plan.keys for name in log.again)
-        if hidden:
-            tell(f"note: reading {plural(hidden, 'workspace')} again, hidden by an outage")
-        for each in read_audits(log.path) if log.done else ():
-            self._take(each)
-        self._sinks.insert(0, log.append)
-
-    def _take(self, workspace: WorkspaceAudit) -> None:
-        for sink in self._sinks:
-            sink(workspace)
-
-    def compare(self) -> None:
-        """Take in what shows only when all workspaces are compared; the run is at its end."""
-        found = self.overview.compare(self.plan.judge)
-        if self._log is not None:
-            self._log.finish(found)
-        if found:
-            print_shared(self.plan.printed, found, sys.stdout)
-
-    async def go(self, cluster: str | None) -> None:
-        """Audit every workspace that is not done yet."""
-        async with AsyncExitStack() as resources:
-            resources.callback(self.progress.close)
-            try:
-                await self._read(cluster, resources)
-            except asyncio.CancelledError:
-                self._tell_interrupted()  # before hundreds of calls are ended
-                raise
-
-    async def _read(self, cluster: str | None, resources: AsyncExitStack) -> None:
-        if cluster is None:
-            stream = await self._here(resources)
-        else:
-            stream = await self._on(cluster, resources)
-        ticker = asyncio.create_task(self._tick())
-        resources.push_async_callback(_ended, ticker)
-        async for each in stream:
-            self._take(each)
-
-    async def _here(self, resources: AsyncExitStack) -> AsyncIterator[WorkspaceAudit]:
-        """Begin an audit in this process."""
-        base_url, retry = self.plan.base_url, RetryPolicy()
-        if base_url is None:
-            base_url, retry = await _sandbox(resources), _DEMO_RETRY
-        loud = self.progress.notes_anywhere or self.plan.base_url is None
-        names = {key.fingerprint: name for name, key in self.plan.keys.items()}
-        self.counts = Counts(names, self.progress if loud else None)
-        pool = await resources.enter_async_context(
-            open_pool(self.plan.proxy, base_url, self.counts.observe)
-        )
-        clients = (
-            (name, AsyncChatloom(key, base_url=base_url, retry=retry, pool=pool))
-            for name, key in self.plan.keys.items()
-            if name not in self.done
-        )
-        judge = self.plan.judge
-        audit = stream_audit(clients, approved=judge.approved, ignore=judge.ignored)
-        return await resources.enter_async_context(audit)
-
-    async def _on(self, cluster: str, resources: AsyncExitStack) -> AsyncIterator[WorkspaceAudit]:
-        """Begin an audit on a cluster."""
-        plan = self.plan
-        try:
-            from chatloom_async.contrib.dask import audit_on  # noqa: PLC0415 - an extra
-        except ImportError:
-            raise ConfigurationError(
-                "--dask needs distributed: pip install 'chatloom_async[dask]'"
-            ) from None
-        names = [name for name in plan.keys if name not in self.done]
-        keys = KeysFile(plan.keys_file)
-        judge, url = plan.judge, plan.base_url
-        audit = audit_on(
-            cluster, names, keys, base_url=url, approved=judge.approved, ignore=judge.ignored
-        )
-        await resources.enter_async_context(audit)
-        if names and not audit.places:
-            tell(f"note: the scheduler at {cluster} has no workers yet; waiting")
-        return audit
-
-    async def _tick(self) -> None:
-        while True:
-            self.progress.show(self._standing())
-            await asyncio.sleep(TICK)
-
-    def _standing(self) -> Standing:
-        totals, counts = self.overview.totals, self.counts
-        before = len(self.done)
-        return Standing(
-            done=totals.workspaces - before,
-            total=self._total,
-            requests=totals.requests if counts is None else counts.requests,
-            refusals=totals.refused if counts is None else counts.refusals,
-            gaps=totals.gaps,
-        )
-
-    def _tell_interrupted(self) -> None:
-        """Show what was read, and say what is left of it."""
-        self.progress.close()
-        self.overview.compare(self.plan.judge)
-        self.draw()
-        count = plural(self.overview.totals.workspaces, "workspace")
-        where = "" if self.plan.log is None else f" in {self.plan.log}; go on with --resume"
-        tell_interrupted(f"interrupted: {count} complete{where}")
-
-    def draw(self) -> None:
-        """Print the tables, where they are what is to be printed."""
-        if self.plan.printed == "table":
-            self.overview.draw(sys.stdout)
-
-    def finish(self) -> None:
-        """Print the tables and the last lines."""
-        self.draw()
-        log = self.plan.log
-        if log is not None:
-            page = f"'chatloom-async report {log} --html report.html' makes a page of it"
-            self._say(f"Written to {log}; {page}.")
-        if self.plan.base_url is None:
-            self._say(_NEXT)
-        self._say(self._summary())
-
-    def _say(self, text: str) -> None:
-        """Write a line below the tables, or beside the data."""
-        if self.plan.printed == "table":
-            write_folded(text, sys.stdout)
-        else:
-            tell(text)
-
-    def _summary(self) -> str:
-        totals = self.overview.totals
-        made = (
-            f"{plural(totals.requests, 'request')}, {totals.retried:,} of them retries"
-            if self.counts is None
-            else self.counts.summary()
-        )
-        return f"{made}; {duration(time.monotonic() - self._started)}."
-
-
-async def _sandbox(resources: AsyncExitStack) -> str:
-    from chatloom_async.testing import (  # noqa: PLC0415 - brings a web server
-        Sandbox,
-        demo_faults,
-        demo_workspaces,
-    )
-
-    server = Sandbox(demo_workspaces(), faults=demo_faults(), latency=_DEMO_LATENCY)
-    return (await resources.enter_async_context(server)).base_url
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 def _reached(limits: list[str], totals: AuditTotals) -> bool:
