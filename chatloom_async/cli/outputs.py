@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from io import BufferedWriter
 from pathlib import Path
 
+from chatloom_async.audit.draft import Draft
 from chatloom_async.errors import ConfigurationError
 
 
@@ -23,3 +25,21 @@ def check_free(path: str, *, force: bool) -> None:
     file = Path(path)
     if not force and file.is_file() and file.stat().st_size:
         raise ConfigurationError(f"{path} exists; write to another file, or replace it: --force")
+
+
+def write_whole(path: str, text: str) -> None:
+    """Write a file of which nothing is left when the disk is full.
+
+    Raises:
+        ConfigurationError: it cannot be made.
+        OSError: it cannot be written.
+
+    """
+    draft = Draft.begin(path)
+    try:
+        with BufferedWriter(draft.file) as file:
+            file.write(text.encode())
+            file.flush()
+            draft.publish()
+    finally:
+        draft.discard()
