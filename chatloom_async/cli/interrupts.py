@@ -66,8 +66,12 @@ class Interrupts:
         async def main() -> int:
             task = asyncio.current_task()
             loop = asyncio.get_running_loop()
-            if task is not None:
-                self._end = lambda: _ignore(loop.call_soon_threadsafe(task.cancel))
+
+            def cancel() -> None:
+                if task is not None:
+                    loop.call_soon_threadsafe(task.cancel)
+
+            self._end = cancel
             try:
                 return await work
             finally:
@@ -98,9 +102,5 @@ class Interrupts:
         self._end()
 
 
-def _ignore(_: object) -> None:
-    """Take a result that nobody needs."""
-
-
 def _nothing() -> None:
-    """Leave a loop alone that is closing: the command has ended."""
+    """Do nothing: the command has ended, and its loop is closing."""

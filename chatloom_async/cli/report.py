@@ -13,8 +13,9 @@ from chatloom_async.audit.diff import diff_audits
 from chatloom_async.audit.files import AuditFile
 from chatloom_async.audit.page import ReportContext, write_report
 from chatloom_async.audit.results import Finding
-from chatloom_async.audit.text import say, visible
+from chatloom_async.audit.text import plural, say, visible
 from chatloom_async.cli.outputs import add_force, check_free
+from chatloom_async.cli.streams import tell
 from chatloom_async.errors import ConfigurationError
 
 _EXAMPLE = """\
@@ -48,6 +49,8 @@ def report(options: Namespace) -> int:
         context = evolve(context, since=_when(old, options.since), new=_new(old, file))
     write_report(file.audits, options.html, datetime.now().astimezone(), context)
     say(f"Written to {visible(options.html)}; open it in a browser.", sys.stdout)
+    if file.lacking:
+        tell(f"note: the run was cut: {plural(file.lacking, 'workspace')} missing from the page")
     return 0
 
 

@@ -58,7 +58,7 @@ def test_a_page_says_what_is_new_since_an_earlier_audit(out: Path) -> None:
     assert "0 new since 01 March 2026" in page.read_text("utf-8")
 
 
-def test_a_page_of_a_cut_run_names_what_is_missing(out: Path) -> None:
+def test_a_page_of_a_cut_run_names_what_is_missing(out: Path, capsys: Captured) -> None:
     cut = out.with_name("cut.jsonl")
     with AuditLog.open(cut, workspaces=["acme", "beta"]) as log:
         log.append(WorkspaceAudit("acme"))
@@ -67,3 +67,4 @@ def test_a_page_of_a_cut_run_names_what_is_missing(out: Path) -> None:
     source = page.read_text("utf-8")
     assert "1 of 2 workspaces was read" in source
     assert "Missing: <bdi>beta</bdi>." in source
+    assert "1 workspace missing from the page" in capsys.readouterr().err
