@@ -43,9 +43,18 @@ def proxy_for(base_url: str, given: str | None) -> str | None:
     else:
         source = "--proxy"
     url = given if "://" in given else f"http://{given}"
-    if urlsplit(url).scheme not in ("http", "https"):
+    if not _is_http(url):
         raise ConfigurationError(f"{source} is not an HTTP proxy: give one like http://host:3128")
     return url
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(host)
 
 
 def open_pool(

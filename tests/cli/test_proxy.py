@@ -47,7 +47,11 @@ def test_a_server_on_this_machine_needs_no_proxy(monkeypatch: pytest.MonkeyPatch
     assert proxy_for("http://127.0.0.1:8000", None) is None
 
 
-def test_a_proxy_that_speaks_no_http_is_refused_without_its_password() -> None:
+@pytest.mark.parametrize(
+    "url",
+    ["socks5://user:secret@proxy.example", "http://user:secret@host:many", "secret@[::1", "//"],
+)
+def test_what_is_no_http_proxy_is_refused_without_its_password(url: str) -> None:
     with pytest.raises(ConfigurationError, match="give one like http://host:3128") as caught:
-        proxy_for(API, "socks5://user:secret@proxy.example")
+        proxy_for(API, url)
     assert "secret" not in str(caught.value)
