@@ -12,12 +12,13 @@ import socket
 import ssl
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from chatloom_async.audit.text import plural
 from chatloom_async.cli.checks import Check
 
-_PATIENCE = 5.0  # seconds for each step
+PATIENCE = 5.0  # seconds for each step
 _DAY = 86_400
 _EXPIRES_SOON = 14 * _DAY
 _PORTS = {"http": 80, "https": 443}
@@ -46,7 +47,7 @@ async def way(server: SplitResult, proxy: str | None) -> AsyncIterator[Check]:
     if resolved.verdict == "problem":
         return
     try:
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(PATIENCE):
             reader, writer = await asyncio.open_connection(*_address(peer))
     except OSError as error:
         yield _unconnected(peer, proxy, error)
@@ -59,19 +60,26 @@ async def way(server: SplitResult, proxy: str | None) -> AsyncIterator[Check]:
                 return
         yield await _secured(server, writer)
     finally:
-        writer.transport.abort()
+        await _let_go(writer)
+
+
+async def _let_go(writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+    with suppress(OSError):
+        async with asyncio.timeout(PATIENCE):
+            await writer.wait_closed()
 
 
 async def _resolved(name: str, peer: SplitResult) -> Check:
     host, port = _address(peer)
     try:
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(PATIENCE):
             found = await asyncio.get_running_loop().getaddrinfo(
                 host, port, type=socket.SOCK_STREAM
             )
     except TimeoutError:
         advice = "no name server answers: is there a network, and is its DNS right?"
-        return Check(name, "problem", f"{host} is not found within {_PATIENCE:g} s", advice)
+        return Check(name, "problem", f"{host} is not found within {PATIENCE:g} s", advice)
     except (OSError, UnicodeError):
         advice = "look at its spelling, and whether other names are found in this network"
         return Check(name, "problem", f"{host} is not known", advice)
@@ -81,7 +89,7 @@ async def _resolved(name: str, peer: SplitResult) -> Check:
 def _unconnected(peer: SplitResult, proxy: str | None, error: OSError) -> Check:
     slow = isinstance(error, TimeoutError)
     told = os.strerror(error.errno) if error.errno else type(error).__name__
-    why = f"no answer within {_PATIENCE:g} s" if slow else told
+    why = f"no answer within {PATIENCE:g} s" if slow else told
     if proxy is not None:
         advice = "look at HTTPS_PROXY or --proxy, or ask who runs the proxy"
     elif slow:
@@ -103,7 +111,7 @@ async def _tunnel(
         pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
         head += f"Proxy-Authorization: Basic {base64.b64encode(pair.encode()).decode()}\r\n"
     try:
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(PATIENCE):
             if proxy.scheme == "https":
                 await writer.start_tls(ssl.create_default_context(), server_hostname=proxy.hostname)
             writer.write(f"{head}\r\n".encode())
@@ -125,7 +133,7 @@ async def _secured(server: SplitResult, writer: asyncio.StreamWriter) -> Check:
     if server.scheme == "http":
         return Check("TLS", "ok", "none, for the server is this very machine")
     try:
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(PATIENCE):
             context = ssl.create_default_context()
             await writer.start_tls(context, server_hostname=server.hostname)
     except ssl.SSLCertVerificationError as error:

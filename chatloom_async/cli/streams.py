@@ -61,6 +61,7 @@ def discard_output() -> None:
     What is still in its buffer would make the interpreter complain when it ends.
     """
     with suppress(OSError, ValueError):
+        number = sys.stdout.fileno()
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
+        os.dup2(nowhere, number)
         os.close(nowhere)

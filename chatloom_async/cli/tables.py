@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from io import BytesIO, TextIOWrapper
 from typing import TextIO
 
 from attrs import frozen
@@ -68,12 +69,14 @@ def write_folded(text: str, stream: TextIO) -> None:
 
 
 def _console(stream: TextIO) -> Console:
-    width = shutil.get_terminal_size().columns if stream.isatty() else _ENDLESS
-    return Console(file=stream, width=width, highlight=False)
+    terminal = stream.isatty()
+    # Never the stream itself: rich would end the process when the reader of its file is gone.
+    nowhere = TextIOWrapper(BytesIO(), encoding=getattr(stream, "encoding", None) or "utf-8")
+    width = shutil.get_terminal_size().columns if terminal else _ENDLESS
+    return Console(file=nowhere, force_terminal=terminal, width=width, highlight=False)
 
 
 def _write(console: Console, stream: TextIO, *parts: Text | Grid) -> None:
-    # Captured, for rich would end the process itself when the reader of its stream is gone.
     with console.capture() as drawn:
         console.print(*parts, sep="\n")
     stream.writelines(f"{line.rstrip()}\n" for line in drawn.get().split("\n")[:-1])

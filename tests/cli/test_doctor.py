@@ -4,13 +4,14 @@ import asyncio
 import json
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
 import pytest
 import trustme
 
 from chatloom_async.cli import doctor as doctor_command
+from chatloom_async.cli import reach
 from chatloom_async.cli.checks import Check
 from chatloom_async.cli.main import main
 from chatloom_async.cli.reach import way
@@ -39,7 +40,7 @@ def checks(capsys: Captured, status: int) -> dict[str, dict[str, str]]:
     assert main(["doctor", "--json"]) == status
     told = json.loads(capsys.readouterr().out)
     assert told["problems"] == sum(each["verdict"] == "problem" for each in told["checks"])
-    return {each["check"] if "check" in each else each["name"]: each for each in told["checks"]}
+    return {each["name"]: each for each in told["checks"]}
 
 
 def listing(*agents: object, count: object = None, **more: object) -> Fault:
@@ -186,9 +187,6 @@ def test_headers_about_limits_are_noted(acme: Sandbox, capsys: Captured) -> None
 # The way, where the sandbox does not lead
 
 
-Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]
-
-
 async def last(server: str, proxy: str | None = None) -> Check:
     return [check async for check in way(urlsplit(server), proxy)][-1]
 
@@ -198,6 +196,7 @@ async def answering(answer: bytes) -> AsyncIterator[str]:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(answer)
         writer.close()
+        await writer.wait_closed()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
@@ -248,3 +247,56 @@ async def test_a_certificate_that_does_not_fit_is_named(
         check = await last(f"https://localhost:{server.sockets[0].getsockname()[1]}")
     assert (check.name, check.verdict) == ("TLS", verdict)
     assert found in check.message
+
+
+async def test_a_server_that_speaks_no_tls_is_named() -> None:
+    async for plain in answering(b""):
+        port = urlsplit(plain).port
+        check = await last(f"https://127.0.0.1:{port}")
+        assert (check.name, check.verdict) == ("TLS", "problem")
+        assert "does not let TLS pass" in check.advice
+
+
+async def test_a_proxy_where_nothing_listens_is_named() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        check = await last("https://chatloom.app", f"http://127.0.0.1:{unused.getsockname()[1]}")
+    assert (check.name, check.verdict) == ("connection", "problem")
+    assert "look at HTTPS_PROXY or --proxy" in check.advice
+
+
+async def test_a_proxy_leads_through_to_the_certificate() -> None:
+    async for proxy in answering(b"HTTP/1.1 200 OK\r\n\r\n"):
+        check = await last("https://chatloom.app", proxy)
+        assert (check.name, check.verdict) == ("TLS", "problem")
+
+
+async def test_a_name_server_that_says_nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reach, "PATIENCE", 0.0)
+    check = await last("https://localhost")
+    assert (check.name, check.verdict) == ("name", "problem")
+    assert "is there a network" in check.advice
+
+
+def test_a_proxy_that_is_none_is_named(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHATLOOM_BASE_URL", "https://chatloom.app")
+    monkeypatch.setenv("HTTPS_PROXY", "socks5://127.0.0.1")
+    check = checks(capsys, 1)["proxy"]
+    assert "is not an HTTP proxy" in check["message"]
+    assert "mend HTTPS_PROXY" in check["advice"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "name", "found"),
+    [
+        (Fault.status(500, path="*/agt_acme_2/*"), "domains", "of agent agt_acme_2: 500"),
+        (Fault.reset(path=f"*{doctor_command.NOBODY}*"), "answer", "before an answer"),
+    ],
+)
+def test_what_fails_after_the_first_answer_is_named(
+    acme: Sandbox, fault: Fault, name: str, found: str, capsys: Captured
+) -> None:
+    acme.plant(fault)
+    check = checks(capsys, 1)[name]
+    assert check["verdict"] == "problem"
+    assert found in check["message"]

@@ -56,6 +56,15 @@ def test_nobody_need_read_the_tables_of_what_is_in_a_file(
         assert audit.wait() == 1
 
 
+def test_a_reader_gone_before_the_tables_takes_no_result_away(
+    served: Sandbox, keys: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", Failing(errno.EPIPE))
+    assert main(["audit", keys]) == 141
+    assert main(["audit", keys, "--out", str(tmp_path / "out")]) == 0
+    assert served.count() == 12
+
+
 def test_output_for_which_there_is_no_room_is_told(
     served: Sandbox, keys: str, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:

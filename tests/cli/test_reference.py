@@ -1,0 +1,59 @@
+"""Answers compared with the API reference."""
+
+import json
+
+import pytest
+
+from chatloom_async.cli.checks import Check
+from chatloom_async.cli.reference import agents_checks, domains_checks, error_check
+
+
+def worst(checks: list[Check]) -> tuple[str, str]:
+    ranks = ("ok", "note", "problem")
+    found = max(checks, key=lambda check: ranks.index(check.verdict))
+    return found.verdict, found.message
+
+
+@pytest.mark.parametrize(
+    ("sent", "verdict", "message"),
+    [
+        ({"agents": [], "count": 0}, "ok", "0 agents, every field as documented"),
+        ({"agents": None, "count": 0}, "problem", "$.agents: nothing, not a list"),
+        ({"agents": [], "count": True}, "problem", "$.count: a truth value, not a number"),
+        ({"agents": [7], "count": 1}, "problem", "$.agents[0]: a number, not an object"),
+        ({"agents": [[], [], [], []], "count": 4}, "problem", " and 1 more"),
+        ({"agents": [], "count": 0, "page": 1}, "note", "not documented: page"),
+    ],
+)
+def test_a_list_of_agents_is_compared(sent: object, verdict: str, message: str) -> None:
+    found = worst(list(agents_checks(json.dumps(sent).encode())))
+    assert found[0] == verdict
+    assert message in found[1]
+
+
+@pytest.mark.parametrize(
+    ("sent", "verdict", "message"),
+    [
+        ({"domains": ["a.example"]}, "ok", "1 domain of the first agent"),
+        ({"domains": "a.example"}, "problem", "$.domains: text, not a list"),
+        ({"domains": [], "since": 1}, "note", "not documented: since"),
+        ("domains", "problem", "text came, not an object"),
+    ],
+)
+def test_a_list_of_domains_is_compared(sent: object, verdict: str, message: str) -> None:
+    assert worst(list(domains_checks(json.dumps(sent).encode()))) == (verdict, message)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "verdict", "message"),
+    [
+        (404, b'{"error": "Agent not found."}', "ok", "answered as documented"),
+        (404, b'{"message": "no"}', "problem", "$.error: nothing, not text"),
+        (404, b"<html>", "problem", "a web page came"),
+        (410, b'{"error": "gone"}', "problem", "answered with 410, not 404"),
+    ],
+)
+def test_an_error_is_compared(status: int, body: bytes, verdict: str, message: str) -> None:
+    check = error_check(status, body)
+    assert check.verdict == verdict
+    assert message in check.message
