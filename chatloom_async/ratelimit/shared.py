@@ -20,6 +20,7 @@ from chatloom_async.ratelimit.values import Grant, RateLimit, SharedStore
 _log = logging.getLogger("chatloom_async")
 
 _RETRY = 1.0  # seconds between attempts to reach a store that failed
+_OVERDUE = 1.0  # seconds: a store that has not answered by then fails
 _AT_ONCE = 4  # departures asked for together: with more, one process would take a whole burst
 
 
@@ -85,7 +86,8 @@ class SharedTurns:
         """Ask the store, or the local share while it fails."""
         if now >= self._failed_at + _RETRY:
             try:
-                grant = await self.store.take(self.name, self.limit, wanted)
+                async with asyncio.timeout(_OVERDUE):
+                    grant = await self.store.take(self.name, self.limit, wanted)
             except Exception as error:  # noqa: BLE001 - whatever the store raises
                 self._fail(error, now)
             else:
@@ -107,7 +109,8 @@ class SharedTurns:
 
         async def tell() -> None:
             try:
-                await message
+                async with asyncio.timeout(_OVERDUE):
+                    await message
             except Exception as error:  # noqa: BLE001 - whatever the store raises
                 self._fail(error, loop.time())
 
