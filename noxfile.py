@@ -81,7 +81,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """The types, as mypy and pyright see them, and all of the public ones."""
-    session.install(".[test]", "mypy>=2,<3", "pyright[nodejs]>=1.1.414", "nox")
+    session.install(".[test]", "mypy>=2,<3", "types-cachetools", "pyright[nodejs]>=1.1.414", "nox")
     session.run("mypy", *CODE)
     session.run("pyright", "chatloom_async")
     session.run("pyright", "--verifytypes", "chatloom_async", "--ignoreexternal")

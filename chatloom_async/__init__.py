@@ -1,6 +1,7 @@
 """Async Python SDK for the Chatloom public API."""
 
 from chatloom_async.auth import ApiKey
+from chatloom_async.cache import Cache, CacheStatistics
 from chatloom_async.calls.retry import RetryPolicy
 from chatloom_async.client import AsyncChatloom, ClientStatistics
 from chatloom_async.errors import (
@@ -22,8 +23,16 @@ from chatloom_async.errors import (
     ResponseDecodeError,
 )
 from chatloom_async.fanout import Failure, FanOut, Success
-from chatloom_async.models import Agent, AgentList, AllowedDomains
+from chatloom_async.models import (
+    Agent,
+    AgentList,
+    AllowedDomains,
+    AuditedAgent,
+    Gap,
+    WorkspaceSnapshot,
+)
 from chatloom_async.network.pool import ConnectionPool
+from chatloom_async.network.statistics import PoolStatistics
 from chatloom_async.ratelimit.values import LimiterStatistics, RateLimit
 from chatloom_async.version import __version__
 
@@ -37,8 +46,11 @@ __all__ = [
     "ApiKey",
     "AsyncChatloom",
     "Attempt",
+    "AuditedAgent",
     "AuthenticationError",
     "BadRequestError",
+    "Cache",
+    "CacheStatistics",
     "ChatloomError",
     "ClientClosedError",
     "ClientStatistics",
@@ -47,15 +59,18 @@ __all__ = [
     "DeadlineExceededError",
     "Failure",
     "FanOut",
+    "Gap",
     "InternalServerError",
     "LimiterStatistics",
     "NotFoundError",
     "PermissionDeniedError",
+    "PoolStatistics",
     "RateLimit",
     "RateLimitError",
     "RedirectError",
     "ResponseDecodeError",
     "RetryPolicy",
     "Success",
+    "WorkspaceSnapshot",
     "__version__",
 ]

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 from enum import Enum
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from chatloom_async.auth import ApiKey, Credentials, KeySource
+from chatloom_async.cache import Cache
 from chatloom_async.calls import retry as retrying
 from chatloom_async.calls import wire
-from chatloom_async.calls.call import Caller
+from chatloom_async.calls.cached import CachedCalls
+from chatloom_async.calls.call import Caller, ClientState
 from chatloom_async.calls.request import Query, build_request, check_base_url, check_raw_path
 from chatloom_async.calls.retry import RetryPolicy
-from chatloom_async.models import AgentList, AllowedDomains
+from chatloom_async.calls.workspace import read_workspace
+from chatloom_async.models import AgentList, AllowedDomains, WorkspaceSnapshot
 from chatloom_async.network.pool import ConnectionPool
 from chatloom_async.ratelimit.values import LimiterStatistics, RateLimit
-from chatloom_async.transport import Transport
+from chatloom_async.transport import Request, Transport
 
 Option = TypeVar("Option")
 
@@ -67,6 +71,7 @@ class AsyncChatloom:
         timeout: seconds for one attempt, from connecting (at most 5 s of it) to the last byte.
         retry: what is tried again, how often and for how long.
         rate_limit: pacing, shared by all clients with this key on this pool; None: none.
+        cache: how long answers are kept, for all clients with this key on this pool; None: not.
         pool: shared connections; the caller closes them. None: a pool of its own.
 
     Raises:
@@ -74,7 +79,7 @@ class AsyncChatloom:
 
     """
 
-    __slots__ = ("_caller", "_owns_pool")
+    __slots__ = ("__dict__", "__weakref__", "_caller", "_calls", "_owns_pool")
 
     def __init__(  # noqa: PLR0913 - what a client is; six, and no more
         self,
@@ -84,6 +89,7 @@ class AsyncChatloom:
         timeout: float = 15.0,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - immutable
         rate_limit: RateLimit | None = RateLimit(),  # noqa: B008 - immutable
+        cache: Cache | None = None,
         pool: Transport | None = None,
     ) -> None:
         """Check the options; the first call opens the pool."""
@@ -92,14 +98,16 @@ class AsyncChatloom:
         finally:
             del api_key, base_url  # a traceback shows the locals of its frames
         self._owns_pool = pool is None
-        self._caller = Caller(
+        caller = Caller(
             transport=ConnectionPool() if pool is None else pool,
             credentials=credentials,
             base_url=address,
             timeout=timeout,
             retry=retry,
             rate_limit=rate_limit,
+            cache=cache,
         )
+        self._caller, self._calls = caller, _calls(caller)
 
     async def list_agents(self) -> AgentList:
         """Return every agent of the workspace, newest first.
@@ -111,7 +119,7 @@ class AsyncChatloom:
 
         """
         request = build_request("GET", self._caller.base_url, "/api/plugin/agents")
-        return await self._caller.fetch(request, AgentList)
+        return await self._calls.fetch(request, AgentList)
 
     async def get_allowed_domains(self, agent_id: str) -> AllowedDomains:
         """Return the domains an agent's widget may load on, oldest first.
@@ -124,9 +132,41 @@ class AsyncChatloom:
             ChatloomError: any other failure, after the retries the policy allows.
 
         """
-        route = "/api/plugin/agents/{agent_id}/allowed-domains"
-        request = build_request("GET", self._caller.base_url, route, {"agent_id": agent_id})
-        return await self._caller.fetch(request, AllowedDomains)
+        return await self._calls.fetch(
+            _domains_request(self._caller.base_url, agent_id), AllowedDomains
+        )
+
+    async def get_workspace(self) -> WorkspaceSnapshot:
+        """Return all agents with their domains, read as fast as pool and rate limiter allow.
+
+        What cannot be read is a gap in it. The policy's deadline is for all of it together: then
+        what is missing are gaps, or answers that a cache has kept.
+
+        Raises:
+            AuthenticationError: the key is invalid, expired or revoked.
+            ChatloomError: the agents cannot be listed.
+
+        """
+        mine, reader = self._caller, self
+        if mine.retry.deadline is not None:
+            reader = self._beside(evolve(mine, until=mine.give_up_at()))
+        return await read_workspace(reader.list_agents, reader.get_allowed_domains)
+
+    def invalidate(self, agent_id: str | None = None) -> None:
+        """Drop what caches keep of this workspace: all of it, or the domains of one agent.
+
+        An answer that is under way is not kept either. Without a cache it does nothing.
+
+        Raises:
+            ConfigurationError: the id cannot be one.
+
+        """
+        mine = self._caller
+        resource = None if agent_id is None else _domains_request(mine.base_url, agent_id).resource
+        if mine.credentials.current is not None:
+            workspace = mine.credentials.current, mine.base_url
+            for store in list(mine.transport.shared.caches.values()):
+                store.forget(workspace, resource)
 
     async def get_raw(self, path: str) -> Any:
         """Return the JSON of a path this release has no method for, as plain Python values.
@@ -173,7 +213,7 @@ class AsyncChatloom:
         request = build_request(
             method, base_url, path, query=query, json=json, repeatable=repeatable
         )
-        return await self._caller.fetch(request, object)
+        return await self._calls.fetch(request, object)
 
     def with_options(
         self,
@@ -182,6 +222,7 @@ class AsyncChatloom:
         timeout: float | _Unchanged = _UNCHANGED,
         retry: RetryPolicy | _Unchanged = _UNCHANGED,
         rate_limit: RateLimit | _Unchanged | None = _UNCHANGED,
+        cache: Cache | _Unchanged | None = _UNCHANGED,
     ) -> Self:
         """Return another client on the same pool and base URL, with other options.
 
@@ -207,14 +248,30 @@ class AsyncChatloom:
                 timeout=_chosen(timeout, mine.timeout),
                 retry=_chosen(retry, mine.retry),
                 rate_limit=_chosen(rate_limit, mine.rate_limit),
+                cache=_chosen(cache, mine.cache),
             )
         )
 
-    @classmethod
-    def _beside(cls, caller: Caller) -> Self:
-        self = cls.__new__(cls)
-        self._caller, self._owns_pool = caller, False
-        return self
+    def _beside(self, caller: Caller, memo: dict[int, Any] | None = None) -> Self:
+        """Return a client of the same class, with all that a subclass has put into this one."""
+        other = object.__new__(type(self))
+        attributes, slots = cast(
+            "tuple[dict[str, Any] | None, dict[str, Any]]", self.__getstate__()
+        )
+        own = {**slots, **(attributes or {})}
+        del own["_caller"], own["_calls"], own["_owns_pool"]
+        for name, value in (own if memo is None else copy.deepcopy(own, memo)).items():
+            object.__setattr__(other, name, value)
+        other._caller, other._calls, other._owns_pool = caller, _calls(caller), False
+        return other
+
+    def __copy__(self) -> Self:
+        """Return another client on the same pool, as ``with_options()`` does."""
+        return self._beside(evolve(self._caller, state=ClientState()))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return one that shares the pool too: connections, limiters and keys are never copied."""
+        return self._beside(evolve(self._caller, state=ClientState()), memo)
 
     @property
     def retry(self) -> RetryPolicy:
@@ -225,20 +282,20 @@ class AsyncChatloom:
         """Return a snapshot of what was done so far."""
         mine = self._caller
         return ClientStatistics(
-            calls=mine.calls,
-            requests=mine.requests,
-            retried=mine.retried,
+            calls=mine.state.calls,
+            requests=mine.state.requests,
+            retried=mine.state.retried,
             in_flight=len(mine.transport.shared.in_flight),
-            limiter=None if mine.limiter is None else mine.limiter.statistics(),
+            limiter=None if mine.state.limiter is None else mine.state.limiter.statistics(),
         )
 
     async def aclose(self) -> None:
         """End the calls in flight, close the pool if it is this client's own; idempotent."""
-        self._caller.closed = True
+        self._caller.state.closed = True
         if self._owns_pool:
             await self._caller.transport.aclose()
         else:
-            self._caller.transport.shared.in_flight.end(self._caller)
+            self._caller.transport.shared.in_flight.end(self._caller.state)
 
     async def __aenter__(self) -> Self:
         """Return the client, ready; the first call opens the pool."""
@@ -258,6 +315,17 @@ class AsyncChatloom:
         return (
             f"AsyncChatloom({mine.credentials.current or 'key from a callable'}, {mine.base_url})"
         )
+
+
+def _calls(caller: Caller) -> Caller | CachedCalls:
+    if caller.cache is None:
+        return caller
+    return CachedCalls(caller, caller.transport.shared.answers(caller.cache))
+
+
+def _domains_request(base_url: str, agent_id: str) -> Request:
+    route = "/api/plugin/agents/{agent_id}/allowed-domains"
+    return build_request("GET", base_url, route, {"agent_id": agent_id})
 
 
 def _chosen(option: Option | _Unchanged, current: Option) -> Option:

@@ -134,7 +134,39 @@ class LimiterOpened:
     seconds: float
 
 
-Event = CallStarted | LimiterWaited | AttemptEnded | CallEnded | LimiterClosed | LimiterOpened
+Manner = Literal["hit", "joined", "stale"]
+
+
+@frozen
+class CacheAnswered:
+    """A call was answered without a request of its own; no other event tells of it.
+
+    Attributes:
+        method: the HTTP method.
+        route: as in ``CallStarted``.
+        path: the path below the base URL, without query.
+        key: the key's fingerprint.
+        how: ``"hit"``: young enough; ``"joined"``: by the request of an identical call;
+            ``"stale"``: an old answer, because the API fails.
+
+    """
+
+    method: str
+    route: str
+    path: str
+    key: str
+    how: Manner
+
+
+Event = (
+    CallStarted
+    | LimiterWaited
+    | AttemptEnded
+    | CallEnded
+    | LimiterClosed
+    | LimiterOpened
+    | CacheAnswered
+)
 Observer = Callable[[Event], None]
 
 

@@ -10,9 +10,11 @@ from datetime import datetime
 from functools import cache
 from operator import attrgetter
 from types import NoneType
-from typing import Any, Self, overload
+from typing import Any, Self, TypeVar, overload
 
 from attrs import AttrsInstance, field, fields, fields_dict, frozen, has
+
+Model = TypeVar("Model", bound=AttrsInstance)
 
 _PLAIN = frozenset({str, int, float, bool, NoneType})
 
@@ -66,6 +68,43 @@ def _names(kind: type[AttrsInstance]) -> tuple[str, ...]:
     return tuple(each.name for each in fields(kind))
 
 
+def served(model: type[Model]) -> type[Model]:
+    """Let a web framework take the values of a class as they are.
+
+    FastAPI asks pydantic about the type that an endpoint is annotated with, and makes a ``dict`` of
+    a value without annotation.
+    """
+
+    def keys(self: AttrsInstance) -> tuple[str, ...]:
+        return _names(type(self))
+
+    def core_schema(cls: type[Model], _source: Any, _handler: Any) -> Any:
+        from pydantic_core import core_schema  # noqa: PLC0415 - pydantic asks, so it is there
+
+        plain = core_schema.plain_serializer_function_ser_schema(to_plain)
+        return core_schema.is_instance_schema(cls, serialization=plain)
+
+    def json_schema(cls: type[Model], _schema: Any, _handler: Any) -> dict[str, Any]:
+        return {"type": "object", "title": cls.__name__}
+
+    indexed = getattr(model, "__getitem__", None)
+
+    def get_item(self: Any, name: Any) -> Any:
+        if isinstance(name, str) or indexed is None:
+            return getattr(self, name)
+        return indexed(self, name)
+
+    for name, method in (
+        ("keys", keys),
+        ("__getitem__", get_item),
+        ("__get_pydantic_core_schema__", classmethod(core_schema)),
+        ("__get_pydantic_json_schema__", classmethod(json_schema)),
+    ):
+        setattr(model, name, method)
+    return model
+
+
+@served
 @frozen
 class Agent:
     """One agent of a workspace (API reference, GET /api/plugin/agents).
@@ -101,6 +140,7 @@ class Agent:
 _listed = attrgetter(*(name for name in fields_dict(Agent) if name != "extra"))
 
 
+@served
 @frozen
 class AuditedAgent(Agent):
     """An agent and the domains that it may load on.
@@ -118,6 +158,7 @@ class AuditedAgent(Agent):
         return cls(*_listed(agent), allowed_domains, extra=agent.extra)  # type: ignore[misc,arg-type]  # mypy takes the star for any number
 
 
+@served
 @frozen
 class Gap:
     """Something that could not be read.
@@ -136,6 +177,7 @@ class Gap:
         return as_dict(self)
 
 
+@served
 @frozen
 class AgentList:
     """The agents of a workspace, newest first; iterated, measured, searched and indexed as a tuple.
@@ -147,12 +189,16 @@ class AgentList:
         agents: the agents as a tuple.
         count: the number the API sent, documented to equal ``len(agents)``; not enforced.
         extra: fields this release does not know, as sent.
+        answered_at: when the API answered, as an aware datetime; None without a ``Cache``.
+        is_stale: whether it is older than the cache's ``ttl``, because the API fails.
 
     """
 
     agents: tuple[Agent, ...]
     count: int
     extra: Mapping[str, Any] = field(factory=dict, hash=False)
+    answered_at: datetime | None = field(default=None, eq=False, repr=False)
+    is_stale: bool = field(default=False, eq=False, repr=False)
 
     def __iter__(self) -> Iterator[Agent]:
         """Iterate over the agents."""
@@ -179,6 +225,7 @@ class AgentList:
         return as_dict(self)
 
 
+@served
 @frozen
 class AllowedDomains:
     """The domains an agent's widget may load on, oldest first; used as a tuple like ``AgentList``.
@@ -188,11 +235,15 @@ class AllowedDomains:
     Attributes:
         domains: the domains as a tuple. What an empty list means is not documented.
         extra: fields this release does not know, as sent.
+        answered_at: when the API answered, as an aware datetime; None without a ``Cache``.
+        is_stale: whether it is older than the cache's ``ttl``, because the API fails.
 
     """
 
     domains: tuple[str, ...]
     extra: Mapping[str, Any] = field(factory=dict, hash=False)
+    answered_at: datetime | None = field(default=None, eq=False, repr=False)
+    is_stale: bool = field(default=False, eq=False, repr=False)
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the domains."""
@@ -213,6 +264,31 @@ class AllowedDomains:
     def __getitem__(self, index: int | slice) -> str | tuple[str, ...]:
         """Return one domain, or a tuple of them for a slice."""
         return self.domains[index]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values by these names: for ``json.dumps`` or a web framework."""
+        return as_dict(self)
+
+
+@served
+@frozen
+class WorkspaceSnapshot:
+    """A workspace at one moment: its agents with their domains, and what could not be read.
+
+    Attributes:
+        agents: newest first, also those whose domains could not be read.
+        gaps: what is missing from ``agents``.
+        count: the number of agents that the API sent.
+        answered_at: when the oldest of its answers came; None without a ``Cache``.
+        is_stale: whether one of them is stale, because the API fails.
+
+    """
+
+    agents: tuple[AuditedAgent, ...]
+    gaps: tuple[Gap, ...]
+    count: int
+    answered_at: datetime | None = field(default=None, eq=False)
+    is_stale: bool = field(default=False, eq=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values by these names: for ``json.dumps`` or a web framework."""

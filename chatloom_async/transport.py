@@ -16,6 +16,7 @@ from typing import Protocol
 from attrs import Factory, define, field, frozen
 
 from chatloom_async.auth import ApiKey
+from chatloom_async.cache import AnswerStore, Cache
 from chatloom_async.events import Observer
 from chatloom_async.ratelimit.registry import LimiterRegistry
 
@@ -192,6 +193,7 @@ class Shared:
         clock: the time they go by.
         notify: the observer, guarded; None costs nothing.
         limiters: the rate limiters, one per key.
+        caches: the answers kept, for each ``Cache``.
         in_flight: the calls under way.
 
     """
@@ -201,12 +203,18 @@ class Shared:
     limiters: LimiterRegistry = field(
         default=Factory(lambda self: LimiterRegistry(self.notify), takes_self=True)
     )
+    caches: dict[Cache, AnswerStore] = field(factory=dict)
     in_flight: InFlight = field(factory=InFlight)
     _calls: Iterator[int] = field(factory=lambda: count(1))
 
     def next_call(self) -> int:
         """Return the number by which observers know a call."""
         return next(self._calls)
+
+    def answers(self, cache: Cache) -> AnswerStore:
+        """Return the answers kept for the clients with this cache."""
+        store = self.caches.get(cache)
+        return self.caches.setdefault(cache, AnswerStore(cache)) if store is None else store
 
 
 class Transport(Protocol):

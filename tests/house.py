@@ -16,7 +16,7 @@ STAIRS: tuple[frozenset[str], ...] = tuple(
     for stair in (
         "version errors models events",
         "auth fanout",
-        "ratelimit.values ratelimit.outage ratelimit.log ratelimit.flights",
+        "cache ratelimit.values ratelimit.outage ratelimit.log ratelimit.flights",
         "ratelimit.ceiling ratelimit.told ratelimit.bucket ratelimit.window",
         "ratelimit.schedule ratelimit.waiting ratelimit.shared",
         "ratelimit.limiter ratelimit.shared_file",
@@ -55,6 +55,8 @@ DOORS: Mapping[str, frozenset[str]] = {
     "yarl": frozenset({"network"}),
     "tenacity": frozenset({"calls"}),
     "cattrs": frozenset({"calls"}),
+    "pydantic_core": frozenset({"models"}),
+    "cachetools": frozenset({"cache"}),
     "rich": frozenset({"cli"}),
     "shtab": frozenset({"cli"}),
     "pytest": frozenset({"testing"}),

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Mapping
 from http import HTTPStatus
 from types import NoneType
 from typing import TypeVar
 
-from attrs import define
+from attrs import define, field
 
 from chatloom_async.auth import ApiKey, Credentials
+from chatloom_async.cache import Cache
 from chatloom_async.calls.answer import status_error
 from chatloom_async.calls.attempts import CallRecord, FailedAttempt, NextStep, log
 from chatloom_async.calls.retry import RetryPolicy, asked_to_wait, heals, may_repeat, repeat
@@ -49,6 +51,17 @@ _TELLING = 1.0
 
 
 @define(eq=False, repr=False)
+class ClientState:
+    """What one client has done so far, and whether it was closed."""
+
+    closed: bool = False
+    calls: int = 0
+    requests: int = 0
+    retried: int = 0
+    limiter: RateLimiter | None = None  # of the key and loop of the latest attempt
+
+
+@define(eq=False, repr=False)
 class Caller:
     """Makes the calls of one client; what they share and what they count."""
 
@@ -58,11 +71,9 @@ class Caller:
     timeout: float
     retry: RetryPolicy
     rate_limit: RateLimit | None
-    closed: bool = False
-    calls: int = 0
-    requests: int = 0
-    retried: int = 0
-    limiter: RateLimiter | None = None  # of the key and loop of the latest attempt
+    cache: Cache | None = None
+    until: float = math.inf  # when all its calls end, on the loop's clock
+    state: ClientState = field(factory=ClientState)
     _gate: tuple[ApiKey, asyncio.AbstractEventLoop, RateLimiter | None] | None = None
 
     def __attrs_post_init__(self) -> None:
@@ -74,6 +85,8 @@ class Caller:
             )
         if not isinstance(self.rate_limit, RateLimit | None):
             raise ConfigurationError("rate_limit is a RateLimit, or None to switch it off")
+        if not isinstance(self.cache, Cache | None):
+            raise ConfigurationError("cache is a Cache, or None to keep no answers")
         if not callable(getattr(self.transport, "exchange", None)):
             raise ConfigurationError(
                 "pool is a ConnectionPool; for an aiohttp session of your own: "
@@ -87,15 +100,15 @@ class Caller:
             ChatloomError: the last failure, with the attempts that led to it.
 
         """
-        if self.closed or self.transport.closed:
-            raise ClientClosedError("the client is closed; make a new one")
-        self.calls += 1
+        state = self.begin()
         shared = self.transport.shared
         call = CallRecord(request)
+        if self.retry.deadline is not None:
+            call.give_up_at = self.give_up_at()
         logs = log.isEnabledFor(logging.DEBUG)
         if logs or shared.notify is not None:
             call.begin(shared, self.credentials.current)
-        shared.in_flight.enter(call, self)
+        shared.in_flight.enter(call, state)
         outcome: Response | FailedAttempt | None = None
         try:
             outcome = await self._outcome(call)
@@ -126,35 +139,96 @@ class Caller:
             # The traceback holds this frame: a local that holds the error would close a circle.
             del error, outcome, call
 
+    def begin(self) -> ClientState:
+        """Count one more call.
+
+        Raises:
+            ClientClosedError: the client, or its pool, was closed.
+
+        """
+        state = self.state
+        if state.closed or self.transport.closed:
+            raise ClientClosedError("the client is closed; make a new one")
+        state.calls += 1
+        return state
+
+    async def conclude(
+        self, call: CallRecord, model: type[Model]
+    ) -> tuple[Model, bytes] | ChatloomError:
+        """Run a call that others wait for; return its model and the body, or its error."""
+        shared = self.transport.shared
+        call.begin(shared, self.credentials.current)
+        try:
+            outcome = await self._outcome(call)
+            if isinstance(outcome, Response):
+                answer = _structured(outcome, call.request, model)
+                call.outcome = "ok"
+                if log.isEnabledFor(logging.DEBUG):
+                    call.log_success(shared.clock.monotonic())
+                return answer, outcome.body
+            error = outcome.error
+            call.outcome = type(error).__name__
+        except ResponseDecodeError as failure:
+            error = failure
+            call.malformed(error, shared.clock.monotonic())
+            call.outcome = type(error).__name__
+        finally:
+            if call.notify is not None:
+                call.end(shared.clock.monotonic())
+        return call.finished(error)
+
+    def give_up_at(self) -> float:
+        """Return when a call that begins now is to end, on the loop's clock."""
+        deadline = self.retry.deadline
+        if deadline is None:
+            return self.until
+        return min(asyncio.get_running_loop().time() + deadline, self.until)
+
+    def too_late(self, call: CallRecord) -> DeadlineExceededError:
+        """Return the error of a call whose deadline has come."""
+        return DeadlineExceededError(
+            f"not finished within {self.retry.deadline:g} s", call.last_failure()
+        )
+
     async def _outcome(self, call: CallRecord) -> Response | FailedAttempt:
         """Run the call, against its deadline if it has one."""
-        deadline = self.retry.deadline
-        if deadline is not None:
-            return await self._race(call, deadline)
+        if call.give_up_at != math.inf:
+            return await self._race(call)
         outcome = await self._attempt(call)
         if type(outcome) is FailedAttempt:
             return await self._repeat(call, outcome)
         return outcome
 
-    async def _race(self, call: CallRecord, deadline: float) -> Response | FailedAttempt:
+    async def _race(self, call: CallRecord) -> Response | FailedAttempt:
+        """Run the call until its deadline, which may move to a later time meanwhile."""
         loop = asyncio.get_running_loop()
-        call.give_up_at = loop.time() + deadline
-        scope = call.scope = asyncio.timeout(None)
+        scope, armed = asyncio.timeout(None), call.give_up_at
+        call.scope = scope
+        if armed <= loop.time():
+            return FailedAttempt(self.too_late(call), NextStep.FINAL, 0.0)
+        alarm: Alarm
+
+        def due() -> None:
+            nonlocal alarm, armed
+            if call.give_up_at <= armed:
+                scope.reschedule(loop.time())
+            elif call.give_up_at < math.inf:
+                armed = call.give_up_at
+                alarm = Alarm(armed, due)
+
+        alarm = Alarm(armed, due)
         try:
             async with scope:
-                alarm = Alarm(call.give_up_at, lambda: scope.reschedule(loop.time()))
-                try:
-                    outcome = await self._attempt(call)
-                    if isinstance(outcome, FailedAttempt):
-                        outcome = await self._repeat(call, outcome)
-                    return outcome
-                finally:
-                    alarm.cancel()
+                outcome = await self._attempt(call)
+                if isinstance(outcome, FailedAttempt):
+                    outcome = await self._repeat(call, outcome)
+                return outcome
         except TimeoutError:
             if not scope.expired():  # a TimeoutError of the caller's own key source
                 raise
-        error = DeadlineExceededError(f"not finished within {deadline:g} s", call.last_failure())
-        return FailedAttempt(error, NextStep.FINAL, deadline)
+        finally:
+            alarm.cancel()
+        return FailedAttempt(self.too_late(call), NextStep.FINAL, self.retry.deadline or 0.0)
 
     async def _repeat(self, call: CallRecord, first: FailedAttempt) -> Response | FailedAttempt:
         """Make the attempts after the first."""
@@ -184,8 +258,8 @@ class Caller:
         generation = credentials.generation
         started = clock.monotonic()
         call.waited_until(started)
-        self.requests += 1
-        self.retried += bool(call.failures)
+        self.state.requests += 1
+        self.state.retried += bool(call.failures)
         call.sent += 1
         call.started = started
         try:
@@ -244,7 +318,7 @@ class Caller:
         loop = asyncio.get_running_loop()
         gate = self._gate
         if gate is None or gate[0] is not key or gate[1] is not loop:
-            self.limiter = limiter = (
+            self.state.limiter = limiter = (
                 None
                 if self.rate_limit is None
                 else self.transport.shared.limiters.get(self.base_url, key, self.rate_limit)

@@ -26,6 +26,8 @@ Model = TypeVar("Model")
 _Mode = Literal["quick", "detailed"]
 _Names = Literal["api", "python"]  # primaryColor, or primary_color
 
+_NOT_SENT = ("extra", "answered_at", "is_stale")  # what is known of an answer beside its fields
+
 
 def decode(body: bytes, model: type[Model]) -> Model:
     """Return the model that this answer describes; ``object`` takes any JSON value as it is.
@@ -121,6 +123,7 @@ def _converter(mode: _Mode, names: _Names) -> Converter:
 
     converter = Converter(detailed_validation=mode == "detailed")
     converter.register_structure_hook(str, _text)
+    converter.register_structure_hook(bool, _boolean)
     converter.register_structure_hook(int, _integer)
     converter.register_structure_hook(float, _number)
     converter.register_structure_hook(datetime, _moment)
@@ -141,12 +144,12 @@ def _api_object(model: type[Any], converter: Converter) -> Callable[[Any, Any], 
     """Return what makes a model of an object of the API; unknown fields go to its ``extra``."""
     from cattrs.gen import make_dict_structure_fn, override  # noqa: PLC0415
 
-    names = {name: _camel(name) for name in attrs.fields_dict(model) if name != "extra"}
+    names = {name: _camel(name) for name in attrs.fields_dict(model) if name not in _NOT_SENT}
     fields = make_dict_structure_fn(
         model,
         converter,
         _cattrs_detailed_validation=converter.detailed_validation,
-        extra=override(omit=True),
+        **{name: override(omit=True) for name in _NOT_SENT},  # type: ignore[arg-type]  # as below
         **{name: override(rename=sent) for name, sent in names.items()},  # type: ignore[arg-type]  # attribute names, which mypy takes for options
     )
     known = frozenset(names.values())
@@ -219,6 +222,12 @@ def _integer(value: Any, _: Any) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     raise _expected("int", value)
+
+
+def _boolean(value: Any, _: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise _expected("bool", value)
 
 
 def _number(value: Any, _: Any) -> float:

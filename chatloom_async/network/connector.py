@@ -79,6 +79,11 @@ class Connector(aiohttp.TCPConnector):
             _KEPT_SINCE.set(generation)
             return connection
 
+    def count(self) -> int:
+        """Return how many connections are open."""
+        protocols = (ref() for ref in self._opened_in.keyrefs())
+        return sum(protocol is not None and protocol.is_connected() for protocol in protocols)
+
     def lost_kept(self) -> bool:
         """Tell the running request, whose connection died or fell silent, if it was a kept one.
 

@@ -19,6 +19,7 @@ import aiohttp
 from attrs import define, field
 
 from chatloom_async.auth import ApiKey
+from chatloom_async.cache import CacheStatistics
 from chatloom_async.errors import (
     APIConnectionError,
     APITimeoutError,
@@ -37,6 +38,7 @@ from chatloom_async.network.options import (
     tls_problem,
 )
 from chatloom_async.network.slots import Slots
+from chatloom_async.network.statistics import PoolStatistics
 from chatloom_async.network.timeouts import Timeouts, Watch
 from chatloom_async.network.translation import translate
 from chatloom_async.transport import QUEUED, Request, Response, Shared
@@ -148,6 +150,27 @@ class ConnectionPool:
         connections = self._by_loop.get(asyncio.get_running_loop())
         connector = None if connections is None else connections.session.connector
         return connector.opened if isinstance(connector, Connector) else 0
+
+    def stats(self) -> PoolStatistics:
+        """Return a snapshot; it may be asked for from anywhere, and costs no request."""
+        opened = requests = queued = 0
+        for connections in list(self._by_loop.values()):
+            connector, slots = connections.session.connector, connections.slots
+            opened += connector.count() if isinstance(connector, Connector) else slots.taken()
+            requests += slots.taken()
+            queued += slots.queued()
+        shared, cache = self.shared, CacheStatistics()
+        for store in list(shared.caches.values()):
+            cache = cache.plus(store.statistics())
+        return PoolStatistics(
+            opened,
+            max(0, opened - requests),
+            requests,
+            queued,
+            len(shared.in_flight),
+            shared.limiters.statistics(),
+            cache,
+        )
 
     async def exchange(self, request: Request, key: ApiKey, timeout: float) -> Response:
         """Make exactly one request and return its whole answer.

@@ -58,6 +58,14 @@ class Slots:
         if self._waiting:
             self._hand_out()
 
+    def taken(self) -> int:
+        """Return how many places are held."""
+        return sum(self._held.copy().values())  # which another thread may change
+
+    def queued(self) -> int:
+        """Return how many wait for a place."""
+        return sum(len(line) for line in self._waiting.copy().values())
+
     def _may_take(self, held: int) -> bool:
         return self.free > self._reserve or 2 * held < self.free
 

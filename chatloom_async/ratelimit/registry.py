@@ -16,7 +16,7 @@ from chatloom_async.auth import ApiKey
 from chatloom_async.events import Observer
 from chatloom_async.ratelimit.limiter import RateLimiter
 from chatloom_async.ratelimit.shared_file import SharedFile
-from chatloom_async.ratelimit.values import RateLimit, SharedStore
+from chatloom_async.ratelimit.values import LimiterStatistics, RateLimit, SharedStore
 
 _Identity = tuple[str, ApiKey, RateLimit]
 
@@ -60,6 +60,11 @@ class LimiterRegistry:
             self._limiters[id(loop), identity] = self._latest[identity] = limiter
             self._kept.append(limiter)
         return limiter
+
+    def statistics(self) -> dict[str, LimiterStatistics]:
+        """Return what is known of each key, by its fingerprint; the latest loop's word counts."""
+        limiters = [ref() for ref in self._latest.valuerefs()]
+        return {each.name: each.statistics() for each in limiters if each is not None}
 
     def _store(self, shared: str | os.PathLike[str] | SharedStore) -> SharedStore:
         if isinstance(shared, SharedStore):

@@ -1,0 +1,225 @@
+"""Answers kept for a while: how long, how many, and what is known of a failing API.
+
+Not here: how a call uses them, or shares the request of another one (``calls.cached``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define, field, frozen
+from cachetools import LRUCache
+
+from chatloom_async.auth import ApiKey
+from chatloom_async.errors import require_number, require_seconds, require_whole
+
+Workspace = tuple[ApiKey, str]
+"""A key and a base URL: nothing is shared beyond them."""
+
+Identity = tuple[Workspace, str, str, type]
+"""A workspace, a resource, a query, and the model that the answer becomes."""
+
+_PAUSE = 1.0  # seconds between two tries of an API that fails, while old answers are served
+_PER_ENTRY, _PER_BYTE = 1000, 6  # bytes in memory, measured: agents take the most
+
+
+@frozen
+class Cache:
+    """How long answers are kept, and how many: ``AsyncChatloom(key, cache=Cache())``.
+
+    Clients with an equal ``Cache`` on one pool share their answers, each key its own. Identical
+    calls at the same time share one request. Errors are never kept. Whatever is used least goes
+    first.
+
+    Attributes:
+        ttl: seconds for which an answer is served without asking again.
+        stale_if_error: seconds after that for which it is served, marked as stale, when the API
+            fails or refuses by a rate limit (RFC 5861 §4).
+        max_entries: how many answers are kept: a workspace has one for each agent, and one more.
+        max_bytes: about how much memory they may take.
+
+    Raises:
+        ConfigurationError: not such a number.
+
+    """
+
+    ttl: float = 60.0
+    stale_if_error: float = 300.0
+    max_entries: int = 1000
+    max_bytes: int = 64 * 1024 * 1024
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse what cannot work."""
+        require_seconds("Cache.ttl", self.ttl)
+        require_number("Cache.stale_if_error", self.stale_if_error, at_least=0)
+        require_whole("Cache.max_entries", self.max_entries)
+        require_whole("Cache.max_bytes", self.max_bytes)
+
+
+@frozen
+class CacheStatistics:
+    """What caches have done so far.
+
+    Attributes:
+        hits: calls answered at once, with an answer that was young enough.
+        joined: calls answered by the request of another call.
+        misses: calls that made a request.
+        stale: calls answered with an old answer, because the API fails.
+        entries: answers kept.
+        size: bytes of memory that they take, about.
+
+    """
+
+    hits: int = 0
+    joined: int = 0
+    misses: int = 0
+    stale: int = 0
+    entries: int = 0
+    size: int = 0
+
+    def plus(self, other: CacheStatistics) -> CacheStatistics:
+        """Return the sums."""
+        return CacheStatistics(
+            self.hits + other.hits,
+            self.joined + other.joined,
+            self.misses + other.misses,
+            self.stale + other.stale,
+            self.entries + other.entries,
+            self.size + other.size,
+        )
+
+
+@define(eq=False, repr=False)
+class KeptAnswer:
+    """One answer: ``fresh`` makes what a caller gets while it is young, ``stale`` afterwards."""
+
+    size: int
+    fresh: Callable[[], Any]
+    stale: Callable[[], Any]
+    fresh_until: float
+    usable_until: float
+    retry_at: float = 0.0  # after it could not be renewed
+
+
+@define(eq=False, repr=False)
+class Flight:
+    """One request that several calls wait for.
+
+    Attributes:
+        call: its record, a ``CallRecord``.
+        task: what runs it.
+        waiting: how many calls wait.
+        unattended: whether it goes on when none does, to renew what is served meanwhile.
+        outdated: whether its answer must not be kept.
+
+    """
+
+    call: Any
+    task: asyncio.Task[Any] = field(init=False)
+    waiting: int = 0
+    unattended: bool = False
+    outdated: bool = False
+
+
+@define(eq=False, repr=False)
+class AnswerStore:
+    """The answers kept for the clients with one ``Cache``, in whatever loop and thread they are.
+
+    Flights belong to their loop, and no other touches them.
+    """
+
+    cache: Cache
+    hits: int = 0
+    joined: int = 0
+    misses: int = 0
+    stale: int = 0
+    _kept: LRUCache[Identity, KeptAnswer] = field(init=False)
+    _failing: LRUCache[Workspace, float] = field(init=False)  # when it may be tried again
+    _lock: threading.Lock = field(factory=threading.Lock)  # cachetools has none
+    _flights: dict[asyncio.AbstractEventLoop, dict[Identity, Flight]] = field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        """Make room."""
+        self._kept = LRUCache(self.cache.max_bytes, getsizeof=lambda kept: kept.size)
+        self._failing = LRUCache(self.cache.max_entries)
+
+    def get(self, identity: Identity) -> KeptAnswer | None:
+        """Return what is kept, of whatever age."""
+        with self._lock:
+            return self._kept.get(identity)
+
+    def flights_here(self) -> dict[Identity, Flight]:
+        """Return the flights of the running loop."""
+        loop = asyncio.get_running_loop()
+        flights = self._flights.get(loop)
+        if flights is None:
+            for other in list(self._flights):  # which another thread may change
+                if other.is_closed():
+                    self._flights.pop(other, None)
+            flights = self._flights[loop] = {}
+        return flights
+
+    def answer(
+        self, size: int, fresh: Callable[[], Any], stale: Callable[[], Any], now: float
+    ) -> KeptAnswer:
+        """Return an answer that came now, of so many bytes."""
+        old = now + self.cache.ttl
+        size = _PER_ENTRY + _PER_BYTE * size
+        return KeptAnswer(size, fresh, stale, old, old + self.cache.stale_if_error)
+
+    def keep(self, identity: Identity, answer: KeptAnswer) -> None:
+        """Keep an answer that has come, and take note that the API works."""
+        with self._lock:
+            self._failing.pop(identity[0], None)
+            self._kept.pop(identity, None)
+            if answer.size > self.cache.max_bytes:
+                return
+            while len(self._kept) >= self.cache.max_entries:
+                self._kept.popitem()
+            self._kept[identity] = answer
+
+    def failed(self, identity: Identity, now: float) -> None:
+        """Take note that the API does not answer; for a while nobody need find that out again."""
+        with self._lock:
+            self._failing[identity[0]] = now + _PAUSE
+            kept = self._kept.get(identity)
+            if kept is not None:
+                kept.retry_at = now + _PAUSE
+
+    def is_failing(self, kept: KeptAnswer, workspace: Workspace) -> bool:
+        """Tell whether asking is known to be in vain."""
+        return bool(kept.retry_at) or workspace in self._failing
+
+    def may_retry(self, kept: KeptAnswer, workspace: Workspace, now: float) -> bool:
+        """Tell whether it is time for one call to find out if the API works again."""
+        with self._lock:
+            if now < max(kept.retry_at, self._failing.get(workspace, 0.0)):
+                return False
+            kept.retry_at = now + _PAUSE
+            if workspace in self._failing:
+                self._failing[workspace] = now + _PAUSE
+            return True
+
+    def forget(self, workspace: Workspace, resource: str | None = None) -> None:
+        """Drop the answers of a workspace, all or those of one resource; those on their way too."""
+
+        def is_meant(identity: Identity) -> bool:
+            return identity[0] == workspace and resource in (None, identity[1])
+
+        with self._lock:
+            for identity in filter(is_meant, list(self._kept)):
+                del self._kept[identity]
+        for flights in list(self._flights.values()):
+            for identity in filter(is_meant, list(flights)):
+                flight = flights.pop(identity, None)
+                if flight is not None:
+                    flight.outdated = True
+
+    def statistics(self) -> CacheStatistics:
+        """Return a snapshot."""
+        with self._lock:
+            entries, size = len(self._kept), int(self._kept.currsize)
+        return CacheStatistics(self.hits, self.joined, self.misses, self.stale, entries, size)

@@ -1,0 +1,251 @@
+"""Calls that are answered from a cache, or by the request of another call.
+
+Identical calls that no kept answer serves share one request, a flight. It goes on as long as one of
+them waits: each has its own deadline, and the flight the latest of theirs. Every loop has flights
+of its own. Not here: what is kept, and for how long (``cache``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import math
+from collections.abc import Callable
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any, TypeVar, cast
+
+from attrs import define, evolve
+
+from chatloom_async.auth import ApiKey
+from chatloom_async.cache import AnswerStore, Flight, Identity, KeptAnswer
+from chatloom_async.calls.attempts import CallRecord
+from chatloom_async.calls.call import Caller
+from chatloom_async.calls.retry import asked_to_wait, status_heals
+from chatloom_async.calls.wire import decode
+from chatloom_async.errors import (
+    APIConnectionError,
+    APIStatusError,
+    ChatloomError,
+    ClientClosedError,
+    DeadlineExceededError,
+    ResponseDecodeError,
+)
+from chatloom_async.events import CacheAnswered, Manner
+from chatloom_async.transport import Alarm, Request
+
+Model = TypeVar("Model")
+
+
+@define(eq=False, repr=False)
+class CachedCalls:
+    """Makes the calls of one client that has a cache."""
+
+    caller: Caller
+    store: AnswerStore
+
+    async def fetch(self, request: Request, model: type[Model]) -> Model:
+        """Return the model that the request is answered with, maybe some time ago.
+
+        A request that may change something goes past the cache, and what is kept of its workspace
+        is dropped.
+
+        Raises:
+            ChatloomError: there is no answer, not even an old one.
+
+        """
+        if request.method == "GET":
+            self.caller.begin()
+            return await self._fetch(request, model)  # type: ignore[no-any-return]  # of any model
+        try:
+            return await self.caller.fetch(request, model)
+        finally:
+            if request.method != "HEAD" and (key := self.caller.credentials.current) is not None:
+                self.store.forget((key, request.base_url))
+
+    async def _fetch(self, request: Request, model: type[Any]) -> Any:
+        caller, store = self.caller, self.store
+        key = caller.credentials.current
+        give_up_at = math.inf
+        if key is None:
+            give_up_at = caller.give_up_at()
+            key = await self._first_key(request, give_up_at)
+        identity = ((key, request.base_url), request.resource, request.query, model)
+        kept, now = store.get(identity), caller.transport.shared.clock.monotonic()
+        if kept is not None and now < kept.fresh_until:
+            store.hits += 1
+            self._tell(request, key, "hit")
+            return kept.fresh()
+        if kept is not None and now < kept.usable_until:
+            if store.is_failing(kept, identity[0]):
+                if identity not in self.store.flights_here() and store.may_retry(
+                    kept, identity[0], now
+                ):
+                    self._start(request, identity, caller.give_up_at()).unattended = True
+                return self._old(kept, request, key)
+        else:
+            kept = None
+        answer = await self._fly(request, identity, min(give_up_at, caller.give_up_at()))
+        if not isinstance(answer, ChatloomError):
+            return answer()
+        if kept is not None and _serves_old(answer):
+            return self._old(kept, request, key)
+        try:
+            raise answer
+        finally:
+            del answer  # the traceback holds this frame
+
+    def _old(self, kept: KeptAnswer, request: Request, key: ApiKey) -> Any:
+        self.store.stale += 1
+        self._tell(request, key, "stale")
+        return kept.stale()
+
+    def _tell(self, request: Request, key: ApiKey, how: Manner) -> None:
+        notify = self.caller.transport.shared.notify
+        if notify is not None:
+            method, route, path = request.method, request.route, request.resource
+            notify(CacheAnswered(method, route, path, key.fingerprint, how))
+
+    async def _first_key(self, request: Request, give_up_at: float) -> ApiKey:
+        """Ask the source of the key, as the first call must."""
+        credentials = self.caller.credentials
+        asking = credentials.renew(credentials.generation)
+        answer = await self._wait(CallRecord(request), asking, give_up_at)
+        if isinstance(answer, ChatloomError):
+            raise answer
+        return cast("ApiKey", answer)
+
+    async def _fly(self, request: Request, identity: Identity, give_up_at: float) -> Any:
+        """Join a flight or start one; return what it brings, an error as a value."""
+        caller, store = self.caller, self.store
+        while True:
+            flights = self.store.flights_here()
+            flight = flights.get(identity)
+            leads = flight is None
+            if flight is None:
+                store.misses += 1
+                flight = self._start(request, identity, give_up_at)
+            else:
+                flight.call.give_up_at = max(flight.call.give_up_at, give_up_at)
+            flight.waiting += 1
+            try:
+                answer = await self._wait(
+                    flight.call, asyncio.shield(flight.task), give_up_at, shared=True
+                )
+            finally:
+                flight.waiting -= 1
+                if not flight.waiting and not flight.unattended and not flight.task.done():
+                    flight.task.cancel()
+                    if flights.get(identity) is flight:
+                        del flights[identity]
+            if leads:
+                return answer
+            if flight.call.key in (identity[0][0], caller.credentials.current, None):
+                store.joined += 1
+                self._tell(request, identity[0][0], "joined")
+                return copy.copy(answer) if isinstance(answer, ChatloomError) else answer
+            # The key was renewed on the way, and the new one is not this client's.
+
+    async def _wait(
+        self, call: CallRecord, answer: Any, give_up_at: float, *, shared: bool = False
+    ) -> Any:
+        """Wait as a call of this client, for as long as its deadline allows."""
+        in_flight, loop = self.caller.transport.shared.in_flight, asyncio.get_running_loop()
+        waiter, scope = object(), asyncio.timeout(None)
+
+        def late() -> None:
+            if not shared or give_up_at < call.give_up_at:  # else the flight ends at this moment
+                scope.reschedule(loop.time())
+
+        alarm = None if give_up_at == math.inf else Alarm(give_up_at, late)
+        in_flight.enter(waiter, self.caller.state)
+        try:
+            async with scope:
+                return await answer
+        except TimeoutError:
+            if not scope.expired():
+                raise
+            return call.finished(self.caller.too_late(call))
+        except asyncio.CancelledError:
+            if not in_flight.claim_cancellation(waiter):
+                raise
+            return ClientClosedError("the client was closed during the call")
+        finally:
+            in_flight.leave(waiter)
+            if alarm is not None:
+                alarm.cancel()
+
+    def _start(self, request: Request, identity: Identity, give_up_at: float) -> Flight:
+        loop = asyncio.get_running_loop()
+        call = CallRecord(request, give_up_at=give_up_at)
+        flight = self.store.flights_here()[identity] = Flight(call)
+        flight.task = loop.create_task(self._run(flight, identity))
+        flight.task.add_done_callback(_heard)
+        return flight
+
+    async def _run(self, flight: Flight, identity: Identity) -> Any:
+        """Make the request of a flight, and keep what it brings."""
+        caller, call, flights = self.caller, flight.call, self.store.flights_here()
+        shared = caller.transport.shared
+        if flight.unattended:
+            shared.in_flight.enter(call, flight)
+        answer: tuple[Any, bytes] | ChatloomError
+        try:
+            answer = await caller.conclude(call, identity[3])
+        except asyncio.CancelledError:
+            if not shared.in_flight.claim_cancellation(call):
+                raise
+            answer = ClientClosedError("the client was closed during the call")
+        finally:
+            shared.in_flight.leave(call)
+            if flights.get(identity) is flight:
+                del flights[identity]
+        if call.key is not None:
+            identity = ((call.key, identity[0][1]), *identity[1:])
+        if isinstance(answer, ChatloomError):
+            self._note(identity, answer)
+            return answer
+        clock = shared.clock
+        kept = self.store.answer(*_served(*answer, identity[3], clock.wall()), clock.monotonic())
+        if not flight.outdated:
+            self.store.keep(identity, kept)
+        return kept.fresh
+
+    def _note(self, identity: Identity, error: ChatloomError) -> None:
+        """Draw from an error what it says of the answers that are kept."""
+        if _serves_old(error):
+            self.store.failed(identity, self.caller.transport.shared.clock.monotonic())
+        elif isinstance(error, APIStatusError):
+            refused = error.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+            self.store.forget(identity[0], None if refused else identity[1])
+
+
+def _served(
+    answer: Any, body: bytes, model: type[Any], wall: float
+) -> tuple[int, Callable[[], Any], Callable[[], Any]]:
+    """Return the size of an answer, and what each caller gets while it is young, and once old."""
+    if model is object:  # plain values, which a caller may change: each gets its own
+
+        def plain() -> Any:
+            return decode(body, object) if answer is not None else None
+
+        return len(body), plain, plain
+    moment = datetime.fromtimestamp(wall, UTC)
+    young = evolve(answer, answered_at=moment)
+    old = evolve(young, is_stale=True)
+    return len(body), lambda: young, lambda: old
+
+
+def _serves_old(error: ChatloomError) -> bool:
+    """Tell whether an old answer is better than this error: the API fails, or is asked too much.
+
+    It is not after a definite answer: the key is refused, there is no such agent.
+    """
+    if isinstance(error, APIStatusError):
+        return status_heals(error.status) or asked_to_wait(error) is not None
+    return isinstance(error, APIConnectionError | DeadlineExceededError | ResponseDecodeError)
+
+
+def _heard(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled():
+        task.exception()  # all who waited may be gone: asyncio would call it unheard

@@ -1,0 +1,174 @@
+"""ASGI applications: a pool for the application's life, problems for visitors, and their leaving.
+
+What FastAPI, Starlette and Litestar share, without importing any of them::
+
+    app = FastAPI(lifespan=pool_lifespan())            # the pool: request.app.state.chatloom_pool
+    app.add_exception_handler(ChatloomError, problem)
+    app.add_middleware(CancelOnDisconnect)
+
+Not here: what an error means for a visitor (``errors``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+from attrs import define, field
+
+from chatloom_async.errors import ChatloomError
+from chatloom_async.network.pool import ConnectionPool
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Any, Receive, Send], Awaitable[None]]
+
+
+def pool_lifespan(
+    make_pool: Callable[[], ConnectionPool] = ConnectionPool,
+) -> Callable[[Any], AbstractAsyncContextManager[None]]:
+    """Return a lifespan that opens a pool with the application and closes it at its end.
+
+    Handlers find it as ``request.app.state.chatloom_pool``. Give ``make_pool`` to set its options:
+    ``pool_lifespan(lambda: ConnectionPool(limit=200))``.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: Any) -> AsyncIterator[None]:
+        async with make_pool() as pool:
+            app.state.chatloom_pool = pool
+            yield
+
+    return lifespan
+
+
+async def problem(_request: Any, error: Exception) -> Any:
+    """Answer a visitor for a ``ChatloomError``: a problem document, and its status (RFC 9457).
+
+    An exception handler. What it returns is a response to these frameworks: a ``ProblemResponse``.
+    """
+    if not isinstance(error, ChatloomError):
+        raise error
+    return ProblemResponse(error)
+
+
+@define(eq=False)
+class ProblemResponse:
+    """A response that is an ASGI application itself, which these frameworks take for one."""
+
+    error: ChatloomError
+
+    async def __call__(self, _scope: Any, _receive: Receive, send: Send) -> None:
+        """Send it."""
+        found = self.error.to_problem()
+        body = json.dumps(found).encode()
+        headers = [
+            (b"content-type", b"application/problem+json"),
+            (b"content-length", str(len(body)).encode()),
+            (b"cache-control", b"no-store"),
+        ]
+        if "retry_after" in found:
+            headers.append((b"retry-after", str(found["retry_after"]).encode()))
+        await send({"type": "http.response.start", "status": found["status"], "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    def to_asgi_response(self, *_: Any, **__: Any) -> App:
+        """Return itself, to Litestar."""
+        return self
+
+
+@define(eq=False)
+class CancelOnDisconnect:
+    """A middleware that cancels the handling of a request when its visitor has gone.
+
+    These frameworks let a handler run on, and with it the calls that it waits for. The server tells
+    the application (``http.disconnect``), which asks only when it reads the request's body.
+    """
+
+    app: App
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        """Handle the request, watching its visitor."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a server runs an application in a task
+        visitor = _Visitor(receive, task)
+        watching = asyncio.get_running_loop().create_task(visitor.watch())
+        watching.add_done_callback(_heard)
+        before = task.cancelling()
+
+        def end() -> None:
+            watching.cancel()
+            visitor.unwatched()
+
+        async def send_on(message: Message) -> None:
+            if message["type"] == "http.response.body" and not message.get("more_body", False):
+                end()  # the server says that the visitor has gone then, and there may be more to do
+            await send(message)
+
+        try:
+            await self.app(scope, visitor.receive, send_on)
+        except asyncio.CancelledError:
+            if not visitor.has_gone or task.uncancel() > before:
+                raise
+        finally:
+            end()
+
+
+@define(eq=False)
+class _Visitor:
+    """Reads what the server tells, one message ahead of the application."""
+
+    tells: Receive
+    task: asyncio.Task[Any]
+    has_gone: bool = False
+    _watched: bool = True
+    _unread: deque[Message] = field(factory=deque)
+    _news: asyncio.Event = field(factory=asyncio.Event)  # a message came, or was read
+
+    async def watch(self) -> None:
+        """Read until the visitor has gone, and cancel the task then."""
+        more = True
+        try:
+            while not self.has_gone:
+                while more and self._unread:  # a body comes as fast as the application reads it
+                    await self._wait()
+                message = await self.tells()
+                more = message.get("more_body", False)
+                self.has_gone = message["type"] == "http.disconnect"
+                self._unread.append(message)
+                self._news.set()
+            self.task.cancel()
+        finally:
+            self.unwatched()
+
+    def unwatched(self) -> None:
+        """From here on the application reads by itself."""
+        self._watched = False
+        self._news.set()
+
+    async def receive(self) -> Message:
+        """Return the next message, to the application."""
+        while self._watched and not self._unread:
+            await self._wait()
+        if not self._unread:
+            return await self.tells()
+        message = self._unread.popleft()
+        self._news.set()
+        return message
+
+    async def _wait(self) -> None:
+        self._news.clear()
+        await self._news.wait()
+
+
+def _heard(watching: asyncio.Task[None]) -> None:
+    if not watching.cancelled():
+        watching.exception()  # of the server: the application meets it when it reads

@@ -1,0 +1,211 @@
+"""ASGI applications: the pool's life, problems for visitors, visitors that leave."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from chatloom_async import ConnectionPool, NotFoundError, RateLimitError
+from chatloom_async.contrib.asgi import App, CancelOnDisconnect, Message, pool_lifespan, problem
+
+HTTP = {"type": "http"}
+NO_BODY: Message = {"type": "http.request", "body": b"", "more_body": False}
+GONE: Message = {"type": "http.disconnect"}
+END: Message = {"type": "http.response.body", "body": b""}
+
+
+class Server:
+    """Tells an application what it is given to tell, and notes what it is sent."""
+
+    def __init__(self, *messages: Message) -> None:
+        self.told: asyncio.Queue[Message] = asyncio.Queue()
+        self.sent: list[Message] = []
+        for message in messages:
+            self.told.put_nowait(message)
+
+    async def send(self, message: Message) -> None:
+        self.sent.append(message)
+
+    async def serve(self, app: App, scope: Any = HTTP) -> None:
+        await CancelOnDisconnect(app)(scope, self.told.get, self.send)
+
+
+async def settle() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def hang(_scope: Any, _receive: Any, _send: Any) -> None:
+    await asyncio.Event().wait()
+
+
+async def test_a_lifespan_owns_its_pool() -> None:
+    app = SimpleNamespace(state=SimpleNamespace())
+    async with pool_lifespan(lambda: ConnectionPool(limit=7))(app):
+        pool = app.state.chatloom_pool
+        assert pool.limit == 7
+        assert not pool.closed
+    assert pool.closed
+
+
+async def test_each_life_of_an_application_has_a_pool() -> None:
+    lifespan, pools = pool_lifespan(), []
+    for _ in range(2):
+        app = SimpleNamespace(state=SimpleNamespace())
+        async with lifespan(app):
+            pools.append(app.state.chatloom_pool)
+    assert pools[0] is not pools[1]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "wait"),
+    [
+        (RateLimitError(429, "secret", b"secret", {}, 7.2), 503, b"8"),
+        (NotFoundError(404, "secret"), 404, None),
+    ],
+)
+async def test_a_visitor_is_sent_a_problem(
+    error: Exception, status: int, wait: bytes | None
+) -> None:
+    response = await problem(None, error)
+    server = Server()
+    await response.to_asgi_response(app=None)(HTTP, server.told.get, server.send)
+    start, body = server.sent
+    headers = dict(start["headers"])
+    assert start["status"] == json.loads(body["body"])["status"] == status
+    assert headers[b"content-type"] == b"application/problem+json"
+    assert int(headers[b"content-length"]) == len(body["body"])
+    assert headers.get(b"retry-after") == wait
+    assert b"secret" not in body["body"]
+
+
+async def test_other_errors_are_not_made_a_problem() -> None:
+    with pytest.raises(ZeroDivisionError):
+        await problem(None, ZeroDivisionError())
+
+
+@pytest.mark.parametrize("reads", [True, False])
+async def test_a_visitor_who_leaves_ends_the_work(
+    reads: bool,  # noqa: FBT001 - a case
+) -> None:
+    ended = []
+
+    async def app(_scope: Any, receive: Any, _send: Any) -> None:
+        if reads:
+            assert await receive() == NO_BODY
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(asyncio.current_task())
+
+    server = Server(NO_BODY)
+    serving = asyncio.create_task(server.serve(app))
+    await settle()
+    assert not serving.done()
+    server.told.put_nowait(GONE)
+    await serving
+    assert ended == [serving]
+    assert not server.sent
+    assert not serving.cancelling()
+
+
+async def test_somebody_elses_cancellation_passes() -> None:
+    server = Server(NO_BODY)
+    serving = asyncio.create_task(server.serve(hang))
+    await settle()
+    server.told.put_nowait(GONE)
+    serving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await serving
+    await settle()
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_an_error_of_the_application_passes() -> None:
+    async def app(_scope: Any, _receive: Any, _send: Any) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await Server(NO_BODY).serve(app)
+    await settle()
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_a_body_is_read_as_fast_as_the_application_reads() -> None:
+    parts: list[Message] = [
+        {"type": "http.request", "body": bytes([number]), "more_body": number < 4}
+        for number in range(5)
+    ]
+    server, left, read = Server(*parts), [], []
+
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
+        for _ in parts:
+            await settle()
+            left.append(server.told.qsize())
+            read.append(await receive())
+        await send(END)
+
+    await server.serve(app)
+    assert read == parts
+    assert left == [4, 3, 2, 1, 0]
+
+
+async def test_work_after_the_response_goes_on() -> None:
+    done: list[Message] = []
+
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
+        await send(END)
+        server.told.put_nowait(GONE)  # as servers say after the end
+        await settle()
+        done.append(await receive())
+
+    server = Server(NO_BODY)
+    await server.serve(app)
+    assert done == [NO_BODY]
+    assert server.sent == [END]
+
+
+async def test_an_application_hears_of_a_leaving_itself() -> None:
+    async def app(_scope: Any, receive: Any, _send: Any) -> None:
+        heard.append(await receive())
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            heard.append(await receive())
+            raise
+
+    heard: list[Message] = []
+    server = Server(NO_BODY)
+    serving = asyncio.create_task(server.serve(app))
+    await settle()
+    server.told.put_nowait(GONE)
+    await serving
+    assert heard == [NO_BODY, GONE]
+
+
+async def test_an_error_of_the_server_reaches_the_application() -> None:
+    async def broken() -> Message:
+        raise OSError
+
+    async def app(_scope: Any, receive: Callable[[], Awaitable[Message]], _send: Any) -> None:
+        await settle()
+        with pytest.raises(OSError):  # noqa: PT011 - of the server above
+            await receive()
+
+    await CancelOnDisconnect(app)(HTTP, broken, Server().send)
+
+
+async def test_other_protocols_are_left_alone() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append((scope, receive, send))
+
+    seen: list[Any] = []
+    server, scope = Server(), {"type": "websocket"}
+    receive, send = server.told.get, server.send
+    await CancelOnDisconnect(app)(scope, receive, send)
+    assert seen == [(scope, receive, send)]

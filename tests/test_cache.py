@@ -1,0 +1,698 @@
+"""Answers kept for a while, calls that share a request, and what is served when the API fails."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from chatloom_async import (
+    AllowedDomains,
+    APIConnectionError,
+    APITimeoutError,
+    AsyncChatloom,
+    AuthenticationError,
+    Cache,
+    CacheStatistics,
+    ChatloomError,
+    ClientClosedError,
+    ConfigurationError,
+    ConnectionPool,
+    DeadlineExceededError,
+    InternalServerError,
+    NotFoundError,
+    RetryPolicy,
+)
+from chatloom_async.events import AttemptEnded, CacheAnswered, CallStarted, Event
+from chatloom_async.testing import (
+    FakeClock,
+    Sandbox,
+    StubReply,
+    StubTransport,
+    make_workspace,
+)
+
+KEY = "clf_cached"
+DEFAULT = Cache()
+ONCE = RetryPolicy(attempts=1)
+DOWN = StubReply(status=503)
+ERRORS: list[StubReply | ChatloomError] = [
+    DOWN,
+    StubReply(status=429, headers={"retry-after": "3600"}),
+    StubReply(status=403, headers={"retry-after": "3600"}),
+    StubReply({"no": "domains"}),
+    StubReply({"domains": []}, after=20.0),
+    APIConnectionError("refused", "connect"),
+    APIConnectionError("unknown host", "dns"),
+]
+
+
+def answers() -> Iterable[StubReply]:
+    """A different answer each time: v1.example, v2.example, …"""
+    return (StubReply({"domains": [f"v{number}.example"]}) for number in itertools.count(1))
+
+
+class Case:
+    """A script of replies in virtual time, and clients of it."""
+
+    def __init__(self, *script: StubReply | ChatloomError, more: bool = True) -> None:
+        self.clock = FakeClock()
+        self.told: list[Event] = []
+        self.pool = StubTransport(
+            itertools.chain(script, answers() if more else ()),
+            clock=self.clock,
+            observer=self.told.append,
+        )
+
+    def client(self, key: Any = KEY, *, cache: Cache | None = DEFAULT, **options: Any) -> Any:
+        options = {"retry": ONCE, "base_url": "https://one.example", "pool": self.pool, **options}
+        return AsyncChatloom(key, cache=cache, **options)
+
+    @property
+    def requests(self) -> int:
+        return len(self.pool.requests)
+
+    def run(self, main: Callable[[], Awaitable[Any]]) -> Any:
+        async def wrapped() -> Any:
+            return await main()
+
+        return self.clock.run(wrapped())
+
+
+def first(*domains: str) -> StubReply:
+    return StubReply({"domains": list(domains)})
+
+
+async def look_up(client: AsyncChatloom, agent_id: str = "agt_1") -> str:
+    return (await client.get_allowed_domains(agent_id))[0]
+
+
+# Kept answers
+
+
+def test_an_answer_is_served_until_it_is_old() -> None:
+    case = Case()
+    client = case.client(cache=Cache(ttl=60))
+
+    async def main() -> list[str]:
+        found = []
+        for wait in (0, 59.9, 0.2):
+            await asyncio.sleep(wait)
+            found.append(await look_up(client))
+        return found
+
+    assert case.run(main) == ["v1.example", "v1.example", "v2.example"]
+
+
+def test_an_answer_tells_when_it_came() -> None:
+    case = Case()
+    client = case.client()
+
+    async def main() -> tuple[AllowedDomains, AllowedDomains]:
+        await asyncio.sleep(7)
+        young = await client.get_allowed_domains("agt_1")
+        await asyncio.sleep(7)
+        return young, await client.get_allowed_domains("agt_1")
+
+    young, kept = case.run(main)
+    assert (
+        young.answered_at
+        == kept.answered_at
+        == datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=7)
+    )
+    assert not young.is_stale
+    assert not kept.is_stale
+
+
+def test_a_client_per_request_finds_what_the_last_one_kept() -> None:
+    case = Case()
+
+    async def main() -> set[str]:
+        return {await look_up(case.client()) for _ in range(3)}
+
+    assert case.run(main) == {"v1.example"}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"key": "clf_other"},
+        {"base_url": "https://two.example"},
+        {"cache": None},
+        {"cache": Cache(ttl=61)},
+        {"pool": StubTransport([first("other.example")])},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_nothing_is_shared_beyond_key_server_pool_and_cache(other: dict[str, Any]) -> None:
+    case = Case()
+
+    async def main() -> tuple[str, str]:
+        return await look_up(case.client()), await look_up(case.client(**other))
+
+    mine, theirs = case.run(main)
+    assert mine != theirs
+
+
+def test_an_error_is_never_kept() -> None:
+    case = Case(StubReply(status=404), DOWN)
+    client = case.client()
+
+    async def main() -> str:
+        with pytest.raises(NotFoundError):
+            await look_up(client)
+        with pytest.raises(InternalServerError):
+            await look_up(client)
+        return await look_up(client)
+
+    assert case.run(main) == "v1.example"
+
+
+def test_plain_values_are_each_callers_own() -> None:
+    case = Case(StubReply({"hooks": [1]}, after=1.0))
+    client = case.client()
+
+    async def main() -> list[Any]:
+        found = await asyncio.gather(*(client.get_raw("/api/v2/hooks") for _ in range(3)))
+        found.append(await client.get_raw("/api/v2/hooks"))
+        for each in found:
+            each["hooks"].append(2)
+        return found
+
+    assert case.run(main) == [{"hooks": [1, 2]}] * 4
+    assert case.requests == 1
+
+
+def test_queries_are_told_apart() -> None:
+    case = Case(StubReply(1), StubReply(2))
+    client = case.client()
+
+    async def main() -> list[Any]:
+        return [await client.get_raw(f"/api/v2/hooks?page={page}") for page in (1, 2, 1)]
+
+    assert case.run(main) == [1, 2, 1]
+
+
+ONE = 1000 + 6 * len(b'{"domains": ["v1.example"]}')
+
+
+@pytest.mark.parametrize("cache", [Cache(max_entries=2), Cache(max_bytes=2 * ONE)])
+def test_what_was_used_least_recently_goes_first(cache: Cache) -> None:
+    case = Case()
+    client = case.client(cache=cache)
+
+    async def main() -> list[str]:
+        return [await look_up(client, agent_id) for agent_id in ("a", "b", "a", "c", "a", "b")]
+
+    assert case.run(main) == [f"v{number}.example" for number in (1, 2, 1, 3, 1, 4)]
+    assert case.pool.shared.answers(cache).statistics().entries == 2
+
+
+def test_an_answer_larger_than_the_cache_is_not_kept() -> None:
+    case = Case()
+    client = case.client(cache=Cache(max_bytes=100))
+
+    async def main() -> list[str]:
+        return [await look_up(client), await look_up(client)]
+
+    assert case.run(main) == ["v1.example", "v2.example"]
+
+
+@pytest.mark.parametrize("agent_id", [None, "agt_1"])
+def test_what_is_invalidated_is_asked_again(agent_id: str | None) -> None:
+    case = Case()
+    client = case.client()
+
+    async def main() -> list[str]:
+        await look_up(client), await look_up(client, "agt_2")
+        client.invalidate(agent_id)
+        return [await look_up(client), await look_up(client, "agt_2")]
+
+    assert case.run(main) == ["v3.example", "v4.example" if agent_id is None else "v2.example"]
+
+
+def test_invalidating_one_workspace_leaves_the_others() -> None:
+    case = Case()
+
+    async def main() -> str:
+        await look_up(case.client())
+        case.client("clf_other").invalidate()
+        return await look_up(case.client())
+
+    assert case.run(main) == "v1.example"
+
+
+def test_an_answer_under_way_is_not_kept_when_invalidated() -> None:
+    case = Case(StubReply({"domains": ["old.example"]}, after=1.0))
+    client = case.client()
+
+    async def main() -> list[str]:
+        early = asyncio.create_task(look_up(client))
+        await asyncio.sleep(0.5)
+        client.invalidate()
+        return [await look_up(client), await early, await look_up(client)]
+
+    assert case.run(main) == ["v1.example", "old.example", "v1.example"]
+
+
+def test_a_change_drops_what_was_kept() -> None:
+    case = Case(first("old.example"), StubReply(status=204))
+    client = case.client()
+
+    async def main() -> str:
+        await look_up(client)
+        await client.send_raw("PUT", "/api/plugin/agents/agt_1", json={})
+        return await look_up(client)
+
+    assert case.run(main) == "v1.example"
+
+
+# Calls that share a request
+
+
+def slow() -> StubReply:
+    return StubReply({"domains": ["slow.example"]}, after=5.0)
+
+
+def test_a_thousand_identical_calls_make_one_request() -> None:
+    case = Case(slow())
+
+    async def main() -> set[str]:
+        return set(await asyncio.gather(*(look_up(case.client()) for _ in range(1000))))
+
+    assert case.run(main) == {"slow.example"}
+    assert case.requests == 1
+    assert case.pool.shared.answers(Cache()).statistics() == CacheStatistics(
+        joined=999, misses=1, entries=1, size=1000 + 6 * len(b'{"domains": ["slow.example"]}')
+    )
+
+
+def test_a_cancelled_call_cancels_no_other() -> None:
+    case = Case(slow())
+
+    async def main() -> str:
+        calls = [asyncio.create_task(look_up(case.client())) for _ in range(1000)]
+        await asyncio.sleep(1)
+        for call in calls[:-1]:
+            call.cancel()
+        await asyncio.sleep(0)
+        return await calls[-1]
+
+    assert case.run(main) == "slow.example"
+
+
+def test_the_last_cancelled_call_cancels_the_request() -> None:
+    case = Case(slow())
+
+    async def main() -> int:
+        calls = [asyncio.create_task(look_up(case.client())) for _ in range(10)]
+        await asyncio.sleep(1)
+        for call in calls:
+            call.cancel()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        return len(asyncio.all_tasks())
+
+    assert case.run(main) == 1
+    assert [event.outcome for event in case.told if isinstance(event, AttemptEnded)] == [
+        "cancelled"
+    ]
+
+
+def test_a_call_after_the_last_cancelled_one_asks_anew() -> None:
+    case = Case(slow())
+
+    async def main() -> str:
+        call = asyncio.create_task(look_up(case.client()))
+        await asyncio.sleep(1)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        return await look_up(case.client())
+
+    assert case.run(main) == "v1.example"
+
+
+def test_each_call_has_its_own_deadline() -> None:
+    case = Case(slow())
+    hasty, patient = (case.client(retry=RetryPolicy(deadline=limit)) for limit in (3.0, 10.0))
+
+    async def main() -> tuple[float, str]:
+        early, late = (asyncio.create_task(look_up(each)) for each in (hasty, patient))
+        with pytest.raises(DeadlineExceededError):
+            await early
+        return case.clock.monotonic(), await late
+
+    assert case.run(main) == (3.0, "slow.example")
+    assert case.requests == 1
+
+
+@pytest.mark.parametrize("deadline", [6.0, None])
+def test_a_later_call_keeps_the_request_going(deadline: float | None) -> None:
+    case = Case(slow())
+    policy = RetryPolicy(deadline=3.0)
+
+    async def main() -> tuple[BaseException | str, ...]:
+        early = asyncio.create_task(look_up(case.client(retry=policy)))
+        await asyncio.sleep(2)
+        late = look_up(case.client(retry=RetryPolicy(deadline=deadline)))
+        return tuple(await asyncio.gather(early, late, return_exceptions=True))
+
+    early, late = case.run(main)
+    assert isinstance(early, DeadlineExceededError)
+    assert late == "slow.example"
+    assert case.requests == 1
+
+
+def test_a_deadline_ends_a_request_that_nobody_waits_for() -> None:
+    case = Case(slow())
+    client = case.client(retry=RetryPolicy(deadline=3.0))
+
+    async def main() -> tuple[str, int]:
+        with pytest.raises(DeadlineExceededError) as caught:
+            await look_up(client)
+        assert isinstance(caught.value.last_failure, APITimeoutError)
+        return caught.value.path, len(asyncio.all_tasks())
+
+    assert case.run(main) == ("/api/plugin/agents/agt_1/allowed-domains", 1)
+    assert case.clock.monotonic() == 3.0
+
+
+def test_all_who_wait_get_the_error_each_a_copy() -> None:
+    case = Case(StubReply(status=404, after=1.0))
+
+    async def main() -> list[Any]:
+        calls = (look_up(case.client()) for _ in range(3))
+        return list(await asyncio.gather(*calls, return_exceptions=True))
+
+    errors = case.run(main)
+    assert [type(error) for error in errors] == [NotFoundError] * 3
+    assert len({id(error) for error in errors}) == 3
+    assert {len(error.attempts) for error in errors} == {1}
+
+
+def test_closing_a_client_ends_its_own_calls_only() -> None:
+    case = Case(slow())
+    mine, theirs = case.client(), case.client()
+
+    async def main() -> list[Any]:
+        calls = [asyncio.create_task(look_up(each)) for each in (mine, theirs)]
+        await asyncio.sleep(1)
+        await mine.aclose()
+        return list(await asyncio.gather(*calls, return_exceptions=True))
+
+    closed, answered = case.run(main)
+    assert isinstance(closed, ClientClosedError)
+    assert answered == "slow.example"
+
+
+def test_closing_the_pool_ends_what_is_under_way() -> None:
+    case = Case(slow())
+
+    async def main() -> tuple[Any, int]:
+        call = asyncio.create_task(look_up(case.client()))
+        await asyncio.sleep(1)
+        await case.pool.aclose()
+        [outcome] = await asyncio.gather(call, return_exceptions=True)
+        await asyncio.sleep(0)
+        return outcome, len(asyncio.all_tasks())
+
+    outcome, tasks = case.run(main)
+    assert isinstance(outcome, ClientClosedError)
+    assert tasks == 1
+
+
+def test_an_answer_to_a_renewed_key_reaches_no_holder_of_the_old_one() -> None:
+    case = Case(StubReply(status=401, after=1.0), first("of the new key"), first("of the old key"))
+    keys = iter([KEY, "clf_of_another_workspace"])
+    renewing, fixed = case.client(lambda: next(keys), retry=RetryPolicy()), case.client()
+
+    async def main() -> list[str]:
+        early = asyncio.create_task(look_up(renewing))
+        await asyncio.sleep(0.5)
+        found = [await look_up(fixed), await early]
+        return [*found, await look_up(fixed), await look_up(renewing)]
+
+    assert case.run(main) == ["of the old key", "of the new key"] * 2
+
+
+def test_waiting_for_the_key_counts_against_the_deadline() -> None:
+    case = Case()
+
+    async def never() -> str:
+        await asyncio.sleep(60)
+        return KEY
+
+    client = case.client(never, retry=RetryPolicy(deadline=2.0))
+
+    async def main() -> None:
+        with pytest.raises(DeadlineExceededError):
+            await look_up(client)
+
+    case.run(main)
+    assert case.clock.monotonic() == 2.0
+
+
+def test_one_loop_after_another_finds_what_was_kept() -> None:
+    case = Case()
+    client = case.client()
+    found = [case.run(lambda: look_up(client)) for _ in range(3)]
+    assert found == ["v1.example"] * 3
+
+
+def test_loops_in_threads_share_answers_and_no_request(sandbox: Sandbox) -> None:
+    pool, found, start = ConnectionPool(), [], threading.Barrier(4)
+
+    async def ask() -> None:
+        client = AsyncChatloom(KEY, base_url=sandbox.base_url, pool=pool, cache=Cache())
+        start.wait()
+        for number in range(200):
+            agents = await client.list_agents()
+            domains = await client.get_allowed_domains(agents[number % 5].id)
+            found.append(len(domains))
+
+    threads = [threading.Thread(target=asyncio.run, args=(ask(),)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    asyncio.run(pool.aclose())
+    assert len(found) == 800
+    assert sandbox.count() <= 4 * 6
+
+
+@pytest.fixture
+def sandbox() -> Any:
+    with Sandbox([make_workspace("acme", KEY, agents=5)]).in_thread() as sandbox:
+        yield sandbox
+
+
+# When the API fails
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=repr)
+def test_an_old_answer_is_better_than_a_failure(error: StubReply | ChatloomError) -> None:
+    case = Case(first("old.example"), error)
+    client = case.client(cache=Cache(ttl=60, stale_if_error=300))
+
+    async def main() -> AllowedDomains:
+        await look_up(client)
+        await asyncio.sleep(300)
+        found: AllowedDomains = await client.get_allowed_domains("agt_1")
+        return found
+
+    found = case.run(main)
+    assert found[0] == "old.example"
+    assert found.is_stale
+    assert found.answered_at == datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_an_old_answer_is_better_than_a_passed_deadline() -> None:
+    case = Case(first("old.example"), slow())
+    client = case.client(retry=RetryPolicy(deadline=2.0))
+
+    async def main() -> str:
+        await look_up(client)
+        await asyncio.sleep(100)
+        return await look_up(client)
+
+    assert case.run(main) == "old.example"
+    assert case.clock.monotonic() == 102.0
+
+
+def test_a_very_old_answer_is_not_served() -> None:
+    case = Case(first("old.example"), DOWN)
+    client = case.client(cache=Cache(ttl=60, stale_if_error=300))
+
+    async def main() -> None:
+        await look_up(client)
+        await asyncio.sleep(361)
+        with pytest.raises(InternalServerError):
+            await look_up(client)
+
+    case.run(main)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
+def test_a_definite_answer_ends_the_old_one(status: int) -> None:
+    case = Case(first("old.example"), StubReply(status=status), DOWN)
+    client = case.client()
+
+    async def main() -> None:
+        await look_up(client)
+        await asyncio.sleep(100)
+        for expected in (status, 503):
+            with pytest.raises(ChatloomError) as caught:
+                await look_up(client)
+            assert getattr(caught.value, "status", None) == expected
+
+    case.run(main)
+
+
+def test_a_refused_key_ends_all_that_was_kept_for_it() -> None:
+    case = Case(first("a.example"), first("b.example"), StubReply(status=401), DOWN)
+    client = case.client()
+
+    async def main() -> None:
+        await look_up(client, "a")
+        await look_up(client, "b")
+        await asyncio.sleep(100)
+        with pytest.raises(AuthenticationError):
+            await look_up(client, "a")
+        with pytest.raises(InternalServerError):
+            await look_up(client, "b")
+
+    case.run(main)
+
+
+def test_nobody_waits_for_what_is_known_to_fail() -> None:
+    hangs = StubReply({}, after=9.0)
+    case = Case(first("a.example"), first("b.example"), hangs, hangs, hangs)
+    client = case.client(retry=RetryPolicy(attempts=1, deadline=4.0))
+
+    async def main() -> list[float]:
+        await look_up(client, "a")
+        await look_up(client, "b")
+        await asyncio.sleep(100)
+        waits = []
+        for agent_id in ("a", "b", "a", "b"):
+            since = case.clock.monotonic()
+            assert (await client.get_allowed_domains(agent_id)).is_stale
+            waits.append(case.clock.monotonic() - since)
+        await asyncio.sleep(1)
+        await client.get_allowed_domains("a")  # one call finds out, and nobody waits for it
+        await client.get_allowed_domains("b")
+        await asyncio.sleep(0)
+        return waits
+
+    assert case.run(main) == [4.0, 0.0, 0.0, 0.0]
+    assert case.requests == 4
+
+
+def test_answers_are_young_again_when_the_api_works() -> None:
+    case = Case(first("a.example"), DOWN)
+    client = case.client()
+
+    async def main() -> list[tuple[str, bool]]:
+        await look_up(client)
+        await asyncio.sleep(100)
+        found = []
+        for _ in range(3):
+            answer = await client.get_allowed_domains("agt_1")
+            found.append((answer[0], answer.is_stale))
+            await asyncio.sleep(1.5)
+        return found
+
+    assert case.run(main) == [("a.example", True), ("a.example", True), ("v1.example", False)]
+
+
+def test_closing_the_pool_ends_a_renewal_in_the_background() -> None:
+    case = Case(first("a.example"), DOWN, StubReply({}, after=9.0))
+    client = case.client()
+
+    async def main() -> int:
+        await look_up(client)
+        await asyncio.sleep(100)
+        await look_up(client)
+        await asyncio.sleep(2)
+        await look_up(client)
+        await asyncio.sleep(1)
+        assert len(asyncio.all_tasks()) == 2
+        await case.pool.aclose()
+        await asyncio.sleep(0.001)
+        return len(asyncio.all_tasks())
+
+    assert case.run(main) == 1
+
+
+# What is told
+
+
+def test_observers_hear_of_what_needed_no_request() -> None:
+    case = Case(slow(), DOWN)
+    client = case.client()
+
+    async def main() -> None:
+        await asyncio.gather(look_up(client), look_up(client))
+        await look_up(client)
+        await asyncio.sleep(100)
+        await look_up(client)
+
+    case.run(main)
+    told = [event for event in case.told if isinstance(event, CacheAnswered)]
+    assert [event.how for event in told] == ["joined", "hit", "stale"]
+    assert {event.path for event in told} == {"/api/plugin/agents/agt_1/allowed-domains"}
+    assert len([event for event in case.told if isinstance(event, CallStarted)]) == 2
+
+
+def test_every_call_is_counted_once() -> None:
+    case = Case(slow())
+    client = case.client()
+
+    async def main() -> None:
+        calls = asyncio.gather(*(look_up(client) for _ in range(5)))
+        await asyncio.sleep(1)
+        assert client.stats().in_flight == 5
+        await calls
+        await look_up(client)
+
+    case.run(main)
+    assert (client.stats().calls, client.stats().requests) == (6, 1)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"ttl": 0},
+        {"ttl": float("nan")},
+        {"stale_if_error": -1},
+        {"max_entries": 0},
+        {"max_bytes": 1.5},
+    ],
+)
+def test_a_cache_that_cannot_work_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match=next(iter(options))):
+        Cache(**options)
+
+
+def test_what_is_no_cache_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="cache is a Cache"):
+        AsyncChatloom(KEY, cache=60)  # type: ignore[arg-type]  # the point
+
+
+def test_a_closed_client_answers_from_no_cache() -> None:
+    case = Case()
+    client = case.client()
+
+    async def main() -> None:
+        await look_up(client)
+        await client.aclose()
+        with pytest.raises(ClientClosedError):
+            await look_up(client)
+
+    case.run(main)
