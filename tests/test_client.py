@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import json
 import math
+import weakref
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
+from unittest.mock import AsyncMock, patch
 
 import pytest
 
@@ -14,12 +19,16 @@ from chatloom_async import (
     ApiKey,
     APITimeoutError,
     AsyncChatloom,
+    AuthenticationError,
+    Cache,
     ClientClosedError,
     ClientStatistics,
     ConfigurationError,
     ConnectionPool,
+    Gap,
     RateLimit,
     RetryPolicy,
+    WorkspaceSnapshot,
 )
 from chatloom_async.testing import FakeClock, StubReply, StubTransport
 
@@ -514,3 +523,185 @@ def test_a_client_shows_its_key_s_fingerprint_and_where_it_points() -> None:
 def test_a_client_whose_callable_was_not_asked_shows_no_key() -> None:
     client = AsyncChatloom(lambda: KEY, pool=StubTransport([]), base_url="https://a.example")
     assert repr(client) == "AsyncChatloom(key from a callable, https://a.example)"
+
+
+# A whole workspace
+
+
+def listed(count: int) -> StubReply:
+    agent = {
+        "name": "A",
+        "primaryColor": "#611F69",
+        "secondaryColor": "#764ba2",
+        "position": "bottom-right",
+        "template": "modern",
+        "status": "active",
+        "createdAt": "2026-01-15T09:00:00.000Z",
+    }
+    agents = [{"id": f"agt_{number}", **agent} for number in range(1, count + 1)]
+    return StubReply({"agents": agents, "count": count})
+
+
+def domains(*names: str, after: float = 0.0) -> StubReply:
+    return StubReply({"domains": list(names)}, after=after)
+
+
+def test_a_workspace_is_agents_with_their_domains() -> None:
+    transport, clock = stub(listed(2), domains("a.example"), domains())
+    client = AsyncChatloom(KEY, pool=transport)
+    workspace = clock.run(client.get_workspace())
+    assert [(each.id, each.allowed_domains) for each in workspace.agents] == [
+        ("agt_1", ("a.example",)),
+        ("agt_2", ()),
+    ]
+    assert (workspace.gaps, workspace.count, workspace.is_stale) == ((), 2, False)
+    assert (client.stats().calls, client.stats().requests) == (3, 3)
+    assert json.loads(json.dumps(workspace.to_dict()))["agents"][0]["allowed_domains"] == [
+        "a.example"
+    ]
+
+
+def test_what_a_workspace_does_not_tell_is_a_gap() -> None:
+    transport, clock = stub(
+        listed(3), domains("a.example"), StubReply({"error": "no"}, 404), domains()
+    )
+    workspace = clock.run(AsyncChatloom(KEY, pool=transport).get_workspace())
+    assert workspace.gaps == (Gap("agt_2", "NotFoundError", 404, "no"),)
+    assert [each.allowed_domains for each in workspace.agents] == [("a.example",), None, ()]
+
+
+def test_a_key_refused_meanwhile_is_one_gap() -> None:
+    refused = StubReply(status=401, after=0.1)
+    transport, clock = stub(listed(150), *[refused] * 100)
+    workspace = clock.run(AsyncChatloom(KEY, pool=transport, rate_limit=None).get_workspace())
+    assert [(gap.agent, gap.status) for gap in workspace.gaps] == [(None, 401)]
+    assert len(workspace.agents) == 150
+
+
+def test_a_workspace_that_cannot_be_listed_raises() -> None:
+    transport, clock = stub(StubReply(status=401))
+    with pytest.raises(AuthenticationError):
+        clock.run(AsyncChatloom(KEY, pool=transport).get_workspace())
+
+
+def test_a_deadline_is_for_a_whole_workspace() -> None:
+    late = domains("a.example", after=2.0)
+    transport, clock = stub(listed(250), *[late] * 250)
+    brisk = RetryPolicy(deadline=5.0)
+    client = AsyncChatloom(KEY, pool=transport, retry=brisk, rate_limit=None)
+    workspace = clock.run(client.get_workspace())
+    assert clock.monotonic() == 5.0
+    assert {gap.error for gap in workspace.gaps} == {"DeadlineExceededError"}
+    assert len(workspace.gaps) == 50
+    assert len(transport.requests) == 251
+
+
+def test_closing_a_client_ends_the_reading_of_a_workspace() -> None:
+    transport, clock = stub(listed(2), SLOW, SLOW)
+    client = AsyncChatloom(KEY, pool=transport, retry=RetryPolicy(deadline=9.0))
+
+    async def main() -> WorkspaceSnapshot:
+        reading = asyncio.create_task(client.get_workspace())
+        await asyncio.sleep(1)
+        await client.aclose()
+        return await reading
+
+    assert {gap.error for gap in clock.run(main()).gaps} == {"ClientClosedError"}
+    assert clock.monotonic() == 1.0
+
+
+@pytest.mark.parametrize("deadline", [None, 5.0])
+def test_a_page_survives_an_outage_with_old_answers(deadline: float | None) -> None:
+    down = StubReply(status=503, after=0.1)
+    replies = [listed(60), *[domains("a.example")] * 60, *[down] * 5000]
+    clock = FakeClock()
+    transport = StubTransport(replies, clock=clock)
+    policy, cache = RetryPolicy(attempts=3, deadline=deadline), Cache(ttl=60)
+    waits: list[float] = []
+
+    async def view() -> WorkspaceSnapshot:
+        began = clock.monotonic()
+        client = AsyncChatloom(KEY, pool=transport, retry=policy, cache=cache, rate_limit=None)
+        page = await client.get_workspace()
+        waits.append(clock.monotonic() - began)
+        return page
+
+    async def main() -> list[WorkspaceSnapshot]:
+        pages = [await view()]
+        await asyncio.sleep(61)
+        visitors = []
+        for _ in range(200):
+            visitors.append(asyncio.create_task(view()))
+            await asyncio.sleep(0.3)
+        return [*pages, *await asyncio.gather(*visitors)]
+
+    first, *pages = clock.run(main())
+    assert not first.is_stale
+    assert all(page.is_stale and page.agents == first.agents and not page.gaps for page in pages)
+    assert sorted(waits)[len(waits) // 2] == 0.0
+    assert len(transport.requests) < 61 + 200
+
+
+# Clients as objects
+
+
+class Tenant(AsyncChatloom):
+    __slots__ = ("__colour", "name")
+
+    def __init__(self, key: str, name: str, **options: Any) -> None:
+        super().__init__(key, **options)
+        self.name, self.tags, self.__colour = name, ["a"], "red"
+
+    def colour(self) -> str:
+        return self.__colour
+
+
+COPIES: list[Callable[[Any], Any]] = [
+    copy.copy,
+    copy.deepcopy,
+    lambda client: client.with_options(timeout=3.0),
+    lambda client: copy.deepcopy({"settings": [client]})["settings"][0],
+]
+
+
+@pytest.mark.parametrize("copied", COPIES)
+def test_a_copy_shares_the_pool_and_keeps_what_is_its_own(copied: Callable[[Any], Any]) -> None:
+    transport, clock = stub(NO_AGENTS, NO_AGENTS)
+    client = Tenant(KEY, "acme", pool=transport)
+
+    async def main() -> Any:
+        await client.list_agents()
+        twin = copied(client)
+        await twin.list_agents()
+        await twin.aclose()
+        return twin
+
+    twin = clock.run(main())
+    assert type(twin) is Tenant
+    assert (twin.name, twin.tags, twin.colour()) == ("acme", ["a"], "red")
+    assert client.stats().calls == twin.stats().calls == 1
+    assert not transport.closed
+
+
+def test_a_deep_copy_has_its_own_mutable_attributes() -> None:
+    client = Tenant(KEY, "acme", pool=stub()[0])
+    copy.deepcopy(client).tags.append("b")
+    assert client.tags == ["a"]
+
+
+def test_a_client_can_be_referred_to_weakly() -> None:
+    client = AsyncChatloom(KEY, pool=stub()[0])
+    assert weakref.WeakSet([client]).pop() is client
+
+
+def test_one_method_of_one_client_can_be_replaced() -> None:
+    transport, clock = stub(NO_AGENTS)
+    client: Any = AsyncChatloom(KEY, pool=transport)
+
+    async def main() -> None:
+        with patch.object(client, "list_agents", AsyncMock(return_value=["patched"])):
+            assert await client.list_agents() == ["patched"]
+            assert await client.with_options(timeout=3.0).list_agents() == ["patched"]
+        assert len(await client.list_agents()) == 0
+
+    clock.run(main())

@@ -47,10 +47,11 @@ def pool_lifespan(
     return lifespan
 
 
-async def problem(_request: Any, error: Exception) -> Any:
+def problem(_request: Any, error: Exception) -> Any:
     """Answer a visitor for a ``ChatloomError``: a problem document, and its status (RFC 9457).
 
-    An exception handler. What it returns is a response to these frameworks: a ``ProblemResponse``.
+    An exception handler, and no coroutine, which Litestar would not await. What it returns is a
+    response to these frameworks: a ``ProblemResponse``.
     """
     if not isinstance(error, ChatloomError):
         raise error
@@ -63,7 +64,12 @@ class ProblemResponse:
 
     error: ChatloomError
 
-    async def __call__(self, _scope: Any, _receive: Receive, send: Send) -> None:
+    async def __call__(
+        self,
+        scope: Any,  # noqa: ARG002 - Litestar passes all by their names
+        receive: Receive,  # noqa: ARG002 - as above
+        send: Send,
+    ) -> None:
         """Send it."""
         found = self.error.to_problem()
         body = json.dumps(found).encode()

@@ -72,9 +72,9 @@ async def test_each_life_of_an_application_has_a_pool() -> None:
 async def test_a_visitor_is_sent_a_problem(
     error: Exception, status: int, wait: bytes | None
 ) -> None:
-    response = await problem(None, error)
+    response = problem(None, error)
     server = Server()
-    await response.to_asgi_response(app=None)(HTTP, server.told.get, server.send)
+    await response.to_asgi_response(app=None)(scope=HTTP, receive=server.told.get, send=server.send)
     start, body = server.sent
     headers = dict(start["headers"])
     assert start["status"] == json.loads(body["body"])["status"] == status
@@ -86,7 +86,7 @@ async def test_a_visitor_is_sent_a_problem(
 
 async def test_other_errors_are_not_made_a_problem() -> None:
     with pytest.raises(ZeroDivisionError):
-        await problem(None, ZeroDivisionError())
+        problem(None, ZeroDivisionError())
 
 
 @pytest.mark.parametrize("reads", [True, False])
