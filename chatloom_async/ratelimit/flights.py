@@ -76,8 +76,9 @@ class Flights:
         """Return how many of those in flight left at that time or later."""
         return sum(other >= departure for other in self._out)
 
-    def accepted(self) -> None:
-        """Let more be in flight, after a good answer."""
+    def accepted(self, departure: float) -> None:
+        """Let more be in flight: one came back with a good answer."""
+        self._out.discard(departure)
         self._answers += 1
         others = len(self._out)
         self._proven = max(self._proven, others)

@@ -86,6 +86,7 @@ class Schedule:
     _refused_at: float = -math.inf  # the departure whose refusal closed the gate
     _vain: int = 0  # probes refused in this pause
     _period: float = 0.0  # from the opening to the probe that ended the last pause with vain ones
+    _blank: bool = True  # whether nothing is known, and every attempt pays for no more than that
     _windowed: bool = True  # whether it may be a window
 
     def __attrs_post_init__(self) -> None:
@@ -95,20 +96,30 @@ class Schedule:
 
     def leave(self, now: float) -> float:
         """Let an attempt leave, ``ready`` having come; return when: the time, made unique."""
+        departure = now if now > self.latest else math.nextafter(self.latest, math.inf)
+        self.flights.leave(departure)
+        self._log.add(departure)
+        self.ceiling.pay(departure)
+        if self._blank:
+            self.latest, self._free = departure, now
+            self._due = max(now, self.ceiling.opens_at())
+            self.ready = math.inf if self.flights.full else self._due
+        else:
+            self._leave(now, departure)
+        return departure
+
+    def _leave(self, now: float, departure: float) -> None:
+        """Let an attempt leave, something being known of the server."""
         late = now - max(self._due, self._room_at)
         if late > _IDLE:  # nobody came: that proves no limit, and tries no one's patience
             if self.closed:
                 self.closed_since += late
             else:
                 self.bucket.stand_still(late)
-        departure = now if now > self.latest else math.nextafter(self.latest, math.inf)
         rested = departure - self.latest
         if self.window is not None and not self.closed and rested > 0.2 * self.window.span:
             self.flights.restart(_AGAIN)
             self._opened_at = self.window.began_at = departure
-        self.ceiling.pay(departure)
-        self.flights.leave(departure)
-        self._log.add(departure)
         if self.told.spend(now):
             self.flights.restart(_CAUTIOUS)
         self.latest = departure
@@ -119,17 +130,17 @@ class Schedule:
             if self.bucket.rate is not None:
                 self.bucket.spend(now)
             self._hold(self._learned(now, now - min(late, _LATE)))
-        return departure
 
     def admitted(self, now: float, departure: float, resource: str) -> bool:
         """Take note of an answer that is no refusal and no failure; True: it opens the gate."""
-        self.flights.back(departure)
         opens = departure == self.probe
         if opens:
+            self.flights.back(departure)
             self._reopen(now)
         self.outage.end(departure, resource)
-        self.flights.accepted()
-        self._look(now)
+        self.flights.accepted(departure)
+        if self.ready == math.inf:
+            self._look(now)
         return opens
 
     def refused(
@@ -166,6 +177,7 @@ class Schedule:
                 self._look(now)
                 return
             self.closed, self.closed_since, self._closed_at = True, now, now
+            self._blank = False
         self.outage_backoff = min(2 * self.outage_backoff, 4.0) or 0.5
         asked = self._asked(now, retry_after, LONGEST)
         self._hold(now + max(self.outage_backoff * self.uniform(0.9, 1.1), asked))
@@ -179,6 +191,7 @@ class Schedule:
 
     def heard(self, now: float, departure: float, told: ToldLimit) -> None:
         """Take note of what an answer tells of the limit, before the answer itself."""
+        self._blank = False
         since = self._log.count(math.nextafter(departure, math.inf))
         rate = self.told.hear(now, departure, since, told)
         if rate is not None:
@@ -276,6 +289,7 @@ class Schedule:
 
     def _close(self, now: float, departure: float) -> None:
         """Close the gate: the refusal is no echo of another one."""
+        self._blank = False
         self.told.contradicted(now)
         self.flights.refused(told=self.not_before > now)
         in_flight = self.flights.since(self._opened_at)
