@@ -69,9 +69,9 @@ class LearnedBucket:
         """Leave that much time out of account: nobody tried the limit in it."""
         self._opened_at += seconds
 
-    def pace(self, now: float, rate: float) -> None:
+    def pace(self, now: float, rate: float, trust: float = _MINUTE) -> None:
         """Go on evenly at a rate that was told, or counted in a window."""
-        self.rate, self._trust, self._anchor = rate, _MINUTE, now
+        self.rate, self._trust, self._anchor = rate, trust, now
         self._level, self._level_at = 0.0, now
         self._opened_at = now
 

@@ -17,7 +17,7 @@ _FIRST = 6.0  # in flight at first ("small bucket": no more is refused at once)
 _OPENING = 16.0  # in flight soon after ("first read": 50 agents at 100 ms in 0.5 s)
 _PROVEN = 650  # answers, twice what is documented for a minute: there may be no limit at all …
 _SHARE = 16  # … so one in flight for each 16 answers, but no faster than …
-_FASTER = 0.25  # … so many more per answer ("no limit": 10,000 look-ups)
+_FASTER = 0.5  # … so many more per answer ("no limit": 10,000 look-ups)
 _SLOWLY = 1 / 16  # more in flight per answer, once something was refused ("bucket", slow servers)
 _RENEWED = 1 / 8  # more per answer after a pause, up to the opening's count ("window", "bucket")
 _LEAST = 3  # a refusal with fewer others in flight blames no count in flight ("bucket")
@@ -44,6 +44,8 @@ class Flights:
     _answers: int = 0  # since the last refusal
     _refused: bool = False
     _exploring: bool = False  # whether one more than it accepted is tried
+    _before: tuple[float, bool] | None = None  # room and refusals before the first of some 503s
+    _pardoned: bool = False  # whether nothing has to be begun with little
     _acquitted: bool = False  # it is not the count in flight that is limited
 
     def __len__(self) -> int:
@@ -100,6 +102,8 @@ class Flights:
 
     def halve(self) -> None:
         """Let half as many be in flight, after a 503: it may be a refusal."""
+        if self._before is None:
+            self._before = self.room, self._refused
         self.room = max(_LEAST, self.room / 2)
 
     def refused(self, *, told: bool) -> None:
@@ -124,10 +128,18 @@ class Flights:
                 self.most = others
         self._answers, self._proven = 0, -1
 
+    def pardon(self) -> None:
+        """Go back to what it was before the 503s, if there were any: they were no refusals."""
+        if self._before is not None:
+            (self.room, self._refused), self.most = self._before, None
+            self._pardoned = True
+
     def acquit(self) -> None:
         """Take note that one was refused with nothing else in flight."""
         self.most, self._acquitted = None, True
 
     def restart(self, room: float) -> None:
         """Go on with little in flight: it is not known what the server accepts."""
-        self.room = min(self.room, room)
+        if not self._pardoned:
+            self.room = min(self.room, room)
+        self._before, self._pardoned = None, False

@@ -32,15 +32,19 @@ from chatloom_async.ratelimit.log import DepartureLog
 from chatloom_async.ratelimit.outage import OutageDetector
 from chatloom_async.ratelimit.told import ToldQuota
 from chatloom_async.ratelimit.values import RateLimit, ToldLimit
-from chatloom_async.ratelimit.window import LearnedWindow, round_down, round_up
+from chatloom_async.ratelimit.window import Finding, LearnedWindow, round_down, round_up
 
 LONGEST = 120.0  # seconds: what is believed of a Retry-After
 _OUTDATED = 120.0  # seconds, as far back as the log looks
 _IDLE = 1.0  # seconds the gate was ready and unused: that time proves nothing about the limit
 _LATE = 0.005  # seconds a timer may fire late: the next departure is moved forward by it
 _SOON = 0.25  # seconds to the first probe, where nothing is told ("small bucket": it has refilled)
+_ROUNDED = 1.0  # seconds by which a Retry-After in whole seconds is too long
+_TOLD = 600.0  # seconds for which a rate that was told is not raised ("upstash", long jobs)
 _TOKENS = 1.5  # that a bucket of a known rate refills before a probe ("slow buckets")
 _LEAST = 0.1  # seconds of a pause
+_FRESH = 20.0  # seconds open, in which a window's worth is used up as a rule ("a hiccup")
+_HICCUP = 2  # the same, where the next one opens the gate: a hiccup rather than a limit
 _VAIN = 3  # probes answered 503 in a row: it is no limiter's
 _WINDOW = 1  # probes in vain that mark a window; neighbours on the key cause one
 _CAUTIOUS = 1.0  # in flight after a pause whose end was guessed
@@ -84,7 +88,9 @@ class Schedule:
     _opened_at: float = field(init=False)  # the departure that opened the gate
     _closed_at: float = -math.inf
     _refused_at: float = -math.inf  # the departure whose refusal closed the gate
+    _asked_for: float = 0.0  # seconds, by the latest Retry-After
     _vain: int = 0  # probes refused in this pause
+    _vain_at: float = -math.inf  # the departure of the last of them
     _period: float = 0.0  # from the opening to the probe that ended the last pause with vain ones
     _blank: bool = True  # whether nothing is known, and every attempt pays for no more than that
     _windowed: bool = True  # whether it may be a window
@@ -119,7 +125,8 @@ class Schedule:
         rested = departure - self.latest
         if self.window is not None and not self.closed and rested > 0.2 * self.window.span:
             self.flights.restart(_AGAIN)
-            self._opened_at = self.window.began_at = departure
+            self._opened_at = departure
+            self.window.begin(departure)
         if self.told.spend(now):
             self.flights.restart(_CAUTIOUS)
         self.latest = departure
@@ -157,7 +164,7 @@ class Schedule:
             self._due, self.not_before = max(self._due, now + asked), max(before, self.not_before)
             self._look(now)
         elif self.closed and not self.outage_backoff:
-            self._vain += 1
+            self._vain, self._vain_at = self._vain + 1, departure
             if not self.flights:
                 self.flights.acquit()
             self._pause(now, asked)
@@ -196,7 +203,7 @@ class Schedule:
         rate = self.told.hear(now, departure, since, told)
         if rate is not None:
             self._no_window(now)
-            self.bucket.pace(now, rate)
+            self.bucket.pace(now, rate, _TOLD)
         if not self.closed:
             self._hold(self._learned(now, self.latest))
 
@@ -205,6 +212,7 @@ class Schedule:
         self._log.drop(departure)
         if self.outage_backoff or (self.closed and self._vain >= _VAIN and not told):
             self.outage.no_refusals()
+            self.flights.pardon()
             return False
         self.flights.halve()
         return self.outage.is_refusal(now, resource, told=told)
@@ -285,6 +293,7 @@ class Schedule:
     def _asked(self, now: float, retry_after: float | None, longest: float) -> float:
         wait = retry_after if retry_after and retry_after > 0 else 0.0
         self.not_before = now + wait if wait else -math.inf  # the latest word counts
+        self._asked_for = wait
         return min(wait, longest)
 
     def _close(self, now: float, departure: float) -> None:
@@ -316,21 +325,33 @@ class Schedule:
             worth = self._log.count(self._opened_at, self._closed_at)
             if self._vain >= _WINDOW:
                 self._period = cycle
-            if self.window is not None and not self.window.correct(self._refused_at, self._vain):
-                self._no_window(now)
-                if self._vain:
-                    self.bucket.forget()
+            if self.window is not None:
+                self._correct(now, self.window)
             if self._is_window(pause, cycle, worth):
                 span = round_down(cycle)
-                self.window = LearnedWindow(self._log, span, worth, probe, probe)
+                if span < self._asked_for - _ROUNDED:  # it was told to be longer
+                    span = cycle
+                vain = 0.0 if self.not_before > -math.inf else self._vain_at - self._opened_at
+                self.window = LearnedWindow(self._log, span, worth, probe, probe, vain)
+                self.window.begin(probe)
             if self.window is None:
                 self.bucket.reopen(now, probe)
+            if self._vain >= _HICCUP:
+                self.flights.pardon()
             self.flights.restart(_CAUTIOUS if self.bucket.rate is None else _AGAIN)
             if self.window is not None:
                 self.window.began_at = probe
         self._opened_at = probe
         self.closed, self.outage_backoff, self.not_before = False, 0.0, -math.inf
         self._hold(self._learned(now, probe))
+
+    def _correct(self, now: float, window: LearnedWindow) -> None:
+        """Draw the conclusions of a refusal on the window that it met."""
+        found = window.correct(self._refused_at, self._vain, self.latest)
+        if found is not Finding.WINDOW:
+            self._no_window(now)
+        if found is Finding.NOTHING:
+            self.bucket.forget()
 
     def _no_window(self, now: float) -> None:
         """Go on evenly: the server does not count by windows, but what was counted is a rate."""
@@ -362,8 +383,11 @@ class Schedule:
             if self.window is not None and not self.window.doubted:
                 until = max(now + _LEAST, self.window.free_at())
         else:
-            waited = now - self._opened_at
+            # Open for long, the gate's opening is no window's beginning.
+            fresh = self._closed_at - self._opened_at < _FRESH
+            base = self._opened_at if fresh else self._closed_at
+            waited = now - base
             period = self._period if self.window is None else self.window.span
             step = period if period > waited and self._vain == 1 else round_up(waited)
-            until = self._opened_at + step + 0.03
+            until = base + step + 0.03
         self._hold(until + self.uniform(0, 0.05))

@@ -14,10 +14,9 @@ from chatloom_async.ratelimit.values import ToldLimit
 _MARGIN = 0.03  # seconds after a reset: requests may overtake each other
 _LONGEST = 120.0  # seconds: for a reset further away, one asks again and is told so by a refusal
 _ROUNDED = 1.1  # seconds by which two answers may differ on one moment: some round it up
+_THEIRS = 0.1  # of the limit that we did not send when it was used up: others did ("a neighbour")
 _SAME = 2.0  # requests by which what was told may be wrong
-_SPENT = (
-    0.2  # of the limit: so little left just after a reset, it comes back bit by bit ("upstash")
-)
+_SPENT = 0.2  # of the limit: with less left after a reset, it comes back bit by bit ("upstash")
 
 
 @define(eq=False)
@@ -35,20 +34,27 @@ class ToldQuota:
     _trusted: bool = True
     _heard_at: float = -math.inf  # the departure of the request whose answer told the latest
     _awaited: float = 0.0  # the reset after which nothing was heard yet
+    _limit: float = 0.0
+    _own: int = 0  # requests since the last reset
+    _neighbours: bool = False  # whether others used the last window up too
     _longest: float = 0.0  # seconds to a reset, as far as told
 
     def due(self, now: float) -> float:
         """Return when there is something left, now or at the reset."""
-        if self.left >= 1 or not now < self.reset_at <= now + _LONGEST:
+        if not now < self.reset_at <= now + _LONGEST:
             return now
+        if self.left >= 1:  # with neighbours on the key, evenly: a burst would be at their cost
+            return now + (self.reset_at - now) / self.left if self._neighbours else now
         return self.reset_at + _MARGIN
 
     def spend(self, now: float) -> bool:
         """Take note of a departure; tell whether it is the first one after a reset."""
         first = self.left < 1 and now >= self.reset_at
         if first:
+            self._neighbours, self._own = self._own < (1 - _THEIRS) * self._limit, 0
             self.left, self._awaited = math.inf, self.reset_at
         self.left -= 1
+        self._own += 1
         return first
 
     def hear(self, now: float, sent_at: float, since: int, told: ToldLimit) -> float | None:
@@ -69,7 +75,7 @@ class ToldQuota:
         self._longest = max(self._longest, told.window or told.reset)
         same = now <= self.reset_at and abs(reset_at - self.reset_at) < _ROUNDED
         self.reset_at = min(reset_at, self.reset_at) if same else reset_at
-        self.left = told.remaining - since
+        self.left, self._limit = told.remaining - since, told.limit or 0.0
         return None
 
     def contradicted(self, now: float) -> bool:

@@ -8,6 +8,9 @@ Not here: the log (``ratelimit.log``), and buckets (``ratelimit.bucket``).
 
 from __future__ import annotations
 
+import math
+from enum import Enum
+
 from attrs import define, field
 
 from chatloom_async.ratelimit.log import DepartureLog
@@ -25,6 +28,14 @@ _SOON = 3  # windows, after which it is tried for the first time ("small bucket"
 _PATIENT = 150.0  # seconds without a refusal, after which one more is tried ("doubles")
 
 
+class Finding(Enum):
+    """What a refusal says of a window."""
+
+    WINDOW = "it is one"
+    RATE = "it is none, but its worth per span is the rate"
+    NOTHING = "it is none"
+
+
 @define(eq=False)
 class LearnedWindow:
     """``worth`` requests within ``span`` seconds."""
@@ -35,9 +46,15 @@ class LearnedWindow:
     began_at: float  # the first departure of the present window
     refused_at: float
     patience: float = field(init=False)  # seconds without a refusal, after which one more is tried
+    vain: float = 0.0  # seconds after its beginning at which a probe was refused
     margin: float = _MARGIN
     trying: bool = False  # whether there is more by now
+    shorter: float = 0.0  # a shorter span that is tried; 0: none
     doubted: bool = False  # whether the last refusal came far too early
+    _proving: bool = False  # whether the present window began after the shorter span
+    _disproved: bool = False  # whether it was refused for that
+    _began_before: float = 0.0  # the first departure of the window before
+    _lengthened: bool = False
     _tried_at: float = 0.0
 
     def __attrs_post_init__(self) -> None:
@@ -46,7 +63,23 @@ class LearnedWindow:
 
     def free_at(self) -> float:
         """Return when fewer than its worth lie within the last span."""
-        return self._log.last(self.worth) + self.span + self.margin
+        return self._log.last(self.worth) + (self.shorter or self.span) + self.margin
+
+    def begin(self, departure: float) -> None:
+        """Take note of the first departure of the next window.
+
+        Where its end was guessed, the span may be shorter, down to when a probe was refused. The
+        middle is tried, in whole seconds, until that is in vain.
+        """
+        self._began_before, self.began_at = self.began_at, departure
+        if self.shorter and not self._proving:
+            self._proving = True
+            return
+        if self.shorter:
+            self.span, self.shorter, self._proving = self.shorter, 0.0, False
+        middle = float(math.ceil(math.sqrt(min(self.vain, self.span) * self.span)))
+        if self.vain < middle < self.span:
+            self.shorter = middle
 
     def due(self, now: float, after: float) -> float:
         """Return when the next attempt may leave, one having left at ``after``."""
@@ -72,30 +105,46 @@ class LearnedWindow:
         Where far fewer than the worth were let in, it is doubtful whether it is a window at all;
         a probe that is sent soon will show.
         """
-        self.doubted = not self.trying and self._got(sent_at) < _SHORT * self.worth - 1
+        if self._proving and self._got(sent_at) < _SHORT * self.worth - 1:
+            self.vain, self.shorter, self._disproved = math.inf, 0.0, True
+        self._proving = False
+        self.doubted = (
+            not self.trying and not self._disproved and self._got(sent_at) < _SHORT * self.worth - 1
+        )
 
-    def correct(self, sent_at: float, vain: int) -> bool:
+    def correct(self, sent_at: float, vain: int, probe: float) -> Finding:
         """Correct what is known by the last refusal, when all in flight came back.
 
-        ``vain``: how many probes were refused in the meantime. False: it is no window.
+        ``vain``: how many probes were refused in the meantime, before the one at ``probe``.
         """
-        got = self._got(sent_at)
+        got, before = self._got(sent_at), self.refused_at
         tried, self.trying, self.refused_at = self.trying, False, sent_at
-        if tried:
+        if self._disproved:
+            self._disproved = False
+        elif tried:
             self.worth = got if got > _MORE * self.worth else self.worth
+        elif self.doubted and self.margin == _WIDEST and sent_at < before + self.span:
+            return Finding.RATE  # refused at once, again: its places come back one by one
         elif self.doubted and vain:  # it has to end all the same: it is worth less by now
             if got < _EMPTY * self.worth:
-                return False
+                return self._lengthen(probe - self._began_before)
             self.worth = max(1, got, self.worth // 2)
         elif got < self.worth - _OVERTAKING and not self.doubted:
             self.worth = max(1, got)
         elif self.margin < _WIDEST:  # some left it and arrived in the next one, or the other way
             self.margin = _WIDEST
         elif self.doubted:
-            return False
+            return Finding.RATE
         else:
             self.worth = max(1, self.worth - 1)
-        return True
+        return Finding.WINDOW
+
+    def _lengthen(self, span: float) -> Finding:
+        """Take the window for a longer one, once: the first one seen had begun before us."""
+        if self._lengthened or span < _MORE * self.span:
+            return Finding.NOTHING
+        self.span, self._lengthened = round_down(span), True
+        return Finding.WINDOW
 
 
 def round_up(seconds: float) -> float:
