@@ -22,6 +22,7 @@ _SLOWLY = 1 / 16  # more in flight per answer, once something was refused ("buck
 _RENEWED = 1 / 8  # more per answer after a pause, up to the opening's count ("window", "bucket")
 _LEAST = 3  # a refusal with fewer others in flight blames no count in flight ("bucket")
 _ALIKE = 3  # refusals in a row with about as many in flight
+_NEAR, _SHRUNK = 0.8, 3  # of that count, and times: it may be some less ("20 in flight")
 _CONFIRMED = 10  # answers for each in flight, after which a count in flight is no coincidence
 _EXPLORED = 64  # answers for each in flight, after which one more is tried
 
@@ -43,6 +44,7 @@ class Flights:
     _counts: deque[int] = field(factory=lambda: deque(maxlen=_ALIKE))  # others at refusals
     _answers: int = 0  # since the last refusal
     _refused: bool = False
+    _shrunk: int = 0  # how often it was corrected in a row
     _exploring: bool = False  # whether one more than it accepted is tried
     _before: tuple[float, bool] | None = None  # room and refusals before the first of some 503s
     _pardoned: bool = False  # whether nothing has to be begun with little
@@ -118,8 +120,10 @@ class Flights:
             if self._exploring:
                 self.most, self._exploring = self.most - 1, False
             elif others < self.most:  # refused all the same
-                self.most = self.most - 1 if lasted and self.most > 1 else None
-                self._acquitted = not lasted
+                self._shrunk = 0 if lasted else self._shrunk + 1
+                near = others >= _NEAR * self.most and self._shrunk <= _SHRUNK
+                self._acquitted = not (lasted or near)
+                self.most = None if self._acquitted else max(1, min(others, self.most - 1))
             elif lasted or self.most > 1:
                 self.most = others
         elif not self._acquitted and others >= _LEAST:
