@@ -19,6 +19,7 @@ _MINUTE = 60.0  # seconds: the documented limit is one "per minute", longer memo
 _TRUSTED = (
     90.0  # seconds a rate holds at most: it rises so late in "four gates", so early in "doubles"
 )
+_SHORTEST = 0.02  # seconds: less is no measurement
 _FASTEST = 40.0  # per second at which stored tokens leave ("gcra": it refuses faster ones)
 _SURPLUS = (
     1.4  # seconds in which stored tokens leave, about (window rows: longer wastes their ends)
@@ -119,8 +120,8 @@ class LearnedBucket:
         accepted = max(0, log.count(self._opened_at) - in_flight)
         if self.rate is not None and self._level > _JITTER:
             self._cap = max(1.0, accepted)
-        if self._anchor is None:
-            self._anchor = sent_at
+        if self._anchor is None or sent_at < self._anchor + _SHORTEST:
+            self._anchor = sent_at if self._anchor is None else self._anchor
             return
         age = sent_at - self._anchor
         span = min(_MINUTE, age, sent_at - log.known_since())

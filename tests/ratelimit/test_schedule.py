@@ -9,6 +9,8 @@ from itertools import count
 
 import pytest
 from attrs import define, field
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from chatloom_async.ratelimit.schedule import Schedule
 from chatloom_async.ratelimit.values import RateLimit, ToldLimit
@@ -299,3 +301,51 @@ def test_a_refused_probe_turns_an_outage_into_a_refusal() -> None:
     assert paced.limited_by(START) == "outage"
     paced.refused(START + 2, paced.leave(START + 1), 5)
     assert paced.limited_by(START + 2) == "refused"
+
+
+# Whatever a server says
+
+
+ANSWERS = st.sampled_from(["200", "200", "200", "429", "429", "503", "500", "given up"])
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    events=st.lists(
+        st.tuples(
+            ANSWERS,
+            st.floats(0, 3),
+            st.none() | st.floats(0, 70),
+            st.none() | st.tuples(st.integers(0, 20), st.floats(0, 70)),
+        ),
+        max_size=120,
+    )
+)
+def test_no_answers_break_the_gate_or_keep_it_shut_for_good(
+    events: list[tuple[str, float, float | None, tuple[int, float] | None]],
+) -> None:
+    paced, now, out = schedule(), START, list[float]()
+    for answer, later, asked, quota in events:
+        now += later
+        while now >= paced.ready:
+            out.append(paced.leave(now))
+        if not out:
+            now = max(now, paced.ready)
+            out.append(paced.leave(now))
+        sent = out.pop(int(later * 1000) % len(out))
+        if quota is not None:
+            paced.heard(now, sent, ToldLimit("ratelimit", *quota, limit=20))
+        resource = f"/{len(out) % 5}"
+        if answer == "200":
+            paced.admitted(now, sent, resource)
+        elif answer == "429" or (
+            answer == "503" and paced.is_refusal(now, sent, resource, told=asked is not None)
+        ):
+            paced.refused(now, sent, asked)
+        elif answer == "given up":
+            paced.abandoned(now, sent)
+        else:
+            paced.failed(now, sent, resource)
+    for sent in out:
+        paced.abandoned(now, sent)
+    assert paced.ready <= now + 250
