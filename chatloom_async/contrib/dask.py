@@ -33,6 +33,7 @@ from chatloom_async.contrib.dask_worker import (
 )
 from chatloom_async.errors import ChatloomError, ConfigurationError
 from chatloom_async.fanout import FanOut
+from chatloom_async.ratelimit.values import RateLimit
 
 __all__ = ["LOCAL", "ClusterAudit", "KeyByName", "audit_on"]
 
@@ -58,6 +59,7 @@ def audit_on(  # noqa: PLR0913 - what is audited, where, and how it is judged
     base_url: str | None = None,
     approved: Iterable[str] | None = None,
     ignore: Iterable[str] = (),
+    rate_limit: RateLimit | None = RateLimit(),  # noqa: B008 - immutable
 ) -> ClusterAudit:
     """Audit workspaces on a cluster and yield each as it completes.
 
@@ -79,6 +81,8 @@ def audit_on(  # noqa: PLR0913 - what is audited, where, and how it is judged
         base_url: as for ``AsyncChatloom``, read here and not on the workers.
         approved: as for ``stream_audit``.
         ignore: as for ``stream_audit``.
+        rate_limit: as for ``AsyncChatloom``, for each worker process alone. Where workspaces have a
+            key in common, share it: ``RateLimit(shared=…)``, a path or a store that can be pickled.
 
     Raises:
         ConfigurationError: an option cannot work.
@@ -87,7 +91,7 @@ def audit_on(  # noqa: PLR0913 - what is audited, where, and how it is judged
     """
     if isinstance(cluster, Client) and not cluster.asynchronous:
         raise ConfigurationError("the distributed.Client was not made with asynchronous=True")
-    job = AuditJob(keys, check_base_url(base_url), Judge.of(approved, ignore))
+    job = AuditJob(keys, check_base_url(base_url), Judge.of(approved, ignore), rate_limit)
     return ClusterAudit(cluster, names, job)
 
 

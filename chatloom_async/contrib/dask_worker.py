@@ -21,6 +21,7 @@ from chatloom_async.auth import ApiKey
 from chatloom_async.client import AsyncChatloom
 from chatloom_async.errors import ChatloomError
 from chatloom_async.network.pool import ConnectionPool
+from chatloom_async.ratelimit.values import RateLimit
 
 KeyByName = Callable[[str], "str | ApiKey | Awaitable[str | ApiKey]"]
 """Asked on the worker, with the name of a workspace: ``KeysFile``, or any callable
@@ -36,6 +37,7 @@ class AuditJob:
     keys: KeyByName
     base_url: str
     judge: Judge
+    rate_limit: RateLimit | None
 
 
 class WorkerState(WorkerPlugin):  # dask accepts nothing but its subclasses
@@ -64,7 +66,12 @@ class WorkerState(WorkerPlugin):  # dask accepts nothing but its subclasses
             self._pool = ConnectionPool()
         try:
             key = await self._find_key(name)
-            client = AsyncChatloom(key, base_url=self._job.base_url, pool=self._pool)
+            client = AsyncChatloom(
+                key,
+                base_url=self._job.base_url,
+                rate_limit=self._job.rate_limit,
+                pool=self._pool,
+            )
         except ChatloomError as error:
             return unreadable(name, error, error.message)
         except Exception as error:  # noqa: BLE001 - whatever the caller's key source raises

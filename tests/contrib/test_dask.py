@@ -22,6 +22,7 @@ from chatloom_async.audit.keys import KeysFile
 from chatloom_async.audit.results import WorkspaceAudit
 from chatloom_async.contrib.dask import ClusterAudit, audit_on
 from chatloom_async.errors import ChatloomError, ConfigurationError
+from chatloom_async.ratelimit.values import RateLimit
 from chatloom_async.testing import Sandbox, make_workspace
 
 dask: Any = distributed
@@ -150,6 +151,20 @@ async def test_workers_judge_as_they_are_told(tmp_path: Path) -> None:
         assert (await anext(results)).findings == ()
     with pytest.raises(ConfigurationError, match="no rule 'x'"):
         audit_on("local", [], here.keys, ignore=["x"])
+
+
+async def test_workers_share_the_limit_of_a_common_key(tmp_path: Path) -> None:
+    limit = RateLimit(per_minute=600, burst=6, shared=tmp_path / "limits")
+    async with fleet(tmp_path, 1, processes=True) as here:
+        here.names.extend(f"w{number}" for number in range(1, 6))
+        keys = "".join(f'{name} = "{SECRET}0"\n' for name in here.names)
+        Path(here.keys.path).write_text(keys)
+        started = asyncio.get_running_loop().time()
+        async with here.audit(rate_limit=limit) as results:
+            done = [each async for each in results]
+        took = asyncio.get_running_loop().time() - started
+    assert sum(each.requests for each in done) == 18
+    assert took > 1.0  # twelve beyond the burst at ten a second, however many processes there are
 
 
 async def test_what_a_worker_cannot_find_a_key_for_is_a_gap(tmp_path: Path) -> None:
