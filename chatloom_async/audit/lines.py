@@ -21,6 +21,8 @@ from chatloom_async.errors import ConfigurationError, ResponseDecodeError
 
 Value = TypeVar("Value")
 
+_JSON = json.JSONEncoder(separators=(",", ":"))  # json.dumps would make one for every line
+
 _OF = "of"
 _RUN = "run"
 _LISTS = ("agents", "findings", "gaps")
@@ -144,7 +146,7 @@ def _none(path: str | Path, number: int, problem: str) -> ConfigurationError:
 
 
 def _dump(line: Mapping[str, Any]) -> str:
-    return json.dumps(line, separators=(",", ":"))
+    return _JSON.encode(line)
 
 
 def _parsed(line: bytes) -> Mapping[str, Any]:
