@@ -28,6 +28,7 @@ SERVERS = {
     "django_app": "uvicorn django_app:app --log-level warning --port",
     "aiohttp_app": "aiohttp_app",
 }
+EXAMPLE = "dashboard"
 TENANTS = ("acme", "globex", "slow", "hanging")
 
 
@@ -46,7 +47,7 @@ async def served(app: str, folder: Path, upstream: Sandbox) -> AsyncIterator[tup
         keys = f"KEYS = {{{tenants}}}  #"
         (folder / name).write_text(block.replace("KEYS = {", keys), "utf-8")
     port = free_port()
-    command = SERVERS[app].split()
+    command = SERVERS.get(app, app).split()
     if command[-1].endswith(":"):
         command[-1] += str(port)
     elif len(command) > 1:
@@ -133,6 +134,24 @@ async def test_a_backend_serves_dashboards(app: str, tmp_path: Path, upstream: S
         assert {status for status, _ in await last} == {200}
         await until(lambda: process.poll() is not None)
         assert upstream.count(workspace="hanging") == 1
-    log = (tmp_path / "log").read_text("utf-8")
+    assert_quiet(tmp_path)
+
+
+async def test_the_example_application_shows_workspaces(tmp_path: Path, upstream: Sandbox) -> None:
+    async with served(EXAMPLE, tmp_path, upstream) as (visitor, process):
+        async with visitor.get("/globex") as answer:
+            page = await answer.text()
+        assert page.count("<tr><td>") == 8
+        assert "agt_globex_3: " in page
+        async with visitor.get("/nobody") as answer:
+            assert answer.status == 502
+            assert "Chatloom refuses the API key" in await answer.text()
+        process.send_signal(signal.SIGTERM)
+        await until(lambda: process.poll() is not None)
+    assert_quiet(tmp_path)
+
+
+def assert_quiet(folder: Path) -> None:
+    log = (folder / "log").read_text("utf-8")
     assert "Warning" not in log
     assert "Traceback" not in log

@@ -1,0 +1,75 @@
+"""What a pool tells of itself."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import aiohttp
+import pytest
+
+from chatloom_async import ApiKey, AsyncChatloom, Cache, ConnectionPool
+from chatloom_async.testing import Fault, Sandbox, make_workspace
+
+KEY = "clf_statistics"
+pytestmark = pytest.mark.looptime
+
+
+async def test_a_pool_tells_of_connections_and_its_queue() -> None:
+    slow = Fault.delay(0.2, times=2)
+    async with (
+        Sandbox([make_workspace("acme", KEY)], faults=[slow]) as sandbox,
+        ConnectionPool(limit=2) as pool,
+    ):
+        client = AsyncChatloom(KEY, base_url=sandbox.base_url, pool=pool, rate_limit=None)
+        calls = asyncio.gather(*(client.list_agents() for _ in range(5)))
+        while sandbox.count() < 2:
+            await asyncio.sleep(0)
+        busy = pool.stats()
+        assert (busy.connections, busy.idle, busy.requests) == (2, 0, 2)
+        assert (busy.queued, busy.calls) == (3, 5)
+        await calls
+        still = pool.stats()
+        assert (still.connections, still.idle, still.requests) == (2, 2, 0)
+        assert (still.queued, still.calls) == (0, 0)
+    assert pool.stats().connections == 0
+
+
+async def test_a_pool_tells_of_limiters_by_fingerprint() -> None:
+    async with (
+        Sandbox([make_workspace("acme", KEY)], faults=[Fault.status(429)]) as sandbox,
+        ConnectionPool() as pool,
+    ):
+        client = AsyncChatloom(KEY, base_url=sandbox.base_url, pool=pool)
+        await client.list_agents()
+        [(name, limiter)] = pool.stats().limiters.items()
+        assert name == ApiKey(KEY).fingerprint
+        assert (limiter.sent, limiter.refused, limiter.state) == (2, 1, "open")
+
+
+async def test_a_pool_tells_of_all_its_caches() -> None:
+    async with (
+        Sandbox([make_workspace("acme", KEY)]) as sandbox,
+        ConnectionPool() as pool,
+    ):
+        for cache in (Cache(ttl=60), Cache(ttl=60), Cache(ttl=90)):
+            client = AsyncChatloom(KEY, base_url=sandbox.base_url, pool=pool, cache=cache)
+            await client.list_agents()
+        told = pool.stats().cache
+        assert (told.hits, told.misses, told.stale, told.entries) == (1, 2, 0, 2)
+        assert told.size > 2000
+        assert json.loads(json.dumps(pool.stats().to_dict()))["cache"]["hits"] == 1
+
+
+async def test_a_session_that_was_brought_tells_what_is_in_use() -> None:
+    async with (
+        Sandbox([make_workspace("acme", KEY)]) as sandbox,
+        aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session,
+        ConnectionPool(session=session) as pool,
+    ):
+        await AsyncChatloom(KEY, base_url=sandbox.base_url, pool=pool).list_agents()
+        assert (pool.stats().connections, pool.stats().idle) == (0, 0)
+
+
+def test_a_pool_may_be_asked_outside_of_a_loop() -> None:
+    assert ConnectionPool().stats().to_dict()["limiters"] == {}
