@@ -198,7 +198,6 @@ class AnswerStore:
         with self._lock:
             if now < max(kept.retry_at, self._failing.get(workspace, 0.0)):
                 return False
-            kept.retry_at = now + _PAUSE
             if workspace in self._failing:
                 self._failing[workspace] = now + _PAUSE
             return True

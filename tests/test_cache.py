@@ -611,6 +611,36 @@ def test_answers_are_young_again_when_the_api_works() -> None:
     assert case.run(main) == [("a.example", True), ("a.example", True), ("v1.example", False)]
 
 
+def test_one_success_shows_that_all_may_be_asked_again() -> None:
+    case = Case(first("a.example"), first("b.example"), DOWN)
+    client = case.client()
+
+    async def main() -> list[bool]:
+        await look_up(client, "a")
+        await look_up(client, "b")
+        await asyncio.sleep(100)
+        found = []
+        for agent_id in ("a", "a", "b"):
+            found.append((await client.get_allowed_domains(agent_id)).is_stale)
+            await asyncio.sleep(1.5)
+        return found
+
+    assert case.run(main) == [True, True, False]
+
+
+def test_one_agent_that_is_gone_leaves_the_others() -> None:
+    case = Case(first("a.example"), StubReply(status=404))
+    client = case.client()
+
+    async def main() -> str:
+        await look_up(client, "a")
+        with pytest.raises(NotFoundError):
+            await look_up(client, "b")
+        return await look_up(client, "a")
+
+    assert case.run(main) == "a.example"
+
+
 def test_closing_the_pool_ends_a_renewal_in_the_background() -> None:
     case = Case(first("a.example"), DOWN, StubReply({}, after=9.0))
     client = case.client()
