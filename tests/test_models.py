@@ -13,7 +13,7 @@ import pytest
 from chatloom_async import Agent, AgentList, AllowedDomains
 from chatloom_async.audit.diff import Change, FindingChange, Unknown
 from chatloom_async.audit.results import AuditRun, AuditTotals, Finding, Gap, WorkspaceAudit
-from chatloom_async.calls.wire import from_dict
+from chatloom_async.calls.structure import from_dict
 from chatloom_async.models import AuditedAgent, to_plain, to_plain_once
 
 MOMENT = datetime(2026, 1, 15, 9, tzinfo=UTC)

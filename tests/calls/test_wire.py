@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import tracemalloc
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -10,6 +12,7 @@ import attrs
 import pytest
 
 from chatloom_async import Agent, AgentList, AllowedDomains, ResponseDecodeError
+from chatloom_async.calls import wire
 from chatloom_async.calls.wire import decode, decode_error, decode_json
 
 AGENT: dict[str, Any] = {
@@ -226,7 +229,7 @@ def test_what_is_no_timestamp_is_refused_with_its_path(text: str) -> None:
         (b'{"domains": ["a.exa', "Unterminated string starting at"),
         (b'{"domains": ["\xff"]}', "not UTF-8"),
         ('{"domains": []}'.encode("utf-16"), "not UTF-8"),
-        (b"[" * 100_000, "nested too deeply"),
+        (b"[" * 50_000, "nested too deeply"),
         (b'{"domains": [], "x": NaN}', "NaN is not a JSON value"),
         (b'{"domains": [], "x": Infinity}', "Infinity is not a JSON value"),
         (b'{"domains": [], "x": -Infinity}', "-Infinity is not a JSON value"),
@@ -255,6 +258,92 @@ def test_any_json_value_is_taken_as_it_is_when_no_model_is_known() -> None:
 
 def test_json_is_plain_python_values() -> None:
     assert decode_json(b' {"a": [1.5, true, "\xc3\xa9"]}\n') == {"a": [1.5, True, "é"]}
+
+
+# The cost of refusing
+
+
+def cost(body: bytes, model: type[object]) -> tuple[int, int]:
+    """Return how many functions are called, and the bytes of memory at most, to decode this."""
+    calls = 0
+
+    def count(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    tracemalloc.start()
+    sys.setprofile(count)
+    try:
+        decode(body, model)
+    except ResponseDecodeError as error:
+        assert len(str(error)) < 300
+    finally:
+        sys.setprofile(None)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    return calls, peak
+
+
+SIZE = 128 * 1024
+RIGHT = json.dumps(AGENT).encode()
+WRONG_ELEMENTS = {
+    "empty objects": b"{}",
+    "objects of one field": b'{"a":1}',
+    "numbers": b"1",
+    "floats": b"1.5",
+    "nulls": b"null",
+    "texts": b'"a"',
+    "empty lists": b"[]",
+    "nested lists": b"[[]]",
+    "deep lists": b"[" * 900 + b"]" * 900,
+    "long numbers": b"9" * 4_000,
+}
+WRONG_BODIES = {
+    "one wrong field in the last agent": b'{"agents": ['
+    + b",".join([RIGHT] * (SIZE // len(RIGHT)) + [RIGHT.replace(b'"active"', b"null")])
+    + b'], "count": 1}',
+    "a huge number": b'{"agents": [], "count": ' + b"9" * SIZE + b"}",
+    "a huge text": b'{"agents": "' + b"a" * SIZE + b'"}',
+    "the same name again and again": b"{" + b'"agents":[],' * (SIZE // 12) + b'"a":0}',
+    "no end of lists": b"[" * SIZE,
+    "spaces": b" " * SIZE,
+}
+
+
+def listed(element: bytes) -> bytes:
+    elements = b",".join([element] * (SIZE // (len(element) + 1)))
+    return b'{"agents": [' + elements + b'], "count": 1}'
+
+
+@pytest.mark.parametrize("body", WRONG_BODIES.values(), ids=WRONG_BODIES)
+def test_refusing_costs_little_more_than_accepting(body: bytes) -> None:
+    refusal(b'{"agents": [{}], "count": 1}')  # what is loaded once
+    right, wrong = cost(listed(RIGHT), AgentList), cost(body, AgentList)
+    assert wrong < (3 * right[0], 3 * right[1])
+    assert wrong[1] < 3 * right[1]
+
+
+@pytest.mark.parametrize("element", WRONG_ELEMENTS.values(), ids=WRONG_ELEMENTS)
+def test_refusing_many_wrong_elements_costs_little(element: bytes) -> None:
+    test_refusing_costs_little_more_than_accepting(listed(element))
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [(MemoryError, "more than the memory holds"), (RecursionError, "nested too deeply")],
+)
+def test_want_of_memory_is_an_error_of_ours(
+    failure: type[Exception], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> str:
+        raise failure
+
+    class Body(bytes):
+        decode = fail  # type: ignore[assignment]  # no text comes of it
+
+    assert refusal(Body(b"{}"), AllowedDomains) == f"the answer is not JSON: {reason}"
+    monkeypatch.setattr(wire, "reader", lambda _: fail)
+    assert refusal(b"{}", AllowedDomains) == f"$: {reason}"
 
 
 # Error answers

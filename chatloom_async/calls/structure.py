@@ -1,0 +1,293 @@
+"""JSON values to attrs instances: the only door of cattrs.
+
+Strict where a type is given (a null or a number is never turned into text), open where the API may
+grow: unknown fields are kept in ``extra`` if the class has it. Any attrs class with annotated
+fields can be read, none is registered here. Not here: JSON itself (``calls.wire``), and the way
+back (``models``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from datetime import UTC, datetime
+from functools import cache
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin
+
+from attrs import NOTHING, Attribute, fields, has, resolve_types
+
+from chatloom_async.errors import ResponseDecodeError
+
+if TYPE_CHECKING:
+    from cattrs import Converter
+
+Value = TypeVar("Value")
+Spelling = Literal["camelCase", "snake_case"]
+TOO_DEEP = "nested too deeply"
+TOO_LARGE = "more than the memory holds"
+Reader = Callable[[Any, Any], Any]
+
+
+def from_dict(value: object, kind: type[Value]) -> Value:
+    """Return what ``to_dict`` made this of; fields that the class does not know are left out.
+
+    Raises:
+        ResponseDecodeError: it is none; the message names the first wrong place.
+
+    """
+    read = reader(kind, "snake_case")  # type: ignore[arg-type]  # classes are hashable
+    try:
+        return read(value, kind)  # type: ignore[no-any-return]  # a run-time type
+    except Exception as error:  # noqa: BLE001 - whatever a value raises that is not of its kind
+        reason = why_not(error, value, kind, "snake_case")
+    raise ResponseDecodeError(reason)
+
+
+@cache
+def reader(kind: Hashable, spelling: Spelling = "camelCase") -> Reader:
+    """Return the function that takes a JSON value and this type, and returns an instance.
+
+    It raises whatever comes, at the first wrong place; ``why_not`` then tells which it is.
+    """
+    return _converter(spelling).get_structure_hook(kind)
+
+
+def why_not(error: Exception, value: object, kind: Any, spelling: Spelling = "camelCase") -> str:
+    """Return the first wrong place of a value, and the reason, for what its reader raised.
+
+    ``$.agents[1].createdAt: expected str, got NoneType``. The value is read again until there, so
+    that reading a right one needs no book-keeping.
+    """
+    try:
+        if not isinstance(error, RecursionError | MemoryError):
+            return _wrong(value, kind, spelling, "$") or "$: not as documented"
+    except (RecursionError, MemoryError) as another:
+        error = another
+    return f"$: {TOO_DEEP if isinstance(error, RecursionError) else TOO_LARGE}"
+
+
+def _wrong(value: Any, kind: Any, spelling: Spelling, place: str) -> str | None:
+    if NoneType in get_args(kind):  # X | None
+        if value is None:
+            return None
+        kind = next(each for each in get_args(kind) if each is not NoneType)
+    container = dict if has(kind) else _CONTAINERS.get(_origin(kind))
+    if container is None:
+        problem = _problem(value, kind, spelling)
+        return f"{place}: {problem}" if problem else None
+    if type(value) is not container:
+        return f"{place}: {_other_than(container, value)}"
+    if has(kind):
+        return _wrong_field(value, kind, spelling, place)
+    of = get_args(kind)[container is dict]
+    for step, element in _steps(value):
+        if _problem(element, of, spelling):
+            return _wrong(element, of, spelling, f"{place}[{step!r:.40}]")
+    return None
+
+
+def _origin(kind: Any) -> Any:
+    return get_origin(kind)
+
+
+def _steps(value: Any) -> Iterable[tuple[object, Any]]:
+    return value.items() if type(value) is dict else enumerate(value)
+
+
+def _wrong_field(value: Any, kind: Any, spelling: Spelling, place: str) -> str | None:
+    for name, each in _spelt(kind, spelling).items():
+        if name in value:
+            found = _wrong(value[name], each.type, spelling, f"{place}.{name}")
+            if found:
+                return found
+        elif each.default is NOTHING:
+            return f"{place}.{name}: missing"
+    return None
+
+
+def _problem(value: Any, kind: Any, spelling: Spelling) -> str | None:
+    try:
+        reader(kind, spelling)(value, kind)
+    except TypeError as error:
+        return str(error)
+    except ValueError:
+        return "not as documented"
+    except KeyError:
+        return "missing"
+    return None
+
+
+@cache
+def _converter(spelling: Spelling) -> Converter:
+    from cattrs import Converter  # noqa: PLC0415 - see wire.prepare
+
+    converter = Converter(detailed_validation=False)
+    for leaf, hook in _LEAVES.items():
+        converter.register_structure_hook(leaf, hook)
+
+    def of_object(kind: Any) -> Reader:
+        return _object_reader(kind, converter, spelling)
+
+    def of_many(kind: Any) -> Reader:
+        container = _CONTAINERS[_origin(kind)]
+        of = get_args(kind)[container is dict]
+        if container is list and of is str:
+            return _texts
+        return _each_reader(container, of, converter.get_structure_hook(of))
+
+    converter.register_structure_hook_factory(has, of_object)
+    converter.register_structure_hook_factory(lambda kind: _origin(kind) is Literal, _choice)
+    converter.register_structure_hook_factory(lambda kind: _origin(kind) in _CONTAINERS, of_many)
+    return converter
+
+
+def _object_reader(model: Any, converter: Converter, spelling: Spelling) -> Reader:
+    """Read an object into an instance that is frozen only when all of it is there.
+
+    A frozen class sets its attributes through ``object.__setattr__``: four times as long. No
+    ``__init__`` of the model's runs, nor a validator.
+    """
+    from cattrs.gen import make_dict_structure_fn_from_attrs, override  # noqa: PLC0415
+
+    known = _spelt(model, spelling)
+    names = frozenset(known)
+    kept = len(known) < len(fields(model))
+    required = sum(each.default is NOTHING for each in known.values())
+    attributes, overrides = [], {}
+    for name, each in known.items():
+        # Most fields are text, for which removesuffix is _text in C: it returns what it is given,
+        # for there is no suffix "", and refuses what is no text.
+        text = each.type is str
+        attributes.append(each.evolve(init=False, type="" if text else each.type))
+        hook = str.removesuffix if text else None
+        overrides[each.name] = override(rename=name, struct_hook=hook)
+    read = make_dict_structure_fn_from_attrs(
+        attributes,
+        _unfrozen(model, known.values()),
+        converter,
+        _cattrs_include_init_false=True,
+        **overrides,  # type: ignore[arg-type]  # attribute names, which mypy takes for options
+    )
+
+    def structure(value: Any, _: Any) -> Any:
+        result = read(value, model)
+        if kept:
+            more = len(value) > required  # and all that is required was there
+            result.extra = {n: v for n, v in value.items() if n not in names} if more else {}
+        result.__class__ = model
+        return result
+
+    return structure
+
+
+def _unfrozen(model: type[Any], known: Iterable[Attribute[Any]]) -> type[Any]:
+    """Return a class whose instances can become the model's: same slots, and not frozen."""
+    optional = [each for each in known if each.default is not NOTHING]
+
+    def set_defaults(self: Any) -> None:
+        for each in optional:
+            factory = getattr(each.default, "factory", None)
+            setattr(self, each.name, each.default if factory is None else factory())
+
+    methods = {
+        "__init__": set_defaults if optional else object.__init__,
+        "__setattr__": object.__setattr__,
+        "__delattr__": object.__delattr__,  # CPython sees both as one: neither may be Python's
+    }
+    return type(model.__name__, (model,), {"__slots__": (), **methods})
+
+
+def _each_reader(container: type, of: Any, hook: Reader) -> Reader:
+    def structure(value: Any, _: Any) -> Any:
+        _require(container, value)
+        if container is list:
+            return tuple([hook(each, of) for each in value])
+        return {name: hook(each, of) for name, each in value.items()}
+
+    return structure
+
+
+def _texts(value: Any, _: Any) -> tuple[str, ...]:
+    """Do as ``_each_reader`` does, without a call for each text."""
+    _require(list, value)
+    for each in value:
+        if type(each) is not str:
+            raise _expected("str", each)
+    return tuple(value)
+
+
+@cache
+def _spelt(model: Any, spelling: Spelling) -> Mapping[str, Attribute[Any]]:
+    """Return the fields that are read, by their names as sent."""
+    known = fields(resolve_types(model))
+    if spelling == "snake_case":
+        return {each.name: each for each in known}
+    return {_camel(each.name): each for each in known if each.name != "extra"}
+
+
+def _camel(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(map(str.capitalize, others))
+
+
+def _require(container: type, value: object) -> None:
+    if type(value) is not container:  # text is iterable too, and must not become letters
+        raise _other_than(container, value)
+
+
+def _other_than(container: type, value: object) -> TypeError:
+    return _expected("list" if container is list else "object", value)
+
+
+def _text(value: Any, _: Any) -> str:
+    if type(value) is str:
+        return value
+    raise _expected("str", value)
+
+
+def _integer(value: Any, _: Any) -> int:
+    if type(value) is int:  # which True is not
+        return value
+    raise _expected("int", value)
+
+
+def _number(value: Any, _: Any) -> float:
+    if type(value) in (int, float):
+        return float(value)
+    raise _expected("number", value)
+
+
+def _truth(value: Any, _: Any) -> bool:
+    if type(value) is bool:
+        return value
+    raise _expected("bool", value)
+
+
+def _moment(value: Any, _: Any) -> datetime:
+    try:
+        moment = datetime.fromisoformat(value)
+    except TypeError:
+        raise _expected("str", value) from None
+    except ValueError:
+        raise TypeError("expected an ISO 8601 timestamp") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _choice(kind: Any) -> Reader:
+    """Read one of several words; one of a later release is read as the first."""
+    words = get_args(kind)
+    return lambda value, _: value if value in words else words[0]
+
+
+_LEAVES: Mapping[type, Reader] = {
+    str: _text,
+    int: _integer,
+    float: _number,
+    bool: _truth,
+    datetime: _moment,
+}
+_CONTAINERS: Mapping[object, type] = {tuple: list, Mapping: dict}
+
+
+def _expected(what: str, value: object) -> TypeError:
+    return TypeError(f"expected {what}, got {type(value).__name__}")

@@ -1,0 +1,152 @@
+"""JSON values to attrs instances: any class, its optional fields, and instances that are frozen."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+import weakref
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import attrs
+import pytest
+from attrs import field, frozen
+
+from chatloom_async import Agent, AgentList, AllowedDomains, ResponseDecodeError
+from chatloom_async.calls.structure import from_dict
+from chatloom_async.calls.wire import decode
+from chatloom_async.models import to_plain
+from tests.test_models import MODELS
+
+
+@frozen
+class Message:
+    sent_at: datetime
+    text: str
+    from_visitor: bool = False
+
+
+@frozen
+class Conversation:
+    id: str
+    messages: tuple[Message, ...]
+    satisfaction: float | None = None
+    closed_by: Message | None = None
+    per_channel: Mapping[str, int] = field(factory=dict, hash=False)
+    extra: Mapping[str, Any] = field(factory=dict, hash=False)
+
+
+@frozen
+class Page:
+    conversations: tuple[Conversation, ...]
+    next_cursor: str | None
+    tags: tuple[str, ...] = ("none",)
+
+
+HELLO = {"sentAt": "2026-01-15T09:00:00Z", "text": "hello"}
+FULL = {
+    "id": "c",
+    "messages": [HELLO, HELLO | {"fromVisitor": True}],
+    "satisfaction": 4,
+    "closedBy": HELLO,
+    "perChannel": {"web": 2},
+    "language": "sv",
+}
+
+
+def page(*conversations: object, **more: object) -> Page:
+    sent = {"conversations": conversations, "nextCursor": None} | more
+    return decode(json.dumps(sent).encode(), Page)
+
+
+def test_a_class_nobody_registered_is_read() -> None:
+    hello = Message(datetime(2026, 1, 15, 9, tzinfo=UTC), "hello")
+    messages = (hello, attrs.evolve(hello, from_visitor=True))
+    assert page(FULL, nextCursor="n", tags=["a"]) == Page(
+        (Conversation("c", messages, 4.0, hello, {"web": 2}, {"language": "sv"}),), "n", ("a",)
+    )
+
+
+def test_an_absent_optional_field_takes_its_default() -> None:
+    found = page({"id": "c", "messages": []})
+    assert found == Page((Conversation("c", ()),), None)
+    assert found.tags == ("none",)
+
+
+def test_no_two_instances_share_a_default() -> None:
+    first, second = page(*[{"id": "c", "messages": []}] * 2).conversations
+    assert first.per_channel is not second.per_channel
+    assert first.extra is not second.extra
+
+
+@pytest.mark.parametrize("absent", ["satisfaction", "closedBy", "perChannel"])
+def test_unknown_fields_are_kept_beside_absent_ones(absent: str) -> None:
+    sent = {name: value for name, value in FULL.items() if name != absent}
+    assert page(sent).conversations[0].extra == {"language": "sv"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"satisfaction": "4"}, ".satisfaction: expected number, got str"),
+        ({"satisfaction": True}, ".satisfaction: expected number, got bool"),
+        ({"closedBy": {}}, ".closedBy.sentAt: missing"),
+        ({"closedBy": 5}, ".closedBy: expected object, got int"),
+        ({"messages": [HELLO, HELLO | {"text": 5}]}, ".messages[1].text: expected str, got int"),
+        ({"messages": [HELLO | {"fromVisitor": 1}]}, ".messages[0].fromVisitor: expected bool"),
+        ({"perChannel": []}, ".perChannel: expected object, got list"),
+        ({"perChannel": {"w" * 99: None}}, f".perChannel['{'w' * 39}]: expected int, got NoneType"),
+    ],
+)
+def test_the_first_wrong_place_is_named(wrong: dict[str, object], message: str) -> None:
+    with pytest.raises(ResponseDecodeError) as caught:
+        page(FULL, FULL | wrong, {})
+    assert caught.value.message.startswith(f"$.conversations[1]{message}")
+
+
+# The way back from to_plain
+
+
+@pytest.mark.parametrize("model", [*MODELS, page(FULL)])
+def test_plain_values_become_the_same_again(model: object) -> None:
+    assert from_dict(json.loads(json.dumps(to_plain(model))), type(model)) == model
+
+
+def test_plain_values_of_a_later_release_are_read() -> None:
+    assert from_dict({"domains": ["a"], "new": 1}, AllowedDomains) == AllowedDomains(("a",))
+
+
+def test_what_is_not_a_plain_value_is_refused() -> None:
+    with pytest.raises(ResponseDecodeError, match=r"^\$\.created_at: expected str"):
+        from_dict(MODELS[0].to_dict() | {"created_at": None}, Agent)
+
+
+# An instance that was filled before it was frozen
+
+
+def agent() -> Agent:
+    sent = {each.name: "x" for each in attrs.fields(Agent)} | {"created_at": "2026-01-15"}
+    return from_dict(sent | {"extra": {"a": [1]}}, Agent)
+
+
+def test_a_read_instance_is_frozen() -> None:
+    read = agent()
+    assert type(read) is Agent
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        read.name = "other"  # type: ignore[misc]  # the point
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        del read.name
+    with pytest.raises(AttributeError):
+        read.other = 1  # type: ignore[attr-defined]  # the point
+
+
+def test_a_read_instance_is_as_good_as_a_made_one() -> None:
+    read = agent()
+    made = Agent(**{each.name: getattr(read, each.name) for each in attrs.fields(Agent)})
+    assert (read, hash(read), repr(read)) == (made, hash(made), repr(made))
+    assert pickle.loads(pickle.dumps(read)) == copy.deepcopy(read) == copy.copy(read) == made  # noqa: S301 - our own
+    assert attrs.evolve(read, name="y") == attrs.evolve(made, name="y")
+    assert weakref.ref(read)() is read
+    assert AgentList((read,), 1) == AgentList((made,), 1)
