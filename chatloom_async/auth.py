@@ -1,7 +1,11 @@
 """API keys: checked early, shown never.
 
-Here: the key as a value, and where a client takes it from. Not here: how it travels (``transport``)
-and when another one is asked for (``client``, after a 401).
+Here: the key as a value, and where a client takes it from. Not here: how it travels
+(``network.exchange``), when another one is asked for after a 401 (``calls.call``), and how it is
+taken out of what a server says (``calls.redaction``).
+
+Keys, passwords and what holds them are deleted before an error is raised: a traceback shows the
+locals of its frames.
 """
 
 from __future__ import annotations
@@ -21,7 +25,6 @@ KeySource = Callable[[], "str | ApiKey | Awaitable[str | ApiKey]"]
 
 _PREFIX = "clf_"
 _REDACTED = "clf_[redacted]"
-_TELLING = 16  # fewer letters may stand in any text
 _HOW = "generate one under Settings, API Keys, and pass it or set CHATLOOM_API_KEY"
 
 
@@ -38,7 +41,7 @@ class ApiKey:
 
     """
 
-    __slots__ = ("_fingerprint", "_headers", "_redact")
+    __slots__ = ("_fingerprint", "_headers")
 
     def __init__(self, value: str, header: KeyHeader = "Authorization") -> None:
         """Check the key; nothing is sent."""
@@ -52,7 +55,6 @@ class ApiKey:
             raise ConfigurationError(problem)
         headers: dict[str, str] = {header: f"Bearer {key}" if header == "Authorization" else key}
         self._headers: Callable[[], Mapping[str, str]] = lambda: headers
-        self._redact: Callable[[str], str] = lambda text: _without(key, text)
         self._fingerprint = hashlib.sha256(key.encode()).hexdigest()
 
     @property
@@ -67,10 +69,6 @@ class ApiKey:
     def headers(self) -> Mapping[str, str]:
         """Return the header to send; for the transport, and never to be kept."""
         return self._headers()
-
-    def redact(self, text: str) -> str:
-        """Return the text without the key: a server may repeat what it was sent."""
-        return self._redact(text)
 
     def __eq__(self, other: object) -> bool:
         """Tell whether both stand for the same key, in whatever header."""
@@ -97,19 +95,6 @@ class ApiKey:
     def __deepcopy__(self, _: object) -> ApiKey:
         """Return itself: a key never changes."""
         return self
-
-
-def _without(key: str, text: str) -> str:
-    """Return the text without the key, its part after the prefix, or its beginning at the end."""
-    text = text.replace(key, _REDACTED)
-    secret = key.removeprefix(_PREFIX)
-    if len(secret) >= _TELLING:
-        text = text.replace(secret, _REDACTED.removeprefix(_PREFIX))
-    if _PREFIX in text[-len(key) :]:  # a text may be cut off in the middle of the key
-        for length in range(len(key) - 1, len(_PREFIX), -1):
-            if text.endswith(key[:length]):
-                return text[:-length] + _REDACTED
-    return text
 
 
 def _check(value: object) -> tuple[str, str | None]:

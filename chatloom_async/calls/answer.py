@@ -12,6 +12,7 @@ from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from chatloom_async.auth import ApiKey
+from chatloom_async.calls.redaction import redact
 from chatloom_async.calls.retry_after import parse_retry_after
 from chatloom_async.calls.wire import decode_error
 from chatloom_async.errors import APIStatusError, RedirectError, status_error_class
@@ -29,13 +30,14 @@ _PHRASES = frozenset(HTTPStatus)
 
 def status_error(answer: Response, key: ApiKey, clock: Clock) -> APIStatusError:
     """Return the error for an answer, without the key: a server may repeat what it was sent."""
-    headers = {name.lower(): key.redact(value) for name, value in answer.headers.items()}
-    body = key.redact(answer.body[:MAX_ERROR_BODY].decode("latin-1")).encode("latin-1")
+    sent = answer.headers.items()
+    headers = {redact(name.lower(), key): redact(value, key) for name, value in sent}
+    body = redact(answer.body[:MAX_ERROR_BODY].decode("latin-1"), key).encode("latin-1")
     kind = status_error_class(answer.status)
     message = _redirect(headers) if kind is RedirectError else _message(answer.status, body)
-    message = _clean(key.redact(message))  # JSON has escapes, in which the body may still hide it
-    retry_after = parse_retry_after(headers, clock)
-    return kind(answer.status, message, body, headers, retry_after)
+    # Once more: what is told apart in the body need not be in the message, and the other way round.
+    message = redact(_clean(message), key)
+    return kind(answer.status, message, body, headers, parse_retry_after(headers, clock))
 
 
 def _redirect(headers: Mapping[str, str]) -> str:

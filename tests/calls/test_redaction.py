@@ -1,0 +1,127 @@
+"""A key that a server repeats: taken out of every text, however it is spelt there."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from urllib.parse import quote
+
+import pytest
+
+from chatloom_async import ApiKey, APIStatusError
+from chatloom_async.calls.answer import status_error
+from chatloom_async.calls.redaction import redact
+from chatloom_async.testing import FakeClock
+from chatloom_async.transport import Response
+
+KEY = "clf_S3cr3t+Key/0123456789=abcdefXYZ"
+SHORT = "clf_test"
+LONGEST = 11  # letters of a piece that may stay: the tests of others look for twelve
+
+
+def encoded(before: str, after: str = "") -> str:
+    return base64.b64encode(f"{before}{KEY}{after}".encode()).decode()
+
+
+def every(form: str) -> str:
+    return "".join(form % ord(letter) for letter in KEY)
+
+
+SPELLINGS = {
+    "as it is": KEY,
+    "without the prefix": KEY[4:],
+    "capitals": KEY.upper(),
+    "small letters": KEY.lower(),
+    "the other case": KEY.swapcase(),
+    "URL-encoded": quote(KEY, safe=""),
+    "URL-encoded twice": quote(quote(KEY, safe=""), safe=""),
+    "URL-encoded letter by letter": every("%%%02x"),
+    "escapes of JSON": every("\\u%04X"),
+    "escapes of a shell": every("\\x%02x"),
+    "references of HTML": every("&#%d;"),
+    "references of HTML in hexadecimal": every("&#x%x;"),
+    "base64": encoded(""),
+    "base64 one letter later": encoded("x", "y"),
+    "base64 two letters later": encoded("xy"),
+    "base64 of the header": encoded("Bearer ", "\r\n"),
+    "URL-safe base64": base64.urlsafe_b64encode(f"?{KEY}".encode()).decode(),
+    "hexadecimal": KEY.encode().hex(),
+    "hexadecimal in pairs": KEY.encode().hex(" ").upper(),
+    "hexadecimal backwards": KEY[::-1].encode().hex(),
+    "backwards": KEY[::-1],
+    "split by a blank": f"{KEY[:18]} {KEY[18:]}",
+    "split by a line end": f"{KEY[:18]}\n{KEY[18:]}",
+    "split by hyphens": "-".join(KEY[at : at + 4] for at in range(0, len(KEY), 4)),
+    "spaced": " ".join(KEY),
+    "between null bytes": "\0".join(KEY),
+    "cut at the end": KEY[:14],
+    "cut at the beginning": KEY[-12:],
+    "cut in capitals": KEY[:14].upper(),
+}
+
+
+def pieces(form: str) -> set[str]:
+    return {form[at : at + LONGEST + 1] for at in range(len(form) - LONGEST)} or {form}
+
+
+def error(body: bytes, headers: dict[str, str] | None = None) -> APIStatusError:
+    return status_error(Response(400, headers or {}, body), ApiKey(KEY), FakeClock())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        lambda form: json.dumps({"error": f"the key {form} is not known"}),
+        lambda form: f"the key {form} is not known",
+        lambda form: form,
+        lambda form: f"<p>{form}</p>" + "and so on " * 300,
+    ],
+)
+@pytest.mark.parametrize("form", SPELLINGS.values(), ids=SPELLINGS)
+def test_no_spelling_of_the_key_is_shown(form: str, text: Callable[[str], str]) -> None:
+    headers = {"X-Echo": text(form), f"X-{form}": "1", "X-Request-Id": form}
+    failure = error(text(form).encode(), headers)
+    shown = f"{failure!r} {failure} {failure.body!r} {failure.headers} {failure.request_id}"
+    assert not [piece for piece in pieces(form) if piece in shown or piece in json.dumps(shown)]
+    assert "clf_[redacted]" in shown
+
+
+@pytest.mark.parametrize("limit", range(180, 230, 3))
+def test_no_excerpt_ends_in_a_piece_of_the_key(limit: int) -> None:
+    assert KEY[:12] not in error(b"x " * (limit // 2 - 4) + KEY.encode()).message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Agent not found",
+        "API key is required. Please provide it in Authorization or X-API-Key header.",
+        "an API key starts with clf_ and goes on",
+        "%41%42 \\u0041 &#65; é \U0001f916",
+        "0123456",
+        "The quick brown fox " * 500,
+        "",
+    ],
+)
+def test_a_text_without_the_key_stays_as_it_is(text: str) -> None:
+    assert redact(text, ApiKey(KEY)) == text
+
+
+def test_what_stands_around_the_key_stays() -> None:
+    text = f"no {KEY}, not {KEY.upper()} nor {KEY[:20]}!"
+    assert redact(text, ApiKey(KEY)) == "no clf_[redacted], not clf_[redacted] nor clf_[redacted]!"
+
+
+def test_only_the_whole_of_a_short_key_is_taken_out() -> None:
+    text = "clf_test is a test of clf tests"
+    assert redact(text, ApiKey(SHORT, "X-API-Key")) == "clf_[redacted] is a test of clf tests"
+
+
+@pytest.mark.parametrize("length", range(len("clf_") + 1, len(SHORT)))
+def test_a_key_cut_at_the_end_of_a_text_is_taken_out(length: int) -> None:
+    assert redact(f"not {SHORT[:length]}", ApiKey(SHORT)) == "not clf_[redacted]"
+
+
+def test_a_long_text_full_of_pieces_is_not_kept_whole() -> None:
+    assert len(redact(f"{KEY.upper()} " * 2_000, ApiKey(KEY))) < 10_000
