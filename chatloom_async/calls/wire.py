@@ -94,7 +94,9 @@ def prepare() -> None:
 
 def _refuse_rubble(body: bytes) -> None:
     if 2 * body.count(b"{") + body.count(b"[") > len(body) // _BYTES_OF_LIST:
-        raise ResponseDecodeError("$: more objects and lists than an answer of this size can have")
+        raise ResponseDecodeError(
+            "$: nested too deeply, or more objects and lists than an answer of this size can have"
+        )
 
 
 def _after_space(text: str, start: int) -> int:
