@@ -14,7 +14,7 @@ from functools import cache
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin
 
-from attrs import NOTHING, Attribute, fields, has, resolve_types
+from attrs import NOTHING, Attribute, field, fields, fields_dict, has, make_class, resolve_types
 
 from chatloom_async.errors import ResponseDecodeError
 
@@ -151,7 +151,7 @@ def _object_reader(model: Any, converter: Converter, spelling: Spelling) -> Read
 
     known = _spelt(model, spelling)
     names = frozenset(known)
-    kept = len(known) < len(fields(model))
+    kept = "extra" in fields_dict(model) and "extra" not in known
     required = sum(each.default is NOTHING for each in known.values())
     attributes, overrides = [], {}
     for name, each in known.items():
@@ -163,7 +163,7 @@ def _object_reader(model: Any, converter: Converter, spelling: Spelling) -> Read
         overrides[each.name] = override(rename=name, struct_hook=hook)
     read = make_dict_structure_fn_from_attrs(
         attributes,
-        _unfrozen(model, known.values()),
+        _unfrozen(model, left_out="extra" if kept else ""),
         converter,
         _cattrs_include_init_false=True,
         **overrides,  # type: ignore[arg-type]  # attribute names, which mypy takes for options
@@ -180,21 +180,20 @@ def _object_reader(model: Any, converter: Converter, spelling: Spelling) -> Read
     return structure
 
 
-def _unfrozen(model: type[Any], known: Iterable[Attribute[Any]]) -> type[Any]:
-    """Return a class whose instances can become the model's: same slots, and not frozen."""
-    optional = [each for each in known if each.default is not NOTHING]
-
-    def set_defaults(self: Any) -> None:
-        for each in optional:
-            factory = getattr(each.default, "factory", None)
-            setattr(self, each.name, each.default if factory is None else factory())
-
+def _unfrozen(model: Any, left_out: str) -> type[Any]:
+    """Return a class whose instances hold defaults, can be filled, and become the model's."""
     methods = {
-        "__init__": set_defaults if optional else object.__init__,
         "__setattr__": object.__setattr__,
         "__delattr__": object.__delattr__,  # CPython sees both as one: neither may be Python's
     }
-    return type(model.__name__, (model,), {"__slots__": (), **methods})
+    defaults = {each.name: each.default for each in fields(model) if each.name != left_out}
+    if all(default is NOTHING for default in defaults.values()):
+        methods["__init__"] = object.__init__  # the rule, and faster than one in Python
+        return type(model.__name__, (model,), {"__slots__": (), **methods})
+    attributes = {name: field(init=False, default=default) for name, default in defaults.items()}
+    return make_class(
+        model.__name__, attributes, (model,), class_body=methods, slots=True, eq=False, repr=False
+    )
 
 
 def _each_reader(container: type, of: Any, hook: Reader) -> Reader:
@@ -218,11 +217,14 @@ def _texts(value: Any, _: Any) -> tuple[str, ...]:
 
 @cache
 def _spelt(model: Any, spelling: Spelling) -> Mapping[str, Attribute[Any]]:
-    """Return the fields that are read, by their names as sent."""
+    """Return the fields that are read, by their names as sent.
+
+    Of an answer these are the compared ones: how old it is, say, makes no answer another one.
+    """
     known = fields(resolve_types(model))
     if spelling == "snake_case":
         return {each.name: each for each in known}
-    return {_camel(each.name): each for each in known if each.name != "extra"}
+    return {_camel(each.name): each for each in known if each.eq and each.name != "extra"}
 
 
 def _camel(name: str) -> str:

@@ -36,6 +36,7 @@ class Conversation:
     closed_by: Message | None = None
     per_channel: Mapping[str, int] = field(factory=dict, hash=False)
     extra: Mapping[str, Any] = field(factory=dict, hash=False)
+    is_old: bool = field(default=False, eq=False)
 
 
 @frozen
@@ -104,6 +105,12 @@ def test_the_first_wrong_place_is_named(wrong: dict[str, object], message: str) 
     with pytest.raises(ResponseDecodeError) as caught:
         page(FULL, FULL | wrong, {})
     assert caught.value.message.startswith(f"$.conversations[1]{message}")
+
+
+def test_a_field_that_is_not_compared_is_none_of_the_answer() -> None:
+    (found,) = page(FULL | {"isOld": True}).conversations
+    assert (found.is_old, found.extra["isOld"]) == (False, True)
+    assert from_dict(to_plain(attrs.evolve(found, is_old=True)), Conversation).is_old
 
 
 # The way back from to_plain
