@@ -98,7 +98,7 @@ def readme(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """The measured figures of the README."""
     session.install(".[test]")
-    for name in ("fanout", "gate", "politeness", "fleet"):
+    for name in ("fanout", "growth", "gate", "politeness", "fleet"):
         session.run("python", "-m", f"benchmarks.{name}", *session.posargs)
 
 

@@ -3,14 +3,14 @@
 ::
 
     python -m benchmarks.fanout [--turns 40] [--json] [--chart]
-    python -m benchmarks.fanout --instructions [--check | --keep]
+    python -m benchmarks.fanout --instructions [--check | --keep] [--chart]
 
 The server is a process of its own on a core of its own: a raw protocol that answers the same bytes
 to everybody. The contenders (``contenders``) take turns of 200 look-ups in one process on the other
 core, after a warm-up that opens the connections, for processors change their pace within seconds;
 those on uvloop have a loop of their own in that process. CPU is the process's own accounting (user
 and system) in the median turn, the ratio the median over turns of the CPU beside that of ``bare``
-on asyncio. ``--chart`` draws the row of 100 in flight into ``fanout.svg``.
+on asyncio. ``--chart`` draws the ratios of 100 in flight into ``fanout.svg``.
 
 ``--instructions`` counts them instead, under valgrind (cachegrind), as the difference between a
 long and a short run: that repeats within 1 %. ``--check`` compares with ``fanout.json`` and ends
@@ -39,7 +39,7 @@ from benchmarks.contenders import CONTENDERS, Run
 
 LOOKUPS = 200  # in one turn
 IN_FLIGHT = (1, 10, 100, 256)
-SHORT, LONG = 300, 1300  # look-ups of the runs that are counted
+WARM, COUNTED = 1200, 1800  # look-ups before those that are counted, and those
 TOLERANCE = 1.03
 HERE = Path(__file__).parent
 BASELINE, CHART = HERE / "fanout.json", HERE / "fanout.svg"
@@ -133,9 +133,9 @@ def _measure(base_url: str, in_flight: int, turns: int) -> dict[str, Measurement
 def _count_instructions(base_url: str) -> dict[str, int]:
     """Return the instructions per look-up of each contender, 100 in flight."""
     counts = {}
-    for name in _names():
-        short, long = (_counted(base_url, name, lookups) for lookups in (SHORT, LONG))
-        counts[name] = (long - short) // (LONG - SHORT)
+    for name in [name for name in _names() if name not in ("bare uvloop", "session uvloop")]:
+        short, long = (_counted(base_url, name, WARM + more) for more in (0, COUNTED))
+        counts[name] = (long - short) // COUNTED
     return counts
 
 
@@ -208,26 +208,26 @@ def _table(results: dict[int, dict[str, Measurement]]) -> str:
     return "\n".join(lines)
 
 
-def _chart(row: dict[str, Measurement]) -> str:
-    """Draw the contenders' CPU beside that of ``bare`` as bars, the leanest first."""
+def _chart(what: str, ratios: dict[str, float]) -> str:
+    """Draw what the contenders need beside ``bare`` as bars, the leanest first."""
     bars = []
-    scale = 320 / max(each.ratio for each in row.values())
-    ordered = sorted(row.items(), key=lambda item: item[1].ratio)
-    for place, (name, each) in enumerate(ordered):
+    scale = 320 / max(ratios.values())
+    ordered = sorted(ratios.items(), key=lambda item: item[1])
+    for place, (name, ratio) in enumerate(ordered):
         y, ours = 34 + place * 26, "bare" not in name and "naive" not in name
         bars.append(
             f'<text x="132" y="{y + 14}" text-anchor="end">{name}</text>'
-            f'<rect x="140" y="{y}" width="{each.ratio * scale:.0f}" height="20" '
+            f'<rect x="140" y="{y}" width="{ratio * scale:.0f}" height="20" '
             f'fill="{"#611f69" if ours else "#9aa0a6"}"/>'
-            f'<text x="{146 + each.ratio * scale:.0f}" y="{y + 14}">{each.ratio:.2f}</text>'
+            f'<text x="{146 + ratio * scale:.0f}" y="{y + 14}">{ratio:.2f}</text>'
         )
     height = 42 + len(ordered) * 26
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 520 {height}" width="520" '
         f'font-family="sans-serif" font-size="13" fill="#202124">'
         f'<rect width="520" height="{height}" fill="#ffffff"/>'
-        f'<text x="12" y="20" font-weight="bold">CPU per look-up, 100 in flight, beside a bare '
-        f"aiohttp loop</text>{''.join(bars)}</svg>\n"
+        f'<text x="12" y="20" font-weight="bold">{what} per look-up, 100 in flight, beside a '
+        f"bare aiohttp loop</text>{''.join(bars)}</svg>\n"
     )
 
 
@@ -267,7 +267,7 @@ def main() -> int:
         measured = _measure(base_url, int(in_flight), options.turns)
         print(json.dumps({name: asdict(each) for name, each in measured.items()}))
     elif options.instructions:
-        return _report_instructions(check=options.check, keep=options.keep)
+        return _report_instructions(check=options.check, keep=options.keep, chart=options.chart)
     else:
         _report(options.turns, as_json=options.json, chart=options.chart)
     return 0
@@ -284,16 +284,20 @@ def _report(turns: int, *, as_json: bool, chart: bool) -> None:
                 name: Measurement(**each) for name, each in json.loads(printed).items()
             }
     if chart:
-        CHART.write_text(_chart(results[100]), "utf-8")
+        row = {name: each.ratio for name, each in results[100].items()}
+        CHART.write_text(_chart("CPU", row), "utf-8")
     plain = {n: {k: asdict(v) for k, v in row.items()} for n, row in results.items()}
     print(json.dumps(plain, indent=2) if as_json else _table(results))
 
 
-def _report_instructions(*, check: bool, keep: bool) -> int:
+def _report_instructions(*, check: bool, keep: bool, chart: bool) -> int:
     with serving() as base_url:
         counts = _count_instructions(base_url)
     for name, each in counts.items():
         print(f"{name:14}  {each:9,} instructions  {each / counts['bare']:.3f} × bare")
+    if chart:
+        row = {name: each / counts["bare"] for name, each in counts.items()}
+        CHART.write_text(_chart("Instructions", row), "utf-8")
     if keep:
         python = f"{sys.version_info.major}.{sys.version_info.minor}"
         kept = {"python": python, "in_flight": 100, "instructions": counts}

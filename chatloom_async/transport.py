@@ -47,7 +47,8 @@ class InFlight:
     def leave(self, call: object) -> None:
         """Forget a call."""
         self._calls.pop(call, None)
-        self._ended.discard(call)
+        if self._ended:
+            self._ended.discard(call)
 
     def end(self, owner: object | None = None) -> None:
         """Cancel the calls of one client, or all; they find out why by ``claim_cancellation``."""

@@ -30,10 +30,8 @@ Value = TypeVar("Value")
 
 _log = logging.getLogger("chatloom_async")
 _aiohttp: Any = aiohttp  # with what it has and does not export
-NEWEST: tuple[int, ...] = (
-    3,
-    14,
-)  # of aiohttp: later ones are the session's until the suite has passed on them
+# Of aiohttp: later ones are the session's until the suite has passed on them.
+NEWEST: tuple[int, ...] = (3, 14)
 _FINAL, _SWITCHING = 200, 101  # statuses from here on are answers, and this one (RFC 9110 §15.2)
 
 

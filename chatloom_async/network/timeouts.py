@@ -53,7 +53,7 @@ class Timeouts:
             RuntimeError: outside a task.
 
         """
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._loop)
         if task is None:
             raise RuntimeError("a request is made inside a task")
         until = self._loop.time() + self.seconds
