@@ -15,21 +15,16 @@ from attrs import define
 
 from chatloom_async.ratelimit.log import DepartureLog
 
+# Beside each constant the row of ``benchmarks.politeness`` that it decides.
 _MINUTE = 60.0  # seconds: the documented limit is one "per minute", longer memory blurs it
-_TRUSTED = (
-    90.0  # seconds a rate holds at most: it rises so late in "four gates", so early in "doubles"
-)
+_TRUSTED = 90.0  # seconds a rate holds at most: "four processes" need it long, "doubles" short
 _SHORTEST = 0.02  # seconds: less is no measurement
-_FASTEST = 40.0  # per second at which stored tokens leave ("gcra": it refuses faster ones)
-_SURPLUS = (
-    1.4  # seconds in which stored tokens leave, about (window rows: longer wastes their ends)
-)
+_FASTEST = 40.0  # per second at which stored tokens leave ("gcra" refuses faster ones)
+_SURPLUS = 1.4  # seconds in which stored tokens leave, about ("clock window")
 _JITTER = 2.0  # tokens; refused with more of them left, the server stores less than the bucket
-_LITTLE = 8.0  # tokens: a server that stores no more overflows during a pause ("small bucket")
-_FELL, _ROSE = (
-    0.75,
-    1.25,
-)  # measured ÷ used and used ÷ measured, when the limit moved ("halves", "doubles")
+_LITTLE = 8.0  # tokens: who stores no more overflows during a pause ("bucket 20/s burst 5")
+_FELL = 0.75  # measured ÷ used: the limit fell ("limit halves")
+_ROSE = 1.25  # used ÷ measured: it rose ("limit doubles")
 
 
 @define(eq=False)

@@ -13,7 +13,7 @@ from collections import deque
 
 from attrs import define, field
 
-_FIRST = 6.0  # in flight at first ("small bucket": no more is refused at once)
+_FIRST = 6.0  # in flight at first ("bucket 20/s burst 5": no more is refused at once)
 _OPENING = 16.0  # in flight soon after ("first read": 50 agents at 100 ms in 0.5 s)
 _PROVEN = 620  # answers, twice what is documented for a minute: there may be no limit at all …
 _SHARE = 16  # … so one in flight for each 16 answers, but no faster than …

@@ -96,9 +96,8 @@ class RateLimiter:
     _line: WaitingLine = field(factory=WaitingLine, init=False)
     _log: LimiterLog = field(init=False)
     _timer: asyncio.TimerHandle | None = field(default=None, init=False)
-    _alarm: float = field(
-        default=math.inf, init=False
-    )  # when the timer fires: uvloop's do not tell
+    # When the timer fires: those of uvloop do not tell.
+    _alarm: float = field(default=math.inf, init=False)
     _turns: SharedTurns | None = field(default=None, init=False)
     _patience: float = field(default=math.inf, init=False)  # the probe's
     _shift: float = field(default=0.0, init=False)  # from the loop's time to the schedule's

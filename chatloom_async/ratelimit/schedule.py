@@ -34,21 +34,22 @@ from chatloom_async.ratelimit.told import ToldQuota
 from chatloom_async.ratelimit.values import RateLimit, ToldLimit
 from chatloom_async.ratelimit.window import Finding, LearnedWindow, round_down, round_up
 
-LONGEST = 120.0  # seconds: what is believed of a Retry-After
+# Beside each constant: what it is, and the row of ``benchmarks.politeness`` that it decides.
+LONGEST = 120.0  # seconds: what is believed of a Retry-After ("an hour's quota")
 _OUTDATED = 120.0  # seconds, as far back as the log looks
 _IDLE = 1.0  # seconds the gate was ready and unused: that time proves nothing about the limit
-_LATE = 0.005  # seconds a timer may fire late: the next departure is moved forward by it
-_SOON = 0.25  # seconds to the first probe, where nothing is told ("small bucket": it has refilled)
-_ROUNDED = 1.0  # seconds by which a Retry-After in whole seconds is too long
-_TOLD = 600.0  # seconds for which a rate that was told is not raised ("upstash", long jobs)
-_TOKENS = 1.5  # that a bucket of a known rate refills before a probe ("slow buckets")
-_LEAST = 0.1  # seconds of a pause
-_FRESH = 20.0  # seconds open, in which a window's worth is used up as a rule ("a hiccup")
-_HICCUP = 2  # the same, where the next one opens the gate: a hiccup rather than a limit
-_VAIN = 3  # probes answered 503 in a row: it is no limiter's
-_WINDOW = 1  # probes in vain that mark a window; neighbours on the key cause one
-_CAUTIOUS = 1.0  # in flight after a pause whose end was guessed
-_AGAIN = 4.0  # in flight after a pause, and at a window's beginning
+_LATE = 0.005  # seconds a timer may fire late: the next departure is moved forward by it ("gcra")
+_SOON = 0.25  # seconds to the first probe, where nothing is told ("bucket 20/s burst 5")
+_TOKENS = 1.5  # tokens that a bucket of a known rate refills before a probe ("bucket 2/s burst 1")
+_LEAST = 0.1  # seconds of a pause before a window's next probe
+_FRESH = 20.0  # seconds open: later, the opening is no window's beginning ("a hiccup of 2 s")
+_WINDOW = 1  # probes in vain that let a window be supposed ("window 10/1 s, silent")
+_HICCUP = 2  # probes in vain by 503, the next one let in: no limit after all ("a hiccup of 2 s")
+_VAIN = 3  # probes in vain by 503: an outage ("30 s of 503s")
+_ROUNDED = 1.0  # seconds by which a Retry-After in whole seconds is too long ("counters 100/10 s")
+_TOLD = 600.0  # seconds for which a rate that was told is not raised ("Upstash sliding 300/60 s")
+_CAUTIOUS = 1.0  # in flight after a pause, as long as no rate is known ("counters 300/60 s")
+_AGAIN = 4.0  # in flight after a pause, and at a window's beginning ("100/10 s at 300 ms")
 _ENOUGH = 3  # accepted between two openings: fewer are no window's worth
 
 

@@ -17,15 +17,15 @@ from chatloom_async.ratelimit.log import DepartureLog
 
 ROUND = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0)  # seconds that people choose for windows
 _GAP = 0.1  # seconds between two probes at the least
-_AFTER = 0.5  # seconds: what follows a minute in vain is asked no sooner ("four gates")
+_AFTER = 0.5  # seconds: what follows a minute in vain is asked no sooner ("four processes")
 _MARGIN, _WIDEST = 0.03, 0.12  # seconds after a window's end: requests may overtake each other
 _SHORT = 0.9  # of its worth: refused after less, it is no window, or not ours alone
-_EMPTY = 0.1  # of its worth: a window that lets in less is none ("slow buckets")
+_EMPTY = 0.1  # of its worth: a window that lets in less is none ("bucket 2/s burst 1")
 _OVERTAKING = 9  # requests that may leave before a window ends and arrive after it ("sliding log")
 _MORE = 1.3  # of its worth: less is not worth a change of mind
-_USED_UP = 6  # a sixth of the span, in which a window is used up ("halves": less is in flight)
-_SOON = 3  # windows, after which it is tried for the first time ("small bucket" with Retry-After)
-_PATIENT = 150.0  # seconds without a refusal, after which one more is tried ("doubles")
+_USED_UP = 6  # in a sixth of the span a window is used up ("limit halves": less is in flight)
+_SOON = 3  # windows, after which one more is tried first: a rounded Retry-After looks like one
+_PATIENT = 150.0  # seconds without a refusal, after which one more is tried ("limit doubles")
 
 
 class Finding(Enum):
