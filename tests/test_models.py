@@ -6,11 +6,15 @@ import copy
 import json
 import pickle
 from datetime import UTC, datetime
+from typing import Any
 
 import attrs
 import pytest
+from fastapi.encoders import jsonable_encoder
+from litestar.serialization import encode_json
+from pydantic import TypeAdapter, ValidationError
 
-from chatloom_async import Agent, AgentList, AllowedDomains
+from chatloom_async import Agent, AgentList, AllowedDomains, WorkspaceSnapshot
 from chatloom_async.audit.diff import Change, FindingChange, Unknown
 from chatloom_async.audit.results import AuditRun, AuditTotals, Finding, Gap, WorkspaceAudit
 from chatloom_async.calls.structure import from_dict
@@ -116,3 +120,39 @@ def test_plain_values_are_read_back_as_the_value(value: Agent) -> None:
 def test_an_audited_agent_is_an_agent_with_its_domains() -> None:
     assert AUDITED.to_dict() == {**MORE.to_dict(), "allowed_domains": ["a.example"]}
     assert AuditedAgent("a", "b", "c", "d", "e", "f", "g", MOMENT, ("h",)).allowed_domains == ("h",)
+
+
+# What a web framework does with a value that an endpoint returns
+
+SERVED: list[Any] = [
+    AGENT,
+    AgentList((AGENT,), 1),
+    AgentList((), 0),
+    AllowedDomains(()),
+    AllowedDomains(("ab", "cd")),
+    WorkspaceSnapshot((AuditedAgent.of(AGENT, ("a.example",)),), (Gap(None, "E", 500, "no"),), 1),
+]
+
+
+@pytest.mark.parametrize("value", SERVED, ids=repr)
+def test_fastapi_serves_a_value_without_annotation(value: Any) -> None:
+    encoded = jsonable_encoder({"values": [value]})
+    assert encoded == {"values": [value.to_dict()]}
+
+
+@pytest.mark.parametrize("value", SERVED, ids=repr)
+def test_fastapi_serves_a_value_that_is_annotated(value: Any) -> None:
+    adapter: TypeAdapter[Any] = TypeAdapter(type(value))
+    assert adapter.dump_python(adapter.validate_python(value), mode="json") == value.to_dict()
+    assert adapter.json_schema(mode="serialization")["type"] == "object"
+    assert adapter.json_schema(mode="validation")["type"] == "object"
+
+
+def test_another_type_is_not_served_in_its_place() -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(AgentList).validate_python({"agents": [], "count": 0})
+
+
+@pytest.mark.parametrize("value", SERVED, ids=repr)
+def test_litestar_serves_a_value(value: Any) -> None:
+    assert json.loads(encode_json(value)).keys() == value.to_dict().keys()
