@@ -198,7 +198,7 @@ def test_queries_are_told_apart() -> None:
     assert case.run(main) == [1, 2, 1]
 
 
-ONE = 1000 + 6 * len(b'{"domains": ["v1.example"]}')
+ONE = 2400 + 3 * len(b'{"domains": ["v1.example"]}')
 
 
 @pytest.mark.parametrize("cache", [Cache(max_entries=2), Cache(max_bytes=2 * ONE)])
@@ -288,7 +288,7 @@ def test_a_thousand_identical_calls_make_one_request() -> None:
     assert case.run(main) == {"slow.example"}
     assert case.requests == 1
     assert case.pool.shared.answers(Cache()).statistics() == CacheStatistics(
-        joined=999, misses=1, entries=1, size=1000 + 6 * len(b'{"domains": ["slow.example"]}')
+        joined=999, misses=1, entries=1, size=2400 + 3 * len(b'{"domains": ["slow.example"]}')
     )
 
 

@@ -225,9 +225,10 @@ def _served(
 ) -> tuple[int, Callable[[], Any], Callable[[], Any]]:
     """Return the size of an answer, and what each caller gets while it is young, and once old."""
     if model is object:  # plain values, which a caller may change: each gets its own
+        nothing = answer is None
 
         def plain() -> Any:
-            return decode(body, object) if answer is not None else None
+            return None if nothing else decode(body, object)
 
         return len(body), plain, plain
     moment = datetime.fromtimestamp(wall, UTC)
