@@ -29,7 +29,8 @@ SERVERS = {
     "aiohttp_app": "aiohttp_app",
 }
 EXAMPLE = "dashboard"
-TENANTS = ("acme", "globex", "slow", "hanging")
+SLOW = [f"slow{number}" for number in range(60)]
+TENANTS = ("acme", "globex", "hanging", *SLOW)
 
 
 @pytest.fixture
@@ -127,9 +128,10 @@ async def test_a_backend_serves_dashboards(app: str, tmp_path: Path, upstream: S
         leaving.cancel()
         await until(lambda: upstream.count(workspace="hanging", status=0), seconds=1.5)
 
-        upstream.plant(Fault.delay(1.0, workspace="slow"))
-        last = asyncio.gather(*(view(visitor, "slow") for _ in range(60)))
-        await until(lambda: upstream.count(workspace="slow"))
+        upstream.plant(Fault.delay(1.0, times=60, path="/api/plugin/agents"))
+        before = upstream.count()
+        last = asyncio.gather(*(view(visitor, tenant) for tenant in SLOW))
+        await until(lambda: upstream.count() >= before + 60)
         process.send_signal(signal.SIGTERM)
         assert {status for status, _ in await last} == {200}
         await until(lambda: process.poll() is not None)
