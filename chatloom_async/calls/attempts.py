@@ -25,7 +25,7 @@ from chatloom_async.events import AttemptEnded, CallEnded, CallStarted, LimiterW
 from chatloom_async.ratelimit.limiter import RateLimiter
 from chatloom_async.transport import Clock, Request, Shared
 
-log = logging.getLogger("chatloom_async")
+log: logging.Logger = logging.getLogger("chatloom_async")
 log.addHandler(logging.NullHandler())  # silent unless the application sets up logging
 
 

@@ -15,7 +15,6 @@ from attrs import define, field
 from chatloom_async.auth import ApiKey
 from chatloom_async.events import Observer
 from chatloom_async.ratelimit.limiter import RateLimiter
-from chatloom_async.ratelimit.shared_file import SharedFile
 from chatloom_async.ratelimit.values import LimiterStatistics, RateLimit, SharedStore
 
 _Identity = tuple[str, ApiKey, RateLimit]
@@ -39,7 +38,7 @@ class LimiterRegistry:
     )
     _latest: WeakValueDictionary[_Identity, RateLimiter] = field(factory=WeakValueDictionary)
     _kept: deque[RateLimiter] = field(factory=deque)
-    _files: dict[str, SharedFile] = field(factory=dict)
+    _files: dict[str, SharedStore] = field(factory=dict)
 
     def __len__(self) -> int:
         """Return how many there are."""
@@ -69,6 +68,9 @@ class LimiterRegistry:
     def _store(self, shared: str | os.PathLike[str] | SharedStore) -> SharedStore:
         if isinstance(shared, SharedStore):
             return shared
+        # Imported here: most applications share no limit, and everybody pays for an import.
+        from chatloom_async.ratelimit.shared_file import SharedFile  # noqa: PLC0415
+
         path = os.path.abspath(shared)  # noqa: PTH100 - it must not ask the disk
         return self._files.setdefault(path, SharedFile(path))
 
