@@ -58,7 +58,7 @@ async def read_workspace(
     )
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class _Reading:
     """What several tasks have found of one workspace."""
 

@@ -35,7 +35,7 @@ NEWEST: tuple[int, ...] = (3, 14)
 _FINAL, _SWITCHING = 200, 101  # statuses from here on are answers, and this one (RFC 9110 §15.2)
 
 
-@frozen(eq=False)
+@frozen(eq=False, repr=False)
 class _Origin:
     """What requests to one base URL have in common.
 

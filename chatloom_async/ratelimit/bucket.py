@@ -27,7 +27,7 @@ _FELL = 0.75  # measured ÷ used: the limit fell ("limit halves")
 _ROSE = 1.25  # used ÷ measured: it rose ("limit doubles")
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class LearnedBucket:
     """A rate and a level of tokens; is told what the time is, which never goes back.
 

@@ -18,7 +18,7 @@ _RESTED = 1.0  # seconds in which all was refilled and nobody left: the next one
 _MINUTE = 60.0  # seconds: the fair use that is documented is one "per minute"
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Ceiling:
     """What is left of a limit; is told the time of each departure.
 

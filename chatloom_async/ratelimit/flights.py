@@ -27,7 +27,7 @@ _CONFIRMED = 10  # answers for each in flight, after which a count in flight is 
 _EXPLORED = 64  # answers for each in flight, after which one more is tried
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Flights:
     """The attempts in flight and their number at most.
 

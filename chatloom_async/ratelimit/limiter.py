@@ -44,7 +44,7 @@ _BLOCKED, _GRACE = 0.05, 0.02  # seconds: so late a timer is only in a loop that
 _TOLERANCE = 1e-6  # seconds: a timer for a shorter wait would spin
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class LimiterLog:
     """What the log and the observer are told; ``name`` stands for the key.
 
@@ -79,7 +79,7 @@ class LimiterLog:
         self._announced = False
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class RateLimiter:
     """The gate of one key, made in the loop that it serves; ``name`` stands for the key.
 

@@ -15,7 +15,7 @@ _KEPT = 120.0  # seconds; no documented limit looks further back than a minute
 _MOST = 5000  # departures; a limit that lets more through in two minutes needs no longer memory
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class DepartureLog:
     """The departures of the last two minutes in their order, refused ones taken out again."""
 

@@ -17,7 +17,7 @@ _LATELY = 60.0  # seconds
 _TOLD = 3  # 503s with a Retry-After: fewer are enough ("503 + Retry-After")
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class OutageDetector:
     """The failures since the last good answer, in the order in which they arrive.
 

@@ -53,7 +53,7 @@ _AGAIN = 4.0  # in flight after a pause, and at a window's beginning ("100/10 s 
 _ENOUGH = 3  # accepted between two openings: fewer are no window's worth
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Schedule:
     """The gate of one key; is told the time, which never goes back.
 

@@ -24,7 +24,7 @@ _OVERDUE = 1.0  # seconds: a store that has not answered by then fails
 _AT_ONCE = 4  # departures asked for together: with more, one process would take a whole burst
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class SharedTurns:
     """What a store lets one limiter do; ``wake`` is called when another attempt may leave.
 

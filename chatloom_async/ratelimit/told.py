@@ -19,7 +19,7 @@ _SAME = 2.0  # requests by which what was told may be wrong
 _SPENT = 0.2  # of the limit: with less left after a reset, it comes back bit by bit ("upstash")
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class ToldQuota:
     """What is left of the server's quota by its own account.
 

@@ -20,7 +20,7 @@ _URGENT_RUN = 3  # urgent calls in a row while bulk waits, which so keeps a quar
 _FEW = 64  # calls that gave up: fewer are not worth clearing up
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Waiter:
     """A call that waits: for a departure, or for the error that ends its waiting."""
 
@@ -29,7 +29,7 @@ class Waiter:
     outcome: asyncio.Future[float | Exception]
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class WaitingLine:
     """Two queues, for people and for bulk; who gives up stays in them until passed by."""
 

@@ -36,7 +36,7 @@ class Finding(Enum):
     NOTHING = "it is none"
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class LearnedWindow:
     """``worth`` requests within ``span`` seconds."""
 
