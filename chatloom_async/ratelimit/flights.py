@@ -22,6 +22,7 @@ _SLOWLY = 1 / 16  # more in flight per answer, once something was refused ("buck
 _RENEWED = 1 / 8  # more per answer after a pause, up to the opening's count ("window", "bucket")
 _LEAST = 3  # a refusal with fewer others in flight blames no count in flight ("bucket")
 _ALIKE = 3  # refusals in a row with about as many in flight
+_MANY = 8  # in flight: fewer are counted without an error ("bucket 20/s burst 5")
 _NEAR, _SHRUNK = 0.8, 3  # of that count, and times: it may be some less ("20 in flight")
 _CONFIRMED = 10  # answers for each in flight, after which a count in flight is no coincidence
 _EXPLORED = 64  # answers for each in flight, after which one more is tried
@@ -121,7 +122,8 @@ class Flights:
                 self.most, self._exploring = self.most - 1, False
             elif others < self.most:  # refused all the same
                 self._shrunk = 0 if lasted else self._shrunk + 1
-                near = others >= _NEAR * self.most and self._shrunk <= _SHRUNK
+                many = self.most >= _MANY
+                near = many and others >= _NEAR * self.most and self._shrunk <= _SHRUNK
                 self._acquitted = not (lasted or near)
                 self.most = None if self._acquitted else max(1, min(others, self.most - 1))
             elif lasted or self.most > 1:
