@@ -134,6 +134,11 @@ class Flights:
                 self.most = others
         self._answers, self._proven = 0, -1
 
+    @property
+    def troubled(self) -> bool:
+        """Whether there were 503s, of which it is not known what they mean."""
+        return self._before is not None
+
     def pardon(self) -> None:
         """Go back to what it was before the 503s, if there were any: they were no refusals."""
         if self._before is not None:

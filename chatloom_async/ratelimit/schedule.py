@@ -384,8 +384,8 @@ class Schedule:
             if self.window is not None and not self.window.doubted:
                 until = max(now + _LEAST, self.window.free_at())
         else:
-            # Open for long, the gate's opening is no window's beginning.
-            fresh = self._closed_at - self._opened_at < _FRESH
+            # Open for long, the gate's opening is no window's beginning; with 503s it is doubtful.
+            fresh = self._closed_at - self._opened_at < _FRESH and not self.flights.troubled
             base = self._opened_at if fresh else self._closed_at
             waited = now - base
             period = self._period if self.window is None else self.window.span
