@@ -94,7 +94,8 @@ def unanswered(connector: aiohttp.BaseConnector | None) -> APIConnectionError:
 async def read_body(status: int, content: aiohttp.StreamReader) -> tuple[bytes, bool]:
     """Return the body of an answer, never more than the limit, and whether that is all of it.
 
-    Of an error answer the status says enough, so its body may be cut, or missing.
+    Of an error answer the status says enough, so its body may be cut, or missing. What has arrived
+    is taken out whole: aiohttp keeps the rest with its connection, and that may repeat the key.
 
     Raises:
         APIConnectionError: the body of a success is larger than the limit.
@@ -104,7 +105,7 @@ async def read_body(status: int, content: aiohttp.StreamReader) -> tuple[bytes, 
     limit = _limit(status)
     pieces, size = [], 0
     try:
-        while size <= limit and (piece := await content.read(limit + 1 - size)):
+        while size <= limit and (piece := await content.readany()):
             pieces.append(piece)
             size += len(piece)
     except aiohttp.ClientPayloadError:
