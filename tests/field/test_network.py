@@ -242,19 +242,34 @@ def test_seventy_answers_that_arrived_in_a_held_up_loop_are_answers() -> None:
     assert run(main) == 0
 
 
-def test_a_late_connect_timeout_connects_once_more() -> None:
-    async def main() -> int:
+@pytest.mark.parametrize(("held_up", "tries"), [(6.0, 2), (5.0, 1)])
+def test_a_late_connect_timeout_connects_once_more(
+    held_up: float, tries: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    genuine: Any = aiohttp.BaseConnector.connect
+    tried: list[object] = []
+
+    async def connect(*arguments: Any, **options: Any) -> Any:
+        tried.append(arguments)
+        if len(tried) == 1:
+            hold_up(held_up)
+            raise TimeoutError
+        return await genuine(*arguments, **options)
+
+    async def main() -> None:
         async with (
             Sandbox([make_workspace("acme", KEY, 1)]) as sandbox,
             AsyncChatloom(KEY, base_url=sandbox.base_url, retry=ONCE) as client,
         ):
-            call = asyncio.create_task(client.list_agents())
-            for _ in range(4):  # it is connecting
-                await asyncio.sleep(0)
-            hold_up(6)
-            return len(await call)
+            await client.list_agents()
 
-    assert run(main) == 1
+    monkeypatch.setattr(aiohttp.BaseConnector, "connect", connect)
+    if tries == 1:
+        with pytest.raises(APITimeoutError, match="connecting to"):
+            run(main)
+    else:
+        run(main)
+    assert len(tried) == tries
 
 
 # One tenant's trouble
