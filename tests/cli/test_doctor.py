@@ -242,11 +242,15 @@ async def test_a_certificate_that_does_not_fit_is_named(
     if trusted:
         authority.configure_trust(theirs)
     monkeypatch.setattr(ssl, "create_default_context", lambda: theirs)
-    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, ssl=ours)
+    server = await asyncio.start_server(_hang_up, "127.0.0.1", 0, ssl=ours)
     async with server:
         check = await last(f"https://localhost:{server.sockets[0].getsockname()[1]}")
     assert (check.name, check.verdict) == ("TLS", verdict)
     assert found in check.message
+
+
+def _hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.close()
 
 
 async def test_a_server_that_speaks_no_tls_is_named() -> None:

@@ -17,9 +17,10 @@ SCRIPTS = [block for block in BLOCKS if block not in FILES.values()]
 
 
 @pytest.fixture
-def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+def sandbox(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Sandbox]:
     workspaces = [make_workspace(name, f"clf_{name}_key", agents=3) for name in ("acme", "globex")]
     with Sandbox(workspaces).in_thread() as sandbox:
+        monkeypatch.chdir(tmp_path)  # where a block may leave a file
         monkeypatch.setenv("CHATLOOM_API_KEY", "clf_acme_key")
         monkeypatch.setenv("CHATLOOM_BASE_URL", sandbox.base_url)
         monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
