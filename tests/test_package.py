@@ -1,12 +1,17 @@
 """What is shipped: the wheel and the source distribution, built as a release would be."""
 
+import re
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
+from itertools import chain
 from pathlib import Path
 
 import pytest
+
+from tests.house import DOORS
 
 ROOT = Path(__file__).parents[1]
 
@@ -61,3 +66,12 @@ def test_the_source_distribution_holds_the_six_entries_and_metadata(built: Path)
         "pyproject.toml",
         "tests",
     }
+
+
+def test_every_dependency_that_is_imported_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    declared = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
+    names = {re.split(r"[\[<>=;]", line)[0].replace("-", "_") for line in declared}
+    own = {"opentelemetry": "opentelemetry_api"}
+    brought = {"yarl", "pydantic_core"}  # by aiohttp, and by a framework that asks for it
+    assert {own.get(name, name) for name in DOORS} - names == brought
