@@ -1,9 +1,9 @@
 """The ceiling of a ``RateLimit``: what may leave, whatever the server would let through.
 
-A store that several processes share can stand here: it is asked when the next one may leave, and
-told of each departure.
+Each process has its own. A store that several processes share is asked beside it, not in its place.
 
-Not here: what is learned from the server (``ratelimit.schedule``).
+Not here: that store (``ratelimit.shared``), and what is learned from the server
+(``ratelimit.schedule``).
 """
 
 from __future__ import annotations

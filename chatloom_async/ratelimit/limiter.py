@@ -6,9 +6,12 @@ A stranger's way through:
   is its departure, by which it later reports what became of it.
 - A 429 is reported to ``refused``. It closes the gate for every task of the key. The refused call
   goes back to the head of the queue; that costs it time, no attempt.
-- A closed gate lets one attempt out when the pause is over: the probe. Its success opens the gate.
-- A Retry-After of 300 is longer than most calls accept (``RetryPolicy.max_retry_after``, 120 s):
-  they end at once with the refusal as their error, and so do later calls until the time is over.
+- A closed gate lets one attempt out when the pause is over: the probe. It is the attempt of a call
+  that waits, the one with the latest deadline. Its success opens the gate. If it is cancelled,
+  another call sends the next probe at once; where none waits, the next call that comes does.
+- A Retry-After of 300 is longer than most calls accept (``RetryPolicy.max_retry_after``, 120 s).
+  The refused call and those that wait end at once with the refusal as their error, and so do later
+  calls. After the 120 s that are believed, a call that comes may leave as the probe.
 - A call whose turn at the client's own ``RateLimit`` comes after its deadline ends at once, unsent.
 
 Not here: when the next attempt may leave (``ratelimit.schedule``), who is next
@@ -99,7 +102,7 @@ class RateLimiter:
     # When the timer fires: those of uvloop do not tell.
     _alarm: float = field(default=math.inf, init=False)
     _turns: SharedTurns | None = field(default=None, init=False)
-    _patience: float = field(default=math.inf, init=False)  # the probe's
+    _patience: float = field(default=math.inf, init=False)  # of the call that sends the probe
     _shift: float = field(default=0.0, init=False)  # from the loop's time to the schedule's
     _sent: int = field(default=0, init=False)
     _done: int = field(default=0, init=False)

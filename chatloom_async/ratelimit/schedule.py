@@ -5,8 +5,9 @@ The gate of a key is open or closed. Open, an attempt leaves as soon as four thi
 (``told``), and what was learned from its refusals: a rate (``bucket``) or a window (``window``).
 
 1. The first 429 closes the gate for all; other 429s in flight are echoes of the same refusal.
-2. A closed gate waits as long as the server asks, else a moment, else until a round time after
-   the last opening: servers count in windows of 1, 10 or 60 s. Then one attempt leaves, the
+2. A closed gate waits as long as the server asks (but no longer than the refused call accepts).
+   Where nothing is asked, it waits a moment at first, and after a probe in vain until a round time
+   after the last opening: servers count in windows of 1, 10 or 60 s. Then one attempt leaves, the
    probe. It exists because somebody must ask whether the way is clear, and one is enough.
 3. The probe's success opens the gate. Several probes in vain, or a long wait that was told, mean a
    window that had to end; otherwise it is a bucket that refills.
@@ -59,8 +60,9 @@ class Schedule:
 
     Attributes:
         ready: when the next attempt may leave; infinity while an answer must come first.
-        closed_since: when the gate was closed, later by the time in which nobody waited.
-        probe: the departure of the attempt that may open the gate.
+        closed: whether the gate is closed: by a refusal, or by an outage.
+        closed_since: when the gate was closed, moved later by the time in which nobody waited.
+        probe: the departure of the attempt that may open the gate; None while none is out.
         outage_backoff: seconds that the next probe of an outage waits; 0: there is none.
         not_before: until when the server asked to stay away.
         latest: the latest departure.
@@ -83,8 +85,8 @@ class Schedule:
     window: LearnedWindow | None = None
     outage: OutageDetector = field(factory=OutageDetector)
     _log: DepartureLog = field(factory=DepartureLog)
-    _due: float = field(init=False)  # ready, but for what is in flight
-    _free: float = -math.inf  # the same, but for the ceiling
+    _due: float = field(init=False)  # when the next may leave, whatever is in flight
+    _free: float = -math.inf  # when it might without the ceiling
     _room_at: float = -math.inf  # since when there has been room for one more in flight
     _opened_at: float = field(init=False)  # the departure that opened the gate
     _closed_at: float = -math.inf
@@ -92,8 +94,8 @@ class Schedule:
     _asked_for: float = 0.0  # seconds, by the latest Retry-After
     _vain: int = 0  # probes refused in this pause
     _vain_at: float = -math.inf  # the departure of the last of them
-    _period: float = 0.0  # from the opening to the probe that ended the last pause with vain ones
-    _blank: bool = True  # whether nothing is known, and every attempt pays for no more than that
+    _period: float = 0.0  # seconds between the openings around the last pause with vain probes
+    _blank: bool = True  # nothing is known yet: then ``leave`` need not look at what is learned
     _windowed: bool = True  # whether it may be a window
 
     def __attrs_post_init__(self) -> None:
@@ -159,17 +161,18 @@ class Schedule:
         self._log.drop(departure)
         if not self.closed and departure <= self._closed_at:
             self._look(now)
-            return  # an echo of the refusal before
+            return  # an echo of the refusal before, and the gate is open again
         before, asked = self.not_before, self._asked(now, retry_after, longest)
         if self.closed and departure != self.probe:
+            # An echo too, while the gate is closed: it may ask for a longer pause.
             self._due, self.not_before = max(self._due, now + asked), max(before, self.not_before)
             self._look(now)
-        elif self.closed and not self.outage_backoff:
+        elif self.closed and not self.outage_backoff:  # the probe, in vain
             self._vain, self._vain_at = self._vain + 1, departure
             if not self.flights:
                 self.flights.acquit()
             self._pause(now, asked)
-        else:
+        else:  # the gate was open; or this was the probe of an outage, which is none any more
             self._close(now, departure)
             self._pause(now, asked)
 
@@ -191,7 +194,7 @@ class Schedule:
         self._hold(now + max(self.outage_backoff * self.uniform(0.9, 1.1), asked))
 
     def abandoned(self, now: float, departure: float) -> None:
-        """Take note of an attempt that was given up; if it was the probe, the next in line is."""
+        """Take note of an attempt that was given up; after a probe, another may leave at once."""
         self.flights.back(departure)
         if departure == self.probe:
             self._hold(now)
@@ -267,7 +270,7 @@ class Schedule:
         self.ready = math.inf if blocked else self._due
 
     def _hold(self, until: float) -> None:
-        """Let nobody leave before that; no probe is out."""
+        """Let nobody leave before that time; take note that no probe is out."""
         self.probe, self._free = None, until
         self._due = max(until, self.ceiling.opens_at())
         self._look()
@@ -292,6 +295,7 @@ class Schedule:
         return max(due, self.bucket.due(now, after)) if self.bucket.rate is not None else due
 
     def _asked(self, now: float, retry_after: float | None, longest: float) -> float:
+        """Note how long the server asks to stay away; return what of it the gate waits."""
         wait = retry_after if retry_after and retry_after > 0 else 0.0
         self.not_before = now + wait if wait else -math.inf  # the latest word counts
         self._asked_for = wait
@@ -375,7 +379,7 @@ class Schedule:
         )
 
     def _pause(self, now: float, asked: float) -> None:
-        """Set when the probe leaves: as asked, else when a window or a bucket is free again."""
+        """Set when the probe may leave: as asked, else when a window or a bucket is free again."""
         if asked:
             until = now + asked
         elif self._vain == 0:

@@ -29,7 +29,8 @@ class SharedTurns:
     """What a store lets one limiter do; ``wake`` is called when another attempt may leave.
 
     While the store fails, the limiter keeps its share: the limit divided by the processes that the
-    store knew last. One warning tells of it; the store is tried again every second.
+    store knew last, or all of it where the store has never answered. One warning tells of it, and
+    no call fails for it; the store is tried again every second.
     """
 
     store: SharedStore

@@ -94,6 +94,8 @@ class SharedFile:
     The file is made on first use, readable by its owner only, and holds hashes of keys, no key.
     It may be used from any number of threads, event loops and forked processes.
 
+    What its methods raise is a failure of the store: ``SharedTurns`` logs it, and no call sees it.
+
     Raises:
         ConfigurationError: on first use: the path is another kind of file, or cannot be opened.
         TimeoutError: a process held the lock for more than a second.

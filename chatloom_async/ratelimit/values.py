@@ -67,7 +67,8 @@ class RateLimit:
         burst: requests that may leave ahead of that, 1 or more.
         shared: what several processes share the limit by: the path of a file on one machine, or a
             ``SharedStore`` such as ``contrib.redis.SharedRedis``; None: the limit is of this
-            process alone.
+            process alone. A file or store that fails is logged and ends no call: each process then
+            keeps its share of the limit.
 
     Raises:
         ConfigurationError: not such a number, or no such store.
