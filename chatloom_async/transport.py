@@ -1,8 +1,9 @@
 """The seam between calls and what carries them: a request, its whole answer, and the time.
 
 ``ConnectionPool`` (``network``) is the transport of an application, ``StubTransport``
-(``testing``) the one of a test. Here too: what all clients of one transport share. Not here: how a
-request is built and checked (``calls.request``), and what becomes of an answer (``calls.call``).
+(``testing``) the one of a test. Here too: what all clients of one transport share (``Shared``),
+and how closing ends their calls (``InFlight``). Not here: how a request is built and checked
+(``calls.request``), and what becomes of an answer (``calls.call``).
 """
 
 from __future__ import annotations
@@ -64,9 +65,10 @@ class InFlight:
             task.cancel()
 
     def claim_cancellation(self, call: object) -> bool:
-        """Return True if closing is the only reason for this cancellation, and withdraw it.
+        """Return whether closing is the only reason for this cancellation, and withdraw it if so.
 
-        It is withdrawn with ``Task.uncancel()``. False: somebody else cancelled too; re-raise.
+        It is withdrawn with ``Task.uncancel()``; the call then ends with a ``ClientClosedError``.
+        False: somebody else cancelled; re-raise.
         """
         if call not in self._ended:
             return False
@@ -236,8 +238,9 @@ class Transport(Protocol):
         Raises:
             APIConnectionError: no complete answer arrived; its reason decides about another try.
             CancelledError: with the note ``QUEUED`` if it was cancelled before it was sent.
-            ChatloomError: none can, for the transport is closed, say. Any other exception passes
-                through the call as it is.
+            ChatloomError: no request can be made: the transport is closed, for example.
+
+        Any other exception passes through the call as it is.
 
         """
         ...

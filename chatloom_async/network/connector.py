@@ -1,6 +1,6 @@
 """What aiohttp keeps open: which of its connections may carry another request, and which did.
 
-Not here: sessions and their loops (``pool``), the request itself (``exchange``).
+Not here: sessions and their loops (``network.pool``), the request itself (``network.exchange``).
 """
 
 from __future__ import annotations
@@ -85,10 +85,10 @@ class Connector(aiohttp.TCPConnector):
         return sum(protocol is not None and protocol.is_connected() for protocol in protocols)
 
     def lost_kept(self) -> bool:
-        """Tell the running request, whose connection died or fell silent, if it was a kept one.
+        """Report that the connection of the running request died or fell silent.
 
-        If so, that ends the generation of the connection. Where the host's name leads is looked up
-        again in any case.
+        Returns whether it was a kept one. If so, its generation ends: those as old are not handed
+        out again. The host's name is looked up again in any case.
         """
         self.clear_dns_cache()
         generation = _KEPT_SINCE.get()

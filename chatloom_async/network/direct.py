@@ -5,7 +5,7 @@ them. Here a request takes a connection from the same connector, writes its head
 answer through aiohttp's own protocol and parser.
 
 aiohttp does not promise all of the names that this needs. ``Direct.of`` tries them first, and where
-anything is out of the ordinary every request is the session's (``exchange``).
+anything is out of the ordinary every request is the session's (``network.exchange``).
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ Value = TypeVar("Value")
 
 _log = logging.getLogger("chatloom_async")
 _aiohttp: Any = aiohttp  # with what it has and does not export
-# Of aiohttp: later ones are the session's until the suite has passed on them.
+# The newest aiohttp that the suite has passed on; with a later one all goes through the session.
 NEWEST: tuple[int, ...] = (3, 14)
-_FINAL, _SWITCHING = 200, 101  # statuses from here on are answers, and this one (RFC 9110 §15.2)
+# Statuses below 200 are interim answers, all but 101, which ends HTTP there (RFC 9110 §15.2).
+_FINAL, _SWITCHING = 200, 101
 
 
 @frozen(eq=False, repr=False)
@@ -62,7 +63,10 @@ class Direct:
 
     @classmethod
     def of(cls, session: aiohttp.ClientSession) -> Direct | None:
-        """Return the direct way beside a session; None if it is not certain to work."""
+        """Return the direct way beside a session; None if it is not certain to work.
+
+        A pool with a proxy, or with ``direct=False``, does not ask.
+        """
         connector = session.connector
         if not isinstance(connector, Connector) or session.trace_configs or session.trust_env:
             return None
@@ -77,7 +81,10 @@ class Direct:
         return None
 
     def takes(self, request: Request) -> bool:
-        """Tell whether a request can go this way, which nobody records or fakes."""
+        """Tell whether a request can go this way: a GET without a body.
+
+        None can while somebody has replaced a method of aiohttp's session, to record or to fake.
+        """
         return (
             request.method == "GET"
             and request.body is None
@@ -166,7 +173,7 @@ def _session_methods() -> tuple[Any, Any]:
 
 
 def _doubt() -> str | None:
-    """Return what speaks against the direct way before it is tried."""
+    """Return what speaks against the direct way before it is tried, or None."""
     version = tuple(int(part) for part in aiohttp.__version__.split(".")[:2])
     if version > NEWEST:
         return f"aiohttp {aiohttp.__version__} is newer than those it was tried with"
@@ -180,7 +187,7 @@ def _doubt() -> str | None:
 
 
 def _try_out(direct: Direct) -> str | None:
-    """Return what is not as it should be when known answers are read."""
+    """Return what is not as it should be when known answers are read, or None."""
     origin = direct._learn("http://trial.invalid/base")  # noqa: SLF001 - of this module
     direct._origins.clear()  # noqa: SLF001
     if origin.path != "/base" or "\r\nHost: trial.invalid\r\n" not in origin.head:

@@ -1,7 +1,8 @@
 """One HTTP exchange on an aiohttp session: the request, and its whole answer.
 
-Not here: the same without aiohttp's session (``direct``), sessions and how long they live
-(``pool``), which connections are sound (``connector``), what its errors mean (``translation``).
+Not here: the same without aiohttp's session (``network.direct``), sessions and how long they live
+(``network.pool``), which connections are sound (``network.connector``), what aiohttp's errors mean
+(``network.translation``).
 """
 
 from __future__ import annotations
@@ -84,7 +85,10 @@ async def _guarded(
 
 
 def unanswered(connector: aiohttp.BaseConnector | None) -> APIConnectionError:
-    """Return the error of the running request, whose connection ended before an answer."""
+    """Return the error of the running request, whose connection ended before an answer.
+
+    On a kept connection the reason is "stale", and those as old are not used again.
+    """
     stale = isinstance(connector, Connector) and connector.lost_kept()
     return APIConnectionError(
         "the connection ended before an answer", "stale" if stale else "disconnected"
@@ -94,8 +98,9 @@ def unanswered(connector: aiohttp.BaseConnector | None) -> APIConnectionError:
 async def read_body(status: int, content: aiohttp.StreamReader) -> tuple[bytes, bool]:
     """Return the body of an answer, never more than the limit, and whether that is all of it.
 
-    Of an error answer the status says enough, so its body may be cut, or missing. What has arrived
-    is taken out whole: aiohttp keeps the rest with its connection, and that may repeat the key.
+    Of an error answer the status says enough, so its body may be cut, or missing. All that has
+    arrived is taken out, beyond the limit too: aiohttp would keep what is left with the connection,
+    and that may repeat the key.
 
     Raises:
         APIConnectionError: the body of a success is larger than the limit.

@@ -1,6 +1,6 @@
 """A pool of connections for any number of clients, keys and event loops: sessions, their life.
 
-Not here: one request and its answer (``exchange``, ``direct``), retries and pacing
+Not here: one request and its answer (``network.exchange``, ``network.direct``), retries and pacing
 (``calls.call``).
 """
 
@@ -50,13 +50,13 @@ _SILENT = 1.0
 
 @define(eq=False, repr=False)
 class _Connections:
-    """A pool's share of one event loop."""
+    """What a pool has in one event loop."""
 
     session: aiohttp.ClientSession
     slots: Slots
     keeper: AsyncGenerator[None, None]
     direct: Direct | None
-    # Its timer keeps each alive; one that nobody used for as long as it lasts goes.
+    # By their length. Only its timer keeps one alive, so it goes when nothing used it that long.
     _timeouts: WeakValueDictionary[float, Timeouts] = field(factory=WeakValueDictionary)
     _latest: Timeouts | None = None  # mostly the one there is
 
@@ -93,7 +93,8 @@ class ConnectionPool:
         ssl: a context for private certificate authorities.
         trust_env: take proxies from the environment, as aiohttp does.
         trace_configs: aiohttp's hooks, for example OpenTelemetry's; they see headers, so the key.
-        observer: a function that is told of calls, attempts and rate limiters (``events``).
+        observer: a function that is told of calls, attempts and rate limiters (``events``). What it
+            raises is logged once and harms no call.
         direct: send what can be sent without aiohttp's session, at half the cost; it is off by
             itself beside a proxy, ``trust_env``, hooks or a session that is brought, and where this
             aiohttp is not as it should be. False: everything through the session.
@@ -267,7 +268,9 @@ class ConnectionPool:
         return connections
 
     async def aclose(self) -> None:
-        """End the calls in flight and close what the pool opened; later calls raise; idempotent.
+        """End the calls in flight and close what the pool opened; idempotent.
+
+        The calls of all its clients raise ``ClientClosedError``, those in flight and later ones.
 
         A loop that runs in another thread closes its own connections. So does one that stands
         still, in its ``shutdown_asyncgens``, which ``asyncio.run`` and ``asyncio.Runner`` see to.

@@ -33,7 +33,10 @@ class Watch:
         return asyncio.get_running_loop().time() - self.until + self.seconds
 
     def expired(self) -> bool:
-        """Tell a cancelled block whether its timeout was the reason, and take that back if so."""
+        """Tell a cancelled block whether its timeout was the reason.
+
+        If so, the cancellation is withdrawn.
+        """
         return self.late and self.task.uncancel() <= self.cancelling
 
 

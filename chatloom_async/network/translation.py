@@ -1,6 +1,6 @@
 """Errors of aiohttp as errors of ours: what happened, at whose end, and nothing of aiohttp's kept.
 
-Not here: when an exchange raises which (``exchange``, ``direct``).
+Not here: when an exchange raises which (``network.exchange``, ``network.direct``).
 """
 
 from __future__ import annotations
