@@ -1,6 +1,7 @@
 """Answers kept for a while: how long, how many, and what is known of a failing API.
 
-Not here: how a call uses them, or shares the request of another one (``calls.cached``).
+Here too: the records of requests under way that several calls wait for (``Flight``). Not here: how
+a call uses an answer, starts a flight or joins one (``calls.cached``).
 """
 
 from __future__ import annotations
@@ -94,7 +95,10 @@ class CacheStatistics:
 
 @define(eq=False, repr=False)
 class KeptAnswer:
-    """One answer: ``fresh`` makes what a caller gets while it is young, ``stale`` afterwards."""
+    """One answer: ``fresh`` makes what a caller gets while it is young, ``stale`` afterwards.
+
+    Times are on the loop's clock; ``size`` is in bytes of memory.
+    """
 
     size: int
     fresh: Callable[[], Any]
@@ -165,7 +169,7 @@ class AnswerStore:
     def answer(
         self, size: int, fresh: Callable[[], Any], stale: Callable[[], Any], now: float
     ) -> KeptAnswer:
-        """Return an answer that came now, of so many bytes."""
+        """Return what to keep of an answer that came now, whose body has ``size`` bytes."""
         old = now + self.cache.ttl
         size = _PER_ENTRY + _PER_BYTE * size
         return KeptAnswer(size, fresh, stale, old, old + self.cache.stale_if_error)

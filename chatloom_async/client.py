@@ -1,4 +1,14 @@
-"""The client: one short method per endpoint, and the options they share."""
+"""The client: one short method per endpoint, and the options they share.
+
+A method for another endpoint builds its request (``build_request``: values of the path, ``query``,
+``json``) and returns ``self._calls.fetch(request, model)``. The model of an answer is a frozen
+attrs class in ``models``, named in ``wire.prepare`` too. One that a GET returns has the fields
+``answered_at`` and ``is_stale``, which a cache sets. ``NoneType`` stands for an answer without
+content.
+
+Not here: how a request is checked (``calls.request``), one call (``calls.call``), and how JSON
+becomes a model (``calls.structure``).
+"""
 
 from __future__ import annotations
 
@@ -81,7 +91,7 @@ class AsyncChatloom:
 
     __slots__ = ("__dict__", "__weakref__", "_caller", "_calls", "_owns_pool")
 
-    def __init__(  # noqa: PLR0913 - what a client is; six, and no more
+    def __init__(  # noqa: PLR0913 - a key and six options; no more
         self,
         api_key: str | ApiKey | KeySource | None = None,
         *,
@@ -226,8 +236,9 @@ class AsyncChatloom:
     ) -> Self:
         """Return another client on the same pool and base URL, with other options.
 
-        With the same key and limit it shares this client's gate, with another key nothing. Closing
-        it leaves the pool open; closing the owner of the pool closes both.
+        With the same key and limit it shares this client's gate. With another limit it has a gate
+        of its own; with another key it shares no gate and no answers. Closing it leaves the pool
+        open; closing the owner of the pool closes both.
 
         Raises:
             ConfigurationError: an option cannot work.
@@ -290,7 +301,10 @@ class AsyncChatloom:
         )
 
     async def aclose(self) -> None:
-        """End the calls in flight, close the pool if it is this client's own; idempotent."""
+        """End this client's calls in flight: they raise ``ClientClosedError``; idempotent.
+
+        A pool of its own is closed too, which ends the calls of all clients on it.
+        """
         self._caller.state.closed = True
         if self._owns_pool:
             await self._caller.transport.aclose()

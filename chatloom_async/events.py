@@ -1,8 +1,9 @@
 """What an observer is told: small frozen values about calls, attempts and rate limiters.
 
 ``ConnectionPool(observer=…)`` takes one function of an event. It runs inside the call that it is
-told of, so it must be quick and must not block. No event holds a key, a body or a header; ``key``
-is always the key's fingerprint. Not here: who tells (``calls``, ``ratelimit``).
+told of, so it must be quick and must not block. An exception of its own is logged, the first one
+only, and reaches no call. No event holds a key, a body or a header; ``key`` is always the key's
+fingerprint. Not here: who tells (``calls``, ``ratelimit``).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """An answer that is no success, as the error its caller sees.
 
-Not here: what an exchange without an answer is (``network.exchange``), and which errors heal
-(``retry``).
+Not here: the error of an exchange without an answer (``network.translation``), and which errors
+heal (``calls.retry``).
 """
 
 from __future__ import annotations

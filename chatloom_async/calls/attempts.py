@@ -69,11 +69,12 @@ class CallRecord:
         began: when the call began, if somebody is told; on the loop's clock, as all times.
         outcome: how it ended: "ok", the name of an error's class, or "" if it was cancelled.
         give_up_at: when its deadline comes.
+        scope: what ends the call at its deadline; None while it has none.
         limiter: of the latest attempt.
         failures: the failed attempts, oldest first.
         cut: the attempt that the deadline ended.
         started: when the latest attempt left.
-        failed_at: when it had failed.
+        failed_at: when the latest failed attempt was over.
         sent: how many requests were handed to the transport.
         refused: whether the latest attempt was refused by a rate limit.
         stale: whether a dead kept connection was replaced already.
@@ -186,7 +187,7 @@ class CallRecord:
         )
 
     def waited_until(self, now: float) -> None:
-        """Note how long the latest failure was waited after, at the gate too."""
+        """Note how long the call waited after its latest failure, the gate included."""
         if self.failures:
             self.failures[-1].wait = now - self.failed_at
 

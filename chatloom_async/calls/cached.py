@@ -2,7 +2,7 @@
 
 Identical calls that no kept answer serves share one request, a flight. It goes on as long as one of
 them waits: each has its own deadline, and the flight the latest of theirs. Every loop has flights
-of its own. Not here: what is kept, and for how long (``cache``).
+of its own. Not here: what is kept, for how long, and the record of a flight (``cache``).
 """
 
 from __future__ import annotations
@@ -176,6 +176,7 @@ class CachedCalls:
                 alarm.cancel()
 
     def _start(self, request: Request, identity: Identity, give_up_at: float) -> Flight:
+        """Begin a flight, in a task of its own."""
         loop = asyncio.get_running_loop()
         call = CallRecord(request, give_up_at=give_up_at)
         flight = self.store.flights_here()[identity] = Flight(call)

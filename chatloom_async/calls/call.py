@@ -3,6 +3,20 @@
 An attempt passes the rate limiter, makes one exchange and judges the answer. The first attempt is
 made directly; only a failed one enters the retry engine. Errors travel as values and are raised in
 one place, without the inner frames: those hold nothing a caller could use.
+
+The way of a 429, as an example:
+
+1. ``_attempt`` gets it from the transport like any answer, and ``status_error`` makes an error of
+   it.
+2. ``_judge`` reports it to the limiter as refused. The limiter closes the gate and says what the
+   failure costs: no attempt. Without a rate limiter it costs one.
+3. ``_repeat`` hands the failed attempt to the engine, which ends the call if the wait is longer
+   than the policy or the deadline allows.
+4. Else the next ``_attempt`` follows at once, finds the gate closed, and waits at it.
+
+Not here: the record of a call (``calls.attempts``), which failures are repeated and when
+(``calls.retry``), the gate (``ratelimit.limiter``), one exchange (``network.pool``), calls that
+share one request (``calls.cached``).
 """
 
 from __future__ import annotations
@@ -96,6 +110,9 @@ class Caller:
     async def fetch(self, request: Request, model: type[Model]) -> Model:
         """Return the model that the request is answered with.
 
+        ``model`` is an attrs class, ``object`` for plain JSON values, or ``NoneType`` where the
+        body does not matter.
+
         Raises:
             ChatloomError: the last failure, with the attempts that led to it.
 
@@ -155,7 +172,10 @@ class Caller:
     async def conclude(
         self, call: CallRecord, model: type[Model]
     ) -> tuple[Model, bytes] | ChatloomError:
-        """Run a call that others wait for; return its model and the body, or its error."""
+        """Run the call of a flight; return its model and the body, or its error as a value.
+
+        Those who wait for it have begun and entered calls of their own (``CachedCalls``).
+        """
         shared = self.transport.shared
         call.begin(shared, self.credentials.current)
         try:
@@ -200,7 +220,10 @@ class Caller:
         return outcome
 
     async def _race(self, call: CallRecord) -> Response | FailedAttempt:
-        """Run the call until its deadline, which may move to a later time meanwhile."""
+        """Run the call until its deadline.
+
+        That of a flight moves to a later time when a call with a later deadline joins it.
+        """
         loop = asyncio.get_running_loop()
         scope, armed = asyncio.timeout(None), call.give_up_at
         call.scope = scope
@@ -297,7 +320,11 @@ class Caller:
             call.waited(clock.monotonic() - since)
 
     def _cut_short(self, call: CallRecord, departure: float | None, ending: BaseException) -> None:
-        """Take note of an attempt that was cancelled, maybe by the call's own deadline."""
+        """Take note of an attempt that was cancelled, maybe by the call's own deadline.
+
+        To the limiter it is a failure of the server if the deadline cut it off after some time, and
+        an attempt that was given up otherwise.
+        """
         now = self.transport.shared.clock.monotonic()
         elapsed = now - call.started
         queued = QUEUED in getattr(ending, "__notes__", ())
@@ -315,6 +342,7 @@ class Caller:
             call.limiter.abandoned(departure)
 
     def _limiter_of(self, key: ApiKey) -> RateLimiter | None:
+        """Return the limiter of this key in the running loop; the latest one is remembered."""
         loop = asyncio.get_running_loop()
         gate = self._gate
         if gate is None or gate[0] is not key or gate[1] is not loop:
@@ -337,7 +365,7 @@ class Caller:
         )
 
     def _judge(self, call: CallRecord, error: ChatloomError, departure: float | None) -> NextStep:
-        """Tell the limiter what became of its departure, and the engine what the failure means."""
+        """Report the failed attempt to the limiter, and return what follows it."""
         status, reason = _status(error), getattr(error, "reason", None)
         limiter, cost, asked = call.limiter, Cost.COUNTED, asked_to_wait(error)
         resource, refused = call.request.resource, _is_refusal(error)

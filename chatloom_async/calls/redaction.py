@@ -1,6 +1,6 @@
 """Taking a key out of what a server says: it may repeat what it was sent, in another spelling.
 
-Not here: what an error answer says without the key (``answer``).
+Not here: what an error answer says without the key (``calls.answer``).
 """
 
 from __future__ import annotations

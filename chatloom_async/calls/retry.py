@@ -1,7 +1,8 @@
 """When a failed request is repeated, and after how long: the only door of tenacity.
 
-Here: the policy as an immutable value, which errors heal, and the engine that repeats attempts. Not
-here: what an attempt is (``calls.call``), and what headers ask to wait (``calls.retry_after``).
+Here: the policy as an immutable value, which errors heal, and the engine that repeats the attempts
+of one call. Not here: what an attempt is (``calls.call``), what headers ask to wait
+(``calls.retry_after``), and when the attempts of a key may leave (``ratelimit.schedule``).
 """
 
 from __future__ import annotations
@@ -39,8 +40,9 @@ class RetryPolicy:
     together do not return together. A Retry-After is a floor under that wait.
 
     Attributes:
-        attempts: requests per call; 1 never makes a second request. A 429 and a failed probe at a
-            closed gate do not use attempts up: deadline and patience bound them.
+        attempts: requests per call; 1 never makes a second request. At a rate limiter, a 429 and a
+            failed probe do not use attempts up: deadline and patience bound them. Without one
+            (``rate_limit=None``) they do.
         deadline: the most a caller waits for one call, everything included; None: no deadline,
             the other bounds still hold.
         patience: how long a gate may stay closed, by refusals or an outage, before a failed probe
@@ -172,7 +174,15 @@ async def repeat(
 
 @define(eq=False, repr=False)
 class _Schedule:
-    """tenacity's questions about one call, answered on our clock."""
+    """tenacity's questions about one call, answered on our clock.
+
+    Asked in this order after each attempt: ``goes_on``, ``wait``, ``is_over``, ``log``.
+
+    Attributes:
+        counted: the failures that used an attempt up.
+        squeezed: whether the last try before the deadline was moved forward already.
+
+    """
 
     policy: RetryPolicy
     clock: Clock
