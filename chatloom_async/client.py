@@ -303,7 +303,8 @@ class AsyncChatloom:
     async def aclose(self) -> None:
         """End this client's calls in flight: they raise ``ClientClosedError``; idempotent.
 
-        A pool of its own is closed too, which ends the calls of all clients on it.
+        A pool of its own is closed too, which ends the calls of all clients on it. Calls may end a
+        moment after this returns.
         """
         self._caller.state.closed = True
         if self._owns_pool:

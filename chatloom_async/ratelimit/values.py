@@ -68,7 +68,7 @@ class RateLimit:
         shared: what several processes share the limit by: the path of a file on one machine, or a
             ``SharedStore`` such as ``contrib.redis.SharedRedis``; None: the limit is of this
             process alone. A file or store that fails is logged and ends no call: each process then
-            keeps its share of the limit.
+            keeps its share of the limit, or all of it where the store has never answered.
 
     Raises:
         ConfigurationError: not such a number, or no such store.
