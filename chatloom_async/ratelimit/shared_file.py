@@ -1,9 +1,9 @@
 """A shared limit on one machine: a file of fixed records, mapped into memory, one lock around it.
 
 The kernel gives the lock back when its holder dies, however it dies. All times are
-``time.monotonic()``, which the processes of one machine have in common; after a restart of the
-machine it begins anew, so times far ahead of it count as unset. Not here: what a limiter does with
-the answers (``ratelimit.shared``).
+``time.monotonic()``, which the processes of one machine have in common. After a restart of the
+machine it begins anew, so a record of a time that is yet to come counts as unset. Not here: what a
+limiter does with the answers (``ratelimit.shared``).
 """
 
 from __future__ import annotations
@@ -54,7 +54,6 @@ _SIZE = len(_MAGIC) + _RECORDS * _RECORD.size
 
 _PROBE = 2.0  # seconds in which nobody else probes
 _PRESENT = 60.0  # seconds for which a process counts after its last request
-_RESTARTED = 3600.0  # seconds: a time that far ahead is from before a restart of the machine
 _SPIN, _PAUSE, _PATIENCE = 20, 0.0005, 1.0  # tries at once, seconds between more, and in all
 
 
@@ -81,7 +80,7 @@ class _Record:
 
 def _unpack(data: bytes, now: float) -> _Record:
     name, used_until, closed_until, closed, touched, *rest = _RECORD.unpack(data)
-    if max(used_until, closed_until, touched) > now + _RESTARTED:
+    if touched > now:
         return _Record(name)
     members = tuple(zip(rest[::2], rest[1::2], strict=True))
     return _Record(name, used_until, closed_until, closed, touched, members)
@@ -106,7 +105,7 @@ class SharedFile:
     _lock: threading.Lock = field(factory=threading.Lock, init=False, repr=False)
     _file: int = field(default=-1, init=False, repr=False)
     _map: mmap.mmap | None = field(default=None, init=False, repr=False)
-    _process: int = field(default=0, init=False, repr=False)
+    _process: int = field(factory=os.getpid, init=False, repr=False)
 
     async def take(self, name: str, limit: RateLimit, wanted: int) -> Grant:
         """Use up to ``wanted`` departures; see ``SharedStore``."""
@@ -181,7 +180,17 @@ class SharedFile:
         self._lock.release()
 
     def _records(self) -> mmap.mmap:
-        """Open the file, again in a forked process: a lock belongs to who opened it."""
+        """Open the file, again in a forked process: a lock belongs to who opened it.
+
+        Again, too, where somebody removed it or cut it: to touch what is mapped and gone would end
+        the process.
+        """
+        if self._map is not None:
+            found = os.fstat(self._file)
+            if found.st_size < _SIZE or not found.st_nlink:
+                self._map.close()
+                os.close(self._file)
+                self._map = None
         if self._map is None:
             self._file, self._map = _open(os.fspath(self.path))
         return self._map
