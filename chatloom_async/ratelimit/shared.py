@@ -15,6 +15,7 @@ from collections.abc import Callable, Coroutine
 
 from attrs import define, field
 
+from chatloom_async.errors import ConfigurationError
 from chatloom_async.ratelimit.values import Grant, RateLimit, SharedStore
 
 _log = logging.getLogger("chatloom_async")
@@ -53,44 +54,57 @@ class SharedTurns:
             return True
         if self._asking is None:
             self._asking = asyncio.get_running_loop().create_task(self._ask(waiting))
+            self._asking.add_done_callback(self._asked)
         return False
 
     def closed(self, seconds: float) -> None:
         """Close the key for all processes: the server refused, or fails."""
         self._granted, self._probing = 0, False
-        self._tell(self.store.close(self.name, seconds))
+        self._tell(lambda: self.store.close(self.name, seconds))
 
     def answered(self, *, opened: bool) -> None:
         """Open the key for all processes, if this answer was a probe's or ``opened`` the gate."""
         if opened or self._probing:
             self._probing = False
-            self._tell(self.store.open(self.name))
+            self._tell(lambda: self.store.open(self.name))
+
+    async def aclose(self) -> None:
+        """End what is asked; what the store is being told has its time."""
+        if self._asking is not None:
+            self._asking.cancel()
+        under_way = {*self._telling, *filter(None, [self._asking])}
+        if under_way:
+            await asyncio.wait(under_way)
 
     async def _ask(self, waiting: int) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            grant = await self._grant(min(waiting, _AT_ONCE), loop.time())
-            while grant.wait > 0:
-                await asyncio.sleep(grant.wait)
-                if not grant.count:
-                    break
-                # The departure is reserved; but the key may have been closed meanwhile.
-                now = await self._grant(0, loop.time())
-                grant = Grant(grant.count, now.wait, grant.probe, grant.processes)
-            self._granted += grant.count
-            self._probing = self._probing or grant.probe
-        finally:
-            self._asking = None
+        grant = await self._grant(min(waiting, _AT_ONCE))
+        while grant.wait > 0:
+            await asyncio.sleep(grant.wait)
+            if not grant.count or grant.probe:  # the key is closed to all but its probe
+                break
+            # The departure is reserved; but the key may have been closed meanwhile.
+            now = await self._grant(0)
+            grant = Grant(grant.count, now.wait, grant.probe, grant.processes)
+        self._granted += grant.count
+        self._probing = self._probing or grant.probe
+
+    def _asked(self, asking: asyncio.Task[None]) -> None:
+        self._asking = None
+        if asking.cancelled():  # by something inside the store, perhaps: whoever waits goes on
+            self._failed_at = asking.get_loop().time()
         self.wake()
 
-    async def _grant(self, wanted: int, now: float) -> Grant:
+    async def _grant(self, wanted: int) -> Grant:
         """Ask the store, or the local share while it fails."""
-        if now >= self._failed_at + _RETRY:
+        loop = asyncio.get_running_loop()
+        if loop.time() >= self._failed_at + _RETRY:
             try:
                 async with asyncio.timeout(_OVERDUE):
                     grant = await self.store.take(self.name, self.limit, wanted)
+                if not isinstance(grant, Grant):
+                    raise TypeError("take() of the store returns a Grant")  # noqa: TRY301 - told of
             except Exception as error:  # noqa: BLE001 - whatever the store raises
-                self._fail(error, now)
+                self._fail(error, loop.time())
             else:
                 self._processes = grant.processes
                 if self._warned:
@@ -100,18 +114,18 @@ class SharedTurns:
         if self.limit.per_minute is None or not wanted:
             return Grant(wanted)
         # A burst each would be one for every process: the share begins without one.
-        interval = 60 * self._processes / self.limit.per_minute
+        interval, now = 60 * self._processes / self.limit.per_minute, loop.time()
         leaves = max(now, self._used_until)
         self._used_until = leaves + interval
         return Grant(1, leaves - now)
 
-    def _tell(self, message: Coroutine[None, None, None]) -> None:
+    def _tell(self, message: Callable[[], Coroutine[None, None, None]]) -> None:
         loop = asyncio.get_running_loop()
 
         async def tell() -> None:
             try:
                 async with asyncio.timeout(_OVERDUE):
-                    await message
+                    await message()
             except Exception as error:  # noqa: BLE001 - whatever the store raises
                 self._fail(error, loop.time())
 
@@ -125,7 +139,7 @@ class SharedTurns:
             self._warned = True
             _log.warning(
                 "the shared rate limit fails (%s): this process keeps 1/%d of it until it is back",
-                type(error).__name__,
+                error if isinstance(error, ConfigurationError) else type(error).__name__,
                 self._processes,
             )
 

@@ -10,10 +10,11 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import define
@@ -163,6 +164,24 @@ def _take(store: SharedFile, parent: Connection) -> None:
     parent.send((grant.count, grant.processes))
 
 
+@pytest.mark.parametrize("per_minute", [60, 1])
+async def test_a_slow_limit_is_kept(store: SharedStore, per_minute: float) -> None:
+    slow = RateLimit(per_minute=per_minute, burst=100)
+    assert (await store.take(NAME, slow, 100)).wait == 0
+    for _ in range(3):
+        assert (await store.take(NAME, slow, 1)).wait > 0
+
+
+@pytest.mark.parametrize("end", [Path.unlink, lambda path: path.write_bytes(b"")])
+async def test_a_file_that_was_emptied_is_made_anew(tmp_path: Path, end: object) -> None:
+    path = tmp_path / "limits"
+    store = SharedFile(path)
+    await store.take(NAME, LIMIT, 3)
+    end(path)  # type: ignore[operator]  # one of the two above
+    assert await store.take(NAME, LIMIT, 2) == Grant(2)
+    assert (await SharedFile(path).take(NAME, LIMIT, 3)).count == 1
+
+
 async def test_a_limit_is_forgotten_when_the_machine_was_restarted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,10 +227,12 @@ class Memory:
             return Grant(0, self.closed_until - now, processes=self.processes)
         if not wanted:
             return Grant(0, processes=self.processes)
-        probe, self.closed_until = self.closed_until is not None, None
+        probe = self.closed_until is not None
         count, self.used = used_after(self.used, now, limit, 1 if probe else wanted)
         assert limit.per_minute is not None
         wait = 0.0 if count else self.used - limit.burst * 60 / limit.per_minute - now
+        if probe:
+            self.closed_until = now + wait + 2
         return Grant(max(1, count), wait, probe, self.processes)
 
     async def close(self, _: str, seconds: float) -> None:
@@ -281,6 +302,84 @@ def test_a_failing_store_leaves_each_process_its_share(caplog: pytest.LogCapture
     levels = [record.levelno for record in told]
     assert levels.count(logging.WARNING) == 4  # one a process
     assert set(levels[4:]) == {logging.INFO}
+
+
+class Strange:
+    """A store whose ``take`` ends as it is told, and whose other methods are no coroutines."""
+
+    def __init__(self, take: Callable[[], object]) -> None:
+        self._take = take
+
+    async def take(self, _: str, __: RateLimit, wanted: int) -> object:
+        del wanted
+        answer = self._take()
+        return await answer if isinstance(answer, Awaitable) else answer
+
+    def close(self, _: str, __: float) -> None:
+        raise OSError("gone")
+
+    def open(self, _: str) -> None:
+        raise OSError("gone")
+
+
+def cancelled() -> object:
+    raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize("take", [lambda: None, cancelled, lambda: asyncio.sleep(99)])
+def test_no_store_holds_a_call_up(take: Callable[[], object]) -> None:
+    limit = RateLimit(per_minute=600, shared=Strange(take))  # type: ignore[arg-type]  # a broken one
+    refused = StubReply(status=429, headers={"Retry-After": "1"})
+    clock = FakeClock()
+    transport = StubTransport([refused, *[StubReply({"domains": []})] * 41], clock=clock)
+
+    async def work() -> None:
+        async with AsyncChatloom("clf_shared", pool=transport, rate_limit=limit) as chatloom:
+            await asyncio.gather(*(chatloom.get_allowed_domains("a") for _ in range(41)))
+
+    clock.run(work())
+    assert transport.requests[-1].at < 20  # half of the time a store that hangs is waited for
+
+
+def test_a_probe_waits_for_its_turn_and_no_longer() -> None:
+    store = Memory()
+    closing = StubReply(status=429, headers={"Retry-After": "1"}, after=0.01)
+    sent = processes(
+        store,
+        2,
+        lambda n: closing if n == 0 else StubReply({"domains": []}),
+        per_minute=20,
+        burst=1,
+    )
+    moments = sorted(itertools.chain(*sent))
+    assert moments[-1] == pytest.approx(3.0 * (len(moments) - 1), abs=0.2)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks are lazy in this Python")
+def test_a_store_is_asked_by_eager_tasks(tmp_path: Path) -> None:
+    limit = RateLimit(per_minute=600, shared=tmp_path / "limits")
+
+    async def work() -> int:
+        eager: Any = vars(asyncio)["eager_task_factory"]
+        asyncio.get_running_loop().set_task_factory(eager)
+        transport = StubTransport([StubReply({"domains": []})] * 9)
+        async with AsyncChatloom("clf_shared", pool=transport, rate_limit=limit) as chatloom:
+            await asyncio.gather(*(chatloom.get_allowed_domains("a") for _ in range(9)))
+        return len(transport.requests)
+
+    assert asyncio.run(asyncio.wait_for(work(), 30)) == 9
+
+
+def test_a_file_that_cannot_be_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    limit = RateLimit(shared=tmp_path / "missing" / "limits")
+
+    async def work() -> None:
+        transport = StubTransport([StubReply({"domains": []})])
+        async with AsyncChatloom("clf_shared", pool=transport, rate_limit=limit) as chatloom:
+            await chatloom.get_allowed_domains("a")
+
+    asyncio.run(work())
+    assert "missing" in caplog.text
 
 
 def test_a_limit_in_a_file_is_shared_by_its_path(tmp_path: Path) -> None:
