@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import aiohttp
 import pytest
+from attrs import define
 
 from chatloom_async import (
     APIConnectionError,
@@ -32,6 +33,7 @@ from chatloom_async import (
 )
 from chatloom_async.ratelimit.limiter import RateLimiter
 from chatloom_async.ratelimit.registry import LimiterRegistry
+from chatloom_async.ratelimit.values import Grant
 from chatloom_async.testing import Fault, Sandbox, make_workspace
 from tests.faults.case import answer, says
 from tests.faults.server import HOST, Hang, Script, Server
@@ -173,6 +175,33 @@ async def test_a_closed_session_of_the_caller_raises_client_closed() -> None:
             await other.get_allowed_domains("a")
         with pytest.raises(ClientClosedError, match="session you brought is closed"):
             await other.get_allowed_domains("a")
+
+
+@define(eq=False)
+class Unasked:
+    """A store of limits that takes its time."""
+
+    async def take(self, _: str, __: RateLimit, wanted: int) -> Grant:
+        await asyncio.sleep(0.5)
+        return Grant(wanted)
+
+    async def close(self, _: str, __: float) -> None:
+        """Nobody says so."""
+
+    async def open(self, _: str) -> None:
+        """Nobody says so."""
+
+
+@pytest.mark.looptime
+async def test_nothing_asks_a_shared_store_after_closing() -> None:
+    async with ConnectionPool() as pool:
+        chatloom = AsyncChatloom(KEY, pool=pool, rate_limit=RateLimit(shared=Unasked()))
+        calls = [asyncio.create_task(chatloom.list_agents()) for _ in range(3)]
+        await asyncio.sleep(0.1)
+        await pool.aclose()
+        ended = await asyncio.gather(*calls, return_exceptions=True)
+        assert {type(each) for each in ended} == {ClientClosedError}
+        assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_closing_while_closing_is_harmless() -> None:

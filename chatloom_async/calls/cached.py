@@ -137,7 +137,7 @@ class CachedCalls:
                 if not flight.waiting and not flight.unattended and not flight.task.done():
                     flight.task.cancel()
                     if flights.get(identity) is flight:
-                        del flights[identity]
+                        flights.pop(identity, None)  # ``forget`` may, in another thread
             if leads:
                 return answer
             if flight.call.key in (identity[0][0], caller.credentials.current, None):
@@ -200,7 +200,7 @@ class CachedCalls:
         finally:
             shared.in_flight.leave(call)
             if flights.get(identity) is flight:
-                del flights[identity]
+                flights.pop(identity, None)  # as above
         if call.key is not None:
             identity = ((call.key, identity[0][1]), *identity[1:])
         if isinstance(answer, ChatloomError):

@@ -280,11 +280,19 @@ class ConnectionPool:
         self.closed = True
         self.shared.in_flight.end()
         here = asyncio.get_running_loop()
+        mine = self._by_loop.get(here)
         for loop, connections in list(self._by_loop.items()):
-            if loop is here:
+            if loop is not here and loop.is_running():
+                asyncio.run_coroutine_threadsafe(self._close(connections), loop)
+        await self._close(mine)
+
+    async def _close(self, connections: _Connections | None) -> None:
+        """Close what belongs to the running loop."""
+        try:
+            await self.shared.limiters.aclose()
+        finally:
+            if connections is not None:
                 await connections.keeper.aclose()
-            elif loop.is_running():
-                asyncio.run_coroutine_threadsafe(_close(connections.keeper), loop)
 
     def __copy__(self) -> Self:
         """Return the pool itself: connections cannot be doubled."""
@@ -344,10 +352,6 @@ async def _keep(session: aiohttp.ClientSession, *, ours: bool) -> AsyncGenerator
     finally:
         if ours:
             await session.close()
-
-
-async def _close(keeper: AsyncGenerator[None, None]) -> None:
-    await keeper.aclose()
 
 
 def _caller() -> str:

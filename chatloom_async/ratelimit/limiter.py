@@ -202,6 +202,11 @@ class RateLimiter:
         self._schedule.abandoned(self._now(), departure)
         self._pump()
 
+    async def aclose(self) -> None:
+        """End what a store is asked; its calls have been ended."""
+        if self._turns is not None:
+            await self._turns.aclose()
+
     def statistics(self) -> LimiterStatistics:
         """Return a snapshot."""
         schedule = self._schedule

@@ -60,6 +60,13 @@ class LimiterRegistry:
             self._kept.append(limiter)
         return limiter
 
+    async def aclose(self) -> None:
+        """End what the limiters of the running loop have under way; their calls have been ended."""
+        loop = asyncio.get_running_loop()
+        limiters = [ref() for ref in self._limiters.valuerefs()]
+        here = [each for each in limiters if each is not None and each.loop is loop]
+        await asyncio.gather(*(each.aclose() for each in here))
+
     def statistics(self) -> dict[str, LimiterStatistics]:
         """Return what is known of each key, by its fingerprint; the latest loop's word counts."""
         limiters = [ref() for ref in self._latest.valuerefs()]
@@ -76,6 +83,9 @@ class LimiterRegistry:
 
     def _forget_some(self, now: float) -> None:
         for _ in range(min(_AT_ONCE, len(self._kept))):
-            limiter = self._kept.popleft()
+            try:
+                limiter = self._kept.popleft()
+            except IndexError:  # another thread's loop looks at the last one
+                return
             if not limiter.is_as_good_as_new(now):
                 self._kept.append(limiter)

@@ -2,12 +2,14 @@
 
 import asyncio
 import gc
+import threading
 from collections import defaultdict
 
 import pytest
 from attrs import define, field
 
 from chatloom_async import ApiKey, AsyncChatloom, RateLimit, RetryPolicy
+from chatloom_async.ratelimit.limiter import RateLimiter
 from chatloom_async.ratelimit.registry import LimiterRegistry
 from chatloom_async.ratelimit.values import WaitLimits
 from chatloom_async.testing import FakeClock
@@ -39,6 +41,33 @@ class Service:
 
     async def aclose(self) -> None:
         self.closed = True
+
+
+def test_two_threads_may_forget_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry, looks = LimiterRegistry(), threading.Event()
+    done = threading.Event()
+
+    async def get(key: str) -> None:
+        registry.get("https://chatloom.app", ApiKey(key), SIXTY)
+
+    def is_as_good_as_new(*_: object) -> bool:
+        if threading.current_thread() is other:
+            looks.set()
+            done.wait(10)
+        else:
+            other.start()
+            looks.wait(10)
+        return True
+
+    other = threading.Thread(target=lambda: asyncio.run(get("clf_other")))
+    monkeypatch.setattr(RateLimiter, "is_as_good_as_new", lambda *_: False)
+    for key in ("clf_1", "clf_2"):
+        asyncio.run(get(key))
+    monkeypatch.setattr(RateLimiter, "is_as_good_as_new", is_as_good_as_new)
+    asyncio.run(get("clf_3"))
+    done.set()
+    other.join()
+    assert looks.is_set()
 
 
 def test_a_key_is_paced_although_each_request_of_many_tenants_makes_a_client() -> None:

@@ -24,7 +24,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from chatloom_async import ApiKey, AsyncChatloom, ConfigurationError, RateLimit
 from chatloom_async.contrib.redis import SharedRedis
-from chatloom_async.ratelimit.shared import used_after
+from chatloom_async.ratelimit.shared import SharedTurns, used_after
 from chatloom_async.ratelimit.shared_file import SharedFile
 from chatloom_async.ratelimit.values import Grant, SharedStore
 from chatloom_async.testing import FakeClock, StubReply, StubTransport
@@ -339,6 +339,18 @@ def test_no_store_holds_a_call_up(take: Callable[[], object]) -> None:
 
     clock.run(work())
     assert transport.requests[-1].at < 20  # half of the time a store that hangs is waited for
+
+
+def test_closing_waits_until_the_store_was_told() -> None:
+    store = Memory()
+
+    async def work() -> float | None:
+        turns = SharedTurns(store, NAME, LIMIT, lambda: None)
+        turns.closed(5.0)
+        await turns.aclose()
+        return store.closed_until
+
+    assert FakeClock().run(work()) == 5.0
 
 
 def test_a_probe_waits_for_its_turn_and_no_longer() -> None:
