@@ -9,6 +9,7 @@ and how closing ends their calls (``InFlight``). Not here: how a request is buil
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from itertools import count
@@ -208,7 +209,8 @@ class Shared:
     )
     caches: dict[Cache, AnswerStore] = field(factory=dict)
     in_flight: InFlight = field(factory=InFlight)
-    _calls: Iterator[int] = field(factory=lambda: count(1))
+    # One observer may hear of several pools.
+    _calls: Iterator[int] = field(factory=lambda: count(random.getrandbits(20) << 32))
 
     def next_call(self) -> int:
         """Return the number by which observers know a call."""

@@ -369,6 +369,23 @@ def test_a_later_call_keeps_the_request_going(deadline: float | None) -> None:
     assert case.requests == 1
 
 
+def test_a_later_call_waits_longer_at_a_closed_gate() -> None:
+    refusals = [StubReply(status=429, headers={"retry-after": wait}) for wait in ("2", "30")]
+    case = Case(*refusals)
+    hasty, patient = (case.client(retry=RetryPolicy(deadline=limit)) for limit in (15.0, None))
+
+    async def main() -> tuple[Any, ...]:
+        calls = [asyncio.create_task(look_up(patient, "agt_2"))]
+        for client in (hasty, patient):
+            await asyncio.sleep(0.5)
+            calls.append(asyncio.create_task(look_up(client)))
+        return tuple(await asyncio.gather(*calls, return_exceptions=True))
+
+    other, early, late = case.run(main)
+    assert isinstance(early, DeadlineExceededError)
+    assert {other, late} == {"v1.example", "v2.example"}
+
+
 def test_a_deadline_ends_a_request_that_nobody_waits_for() -> None:
     case = Case(slow())
     client = case.client(retry=RetryPolicy(deadline=3.0))

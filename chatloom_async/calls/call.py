@@ -309,13 +309,18 @@ class Caller:
     async def _wait(self, call: CallRecord, limiter: RateLimiter) -> float | FailedAttempt:
         """Wait at the rate limiter; return when the attempt left, or why it cannot."""
         clock = self.transport.shared.clock
-        since, limits = clock.monotonic(), self._wait_limits(call)
+        since = clock.monotonic()
         try:
-            return await limiter.wait(call.request.resource, limits, refused=call.refused)
-        except ChatloomError as error:
-            call.waited_until(clock.monotonic())
-            vars(error).pop("__notes__", None)  # the probe's: they tell of its own attempts
-            return FailedAttempt(error, NextStep.FINAL, 0.0)  # nothing was sent: no attempt
+            while True:
+                limits = self._wait_limits(call)
+                try:
+                    return await limiter.wait(call.request.resource, limits, refused=call.refused)
+                except ChatloomError as error:
+                    if call.give_up_at > limits.give_up_at:
+                        continue  # a call with a later deadline waits for this one's answer
+                    call.waited_until(clock.monotonic())
+                    vars(error).pop("__notes__", None)  # the probe's: they tell of its own attempts
+                    return FailedAttempt(error, NextStep.FINAL, 0.0)  # nothing was sent: no attempt
         finally:
             call.waited(clock.monotonic() - since)
 

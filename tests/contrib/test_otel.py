@@ -90,6 +90,20 @@ def test_a_call_is_a_span_with_its_attempts_as_events(recorded: Recorded) -> Non
     assert span.status.status_code is StatusCode.UNSET
 
 
+def test_pools_may_have_one_observer(recorded: Recorded, caplog: pytest.LogCaptureFixture) -> None:
+    clock, observer = FakeClock(), telemetry(recorded.tracers, recorded.meters)
+
+    async def look_up() -> None:
+        slow = StubReply({"domains": []}, after=1.0)
+        pools = [StubTransport([slow], clock=clock, observer=observer) for _ in range(2)]
+        clients = [AsyncChatloom(KEY, pool=pool) for pool in pools]
+        await asyncio.gather(*(client.get_allowed_domains("agt_1") for client in clients))
+
+    clock.run(look_up())
+    assert len(recorded.spans()) == 2
+    assert not caplog.records
+
+
 def test_a_failed_call_is_a_failed_span(recorded: Recorded) -> None:
     with pytest.raises(NotFoundError):
         run(recorded, StubReply(status=404))
