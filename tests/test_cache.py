@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from attrs import frozen
 
 from chatloom_async import (
     AllowedDomains,
@@ -28,6 +29,10 @@ from chatloom_async import (
     NotFoundError,
     RetryPolicy,
 )
+from chatloom_async.auth import Credentials
+from chatloom_async.calls.cached import CachedCalls
+from chatloom_async.calls.call import Caller
+from chatloom_async.calls.request import build_request
 from chatloom_async.events import AttemptEnded, CacheAnswered, CallStarted, Event
 from chatloom_async.testing import (
     FakeClock,
@@ -127,6 +132,26 @@ def test_an_answer_tells_when_it_came() -> None:
     )
     assert not young.is_stale
     assert not kept.is_stale
+
+
+@frozen
+class Ageless:
+    """A model that does not tell when it was answered."""
+
+    domains: tuple[str, ...]
+
+
+def test_a_model_that_tells_no_age_is_kept_too() -> None:
+    case = Case()
+    url = "https://chatloom.app"
+    caller = Caller(case.pool, Credentials(KEY), url, 15.0, ONCE, None, DEFAULT)
+    calls = CachedCalls(caller, case.pool.shared.answers(DEFAULT))
+
+    async def twice() -> list[Ageless]:
+        request = build_request("GET", url, "/api/plugin/new")
+        return [await calls.fetch(request, Ageless) for _ in range(2)]
+
+    assert case.clock.run(twice()) == [Ageless(("v1.example",))] * 2
 
 
 def test_a_client_per_request_finds_what_the_last_one_kept() -> None:

@@ -200,7 +200,11 @@ def _try_out(direct: Direct) -> str | None:
             return "an answer is read in another way"
     try:
         _at_once(_talk(_Wire(b"no answer\r\n\r\n"), b"?"))
-    except aiohttp.ClientResponseError:
+    except aiohttp.ClientResponseError as error:
+        # The protocol keeps what it raised, whose traceback would keep every frame up to the call.
+        for raised in (error, error.__cause__, error.__context__):
+            if raised is not None:
+                raised.__traceback__ = None
         return None
     return "what is not HTTP is taken for an answer"
 
