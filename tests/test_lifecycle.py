@@ -333,6 +333,39 @@ def test_a_loop_that_stood_still_while_its_client_was_closed_leaves_nothing_behi
     assert run_strictly(script) == ""
 
 
+def test_a_loop_that_ends_while_its_pool_is_closed_gets_no_coroutine(sandbox: Sandbox) -> None:
+    blocked, closed, pools = threading.Event(), threading.Event(), []
+
+    async def use() -> None:
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
+            pools.append(ConnectionPool(session=session))
+            await AsyncChatloom(KEY, base_url=sandbox.base_url, pool=pools[0]).list_agents()
+
+    def work() -> None:
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(use())
+
+        def last() -> None:
+            loop.stop()
+            blocked.set()
+            closed.wait(10)
+
+        loop.call_soon(last)
+        loop.run_forever()
+        loop.close()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    blocked.wait(10)
+    asyncio.run(pools[0].aclose())
+    closed.set()
+    thread.join()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        gc.collect()
+    assert not told
+
+
 def test_a_pool_survives_a_loop_that_was_closed_without_ceremony(sandbox: Sandbox) -> None:
     chatloom = AsyncChatloom(KEY, base_url=sandbox.base_url)
     loop = asyncio.new_event_loop()

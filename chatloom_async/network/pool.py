@@ -12,6 +12,7 @@ import ssl
 import sys
 import warnings
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
 from typing import NoReturn, Self
 from weakref import WeakValueDictionary
 
@@ -122,6 +123,7 @@ class ConnectionPool:
     _by_loop: dict[asyncio.AbstractEventLoop, _Connections] = field(
         factory=dict, init=False, repr=False
     )
+    _closing: set[asyncio.Task[None]] = field(factory=set, init=False, repr=False)
     _made_at: str = field(init=False, repr=False)
     _used: bool = field(default=False, init=False, repr=False)
 
@@ -283,8 +285,15 @@ class ConnectionPool:
         mine = self._by_loop.get(here)
         for loop, connections in list(self._by_loop.items()):
             if loop is not here and loop.is_running():
-                asyncio.run_coroutine_threadsafe(self._close(connections), loop)
+                with suppress(RuntimeError):  # it has ended since, and its connections with it
+                    loop.call_soon_threadsafe(self._close_soon, loop, connections)
         await self._close(mine)
+
+    def _close_soon(self, loop: asyncio.AbstractEventLoop, connections: _Connections) -> None:
+        """Close what belongs to the running loop, which goes on with other things."""
+        closing = loop.create_task(self._close(connections))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
     async def _close(self, connections: _Connections | None) -> None:
         """Close what belongs to the running loop."""
@@ -292,7 +301,8 @@ class ConnectionPool:
             await self.shared.limiters.aclose()
         finally:
             if connections is not None:
-                await connections.keeper.aclose()
+                with suppress(RuntimeError):  # the loop ends, and closes it at this moment
+                    await connections.keeper.aclose()
 
     def __copy__(self) -> Self:
         """Return the pool itself: connections cannot be doubled."""

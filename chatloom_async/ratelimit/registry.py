@@ -64,8 +64,9 @@ class LimiterRegistry:
         """End what the limiters of the running loop have under way; their calls have been ended."""
         loop = asyncio.get_running_loop()
         limiters = [ref() for ref in self._limiters.valuerefs()]
-        here = [each for each in limiters if each is not None and each.loop is loop]
-        await asyncio.gather(*(each.aclose() for each in here))
+        for each in limiters:
+            if each is not None and each.loop is loop:
+                await each.aclose()
 
     def statistics(self) -> dict[str, LimiterStatistics]:
         """Return what is known of each key, by its fingerprint; the latest loop's word counts."""

@@ -74,7 +74,7 @@ class SharedTurns:
             self._asking.cancel()
         under_way = {*self._telling, *filter(None, [self._asking])}
         if under_way:
-            await asyncio.wait(under_way)
+            await asyncio.wait(under_way, timeout=_OVERDUE)
 
     async def _ask(self, waiting: int) -> None:
         grant = await self._grant(min(waiting, _AT_ONCE))
