@@ -16,6 +16,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from chatloom_async import ConnectionPool
 from chatloom_async.testing import Fault, Sandbox, make_workspace
 from tests.uses.test_readme import FILES
 
@@ -136,6 +137,8 @@ async def test_a_backend_serves_dashboards(app: str, tmp_path: Path, upstream: S
         assert {status for status, _ in await last} == {200}
         await until(lambda: process.poll() is not None)
         assert upstream.count(workspace="hanging") == 1
+        # As many as the pool may open, and one in place of that which the visitor who left ended.
+        assert upstream.connections <= ConnectionPool().limit + 1
     assert_quiet(tmp_path)
 
 
