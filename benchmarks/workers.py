@@ -176,16 +176,24 @@ async def _on_redis(folder: str, seconds: float) -> list[Row]:
 
 
 def short(rows: Sequence[Row]) -> list[str]:
-    """Return the rows that miss a bar: 3 % over the limit, uneven shares, a failed call.
+    """Return the rows that miss a bar: the limit, even shares, a failed call.
 
-    Beyond the burst, which whoever asks first may have whole, shares are 20 % apart at most. A
-    killed process sends less than the others, and so do those that wait for a store that fails.
+    Three per cent over the limit, and shares within a fifth of the mean. Where the store fails,
+    each process keeps a share of its own: five per cent over, and no share is asked for.
     """
     return [
         row.name
         for row in rows[1:]
-        if row.over > 1.03 or row.failed or max(row.sent) - BURST > 1.2 * min(row.sent)
+        if row.over > (1.05 if row.warnings else 1.03)
+        or row.failed
+        or (not row.warnings and _unevenness(row.sent) > 0.2)
     ]
+
+
+def _unevenness(sent: Sequence[int]) -> float:
+    """Return how far the worst share is from the mean, beside the mean."""
+    mean = sum(sent) / len(sent)
+    return max(abs(each - mean) for each in sent) / mean
 
 
 if __name__ == "__main__":
