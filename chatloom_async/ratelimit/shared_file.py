@@ -18,7 +18,7 @@ import threading
 import time
 from hashlib import blake2b
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from chatloom_async.errors import ConfigurationError
 from chatloom_async.ratelimit.shared import used_after
@@ -50,6 +50,7 @@ _NEIGHBOURS = 8  # records in which a key may be found
 _MEMBERS = 8  # processes told apart for one key; of more, some are not counted
 # Name, used until, closed until, whether it was closed, last use, and each member with its own.
 _RECORD = struct.Struct(f"<16sdd?d{'Qd' * _MEMBERS}")
+_NOBODY = (0, 0.0) * _MEMBERS
 _SIZE = len(_MAGIC) + _RECORDS * _RECORD.size
 
 _PROBE = 2.0  # seconds in which nobody else probes
@@ -57,7 +58,7 @@ _PRESENT = 60.0  # seconds for which a process counts after its last request
 _SPIN, _PAUSE, _PATIENCE = 20, 0.0005, 1.0  # tries at once, seconds between more, and in all
 
 
-@frozen
+@define(eq=False, repr=False)
 class _Record:
     name: bytes
     used_until: float = 0.0
@@ -67,14 +68,15 @@ class _Record:
     members: tuple[tuple[int, float], ...] = ()
 
     def pack(self) -> bytes:
-        members = [*self.members, *[(0, 0.0)] * _MEMBERS][:_MEMBERS]
+        seen = [value for member in self.members for value in member]
         return _RECORD.pack(
             self.name,
             self.used_until,
             self.closed_until,
             self.closed,
             self.touched,
-            *(value for member in members for value in member),
+            *seen,
+            *_NOBODY[len(seen) :],
         )
 
 
@@ -82,7 +84,7 @@ def _unpack(data: bytes, now: float) -> _Record:
     name, used_until, closed_until, closed, touched, *rest = _RECORD.unpack(data)
     if touched > now:
         return _Record(name)
-    members = tuple(zip(rest[::2], rest[1::2], strict=True))
+    members = tuple(member for member in zip(rest[::2], rest[1::2], strict=True) if member[0])
     return _Record(name, used_until, closed_until, closed, touched, members)
 
 
@@ -253,4 +255,4 @@ def _joined(
 
 
 def _present(record: _Record, now: float) -> int:
-    return max(1, sum(pid > 0 and seen > now - _PRESENT for pid, seen in record.members))
+    return max(1, sum(seen > now - _PRESENT for _, seen in record.members))
