@@ -158,8 +158,8 @@ class Credentials:
     async def renew(self, generation: int) -> ApiKey:
         """Ask the callable, unless somebody does or has since this generation; return the key.
 
-        Whatever the callable raises goes to all who wait for it, to each as a copy. Who comes later
-        takes the key there is, or asks again if there is none.
+        Every call that waits gets a copy of what the callable raises. A call that comes later uses
+        the key there is, or asks again if there is none.
 
         Raises:
             ConfigurationError: the callable returned something that is not a key, or was cancelled.

@@ -36,7 +36,7 @@ Option = TypeVar("Option")
 
 
 class _Unchanged(Enum):
-    """What ``with_options`` is not told, it keeps."""
+    """Stands for an option that ``with_options`` was not given; the client keeps its own."""
 
     UNCHANGED = "unchanged"
 

@@ -46,7 +46,10 @@ def to_plain(value: Any) -> Any:
 
 
 def to_plain_once(value: Any) -> dict[str, Any] | str:
-    """Do so to the outermost value alone: the ``default`` of ``json.dumps``."""
+    """Return one value as JSON takes it; what is inside an attrs instance stays as it is.
+
+    It is the ``default`` of ``json.dumps``, which asks again for the values inside.
+    """
     if isinstance(value, datetime):
         return value.isoformat()
     if has(type(value)):
@@ -55,7 +58,7 @@ def to_plain_once(value: Any) -> dict[str, Any] | str:
 
 
 def as_dict(value: AttrsInstance) -> dict[str, Any]:
-    """Do so to an attrs instance: every ``to_dict`` is this."""
+    """Return an attrs instance as a dictionary of plain JSON values; every ``to_dict`` is this."""
     found: dict[str, Any] = {}
     for name in _names(type(value)):
         inner = getattr(value, name)
