@@ -10,12 +10,10 @@ import pickle
 import traceback
 import weakref
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-import chatloom_async
 from chatloom_async import (
     ApiKey,
     AsyncChatloom,
@@ -29,7 +27,6 @@ from chatloom_async import (
 from chatloom_async.testing import FakeClock, StubReply, StubTransport
 
 KEY = "clf_current"
-PACKAGE = Path(chatloom_async.__file__).parent
 NO_AGENTS = StubReply({"agents": [], "count": 0})
 REFUSED = StubReply({"error": "Invalid API key"}, 401)
 
@@ -98,25 +95,6 @@ def test_a_key_that_cannot_be_one_is_refused_before_any_request(value: Any, prob
         made(value)
 
 
-@pytest.mark.parametrize("value", ["sk_12345", "clf_12 345", "clf_12\n345", "clf_12é345"])
-@pytest.mark.parametrize("take", [ApiKey, AsyncChatloom, lambda key: AsyncChatloom(lambda: key)])
-def test_a_refused_key_is_neither_in_the_message_nor_in_a_local(
-    value: str, take: Callable[[str], object]
-) -> None:
-    async def attempt(key: list[str]) -> None:
-        client = take(key[0])
-        if isinstance(client, AsyncChatloom):
-            await client.list_agents()
-
-    with pytest.raises(ConfigurationError) as caught:
-        asyncio.run(attempt([value]))
-    stack = traceback.TracebackException.from_exception(caught.value, capture_locals=True).stack
-    ours = [summary.locals for summary in stack if Path(summary.filename).parent == PACKAGE]
-    assert ours
-    assert value not in str(caught.value)
-    assert repr(value)[1:-1] not in "".join(text for kept in ours if kept for text in kept.values())
-
-
 def test_a_missing_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CHATLOOM_API_KEY", raising=False)
     with pytest.raises(ConfigurationError, match=r"^no API key: .* set CHATLOOM_API_KEY"):
@@ -151,10 +129,6 @@ def test_white_space_around_a_key_is_dropped(text: str) -> None:
 
 
 # The key as a value
-
-
-def test_the_key_goes_into_the_authorization_header() -> None:
-    assert ApiKey(KEY).headers() == {"Authorization": f"Bearer {KEY}"}
 
 
 def test_the_key_goes_into_the_second_header_when_asked() -> None:
@@ -367,18 +341,6 @@ def test_a_callable_cancelled_from_inside_is_an_error_of_the_call() -> None:
     assert transport.requests == []
 
 
-def test_a_callable_cancelled_from_inside_does_not_end_a_task_group_in_silence() -> None:
-    client, _, clock = made(cancelled)
-
-    async def main() -> None:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(client.list_agents())
-
-    with pytest.raises(ExceptionGroup) as caught:
-        clock.run(main())
-    assert caught.group_contains(ConfigurationError)
-
-
 @pytest.mark.parametrize("problem", [None, LookupError("sealed"), asyncio.CancelledError()])
 @pytest.mark.parametrize("stay", [0.5, 2.0])
 def test_a_callable_that_nobody_waits_for_any_more_makes_no_noise(
@@ -438,31 +400,19 @@ def test_every_401_comes_out_when_the_one_asking_for_another_key_fails() -> None
 
 def test_a_401_is_final_with_a_fixed_key() -> None:
     client, transport, clock = made(KEY, REFUSED)
-    with pytest.raises(AuthenticationError, match="Invalid API key"):
+    with pytest.raises(AuthenticationError, match="Invalid API key") as caught:
         clock.run(client.list_agents())
     assert len(transport.requests) == 1
+    assert not hasattr(caught.value, "__notes__")  # nobody was asked for another one
 
 
-def test_nobody_is_asked_for_another_key_when_it_is_a_fixed_one() -> None:
-    client, _, clock = made(KEY, REFUSED)
-    with pytest.raises(AuthenticationError) as caught:
-        clock.run(client.list_agents())
-    assert not hasattr(caught.value, "__notes__")
-
-
-def test_a_401_is_replayed_with_the_key_that_was_rotated() -> None:
+def test_a_401_is_replayed_at_once_with_the_rotated_key() -> None:
     client, transport, clock = made(Source("clf_old", "clf_new"), REFUSED, NO_AGENTS)
     clock.run(client.list_agents())
-    assert [request.fingerprint for request in transport.requests] == [
-        fingerprint("clf_old"),
-        fingerprint("clf_new"),
+    assert [(request.fingerprint, request.at) for request in transport.requests] == [
+        (fingerprint("clf_old"), 0),
+        (fingerprint("clf_new"), 0),
     ]
-
-
-def test_the_replay_of_a_401_does_not_wait() -> None:
-    client, transport, clock = made(Source("clf_old", "clf_new"), REFUSED, NO_AGENTS)
-    clock.run(client.list_agents())
-    assert [request.at for request in transport.requests] == [0, 0]
 
 
 def test_a_401_is_not_replayed_when_the_key_is_the_same() -> None:
@@ -502,17 +452,6 @@ def test_many_calls_that_fail_together_have_one_asker(calls: int) -> None:
 
     clock.run(main())
     assert (source.asked, len(transport.requests)) == (2, 2 * calls)
-
-
-def test_many_calls_that_fail_together_have_one_asker_when_asking_fails() -> None:
-    source = Source(KEY, LookupError("sealed"), after=0.5)
-    client, _, clock = made(source.later, *[StubReply(status=401, after=1.0)] * 5)
-
-    async def main() -> None:
-        await asyncio.gather(*(client.list_agents() for _ in range(5)), return_exceptions=True)
-
-    clock.run(main())
-    assert source.asked == 2
 
 
 def test_a_call_refused_with_a_key_replaced_meanwhile_takes_the_new_one_unasked() -> None:
@@ -566,21 +505,6 @@ def test_the_401_comes_out_when_asking_again_fails() -> None:
         clock.run(client.list_agents())
     assert caught.value.__notes__ == ["asking for another key failed: LookupError"]
     assert len(transport.requests) == 1
-
-
-def test_cancelling_the_asker_leaves_the_others_their_key() -> None:
-    source = Source(KEY, after=1.0)
-    client, transport, clock = made(source.later, NO_AGENTS)
-
-    async def main() -> None:
-        asker = asyncio.create_task(client.list_agents())
-        other = asyncio.create_task(client.list_agents())
-        await asyncio.sleep(0.5)
-        asker.cancel()
-        await other
-
-    clock.run(main())
-    assert (source.asked, len(transport.requests)) == (1, 1)
 
 
 def test_one_client_asks_in_every_event_loop_it_is_used_in() -> None:

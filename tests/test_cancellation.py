@@ -12,7 +12,6 @@ from attrs import field, frozen
 
 from chatloom_async import (
     AllowedDomains,
-    APITimeoutError,
     AsyncChatloom,
     ClientClosedError,
     ConnectionPool,
@@ -287,15 +286,3 @@ async def test_only_the_cancelled_caller_is_cancelled_when_calls_wait_for_one_ke
     first.cancel()
     assert [len(answer) for answer in await asyncio.gather(*others)] == [0] * 4
     assert asked == 1
-
-
-async def test_a_timeout_of_one_attempt_is_not_taken_for_a_cancellation_of_the_caller() -> None:
-    async with played(Scene("silent", ((Hang(),),), RetryPolicy(attempts=1), timeout=0.5)) as (
-        chatloom,
-        _,
-    ):
-        task = asyncio.current_task()
-        with pytest.raises(APITimeoutError):
-            await chatloom.list_agents()
-        assert task is not None
-        assert task.cancelling() == 0

@@ -22,7 +22,6 @@ from chatloom_async import (
     APIConnectionError,
     ApiKey,
     AsyncChatloom,
-    ChatloomError,
     ClientClosedError,
     ConfigurationError,
     ConnectionPool,
@@ -40,9 +39,7 @@ from tests.faults.server import HOST, Hang, Script, Server
 
 KEY = "clf_lifecycle"
 FREE = RateLimit(per_minute=None)
-ERROR: Script = (says({"error": "later"}, status=503),)
 SILENT: Script = (Hang(),)
-AT_IMPORT = AsyncChatloom(KEY, base_url="http://127.0.0.1:9")  # never used
 
 
 @pytest.fixture
@@ -64,49 +61,6 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 @pytest.mark.looptime
-@pytest.mark.parametrize(
-    ("where", "scripts", "limit", "rate_limit"),
-    [
-        ("in an exchange", [SILENT], 9, FREE),
-        ("waiting for a slot", [SILENT], 1, FREE),
-        ("waiting for its turn", [SILENT], 9, RateLimit(per_minute=1, burst=1)),
-        ("waiting before another attempt", [ERROR], 9, None),
-        ("at a closed gate", [(says({}, "Retry-After: 60", status=429),)], 9, FREE),
-    ],
-)
-async def test_calls_end_at_once_when_the_client_is_closed(
-    where: str, scripts: list[Script], limit: int, rate_limit: RateLimit | None
-) -> None:
-    retry = RetryPolicy(attempts=9, initial_delay=1e6, max_delay=1e6)
-    async with Server(scripts) as server, ConnectionPool(limit) as pool:
-        chatloom = AsyncChatloom(
-            KEY, base_url=url(server), retry=retry, rate_limit=rate_limit, pool=pool
-        )
-        calls = [asyncio.create_task(chatloom.get_allowed_domains(f"a{n}")) for n in range(3)]
-        await asyncio.sleep(1)
-        closed_at = asyncio.get_running_loop().time()
-        await chatloom.aclose()
-        outcomes = await asyncio.gather(*calls, return_exceptions=True)
-        assert [type(outcome) for outcome in outcomes] == [ClientClosedError] * 3, where
-        assert "closed during the call" in str(outcomes[0])
-        assert asyncio.get_running_loop().time() - closed_at < 0.1
-        assert [call.cancelling() for call in calls] == [0] * 3
-
-
-@pytest.mark.looptime
-async def test_a_call_waiting_for_its_key_ends_when_the_client_is_closed() -> None:
-    async def source() -> str:
-        await asyncio.sleep(1e6)
-        return KEY
-
-    async with AsyncChatloom(source, base_url="http://127.0.0.1:9") as chatloom:
-        call = asyncio.create_task(chatloom.list_agents())
-        await asyncio.sleep(1)
-    with pytest.raises(ClientClosedError):
-        await call
-
-
-@pytest.mark.looptime
 async def test_closing_the_pool_ends_the_calls_of_all_its_clients() -> None:
     async with Server([SILENT]) as server:
         pool = ConnectionPool(5)
@@ -118,17 +72,6 @@ async def test_closing_the_pool_ends_the_calls_of_all_its_clients() -> None:
         assert [type(outcome) for outcome in outcomes] == [ClientClosedError] * 3
         with pytest.raises(ClientClosedError):
             await clients[0].list_agents()
-
-
-@pytest.mark.looptime
-async def test_closing_a_client_leaves_the_others_on_its_pool_alone() -> None:
-    async with Server([(answer(),)]) as server, ConnectionPool() as pool:
-        closed = AsyncChatloom(KEY, base_url=url(server), pool=pool)
-        other = closed.with_options(timeout=5)
-        calls = [asyncio.create_task(other.get_allowed_domains(f"a{n}")) for n in range(5)]
-        await asyncio.sleep(0)
-        await closed.aclose()
-        assert [len(domains) for domains in await asyncio.gather(*calls)] == [2] * 5
 
 
 @pytest.mark.looptime
@@ -161,20 +104,6 @@ async def test_every_method_raises_after_closing(used: bool) -> None:  # noqa: F
             with pytest.raises(ClientClosedError):
                 await call()
         assert chatloom.stats().in_flight == 0
-
-
-async def test_a_closed_session_of_the_caller_raises_client_closed() -> None:
-    async with Server([(answer(),)]) as server:
-        async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
-            pool = ConnectionPool(session=session)
-            chatloom = AsyncChatloom(KEY, base_url=url(server), pool=pool)
-            await chatloom.get_allowed_domains("a")
-            await pool.aclose()
-            assert not session.closed
-            other = AsyncChatloom(KEY, base_url=url(server), pool=ConnectionPool(session=session))
-            await other.get_allowed_domains("a")
-        with pytest.raises(ClientClosedError, match="session you brought is closed"):
-            await other.get_allowed_domains("a")
 
 
 @define(eq=False)
@@ -374,47 +303,6 @@ def test_a_pool_survives_a_loop_that_was_closed_without_ceremony(sandbox: Sandbo
     loop.close()
     assert len(asyncio.run(chatloom.list_agents())) == 20
     asyncio.run(chatloom.aclose())
-
-
-def test_a_session_of_the_caller_works_on_its_own_loop_only(sandbox: Sandbox) -> None:
-    async def run() -> AsyncChatloom:
-        async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
-            pool = ConnectionPool(session=session)
-            chatloom = AsyncChatloom(KEY, base_url=sandbox.base_url, pool=pool)
-            await chatloom.list_agents()
-            return chatloom
-
-    chatloom = asyncio.run(run())
-    with pytest.raises((ConfigurationError, ClientClosedError)):
-        asyncio.run(chatloom.list_agents())
-
-
-@pytest.mark.looptime
-async def test_the_innermost_expired_timeout_of_the_caller_is_the_one_that_raises() -> None:
-    async with Server([SILENT]) as server, AsyncChatloom(KEY, base_url=url(server)) as chatloom:
-        async with asyncio.timeout(9) as outer:
-            with pytest.raises(TimeoutError) as caught:
-                async with asyncio.timeout(1) as inner:
-                    await chatloom.list_agents()
-        assert (inner.expired(), outer.expired()) == (True, False)
-        assert not isinstance(caught.value, ChatloomError)
-        assert chatloom.stats().in_flight == 0
-
-
-@pytest.mark.looptime
-async def test_a_failing_call_cancels_its_task_group_and_nothing_else() -> None:
-    scripts = [ERROR, SILENT]
-    async with Server(scripts) as server, ConnectionPool() as pool:
-        chatloom = AsyncChatloom(
-            KEY, base_url=url(server), retry=RetryPolicy(attempts=1), pool=pool
-        )
-        with pytest.RaisesGroup(ChatloomError):
-            async with asyncio.TaskGroup() as group:
-                for n in range(4):
-                    group.create_task(chatloom.get_allowed_domains(f"a{n}"))
-        assert chatloom.stats().in_flight == 0
-        server.play((answer(),))
-        assert len(await chatloom.get_allowed_domains("a")) == 2
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forking is for POSIX")

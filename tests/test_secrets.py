@@ -538,17 +538,6 @@ async def test_nothing_that_a_client_holds_after_calls_is_the_key() -> None:
         assert leaks(chatloom, SECRET) == []
 
 
-@pytest.mark.parametrize("pack", [pickle.dumps, copy.deepcopy, copy.copy])
-def test_a_key_is_never_copied_out_of_its_closure(pack: Callable[[object], object]) -> None:
-    key = ApiKey(KEY)
-    try:
-        packed = pack(key)
-    except TypeError as refusal:
-        assert_silent(refusal, SECRET)
-    else:
-        assert packed is key
-
-
 def test_a_client_is_not_pickled() -> None:
     with pytest.raises((TypeError, AttributeError)) as caught:
         pickle.dumps(AsyncChatloom(KEY, pool=StubTransport([])))

@@ -24,11 +24,6 @@ REDIRECTS: tuple[Case, ...] = (
     _redirect(302, "https", "https://chatloom.example/x?y=1", "chatloom.example is not followed"),
     _redirect(302, "itself", "/api/plugin/agents/agt_1/allowed-domains", "another path"),
     _redirect(302, "a network path", "//127.0.0.1:{elsewhere}/", "127.0.0.1"),
-    _redirect(302, "a relative path", "../login", "another path"),
-    _redirect(302, "another scheme", "ftp://files.example/", "files.example"),
-    _redirect(302, "a script", "javascript:alert(1)", "another path"),
-    _redirect(302, "nonsense", "http://[::1", "another path"),
-    _redirect(302, "nothing", "", "another path"),
     _redirect(302, "a place that repeats the key", "//clf_SecretOfTheFaultSuite.example/", ""),
     _redirect(302, "a host in other than ASCII", "https://bücher.example/", ""),
     *(

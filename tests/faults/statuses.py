@@ -24,7 +24,6 @@ from tests.faults.case import (
     Returns,
     answer,
     one,
-    retried,
     says,
 )
 from tests.faults.server import Close, Flood, Reset
@@ -51,33 +50,6 @@ def _told(status: int) -> Case:
     return one(f"status {status}", sees, error)
 
 
-def _body(name: str, body: bytes, message: str, *headers: str, kind: str = "text/html") -> Case:
-    sees = Raises(NotFoundError, having={"status": 404, "message": message})
-    return one(f"404 {name}", sees, answer(404, body, *headers, kind=kind))
-
-
-_BODIES = (
-    _body("with HTML", b"<!doctype html><title>Nope</title>", "Not Found"),
-    _body("with an empty body", b"", "Not Found"),
-    _body("with white space", b" \n\t ", "Not Found"),
-    _body("with plain text", b"no such\nthing", "no such thing", kind="text/plain"),
-    _body("with long plain text", b"x" * 5_000, "x" * 200, kind="text/plain"),
-    _body("with error null", b'{"error": null}', '{"error": null}'),
-    _body("with error a number", b'{"error": 5}', '{"error": 5}'),
-    _body("with error an object", b'{"error": {"code": 5}}', '{"error": {"code": 5}}'),
-    _body("with error an empty text", b'{"error": ""}', '{"error": ""}'),
-    _body("with a list", b'["error"]', '["error"]'),
-    _body("with a text", b'"error"', '"error"'),
-    _body("with null", b"null", "null"),
-    _body("with a truncated object", b'{"error": "cut', '{"error": "cut'),
-    _body("with a byte order mark", b'\xef\xbb\xbf{"error": "marked"}', "marked"),
-    _body("with JSON called HTML", b'{"error": "told"}', "told"),
-    _body("with other than UTF-8", b"caf\xe9", "caf\ufffd", kind="text/plain"),
-    _body("with half a character", b'{"error": "\\ud800!"}', "?!"),
-    _body("with deep nesting", b"[" * 60_000, "[" * 200),
-    _body("with line breaks", b'{"error": "one\\ntwo\\u001b[31m"}', "one two [31m"),
-)
-
 _HUGE = answer(500, b"", length=200_000_000)
 _HUGE_ERROR = Raises(
     InternalServerError, having={"status": 500, "message": "Internal Server Error"}
@@ -85,9 +57,6 @@ _HUGE_ERROR = Raises(
 
 STATUSES: tuple[Case, ...] = (
     *(_told(status) for status in (*_FINAL, *_RETRIED, 429)),
-    *(retried(evolve(_told(status), name=f"status {status}, tried once"), 1) for status in _FINAL),
-    *(retried(evolve(_told(status), name=f"status {status}, tried again")) for status in _RETRIED),
-    *_BODIES,
     Case(
         "status 503, then an answer",
         ((says({"error": "later"}, status=503),), (answer(),)),

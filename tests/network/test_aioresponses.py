@@ -23,10 +23,8 @@ from chatloom_async import (
     APIConnectionError,
     APITimeoutError,
     AsyncChatloom,
-    ChatloomError,
     ConfigurationError,
     ConnectionPool,
-    NotFoundError,
     RetryPolicy,
 )
 
@@ -64,29 +62,6 @@ async def test_a_mocked_answer_becomes_a_model(mocked: Mocked) -> None:
     mocked.get(f"{AGENTS}/agt_1/allowed-domains", payload={"domains": ["a.example"]})
     async with client() as chatloom:
         assert list(await chatloom.get_allowed_domains("agt_1")) == ["a.example"]
-
-
-async def test_a_mocked_error_answer_becomes_its_error(mocked: Mocked) -> None:
-    mocked.get(AGENTS, status=404, payload={"error": "no such thing"})
-    async with client() as chatloom:
-        with pytest.raises(NotFoundError, match="no such thing"):
-            await chatloom.list_agents()
-
-
-async def test_the_key_travels_in_the_request_s_own_headers(mocked: Mocked) -> None:
-    mocked.get(AGENTS, payload={"agents": [], "count": 0})
-    async with client() as chatloom:
-        await chatloom.list_agents()
-    (call,) = mocked.requests["GET", URL(AGENTS)]
-    assert call.kwargs["headers"]["Authorization"] == f"Bearer {KEY}"
-    assert call.kwargs["allow_redirects"] is False
-
-
-async def test_a_mocked_failure_is_repeated(mocked: Mocked) -> None:
-    mocked.get(AGENTS, exception=aiohttp.ServerDisconnectedError())
-    mocked.get(AGENTS, payload={"agents": [], "count": 0})
-    async with client(RetryPolicy(initial_delay=0.001)) as chatloom:
-        assert len(await chatloom.list_agents()) == 0
 
 
 WHERE = ConnectionKey("chatloom.app", 443, True, True, None, None, None)
@@ -241,17 +216,3 @@ async def test_a_proxy_without_scheme_is_a_configuration_error(mocked: Mocked) -
         ) as caught:
             await chatloom.list_agents()
     assert "password" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "problem",
-    [aiohttp.ServerDisconnectedError(), aiohttp.ClientResponseError(INFO, (), status=400)],
-)
-async def test_an_error_of_aiohttp_hangs_nowhere_on_ours(
-    mocked: Mocked, problem: Exception
-) -> None:
-    mocked.get(AGENTS, exception=problem)
-    async with client() as chatloom:
-        with pytest.raises(ChatloomError) as caught:
-            await chatloom.list_agents()
-    assert (caught.value.__cause__, caught.value.__context__) == (None, None)

@@ -21,18 +21,6 @@ async def use(slots: Slots, seconds: float = 1.0) -> None:
         slots.release(KEY)
 
 
-def test_a_free_place_is_taken_at_once() -> None:
-    slots = Slots(2)
-    assert (slots.take(KEY), slots.take(KEY), slots.take(KEY)) == (True, True, False)
-
-
-def test_a_place_given_back_is_free_again() -> None:
-    slots = Slots(1)
-    slots.take(KEY)
-    slots.release(KEY)
-    assert slots.take(KEY)
-
-
 @pytest.mark.parametrize(("places", "seconds"), [(1, 12), (3, 4), (12, 2), (50, 1)])
 def test_places_are_used_in_turns(places: int, seconds: int) -> None:
     clock = FakeClock()

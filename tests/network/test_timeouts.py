@@ -77,14 +77,6 @@ def test_a_block_after_an_idle_time_has_its_full_time() -> None:
     assert clock.monotonic() == pytest.approx(3.9)
 
 
-def test_one_task_may_use_many_blocks_in_a_row() -> None:
-    async def main() -> list[str]:
-        timeouts = Timeouts(2)
-        return [await guarded(timeouts, seconds) for seconds in (1, 3, 1, 3)]
-
-    assert FakeClock().run(main()) == ["done", "expired", "done", "expired"]
-
-
 def test_an_expired_block_leaves_its_task_uncancelled() -> None:
     async def main() -> int:
         await guarded(Timeouts(1), 60)
