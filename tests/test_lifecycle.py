@@ -295,6 +295,30 @@ def test_a_loop_that_ends_while_its_pool_is_closed_gets_no_coroutine(sandbox: Sa
     assert not told
 
 
+def test_a_pool_closed_from_a_thread_meets_a_loop_that_ends(sandbox: Sandbox) -> None:
+    errors: list[str] = []
+    pool = ConnectionPool()
+
+    async def cleans_up() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            thread = threading.Thread(target=lambda: asyncio.run(pool.aclose()))
+            thread.start()
+            thread.join()
+
+    async def work() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: errors.append(context["message"]))
+        await AsyncChatloom(KEY, base_url=sandbox.base_url, pool=pool).list_agents()
+        left = loop.create_task(cleans_up())
+        await asyncio.sleep(0)
+        assert not left.done()
+
+    asyncio.run(work())
+    assert errors == []
+
+
 def test_a_pool_survives_a_loop_that_was_closed_without_ceremony(sandbox: Sandbox) -> None:
     chatloom = AsyncChatloom(KEY, base_url=sandbox.base_url)
     loop = asyncio.new_event_loop()

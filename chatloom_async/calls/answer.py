@@ -45,7 +45,8 @@ def _redirect(headers: Mapping[str, str]) -> str:
         host = urlsplit(headers.get("location", "")).hostname
     except ValueError:
         host = None
-    return f"a redirect to {host or 'another path'} is not followed; set base_url to the API itself"
+    where = host or ("another path" if "location" in headers else "nowhere")
+    return f"a redirect to {where} is not followed; set base_url to the API itself"
 
 
 def _message(status: int, body: bytes) -> str:

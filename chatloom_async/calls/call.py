@@ -56,6 +56,7 @@ from chatloom_async.transport import QUEUED, Alarm, Clock, Request, Response, Tr
 Model = TypeVar("Model")
 
 _OK = range(200, 300)
+_UNDONE = ("", "identity", "gzip", "deflate", "br", "zstd")  # by whoever received the answer
 _NO_CONTENT = (HTTPStatus.NO_CONTENT, HTTPStatus.RESET_CONTENT)
 _NOT_THE_SERVER = ("stale", "local")  # reasons that say nothing about the server
 _URGENT = 10.0  # a deadline up to this many seconds: a person waits
@@ -420,7 +421,13 @@ def _structured(answer: Response, request: Request, model: type[Model]) -> Model
     empty = answer.status in _NO_CONTENT or request.method == "HEAD"
     if model is NoneType or (empty and model is object):
         return None  # type: ignore[return-value]  # the model is NoneType or object: None is one
-    return decode(answer.body, model)
+    try:
+        return decode(answer.body, model)
+    except ResponseDecodeError as error:
+        if answer.headers.get("content-encoding", "").strip().lower() in _UNDONE:
+            raise
+        message = f"{error.message}; its Content-Encoding is none that is understood"
+    raise ResponseDecodeError(message)
 
 
 def _cut_off(elapsed: float, *, queued: bool) -> APIConnectionError:

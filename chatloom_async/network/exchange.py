@@ -60,8 +60,8 @@ async def send(
     try:
         body, whole = await read_body(answer.status, answer.content)
     finally:
-        if not whole:
-            answer.close()  # else aiohttp has taken its connection back
+        if not whole or not answer.closed:  # aiohttp takes no connection of a 101 back
+            answer.close()
     return Response(answer.status, answer.headers, body)
 
 

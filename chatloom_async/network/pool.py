@@ -57,6 +57,7 @@ class _Connections:
     slots: Slots
     keeper: AsyncGenerator[None, None]
     direct: Direct | None
+    closing: list[asyncio.Task[None]]  # what another thread's loop asked for
     # By their length. Only its timer keeps one alive, so it goes when nothing used it that long.
     _timeouts: WeakValueDictionary[float, Timeouts] = field(factory=WeakValueDictionary)
     _latest: Timeouts | None = None  # mostly the one there is
@@ -123,7 +124,6 @@ class ConnectionPool:
     _by_loop: dict[asyncio.AbstractEventLoop, _Connections] = field(
         factory=dict, init=False, repr=False
     )
-    _closing: set[asyncio.Task[None]] = field(factory=set, init=False, repr=False)
     _made_at: str = field(init=False, repr=False)
     _used: bool = field(default=False, init=False, repr=False)
 
@@ -260,10 +260,11 @@ class ConnectionPool:
             headers={"Accept": "application/json", "User-Agent": _USER_AGENT},
         )
         # asyncio.run ends a loop's asynchronous generators: that closes the session in time.
-        keeper = _keep(session, ours=self.session is None)
+        closing: list[asyncio.Task[None]] = []
+        keeper = _keep(session, closing, ours=self.session is None)
         slots = Slots(_places(self.limit, session.connector))
         direct = Direct.of(session) if self.direct and self.proxy is None else None
-        connections = _Connections(session, slots, keeper, direct)
+        connections = _Connections(session, slots, keeper, direct, closing)
         self._by_loop[asyncio.get_running_loop()] = connections
         self._used = True
         await anext(keeper)
@@ -291,9 +292,7 @@ class ConnectionPool:
 
     def _close_soon(self, loop: asyncio.AbstractEventLoop, connections: _Connections) -> None:
         """Close what belongs to the running loop, which goes on with other things."""
-        closing = loop.create_task(self._close(connections))
-        self._closing.add(closing)
-        closing.add_done_callback(self._closing.discard)
+        connections.closing.append(loop.create_task(self._close(connections)))
 
     async def _close(self, connections: _Connections | None) -> None:
         """Close what belongs to the running loop."""
@@ -301,6 +300,8 @@ class ConnectionPool:
             await self.shared.limiters.aclose()
         finally:
             if connections is not None:
+                if self.session is None:  # here: a loop that ends refuses a keeper that waits
+                    await connections.session.close()
                 with suppress(RuntimeError):  # the loop ends, and closes it at this moment
                     await connections.keeper.aclose()
 
@@ -355,13 +356,17 @@ def _places(limit: int, connector: aiohttp.BaseConnector | None) -> int:
     return min([limit, *filter(None, bounds)])
 
 
-async def _keep(session: aiohttp.ClientSession, *, ours: bool) -> AsyncGenerator[None, None]:
-    """Hold a session until the pool or its loop ends."""
+async def _keep(
+    session: aiohttp.ClientSession, closing: list[asyncio.Task[None]], *, ours: bool
+) -> AsyncGenerator[None, None]:
+    """Hold a session until the pool or its loop ends, and then its loop until it is closed."""
     try:
         yield
     finally:
         if ours:
             await session.close()
+        if others := {*closing} - {asyncio.current_task()}:
+            await asyncio.wait(others)
 
 
 def _caller() -> str:

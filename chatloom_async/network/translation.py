@@ -75,7 +75,7 @@ def translate(
             return APIConnectionError("the connection ended inside the answer", "cut off")
         case aiohttp.ClientResponseError():
             # The rest of the message quotes the answer, and that may repeat the key.
-            what = re.split("[\n'\"]|: b['\"]", error.message.strip(), maxsplit=1)[0]
+            what = re.split("[\n\"]|(?<!n)'|'(?!t )|: b['\"]", error.message.strip(), maxsplit=1)[0]
             return APIConnectionError(
                 f"what {host} answered is not HTTP: {what.rstrip(': ')}", "protocol"
             )

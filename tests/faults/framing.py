@@ -72,7 +72,12 @@ _LENGTHS = (
     _garbled("Content-Length no number", answer(length="ten")),
     _garbled("Content-Length beyond 64 bits", answer(length="9" * 40)),
     _garbled("Content-Length twice, different", answer(200, DOCUMENT, "Content-Length: 3")),
-    _garbled("Content-Length and chunks", answer(200, DOCUMENT, "Transfer-Encoding: chunked")),
+    one(
+        "Content-Length and chunks",
+        _connection("protocol", "is not HTTP: Content-Length can't be present with"),
+        answer(200, DOCUMENT, "Transfer-Encoding: chunked"),
+        Close(),
+    ),
     one("no length, ended by FIN", OK, answer(length=""), Close()),
     one("HTTP/1.0, ended by FIN", OK, b"HTTP/1.0 200 OK\r\n\r\n" + DOCUMENT, Close()),
 )
@@ -193,6 +198,11 @@ _SIZES = (
     ),
     _packed("gzip", gzip.compress(DOCUMENT)),
     _packed("deflate", zlib.compress(DOCUMENT), "deflate"),
+    one(
+        "gzip by another name",
+        Raises(ResponseDecodeError, "not UTF-8; its Content-Encoding is none that is"),
+        answer(200, gzip.compress(DOCUMENT), "Content-Encoding: x-gzip"),
+    ),
     _packed("gzip in two members", gzip.compress(DOCUMENT[:9]) + gzip.compress(DOCUMENT[9:])),
     one(
         "gzip cut off",

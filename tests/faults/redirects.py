@@ -29,7 +29,7 @@ REDIRECTS: tuple[Case, ...] = (
     *(
         one(
             f"{status} without a Location",
-            Raises(RedirectError, f"^{status} "),
+            Raises(RedirectError, f"^{status} a redirect to nowhere"),
             answer(status, b""),
         )
         for status in (300, 301, 304, 305)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import os
 import ssl
@@ -17,6 +18,7 @@ import trustme
 from chatloom_async import (
     APIConnectionError,
     ApiKey,
+    APIStatusError,
     APITimeoutError,
     AsyncChatloom,
     ChatloomError,
@@ -143,6 +145,15 @@ def client_at(
     return AsyncChatloom(
         api_key, base_url=f"http://{HOST}:{server.port}", pool=pool, retry=retry, rate_limit=None
     )
+
+
+async def test_a_session_keeps_no_connection_after_a_101() -> None:
+    script = (answer(101, b"", "Upgrade: websocket", "Connection: upgrade", length=""),)
+    async with Server([script]) as server, ConnectionPool(direct=False) as pool:
+        with pytest.raises(APIStatusError):
+            await client_at(server, pool).get_allowed_domains("agt_1")
+        gc.collect()  # a connection that nobody gave back is told of here
+        assert pool.stats().connections == 0
 
 
 @pytest.mark.looptime
