@@ -6,6 +6,7 @@ import sys
 import tarfile
 import tomllib
 import zipfile
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
@@ -29,14 +30,16 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def wheel(built: Path) -> zipfile.ZipFile:
+def wheel(built: Path) -> Iterator[zipfile.ZipFile]:
     with zipfile.ZipFile(next(built.glob("*.whl"))) as archive:
-        return archive
+        yield archive
 
 
-def test_the_wheel_holds_the_package_and_its_metadata_only(wheel: zipfile.ZipFile) -> None:
+def test_the_wheel_holds_the_package_and_where_its_command_begins(wheel: zipfile.ZipFile) -> None:
     tops = {name.split("/")[0].split("-")[0] for name in wheel.namelist()}
-    assert tops == {"chatloom_async"}
+    assert tops == {"chatloom_async", "_chatloom_async.py"}
+    metadata = next(name for name in wheel.namelist() if name.endswith("entry_points.txt"))
+    assert wheel.read(metadata).decode().endswith("\nchatloom-async = _chatloom_async:main\n")
 
 
 def test_the_wheel_holds_every_module_the_marker_and_the_license(wheel: zipfile.ZipFile) -> None:
@@ -44,7 +47,7 @@ def test_the_wheel_holds_every_module_the_marker_and_the_license(wheel: zipfile.
     modules = {
         path.relative_to(ROOT).as_posix() for path in (ROOT / "chatloom_async").rglob("*.py")
     }
-    assert modules <= set(names)
+    assert modules - set(names) == {"chatloom_async/cli/start.py"}  # it is beside the package
     assert "chatloom_async/py.typed" in names
     assert any(name.endswith("licenses/.github/LICENSE") for name in names)
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import shtab
 
 from chatloom_async.audit.text import say
-from chatloom_async.cli.main import parser
+from chatloom_async.cli.parser import parser
+from chatloom_async.version import __version__
 
 _FILES = ("FILE", "KEYS", "OLD", "NEW", "OUT")  # how arguments that are files are called
 
@@ -28,7 +29,7 @@ def add_completion(command: ArgumentParser) -> None:
 
 def completion(options: Namespace) -> int:
     """Print the script that a shell reads."""
-    top = parser(with_options=lambda _: True)
+    top = parser(__version__, with_options=lambda _: True)
     for each in _parsers(top):
         for action in each._actions:  # noqa: SLF001 - argparse has no other list of them
             if action.metavar in _FILES:

@@ -1,7 +1,8 @@
 """From the shell to a command and back: arguments in, exit status out, errors on one line.
 
-Not here: a command's options and its work (a module each), signals (``cli.interrupts``), and the
-standard streams (``cli.streams``).
+Not here: where the process begins (``cli.start``), which commands there are (``cli.parser``), a
+command's options and its work (a module each), signals (``cli.interrupts``), and the standard
+streams (``cli.streams``).
 """
 
 from __future__ import annotations
@@ -10,14 +11,13 @@ import errno
 import io
 import re
 import sys
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
-from collections.abc import Callable, Coroutine, Sequence
+from argparse import Namespace
+from collections.abc import Coroutine, Sequence
 from contextlib import redirect_stderr
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 from chatloom_async.cli.interrupts import INTERRUPTED, Interrupts
+from chatloom_async.cli.parser import has_extra, parser
 from chatloom_async.cli.streams import (
     discard_output,
     prepare,
@@ -32,37 +32,6 @@ FAILED = 2
 _NO_READER = 141  # 128 + SIGPIPE
 _NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EBADF)
 _KEY = re.compile(r"(?<![\w./\\])clf_|^--?\w*clf_")  # quoted or glued; not in a file's name
-
-# Name, module, summary. A module is imported when its command is asked for: --help stays quick.
-# It holds the command as a function NAME, and add_NAME, which adds its options to a parser.
-_COMMANDS = (
-    ("audit", "audit", "audit one workspace or thousands"),
-    ("agents", "agents", "list the agents of one workspace"),
-    ("domains", "agents", "list the domains an agent may load on"),
-    ("diff", "diff", "compare two audits; exit 1 when they differ"),
-    ("report", "report", "make a web page of an audit"),
-    ("doctor", "doctor", "find out why it does not work, and what helps"),
-    ("sandbox", "sandbox", "serve a local API to try things on"),
-    ("completion", "completion", "print what makes a shell complete these commands"),
-)
-
-_ABOUT = """\
-Chatloom workspaces from the command line: which agents exist, on which domains
-each may load, what is wrong with that, and what changed.
-"""
-
-_ENVIRONMENT = """\
-environment:
-  CHATLOOM_API_KEY       the key of one workspace (dashboard: Settings, API Keys)
-  CHATLOOM_BASE_URL      another server, such as that of 'chatloom-async sandbox'
-  HTTPS_PROXY, NO_PROXY  the way to the server, as other tools have it
-
-exit status: 0 done, 1 what --fail-on names or a difference was found, 2 not
-started or not finished, 130 interrupted, 141 nobody read the output to its end
-
-example, without a key:
-  chatloom-async audit --sandbox
-"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -100,52 +69,15 @@ def _guarded(arguments: list[str], interrupts: Interrupts) -> int:
         return FAILED
 
 
-def parser(*, with_options: Callable[[str], bool]) -> ArgumentParser:
-    """Return the parser of all commands, with the options of those that are needed."""
-    top = ArgumentParser(
-        "chatloom-async",
-        description=_ABOUT,
-        epilog=_ENVIRONMENT,
-        formatter_class=RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    top.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, module, summary in _COMMANDS:
-        command = commands.add_parser(
-            name,
-            help=summary,
-            description=f"{summary[0].upper()}{summary[1:]}.",
-            formatter_class=RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
-        command.add_argument("--debug", action="store_true", help="show the traceback of an error")
-        if with_options(name):
-            found = import_module(f"chatloom_async.cli.{module}")
-            getattr(found, f"add_{name}")(command)
-            command.set_defaults(run=getattr(found, name))
-    return top
-
-
 def _run(arguments: list[str], interrupts: Interrupts) -> int:
-    _check_extra()
+    if not has_extra():
+        raise ConfigurationError("the command line is an extra: pip install 'chatloom_async[cli]'")
     _check_no_key(arguments)
     options = _parsed(arguments)
     if isinstance(options, int):
         return options
     result: int | Coroutine[Any, Any, int] = options.run(options)
     return result if isinstance(result, int) else interrupts.run(result)
-
-
-def _check_extra() -> None:
-    """Refuse to begin what could not draw its table.
-
-    Raises:
-        ConfigurationError: the extra ``cli`` is not installed.
-
-    """
-    if any(find_spec(each) is None for each in ("rich", "jinja2", "shtab")):
-        raise ConfigurationError("the command line is an extra: pip install 'chatloom_async[cli]'")
 
 
 def _check_no_key(arguments: list[str]) -> None:
@@ -167,7 +99,7 @@ def _parsed(arguments: list[str]) -> Namespace | int:
     said = io.StringIO()
     try:
         with redirect_stderr(said):
-            return parser(with_options=arguments.__contains__).parse_args(arguments)
+            return parser(__version__, with_options=arguments.__contains__).parse_args(arguments)
     except SystemExit as ending:
         # argparse repeats arguments as they are, below a usage of many lines.
         _, _, problem = said.getvalue().strip("\n").partition(": error: ")
