@@ -28,7 +28,8 @@ _BASE_URL = re.compile(
     r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._~-]+)(:\d{1,5})?(/[a-z0-9._~%/-]*)?", re.IGNORECASE
 )
 # What urlsplit takes for a host is more than that: [::1] in example.com[::1], say.
-_AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(:\d*)?", re.ASCII)
+_LABEL = r"[A-Za-z0-9_~-]{1,63}"  # RFC 1035 §2.3.4
+_AUTHORITY = re.compile(rf"(\[[0-9A-Fa-f:.]+\]|({_LABEL}\.)*{_LABEL}\.?)(:\d*)?", re.ASCII)
 _UNRESERVED = re.compile(r"[A-Za-z0-9_~-]+")
 # As in a URL (RFC 3986 §3.3), a control character not even when it is encoded.
 _STEP = r"[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%(?![01]|7[Ff])[0-9A-Fa-f]{2}"

@@ -47,7 +47,7 @@ def translate(
 ) -> ChatloomError | None:
     """Return our error for one of aiohttp's, without keeping anything of it; None: it is not."""
     address = URL(url, encoded=True)
-    host = address.host or url
+    host = address.raw_host or url
     match error:
         case aiohttp.ClientPayloadError() | aiohttp.ClientResponseError() if coding := _undecodable(
             error
@@ -55,10 +55,10 @@ def translate(
             return APIConnectionError(
                 f"the answer of {host} is not what its Content-Encoding says ({coding})", "encoding"
             )
-        case aiohttp.InvalidURL():  # the URL of the request was checked
+        case aiohttp.InvalidURL() | UnicodeError():  # the URL of the request was checked
             return ConfigurationError(
-                "the proxy named in the environment, or by the session you bring, is not a URL "
-                "with scheme and host, like http://proxy.example:3128"
+                "the proxy named in the environment, by the session you bring or as proxy= is not "
+                "a URL with scheme and host, like http://proxy.example:3128"
             )
         case aiohttp.ConnectionTimeoutError():
             return APITimeoutError(
@@ -74,11 +74,7 @@ def translate(
         case aiohttp.ClientPayloadError():
             return APIConnectionError("the connection ended inside the answer", "cut off")
         case aiohttp.ClientResponseError():
-            # The rest of the message quotes the answer, and that may repeat the key.
-            what = re.split("[\n\"]|(?<!n)'|'(?!t )|: b['\"]", error.message.strip(), maxsplit=1)[0]
-            return APIConnectionError(
-                f"what {host} answered is not HTTP: {what.rstrip(': ')}", "protocol"
-            )
+            return _not_http(error, host)
         case aiohttp.ClientError() | OSError():
             return APIConnectionError("the connection ended before an answer", "disconnected")
         case ValueError() if trust_env:
@@ -87,6 +83,14 @@ def translate(
                 "They cannot go with an API key; use proxy= instead of trust_env=True"
             )
     return None
+
+
+def _not_http(error: aiohttp.ClientResponseError, host: str) -> APIConnectionError:
+    # The rest of the message quotes the answer, and that may repeat the key.
+    what = re.split("[\n\"]|(?<!n)'|'(?!t )|: b['\"]", error.message.strip(), maxsplit=1)[0]
+    asked = getattr(error.request_info, "method", "")
+    party = f"the proxy on the way to {host}" if asked == "CONNECT" else host
+    return APIConnectionError(f"what {party} answered is not HTTP: {what.rstrip(': ')}", "protocol")
 
 
 def _unconnected(

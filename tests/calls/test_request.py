@@ -61,6 +61,8 @@ def test_a_base_url_is_taken_without_its_last_slash(given: str, used: str) -> No
         ("https://chatloom.app:https", "is not a URL"),
         ("https://chatloom.app:99999", "is not a URL"),
         ("https://chatloom.app[::1]", "is not a URL"),
+        ("https://chatloom..app", "is not a URL"),
+        (f"https://{'a' * 64}.example", "is not a URL"),
         ("https://chatloom.app/a;b", "is scheme, host, maybe a port and a path"),
         ("https://user@chatloom.app", "carries no credentials"),
         ("https://user:secret@chatloom.app", "carries no credentials"),

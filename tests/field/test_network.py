@@ -324,6 +324,23 @@ async def test_what_this_machine_lacks_closes_no_gate(
         assert len(await client.list_agents()) == 1
 
 
+@pytest.mark.parametrize("host", ["proxy..example", "a" * 64])
+async def test_a_proxy_whose_name_cannot_be_one_is_named(host: str) -> None:
+    async with ConnectionPool(proxy=f"http://{host}:3128") as pool:
+        with pytest.raises(ConfigurationError, match="or as proxy= is not"):
+            await AsyncChatloom(KEY, pool=pool).list_agents()
+
+
+async def test_a_name_that_is_no_punycode_is_an_unknown_host() -> None:
+    unknown = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    async with AsyncChatloom(KEY, base_url="https://xn--a.example", retry=ONCE) as chatloom:
+        with (
+            patch("socket.getaddrinfo", side_effect=unknown),
+            pytest.raises(APIConnectionError, match=r"host name xn--a\.example does not exist"),
+        ):
+            await chatloom.list_agents()
+
+
 @pytest.mark.parametrize("named", ["proxy.invalid:3128", "proxy", "://proxy"])
 async def test_a_mistyped_proxy_of_the_environment_is_named_at_once(
     named: str, monkeypatch: pytest.MonkeyPatch

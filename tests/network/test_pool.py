@@ -148,6 +148,7 @@ def client_at(
 
 
 async def test_a_session_keeps_no_connection_after_a_101() -> None:
+    asyncio.get_running_loop().set_debug(True)  # else nobody tells
     script = (answer(101, b"", "Upgrade: websocket", "Connection: upgrade", length=""),)
     async with Server([script]) as server, ConnectionPool(direct=False) as pool:
         with pytest.raises(APIStatusError):
