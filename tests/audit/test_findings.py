@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import pytest
 from attrs import evolve
 from hypothesis import given
@@ -17,18 +15,7 @@ from chatloom_async.audit.findings import (
     shared_domains,
 )
 from chatloom_async.audit.results import AuditedAgent, WorkspaceAudit
-
-AGENT = AuditedAgent(
-    "agt_1",
-    "Sales Assistant",
-    "#611F69",
-    "#764ba2",
-    "bottom-right",
-    "modern",
-    "active",
-    datetime(2026, 1, 15, 9, tzinfo=UTC),
-    (),
-)
+from tests.audit.samples import AGENT
 
 
 def listing(*domains: str) -> AuditedAgent:

@@ -34,11 +34,6 @@ Captured = pytest.CaptureFixture[str]
 clusters: Any = distributed
 
 
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out.jsonl"
-
-
 def write(path: Path, *audits: WorkspaceAudit) -> None:
     with AuditLog.open(path) as log:
         for audit in audits:
@@ -117,9 +112,8 @@ def test_the_one_workspace_of_the_environment_is_audited_without_a_keys_file(
 
 
 def test_each_workspace_becomes_one_line_of_the_out_file(
-    served: Sandbox, keys: str, tmp_path: Path
+    served: Sandbox, keys: str, out: Path
 ) -> None:
-    out = tmp_path / "out.jsonl"
     assert main(["audit", keys, "--out", str(out)]) == 0
     begun, *lines, ended = map(json.loads, out.read_text().splitlines())
     assert begun["run"]["workspaces"] == ["acme", "beta"]
@@ -144,16 +138,10 @@ def test_nothing_but_json_lines_goes_to_stdout_when_out_is_a_dash(
     assert served.count() == 6
 
 
-@pytest.mark.parametrize(
-    ("fail_on", "status"), [("gap", 1), ("low", 1), ("medium", 1), ("high", 1)]
-)
-def test_a_gap_counts_at_every_level_of_fail_on(
-    served: Sandbox, keys: str, fail_on: str, status: int
-) -> None:
-    agent = attrs.evolve(make_workspace("x", "clf_x").agents[0], domains=("localhost",))
-    served.add(Workspace("acme", "clf_key_of_acme", (agent,)))
+@pytest.mark.parametrize("fail_on", ["gap", "low", "medium", "high"])
+def test_a_gap_counts_at_every_level_of_fail_on(served: Sandbox, keys: str, fail_on: str) -> None:
     served.revoke("beta")
-    assert main(["audit", keys, "--fail-on", fail_on]) == status
+    assert main(["audit", keys, "--fail-on", fail_on]) == 1
 
 
 @pytest.mark.parametrize(
@@ -181,11 +169,10 @@ def test_ignored_rules_are_in_no_output_and_no_status(
 
 
 def test_an_approved_list_finds_every_other_domain(
-    served: Sandbox, keys: str, tmp_path: Path
+    served: Sandbox, keys: str, tmp_path: Path, out: Path
 ) -> None:
     approved = tmp_path / "approved.txt"
     approved.write_text("# ours\n*.agent1.example\n")
-    out = tmp_path / "out.jsonl"
     command = ["audit", keys, "--approved", str(approved), "--out", str(out), "--fail-on", "high"]
     assert main(command) == 1
     found = {each.domain for audit in read_audits(out) for each in audit.findings}
@@ -262,9 +249,8 @@ def test_a_time_is_said_as_people_say_it(seconds: float, said: str) -> None:
 
 
 def test_a_resumed_run_asks_only_for_what_is_missing(
-    served: Sandbox, keys: str, tmp_path: Path, capsys: Captured
+    served: Sandbox, keys: str, out: Path, capsys: Captured
 ) -> None:
-    out = tmp_path / "out.jsonl"
     main(["audit", keys, "--out", str(out)])
     run, first, second, _ = out.read_text().splitlines()
     out.write_text(f"{run}\n{first}\n{second[:50]}")
@@ -310,9 +296,8 @@ def test_a_resumed_run_reads_again_what_an_outage_hid_and_tells_so(
 
 
 def test_an_existing_out_file_is_not_overwritten(
-    served: Sandbox, keys: str, tmp_path: Path, capsys: Captured
+    served: Sandbox, keys: str, out: Path, capsys: Captured
 ) -> None:
-    out = tmp_path / "out.jsonl"
     out.write_text("something\n")
     assert main(["audit", keys, "--out", str(out)]) == 2
     assert "exists; resume it" in capsys.readouterr().err
@@ -466,10 +451,10 @@ def test_a_missing_extra_is_named(  # noqa: PLR0913, PLR0917 - fixtures
     told: str,
     capsys: Captured,
     tmp_path: Path,
+    out: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    out = tmp_path / "out.jsonl"
     out.write_text(f"{dump_audit(WorkspaceAudit('acme'))}\n")
     uninstall(monkeypatch, module)
     assert main([argument.format(keys=keys, out=out) for argument in arguments]) == 2
@@ -483,9 +468,8 @@ def test_a_missing_extra_is_named(  # noqa: PLR0913, PLR0917 - fixtures
 
 
 def test_an_audit_runs_on_a_cluster(
-    served: Sandbox, keys: str, tmp_path: Path, capsys: Captured
+    served: Sandbox, keys: str, out: Path, capsys: Captured
 ) -> None:
-    out = tmp_path / "out.jsonl"
     with clusters.LocalCluster(
         n_workers=1,
         threads_per_worker=4,

@@ -15,11 +15,6 @@ from chatloom_async.testing import Sandbox, SandboxAgent, Workspace, make_worksp
 Captured = pytest.CaptureFixture[str]
 
 
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out.jsonl"
-
-
 def test_equal_audits_do_not_differ(
     served: Sandbox, keys: str, tmp_path: Path, capsys: Captured
 ) -> None:

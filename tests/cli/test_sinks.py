@@ -20,11 +20,6 @@ from tests.cli.terminals import COMMAND, ROOT, CtrlC
 Captured = pytest.CaptureFixture[str]
 
 
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out.jsonl"
-
-
 def workspace_of(row: dict[str, str]) -> str:
     return row["workspace"]
 

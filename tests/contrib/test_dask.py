@@ -240,18 +240,9 @@ async def test_no_workspace_is_lost_when_its_reader_is_cancelled_at_any_moment(
     assert Counter(done) == Counter(here.names)
 
 
-async def test_a_second_reader_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
-    async with fleet(tmp_path, 3) as here:
-        audit = here.audit()
-        with pytest.raises(ConfigurationError, match="inside its 'async with' block"):
-            await anext(audit)
-        async with audit as results:
-            first = asyncio.ensure_future(anext(results))
-            await asyncio.sleep(0)
-            with pytest.raises(ConfigurationError, match="one reader"):
-                await anext(results)
-            done = [await first, *[each async for each in results]]
-    assert sorted(each.workspace for each in done) == here.names
+async def test_reading_before_the_block_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="inside its 'async with' block"):
+        await anext(audit_on("local", ["w0"], KeysFile("none.toml")))
 
 
 async def test_an_audit_without_workers_knows_it_and_waits_for_them(tmp_path: Path) -> None:

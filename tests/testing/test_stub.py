@@ -44,16 +44,6 @@ def test_a_reply_may_be_bytes_as_they_are() -> None:
     assert ask(StubReply(body=b"\xff")).body == b"\xff"
 
 
-def test_replies_come_in_the_order_of_the_script() -> None:
-    clock = FakeClock()
-    transport = StubTransport((StubReply(n) for n in range(3)), clock=clock)
-
-    async def main() -> list[bytes]:
-        return [(await transport.exchange(REQUEST, KEY, 1)).body for _ in range(3)]
-
-    assert clock.run(main()) == [b"0", b"1", b"2"]
-
-
 def test_a_script_is_read_as_it_is_needed() -> None:
     read = []
 
@@ -128,22 +118,6 @@ def test_a_closed_stub_refuses() -> None:
     with pytest.raises(ClientClosedError):
         FakeClock().run(main())
     assert transport.requests == []
-
-
-def test_closing_a_stub_ends_the_calls_in_flight() -> None:
-    clock = FakeClock()
-    transport = StubTransport([StubReply(after=60)], clock=clock)
-    client = AsyncChatloom("clf_stub", pool=transport)
-
-    async def main() -> None:
-        task = asyncio.create_task(client.list_agents())
-        await asyncio.sleep(1)
-        await transport.aclose()
-        with pytest.raises(ClientClosedError):
-            await task
-
-    clock.run(main())
-    assert clock.monotonic() == 1
 
 
 def test_a_stub_works_in_real_time_by_default() -> None:
