@@ -25,6 +25,7 @@ from chatloom_async import (
     RetryPolicy,
 )
 from chatloom_async.testing import FakeClock, StubReply, StubTransport
+from tests.virtual import now, virtual
 
 KEY = "clf_current"
 NO_AGENTS = StubReply({"agents": [], "count": 0})
@@ -57,12 +58,11 @@ def made(
     api_key: Any,
     *replies: StubReply | ChatloomError,
     retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - immutable
-) -> tuple[AsyncChatloom, StubTransport, FakeClock]:
-    clock = FakeClock()
-    transport = StubTransport(replies, clock=clock)
+) -> tuple[AsyncChatloom, StubTransport]:
+    transport = StubTransport(replies)
     # Without a limiter: calls that are to fail together leave together.
     client = AsyncChatloom(api_key, pool=transport, retry=retry, rate_limit=None)
-    return client, transport, clock
+    return client, transport
 
 
 # Keys that cannot be one
@@ -101,17 +101,19 @@ def test_a_missing_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         AsyncChatloom()
 
 
-def test_the_key_is_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+@virtual
+async def test_the_key_is_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHATLOOM_API_KEY", f"{KEY}\n")
-    client, transport, clock = made(None, NO_AGENTS)
-    clock.run(client.list_agents())
+    client, transport = made(None, NO_AGENTS)
+    await client.list_agents()
     assert transport.requests[0].fingerprint == fingerprint(KEY)
 
 
-def test_a_given_key_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+@virtual
+async def test_a_given_key_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHATLOOM_API_KEY", "clf_other")
-    client, transport, clock = made(KEY, NO_AGENTS)
-    clock.run(client.list_agents())
+    client, transport = made(KEY, NO_AGENTS)
+    await client.list_agents()
     assert transport.requests[0].fingerprint == fingerprint(KEY)
 
 
@@ -176,10 +178,11 @@ def test_a_copied_key_is_the_key_itself(duplicate: Callable[[ApiKey], ApiKey]) -
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
 @pytest.mark.parametrize("answer", [KEY, f"{KEY}\n", ApiKey(KEY)])
-def test_a_callable_gives_the_key(kind: str, answer: str | ApiKey) -> None:
+@virtual
+async def test_a_callable_gives_the_key(kind: str, answer: str | ApiKey) -> None:
     source = Source(answer)
-    client, transport, clock = made(source if kind == "sync" else source.later, NO_AGENTS)
-    clock.run(client.list_agents())
+    client, transport = made(source if kind == "sync" else source.later, NO_AGENTS)
+    await client.list_agents()
     assert transport.requests[0].fingerprint == fingerprint(KEY)
 
 
@@ -189,39 +192,35 @@ def test_a_callable_is_not_asked_before_the_first_call() -> None:
     assert source.asked == 0
 
 
-def test_a_callable_is_asked_once_for_many_calls() -> None:
+@virtual
+async def test_a_callable_is_asked_once_for_many_calls() -> None:
     source = Source(KEY, after=1.0)
-    client, _, clock = made(source.later, *[NO_AGENTS] * 20)
-
-    async def main() -> None:
-        await asyncio.gather(*(client.list_agents() for _ in range(20)))
-
-    clock.run(main())
+    client, _ = made(source.later, *[NO_AGENTS] * 20)
+    await asyncio.gather(*(client.list_agents() for _ in range(20)))
     assert source.asked == 1
 
 
-def test_an_error_of_the_callable_reaches_its_caller() -> None:
-    client, transport, clock = made(Source(LookupError("vault is sealed")))
+@virtual
+async def test_an_error_of_the_callable_reaches_its_caller() -> None:
+    client, transport = made(Source(LookupError("vault is sealed")))
     with pytest.raises(LookupError, match="vault is sealed"):
-        clock.run(client.list_agents())
+        await client.list_agents()
     assert transport.requests == []
 
 
-def test_a_callable_is_asked_again_when_its_first_answer_failed() -> None:
-    client, _, clock = made(Source(LookupError("sealed"), KEY), NO_AGENTS)
-
-    async def main() -> int:
-        with pytest.raises(LookupError):
-            await client.list_agents()
-        return len(await client.list_agents())
-
-    assert clock.run(main()) == 0
+@virtual
+async def test_a_callable_is_asked_again_when_its_first_answer_failed() -> None:
+    client, _ = made(Source(LookupError("sealed"), KEY), NO_AGENTS)
+    with pytest.raises(LookupError):
+        await client.list_agents()
+    assert len(await client.list_agents()) == 0
 
 
-def test_a_callable_that_gives_no_key_is_a_configuration_error() -> None:
-    client, transport, clock = made(Source("sk_wrong"))
+@virtual
+async def test_a_callable_that_gives_no_key_is_a_configuration_error() -> None:
+    client, transport = made(Source("sk_wrong"))
     with pytest.raises(ConfigurationError, match="starts with clf_"):
-        clock.run(client.list_agents())
+        await client.list_agents()
     assert transport.requests == []
 
 
@@ -265,23 +264,25 @@ async def cancelled() -> str:
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
 @pytest.mark.parametrize("answer", [OSError("vault is down"), "sk_wrong"])
-def test_a_callable_that_fails_is_asked_once_for_many_calls(
+@virtual
+async def test_a_callable_that_fails_is_asked_once_for_many_calls(
     kind: str, answer: str | Exception
 ) -> None:
     source = Source(answer, after=2.0)
-    client, _, clock = made(source if kind == "sync" else source.later)
+    client, _ = made(source if kind == "sync" else source.later)
     expected = OSError if isinstance(answer, OSError) else ConfigurationError
-    assert [type(each) for each in clock.run(outcomes(client, 20))] == [expected] * 20
+    assert [type(each) for each in (await outcomes(client, 20))] == [expected] * 20
     assert source.asked == 1
-    assert clock.monotonic() == (0 if kind == "sync" else 2)
+    assert now() == (0 if kind == "sync" else 2)
 
 
-def test_each_call_gets_the_error_of_the_callable_with_a_traceback_of_its_own() -> None:
+@virtual
+async def test_each_call_gets_the_error_of_the_callable_with_a_traceback_of_its_own() -> None:
     problem = OSError(5, "vault is down")
     problem.__cause__ = KeyError("why")
     problem.add_note("a note")
-    client, _, clock = made(Source(problem))
-    errors = [each for each in clock.run(outcomes(client, 3)) if isinstance(each, OSError)]
+    client, _ = made(Source(problem))
+    errors = [each for each in (await outcomes(client, 3)) if isinstance(each, OSError)]
     assert len({id(each) for each in (problem, *errors)}) == 4
     assert len({len(traceback.extract_tb(each.__traceback__)) for each in errors}) == 1
     errors[0].add_note("for one only")
@@ -291,10 +292,11 @@ def test_each_call_gets_the_error_of_the_callable_with_a_traceback_of_its_own() 
 
 
 @pytest.mark.parametrize("kind", [1, 2])
-def test_an_error_that_cannot_be_copied_reaches_every_call_unchanged(kind: int) -> None:
+@virtual
+async def test_an_error_that_cannot_be_copied_reaches_every_call_unchanged(kind: int) -> None:
     problem = errors_of_a_kind()[kind]
-    client, _, clock = made(Source(problem))
-    told = [(type(each), str(each)) for each in clock.run(outcomes(client, 3))]
+    client, _ = made(Source(problem))
+    told = [(type(each), str(each)) for each in (await outcomes(client, 3))]
     assert told == [(type(problem), "code 7")] * 3
 
 
@@ -304,7 +306,7 @@ def test_an_error_of_the_callable_needs_no_garbage_collection(kind: int) -> None
         raise errors_of_a_kind()[kind]
 
     async def main() -> list[weakref.ref[Exception]]:
-        client, _, _ = made(source)
+        client, _ = made(source)
         alive: list[weakref.ref[Exception]] = []
         for call in [asyncio.create_task(client.list_agents()) for _ in range(3)]:
             try:
@@ -321,29 +323,28 @@ def test_an_error_of_the_callable_needs_no_garbage_collection(kind: int) -> None
         gc.enable()
 
 
-def test_a_slow_callable_is_not_asked_anew_when_calls_give_up() -> None:
+@virtual
+async def test_a_slow_callable_is_not_asked_anew_when_calls_give_up() -> None:
     source = Source(KEY, after=5.0)
-    client, transport, clock = made(source.later, NO_AGENTS, retry=RetryPolicy(deadline=3.0))
-
-    async def main() -> None:
-        with pytest.raises(DeadlineExceededError):
-            await client.list_agents()
+    client, transport = made(source.later, NO_AGENTS, retry=RetryPolicy(deadline=3.0))
+    with pytest.raises(DeadlineExceededError):
         await client.list_agents()
+    await client.list_agents()
+    assert (source.asked, len(transport.requests), now()) == (1, 1, 5)
 
-    clock.run(main())
-    assert (source.asked, len(transport.requests), clock.monotonic()) == (1, 1, 5)
 
-
-def test_a_callable_cancelled_from_inside_is_an_error_of_the_call() -> None:
-    client, transport, clock = made(cancelled)
+@virtual
+async def test_a_callable_cancelled_from_inside_is_an_error_of_the_call() -> None:
+    client, transport = made(cancelled)
     with pytest.raises(ConfigurationError, match="the key source was cancelled"):
-        clock.run(client.list_agents())
+        await client.list_agents()
     assert transport.requests == []
 
 
 @pytest.mark.parametrize("problem", [None, LookupError("sealed"), asyncio.CancelledError()])
 @pytest.mark.parametrize("stay", [0.5, 2.0])
-def test_a_callable_that_nobody_waits_for_any_more_makes_no_noise(
+@virtual
+async def test_a_callable_that_nobody_waits_for_any_more_makes_no_noise(
     problem: BaseException | None, stay: float
 ) -> None:
     complaints: list[dict[str, Any]] = []
@@ -354,43 +355,38 @@ def test_a_callable_that_nobody_waits_for_any_more_makes_no_noise(
             raise problem
         return KEY
 
-    async def main() -> None:
-        asyncio.get_running_loop().set_exception_handler(lambda _, told: complaints.append(told))
-        client, _, _ = made(source)
-        call = asyncio.create_task(client.list_agents())
-        await asyncio.sleep(0.1)
-        call.cancel()
-        await asyncio.wait([call])
-        await asyncio.sleep(stay)
-        del client
-
-    FakeClock().run(main())
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: complaints.append(told))
+    client, _ = made(source)
+    call = asyncio.create_task(client.list_agents())
+    await asyncio.sleep(0.1)
+    call.cancel()
+    await asyncio.wait([call])
+    await asyncio.sleep(stay)
+    del client
     gc.collect()
     assert complaints == []
 
 
-def test_a_callable_goes_on_when_its_client_is_closed() -> None:
+@virtual
+async def test_a_callable_goes_on_when_its_client_is_closed() -> None:
     source = Source(KEY, after=1.0)
-    client, transport, clock = made(source.later, NO_AGENTS)
+    client, transport = made(source.later, NO_AGENTS)
     brisk = client.with_options(timeout=5.0)
-
-    async def main() -> None:
-        closed = asyncio.create_task(client.list_agents())
-        other = asyncio.create_task(brisk.list_agents())
-        await asyncio.sleep(0.5)
-        await client.aclose()
-        with pytest.raises(ClientClosedError):
-            await closed
-        await other
-
-    clock.run(main())
+    closed = asyncio.create_task(client.list_agents())
+    other = asyncio.create_task(brisk.list_agents())
+    await asyncio.sleep(0.5)
+    await client.aclose()
+    with pytest.raises(ClientClosedError):
+        await closed
+    await other
     assert (source.asked, len(transport.requests)) == (1, 1)
 
 
-def test_every_401_comes_out_when_the_one_asking_for_another_key_fails() -> None:
+@virtual
+async def test_every_401_comes_out_when_the_one_asking_for_another_key_fails() -> None:
     source = Source(KEY, LookupError("sealed"), after=0.5)
-    client, _, clock = made(source.later, *[StubReply(status=401, after=1.0)] * 20)
-    found = clock.run(outcomes(client, 20))
+    client, _ = made(source.later, *[StubReply(status=401, after=1.0)] * 20)
+    found = await outcomes(client, 20)
     assert [type(each) for each in found] == [AuthenticationError] * 20
     assert source.asked == 2
 
@@ -398,117 +394,112 @@ def test_every_401_comes_out_when_the_one_asking_for_another_key_fails() -> None
 # After a 401
 
 
-def test_a_401_is_final_with_a_fixed_key() -> None:
-    client, transport, clock = made(KEY, REFUSED)
+@virtual
+async def test_a_401_is_final_with_a_fixed_key() -> None:
+    client, transport = made(KEY, REFUSED)
     with pytest.raises(AuthenticationError, match="Invalid API key") as caught:
-        clock.run(client.list_agents())
+        await client.list_agents()
     assert len(transport.requests) == 1
     assert not hasattr(caught.value, "__notes__")  # nobody was asked for another one
 
 
-def test_a_401_is_replayed_at_once_with_the_rotated_key() -> None:
-    client, transport, clock = made(Source("clf_old", "clf_new"), REFUSED, NO_AGENTS)
-    clock.run(client.list_agents())
+@virtual
+async def test_a_401_is_replayed_at_once_with_the_rotated_key() -> None:
+    client, transport = made(Source("clf_old", "clf_new"), REFUSED, NO_AGENTS)
+    await client.list_agents()
     assert [(request.fingerprint, request.at) for request in transport.requests] == [
         (fingerprint("clf_old"), 0),
         (fingerprint("clf_new"), 0),
     ]
 
 
-def test_a_401_is_not_replayed_when_the_key_is_the_same() -> None:
+@virtual
+async def test_a_401_is_not_replayed_when_the_key_is_the_same() -> None:
     source = Source(KEY)
-    client, transport, clock = made(source, REFUSED)
+    client, transport = made(source, REFUSED)
     with pytest.raises(AuthenticationError):
-        clock.run(client.list_agents())
+        await client.list_agents()
     assert (len(transport.requests), source.asked) == (1, 2)
 
 
-def test_a_401_is_replayed_once_only() -> None:
+@virtual
+async def test_a_401_is_replayed_once_only() -> None:
     source = Source("clf_1", "clf_2", "clf_3")
-    client, transport, clock = made(source, REFUSED, REFUSED)
+    client, transport = made(source, REFUSED, REFUSED)
     with pytest.raises(AuthenticationError) as caught:
-        clock.run(client.list_agents())
+        await client.list_agents()
     assert (len(transport.requests), source.asked) == (2, 2)
     assert [attempt.outcome for attempt in caught.value.attempts] == ["401", "401"]
 
 
-def test_a_401_is_never_replayed_when_one_attempt_is_allowed() -> None:
-    client, transport, clock = made(
-        Source("clf_old", "clf_new"), REFUSED, retry=RetryPolicy(attempts=1)
-    )
+@virtual
+async def test_a_401_is_never_replayed_when_one_attempt_is_allowed() -> None:
+    client, transport = made(Source("clf_old", "clf_new"), REFUSED, retry=RetryPolicy(attempts=1))
     with pytest.raises(AuthenticationError):
-        clock.run(client.list_agents())
+        await client.list_agents()
     assert len(transport.requests) == 1
 
 
 @pytest.mark.parametrize("calls", [2, 50])
-def test_many_calls_that_fail_together_have_one_asker(calls: int) -> None:
+@virtual
+async def test_many_calls_that_fail_together_have_one_asker(calls: int) -> None:
     source = Source("clf_old", "clf_new", after=0.5)
     refused = StubReply(status=401, after=1.0)
-    client, transport, clock = made(source.later, *[refused] * calls, *[NO_AGENTS] * calls)
-
-    async def main() -> None:
-        await asyncio.gather(*(client.list_agents() for _ in range(calls)))
-
-    clock.run(main())
+    client, transport = made(source.later, *[refused] * calls, *[NO_AGENTS] * calls)
+    await asyncio.gather(*(client.list_agents() for _ in range(calls)))
     assert (source.asked, len(transport.requests)) == (2, 2 * calls)
 
 
-def test_a_call_refused_with_a_key_replaced_meanwhile_takes_the_new_one_unasked() -> None:
+@virtual
+async def test_a_call_refused_with_a_key_replaced_meanwhile_takes_the_new_one_unasked() -> None:
     source = Source("clf_old", "clf_new")
     late = StubReply(status=401, after=5.0)
-    client, _, clock = made(source, late, REFUSED, NO_AGENTS, NO_AGENTS)
-
-    async def main() -> None:
-        await asyncio.gather(client.list_agents(), client.list_agents())
-
-    clock.run(main())
+    client, _ = made(source, late, REFUSED, NO_AGENTS, NO_AGENTS)
+    await asyncio.gather(client.list_agents(), client.list_agents())
     assert source.asked == 2
 
 
-def test_a_call_refused_in_the_moment_in_which_the_key_came_has_another_one_asked_for() -> None:
+@virtual
+async def test_a_call_refused_in_the_moment_in_which_the_key_came_has_another_one_asked_for() -> (
+    None
+):
     answers: list[asyncio.Future[str]] = []
 
     async def source() -> str:
         answers.append(asyncio.get_running_loop().create_future())
         return await answers[-1]
 
-    client, transport, clock = made(source, REFUSED, NO_AGENTS, NO_AGENTS)
-
-    async def main() -> None:
-        first = asyncio.create_task(client.list_agents())
-        await asyncio.sleep(1)
-        answers[0].set_result("clf_old")
-        second = asyncio.create_task(client.list_agents())
-        await asyncio.sleep(1)
-        answers[1].set_result("clf_new")
-        await asyncio.gather(first, second)
-
-    clock.run(main())
+    client, transport = made(source, REFUSED, NO_AGENTS, NO_AGENTS)
+    first = asyncio.create_task(client.list_agents())
+    await asyncio.sleep(1)
+    answers[0].set_result("clf_old")
+    second = asyncio.create_task(client.list_agents())
+    await asyncio.sleep(1)
+    answers[1].set_result("clf_new")
+    await asyncio.gather(first, second)
     assert transport.requests[-1].fingerprint == fingerprint("clf_new")
 
 
-def test_later_calls_use_the_rotated_key() -> None:
-    client, transport, clock = made(Source("clf_old", "clf_new"), REFUSED, NO_AGENTS, NO_AGENTS)
-
-    async def main() -> None:
-        await client.list_agents()
-        await client.list_agents()
-
-    clock.run(main())
+@virtual
+async def test_later_calls_use_the_rotated_key() -> None:
+    client, transport = made(Source("clf_old", "clf_new"), REFUSED, NO_AGENTS, NO_AGENTS)
+    await client.list_agents()
+    await client.list_agents()
     assert transport.requests[-1].fingerprint == fingerprint("clf_new")
 
 
-def test_the_401_comes_out_when_asking_again_fails() -> None:
-    client, transport, clock = made(Source(KEY, LookupError(f"no {KEY}")), REFUSED)
+@virtual
+async def test_the_401_comes_out_when_asking_again_fails() -> None:
+    client, transport = made(Source(KEY, LookupError(f"no {KEY}")), REFUSED)
     with pytest.raises(AuthenticationError) as caught:
-        clock.run(client.list_agents())
+        await client.list_agents()
     assert caught.value.__notes__ == ["asking for another key failed: LookupError"]
     assert len(transport.requests) == 1
 
 
-def test_one_client_asks_in_every_event_loop_it_is_used_in() -> None:
-    client, transport, clock = made(Source(KEY), NO_AGENTS, NO_AGENTS)
-    clock.run(client.list_agents())
-    clock.run(client.list_agents())
+@virtual
+async def test_one_client_asks_in_every_event_loop_it_is_used_in() -> None:
+    client, transport = made(Source(KEY), NO_AGENTS, NO_AGENTS)
+    await client.list_agents()
+    await client.list_agents()
     assert len(transport.requests) == 2

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-from collections.abc import Awaitable, Callable, Iterable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from attrs import frozen
 
 from chatloom_async import (
-    AllowedDomains,
     APIConnectionError,
     APITimeoutError,
     AsyncChatloom,
@@ -41,6 +40,7 @@ from chatloom_async.testing import (
     StubTransport,
     make_workspace,
 )
+from tests.virtual import now, virtual
 
 KEY = "clf_cached"
 DEFAULT = Cache()
@@ -66,11 +66,9 @@ class Case:
     """A script of replies in virtual time, and clients of it."""
 
     def __init__(self, *script: StubReply | ChatloomError, more: bool = True) -> None:
-        self.clock = FakeClock()
         self.told: list[Event] = []
         self.pool = StubTransport(
             itertools.chain(script, answers() if more else ()),
-            clock=self.clock,
             observer=self.told.append,
         )
 
@@ -81,12 +79,6 @@ class Case:
     @property
     def requests(self) -> int:
         return len(self.pool.requests)
-
-    def run(self, main: Callable[[], Awaitable[Any]]) -> Any:
-        async def wrapped() -> Any:
-            return await main()
-
-        return self.clock.run(wrapped())
 
 
 def first(*domains: str) -> StubReply:
@@ -100,36 +92,25 @@ async def look_up(client: AsyncChatloom, agent_id: str = "agt_1") -> str:
 # Kept answers
 
 
-def test_an_answer_is_served_until_it_is_old() -> None:
+@virtual
+async def test_an_answer_is_served_until_it_is_old() -> None:
     case = Case()
     client = case.client(cache=Cache(ttl=60))
-
-    async def main() -> list[str]:
-        found = []
-        for wait in (0, 59.9, 0.2):
-            await asyncio.sleep(wait)
-            found.append(await look_up(client))
-        return found
-
-    assert case.run(main) == ["v1.example", "v1.example", "v2.example"]
+    found = []
+    for wait in (0, 59.9, 0.2):
+        await asyncio.sleep(wait)
+        found.append(await look_up(client))
+    assert found == ["v1.example", "v1.example", "v2.example"]
 
 
-def test_an_answer_tells_when_it_came() -> None:
+@virtual
+async def test_an_answer_tells_when_it_came() -> None:
     case = Case()
-    client = case.client()
-
-    async def main() -> tuple[AllowedDomains, AllowedDomains]:
-        await asyncio.sleep(7)
-        young = await client.get_allowed_domains("agt_1")
-        await asyncio.sleep(7)
-        return young, await client.get_allowed_domains("agt_1")
-
-    young, kept = case.run(main)
-    assert (
-        young.answered_at
-        == kept.answered_at
-        == datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=7)
-    )
+    client, before = case.client(), datetime.now(UTC)
+    young = await client.get_allowed_domains("agt_1")
+    await asyncio.sleep(7)
+    kept = await client.get_allowed_domains("agt_1")
+    assert before <= young.answered_at == kept.answered_at <= datetime.now(UTC)
     assert not young.is_stale
     assert not kept.is_stale
 
@@ -141,26 +122,20 @@ class Ageless:
     domains: tuple[str, ...]
 
 
-def test_a_model_that_tells_no_age_is_kept_too() -> None:
+@virtual
+async def test_a_model_that_tells_no_age_is_kept_too() -> None:
     case = Case()
     url = "https://chatloom.app"
     caller = Caller(case.pool, Credentials(KEY), url, 15.0, ONCE, None, DEFAULT)
     calls = CachedCalls(caller, case.pool.shared.answers(DEFAULT))
-
-    async def twice() -> list[Ageless]:
-        request = build_request("GET", url, "/api/plugin/new")
-        return [await calls.fetch(request, Ageless) for _ in range(2)]
-
-    assert case.clock.run(twice()) == [Ageless(("v1.example",))] * 2
+    request = build_request("GET", url, "/api/plugin/new")
+    assert [await calls.fetch(request, Ageless) for _ in range(2)] == [Ageless(("v1.example",))] * 2
 
 
-def test_a_client_per_request_finds_what_the_last_one_kept() -> None:
+@virtual
+async def test_a_client_per_request_finds_what_the_last_one_kept() -> None:
     case = Case()
-
-    async def main() -> set[str]:
-        return {await look_up(case.client()) for _ in range(3)}
-
-    assert case.run(main) == {"v1.example"}
+    assert {await look_up(case.client()) for _ in range(3)} == {"v1.example"}
 
 
 @pytest.mark.parametrize(
@@ -174,127 +149,106 @@ def test_a_client_per_request_finds_what_the_last_one_kept() -> None:
     ],
     ids=lambda other: next(iter(other)),
 )
-def test_nothing_is_shared_beyond_key_server_pool_and_cache(other: dict[str, Any]) -> None:
+@virtual
+async def test_nothing_is_shared_beyond_key_server_pool_and_cache(other: dict[str, Any]) -> None:
     case = Case()
-
-    async def main() -> tuple[str, str]:
-        return await look_up(case.client()), await look_up(case.client(**other))
-
-    mine, theirs = case.run(main)
+    mine, theirs = await look_up(case.client()), await look_up(case.client(**other))
     assert mine != theirs
 
 
-def test_an_error_is_never_kept() -> None:
+@virtual
+async def test_an_error_is_never_kept() -> None:
     case = Case(StubReply(status=404), DOWN)
     client = case.client()
-
-    async def main() -> str:
-        with pytest.raises(NotFoundError):
-            await look_up(client)
-        with pytest.raises(InternalServerError):
-            await look_up(client)
-        return await look_up(client)
-
-    assert case.run(main) == "v1.example"
+    with pytest.raises(NotFoundError):
+        await look_up(client)
+    with pytest.raises(InternalServerError):
+        await look_up(client)
+    assert await look_up(client) == "v1.example"
 
 
-def test_plain_values_are_each_callers_own() -> None:
+@virtual
+async def test_plain_values_are_each_callers_own() -> None:
     case = Case(StubReply({"hooks": [1]}, after=1.0))
     client = case.client()
-
-    async def main() -> list[Any]:
-        found = await asyncio.gather(*(client.get_raw("/api/v2/hooks") for _ in range(3)))
-        found.append(await client.get_raw("/api/v2/hooks"))
-        for each in found:
-            each["hooks"].append(2)
-        return found
-
-    assert case.run(main) == [{"hooks": [1, 2]}] * 4
+    found = await asyncio.gather(*(client.get_raw("/api/v2/hooks") for _ in range(3)))
+    found.append(await client.get_raw("/api/v2/hooks"))
+    for each in found:
+        each["hooks"].append(2)
+    assert found == [{"hooks": [1, 2]}] * 4
     assert case.requests == 1
 
 
-def test_queries_are_told_apart() -> None:
+@virtual
+async def test_queries_are_told_apart() -> None:
     case = Case(StubReply(1), StubReply(2))
     client = case.client()
-
-    async def main() -> list[Any]:
-        return [await client.get_raw(f"/api/v2/hooks?page={page}") for page in (1, 2, 1)]
-
-    assert case.run(main) == [1, 2, 1]
+    assert [await client.get_raw(f"/api/v2/hooks?page={page}") for page in (1, 2, 1)] == [1, 2, 1]
 
 
 ONE = 2400 + 3 * len(b'{"domains": ["v1.example"]}')
 
 
 @pytest.mark.parametrize("cache", [Cache(max_entries=2), Cache(max_bytes=2 * ONE)])
-def test_what_was_used_least_recently_goes_first(cache: Cache) -> None:
+@virtual
+async def test_what_was_used_least_recently_goes_first(cache: Cache) -> None:
     case = Case()
     client = case.client(cache=cache)
-
-    async def main() -> list[str]:
-        return [await look_up(client, agent_id) for agent_id in ("a", "b", "a", "c", "a", "b")]
-
-    assert case.run(main) == [f"v{number}.example" for number in (1, 2, 1, 3, 1, 4)]
+    assert [await look_up(client, agent_id) for agent_id in ("a", "b", "a", "c", "a", "b")] == [
+        f"v{number}.example" for number in (1, 2, 1, 3, 1, 4)
+    ]
     assert case.pool.shared.answers(cache).statistics().entries == 2
 
 
-def test_an_answer_larger_than_the_cache_is_not_kept() -> None:
+@virtual
+async def test_an_answer_larger_than_the_cache_is_not_kept() -> None:
     case = Case()
     client = case.client(cache=Cache(max_bytes=100))
-
-    async def main() -> list[str]:
-        return [await look_up(client), await look_up(client)]
-
-    assert case.run(main) == ["v1.example", "v2.example"]
+    assert [await look_up(client), await look_up(client)] == ["v1.example", "v2.example"]
 
 
 @pytest.mark.parametrize("agent_id", [None, "agt_1"])
-def test_what_is_invalidated_is_asked_again(agent_id: str | None) -> None:
+@virtual
+async def test_what_is_invalidated_is_asked_again(agent_id: str | None) -> None:
     case = Case()
     client = case.client()
+    await look_up(client), await look_up(client, "agt_2")
+    client.invalidate(agent_id)
+    assert [await look_up(client), await look_up(client, "agt_2")] == [
+        "v3.example",
+        "v4.example" if agent_id is None else "v2.example",
+    ]
 
-    async def main() -> list[str]:
-        await look_up(client), await look_up(client, "agt_2")
-        client.invalidate(agent_id)
-        return [await look_up(client), await look_up(client, "agt_2")]
 
-    assert case.run(main) == ["v3.example", "v4.example" if agent_id is None else "v2.example"]
-
-
-def test_invalidating_one_workspace_leaves_the_others() -> None:
+@virtual
+async def test_invalidating_one_workspace_leaves_the_others() -> None:
     case = Case()
-
-    async def main() -> str:
-        await look_up(case.client())
-        case.client("clf_other").invalidate()
-        return await look_up(case.client())
-
-    assert case.run(main) == "v1.example"
+    await look_up(case.client())
+    case.client("clf_other").invalidate()
+    assert (await look_up(case.client())) == "v1.example"
 
 
-def test_an_answer_under_way_is_not_kept_when_invalidated() -> None:
+@virtual
+async def test_an_answer_under_way_is_not_kept_when_invalidated() -> None:
     case = Case(StubReply({"domains": ["old.example"]}, after=1.0))
     client = case.client()
+    early = asyncio.create_task(look_up(client))
+    await asyncio.sleep(0.5)
+    client.invalidate()
+    assert [await look_up(client), await early, await look_up(client)] == [
+        "v1.example",
+        "old.example",
+        "v1.example",
+    ]
 
-    async def main() -> list[str]:
-        early = asyncio.create_task(look_up(client))
-        await asyncio.sleep(0.5)
-        client.invalidate()
-        return [await look_up(client), await early, await look_up(client)]
 
-    assert case.run(main) == ["v1.example", "old.example", "v1.example"]
-
-
-def test_a_change_drops_what_was_kept() -> None:
+@virtual
+async def test_a_change_drops_what_was_kept() -> None:
     case = Case(first("old.example"), StubReply(status=204))
     client = case.client()
-
-    async def main() -> str:
-        await look_up(client)
-        await client.send_raw("PUT", "/api/plugin/agents/agt_1", json={})
-        return await look_up(client)
-
-    assert case.run(main) == "v1.example"
+    await look_up(client)
+    await client.send_raw("PUT", "/api/plugin/agents/agt_1", json={})
+    assert await look_up(client) == "v1.example"
 
 
 # Calls that share a request
@@ -304,186 +258,159 @@ def slow() -> StubReply:
     return StubReply({"domains": ["slow.example"]}, after=5.0)
 
 
-def test_a_thousand_identical_calls_make_one_request() -> None:
+@virtual
+async def test_a_thousand_identical_calls_make_one_request() -> None:
     case = Case(slow())
-
-    async def main() -> set[str]:
-        return set(await asyncio.gather(*(look_up(case.client()) for _ in range(1000))))
-
-    assert case.run(main) == {"slow.example"}
+    assert set(await asyncio.gather(*(look_up(case.client()) for _ in range(1000)))) == {
+        "slow.example"
+    }
     assert case.requests == 1
     assert case.pool.shared.answers(Cache()).statistics() == CacheStatistics(
         joined=999, misses=1, entries=1, size=2400 + 3 * len(b'{"domains": ["slow.example"]}')
     )
 
 
-def test_a_cancelled_call_cancels_no_other() -> None:
+@virtual
+async def test_a_cancelled_call_cancels_no_other() -> None:
     case = Case(slow())
-
-    async def main() -> str:
-        calls = [asyncio.create_task(look_up(case.client())) for _ in range(1000)]
-        await asyncio.sleep(1)
-        for call in calls[:-1]:
-            call.cancel()
-        await asyncio.sleep(0)
-        return await calls[-1]
-
-    assert case.run(main) == "slow.example"
+    calls = [asyncio.create_task(look_up(case.client())) for _ in range(1000)]
+    await asyncio.sleep(1)
+    for call in calls[:-1]:
+        call.cancel()
+    await asyncio.sleep(0)
+    assert await calls[-1] == "slow.example"
 
 
-def test_the_last_cancelled_call_cancels_the_request() -> None:
+@virtual
+async def test_the_last_cancelled_call_cancels_the_request() -> None:
     case = Case(slow())
-
-    async def main() -> int:
-        calls = [asyncio.create_task(look_up(case.client())) for _ in range(10)]
-        await asyncio.sleep(1)
-        for call in calls:
-            call.cancel()
-        await asyncio.sleep(0)  # they learn of it
-        await asyncio.sleep(0)  # and one tick later the request is gone
-        return len(asyncio.all_tasks())
-
-    assert case.run(main) == 1
+    calls = [asyncio.create_task(look_up(case.client())) for _ in range(10)]
+    await asyncio.sleep(1)
+    for call in calls:
+        call.cancel()
+    await asyncio.sleep(0)  # they learn of it
+    await asyncio.sleep(0)  # and one tick later the request is gone
+    assert len(asyncio.all_tasks()) == 1
     assert [event.outcome for event in case.told if isinstance(event, AttemptEnded)] == [
         "cancelled"
     ]
 
 
-def test_a_call_after_the_last_cancelled_one_asks_anew() -> None:
+@virtual
+async def test_a_call_after_the_last_cancelled_one_asks_anew() -> None:
     case = Case(slow())
-
-    async def main() -> str:
-        call = asyncio.create_task(look_up(case.client()))
-        await asyncio.sleep(1)
-        call.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await call
-        return await look_up(case.client())
-
-    assert case.run(main) == "v1.example"
+    call = asyncio.create_task(look_up(case.client()))
+    await asyncio.sleep(1)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert (await look_up(case.client())) == "v1.example"
 
 
-def test_each_call_has_its_own_deadline() -> None:
+@virtual
+async def test_each_call_has_its_own_deadline() -> None:
     case = Case(slow())
     hasty, patient = (case.client(retry=RetryPolicy(deadline=limit)) for limit in (3.0, 10.0))
-
-    async def main() -> tuple[float, str]:
-        early, late = (asyncio.create_task(look_up(each)) for each in (hasty, patient))
-        with pytest.raises(DeadlineExceededError):
-            await early
-        return case.clock.monotonic(), await late
-
-    assert case.run(main) == (3.0, "slow.example")
+    early, late = (asyncio.create_task(look_up(each)) for each in (hasty, patient))
+    with pytest.raises(DeadlineExceededError):
+        await early
+    assert (now(), await late) == (3.0, "slow.example")
     assert case.requests == 1
 
 
 @pytest.mark.parametrize("deadline", [6.0, None])
-def test_a_later_call_keeps_the_request_going(deadline: float | None) -> None:
+@virtual
+async def test_a_later_call_keeps_the_request_going(deadline: float | None) -> None:
     case = Case(slow())
     policy = RetryPolicy(deadline=3.0)
-
-    async def main() -> tuple[BaseException | str, ...]:
-        early = asyncio.create_task(look_up(case.client(retry=policy)))
-        await asyncio.sleep(2)
-        late = look_up(case.client(retry=RetryPolicy(deadline=deadline)))
-        return tuple(await asyncio.gather(early, late, return_exceptions=True))
-
-    early, late = case.run(main)
-    assert isinstance(early, DeadlineExceededError)
-    assert late == "slow.example"
+    early = asyncio.create_task(look_up(case.client(retry=policy)))
+    await asyncio.sleep(2)
+    late = look_up(case.client(retry=RetryPolicy(deadline=deadline)))
+    ended, answered = await asyncio.gather(early, late, return_exceptions=True)
+    assert isinstance(ended, DeadlineExceededError)
+    assert answered == "slow.example"
     assert case.requests == 1
 
 
-def test_a_later_call_waits_longer_at_a_closed_gate() -> None:
+@virtual
+async def test_a_later_call_waits_longer_at_a_closed_gate() -> None:
     refusals = [StubReply(status=429, headers={"retry-after": wait}) for wait in ("2", "30")]
     case = Case(*refusals)
     hasty, patient = (case.client(retry=RetryPolicy(deadline=limit)) for limit in (15.0, None))
-
-    async def main() -> tuple[Any, ...]:
-        calls = [asyncio.create_task(look_up(patient, "agt_2"))]
-        for client in (hasty, patient):
-            await asyncio.sleep(0.5)
-            calls.append(asyncio.create_task(look_up(client)))
-        return tuple(await asyncio.gather(*calls, return_exceptions=True))
-
-    other, early, late = case.run(main)
+    calls = [asyncio.create_task(look_up(patient, "agt_2"))]
+    for client in (hasty, patient):
+        await asyncio.sleep(0.5)
+        calls.append(asyncio.create_task(look_up(client)))
+    other, early, late = await asyncio.gather(*calls, return_exceptions=True)
     assert isinstance(early, DeadlineExceededError)
     assert {other, late} == {"v1.example", "v2.example"}
 
 
-def test_a_deadline_ends_a_request_that_nobody_waits_for() -> None:
+@virtual
+async def test_a_deadline_ends_a_request_that_nobody_waits_for() -> None:
     case = Case(slow())
     client = case.client(retry=RetryPolicy(deadline=3.0))
+    with pytest.raises(DeadlineExceededError) as caught:
+        await look_up(client)
+    assert isinstance(caught.value.last_failure, APITimeoutError)
+    assert (caught.value.path, len(asyncio.all_tasks())) == (
+        "/api/plugin/agents/agt_1/allowed-domains",
+        1,
+    )
+    assert now() == 3.0
 
-    async def main() -> tuple[str, int]:
-        with pytest.raises(DeadlineExceededError) as caught:
-            await look_up(client)
-        assert isinstance(caught.value.last_failure, APITimeoutError)
-        return caught.value.path, len(asyncio.all_tasks())
 
-    assert case.run(main) == ("/api/plugin/agents/agt_1/allowed-domains", 1)
-    assert case.clock.monotonic() == 3.0
-
-
-def test_all_who_wait_get_the_error_each_a_copy() -> None:
+@virtual
+async def test_all_who_wait_get_the_error_each_a_copy() -> None:
     case = Case(StubReply(status=404, after=1.0))
-
-    async def main() -> list[Any]:
-        calls = (look_up(case.client()) for _ in range(3))
-        return list(await asyncio.gather(*calls, return_exceptions=True))
-
-    errors = case.run(main)
+    calls = (look_up(case.client()) for _ in range(3))
+    errors: list[Any] = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(error) for error in errors] == [NotFoundError] * 3
     assert len({id(error) for error in errors}) == 3
     assert {len(error.attempts) for error in errors} == {1}
 
 
-def test_closing_a_client_ends_its_own_calls_only() -> None:
+@virtual
+async def test_closing_a_client_ends_its_own_calls_only() -> None:
     case = Case(slow())
     mine, theirs = case.client(), case.client()
-
-    async def main() -> list[Any]:
-        calls = [asyncio.create_task(look_up(each)) for each in (mine, theirs)]
-        await asyncio.sleep(1)
-        await mine.aclose()
-        return list(await asyncio.gather(*calls, return_exceptions=True))
-
-    closed, answered = case.run(main)
+    calls = [asyncio.create_task(look_up(each)) for each in (mine, theirs)]
+    await asyncio.sleep(1)
+    await mine.aclose()
+    closed, answered = await asyncio.gather(*calls, return_exceptions=True)
     assert isinstance(closed, ClientClosedError)
     assert answered == "slow.example"
 
 
-def test_closing_the_pool_ends_what_is_under_way() -> None:
+@virtual
+async def test_closing_the_pool_ends_what_is_under_way() -> None:
     case = Case(slow())
-
-    async def main() -> tuple[Any, int]:
-        call = asyncio.create_task(look_up(case.client()))
-        await asyncio.sleep(1)
-        await case.pool.aclose()
-        [outcome] = await asyncio.gather(call, return_exceptions=True)
-        await asyncio.sleep(0)
-        return outcome, len(asyncio.all_tasks())
-
-    outcome, tasks = case.run(main)
+    call = asyncio.create_task(look_up(case.client()))
+    await asyncio.sleep(1)
+    await case.pool.aclose()
+    [outcome] = await asyncio.gather(call, return_exceptions=True)
+    await asyncio.sleep(0)
+    tasks = len(asyncio.all_tasks())
     assert isinstance(outcome, ClientClosedError)
     assert tasks == 1
 
 
-def test_an_answer_to_a_renewed_key_reaches_no_holder_of_the_old_one() -> None:
+@virtual
+async def test_an_answer_to_a_renewed_key_reaches_no_holder_of_the_old_one() -> None:
     case = Case(StubReply(status=401, after=1.0), first("of the new key"), first("of the old key"))
     keys = iter([KEY, "clf_of_another_workspace"])
     renewing, fixed = case.client(lambda: next(keys), retry=RetryPolicy()), case.client()
+    early = asyncio.create_task(look_up(renewing))
+    await asyncio.sleep(0.5)
+    found = [await look_up(fixed), await early]
+    assert [*found, await look_up(fixed), await look_up(renewing)] == [
+        "of the old key",
+        "of the new key",
+    ] * 2
 
-    async def main() -> list[str]:
-        early = asyncio.create_task(look_up(renewing))
-        await asyncio.sleep(0.5)
-        found = [await look_up(fixed), await early]
-        return [*found, await look_up(fixed), await look_up(renewing)]
 
-    assert case.run(main) == ["of the old key", "of the new key"] * 2
-
-
-def test_waiting_for_the_key_counts_against_the_deadline() -> None:
+@virtual
+async def test_waiting_for_the_key_counts_against_the_deadline() -> None:
     case = Case()
 
     async def never() -> str:
@@ -491,19 +418,14 @@ def test_waiting_for_the_key_counts_against_the_deadline() -> None:
         return KEY
 
     client = case.client(never, retry=RetryPolicy(deadline=2.0))
-
-    async def main() -> None:
-        with pytest.raises(DeadlineExceededError):
-            await look_up(client)
-
-    case.run(main)
-    assert case.clock.monotonic() == 2.0
+    with pytest.raises(DeadlineExceededError):
+        await look_up(client)
+    assert now() == 2.0
 
 
 def test_one_loop_after_another_finds_what_was_kept() -> None:
-    case = Case()
-    client = case.client()
-    found = [case.run(lambda: look_up(client)) for _ in range(3)]
+    clock, client = FakeClock(), Case().client()
+    found = [clock.run(look_up(client)) for _ in range(3)]
     assert found == ["v1.example"] * 3
 
 
@@ -538,202 +460,163 @@ def sandbox() -> Any:
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
-def test_an_old_answer_is_better_than_a_failure(error: StubReply | ChatloomError) -> None:
+@virtual
+async def test_an_old_answer_is_better_than_a_failure(error: StubReply | ChatloomError) -> None:
     case = Case(first("old.example"), error)
     client = case.client(cache=Cache(ttl=60, stale_if_error=300))
-
-    async def main() -> AllowedDomains:
-        await look_up(client)
-        await asyncio.sleep(300)
-        found: AllowedDomains = await client.get_allowed_domains("agt_1")
-        return found
-
-    found = case.run(main)
-    assert found[0] == "old.example"
-    assert found.is_stale
-    assert found.answered_at == datetime(2026, 1, 1, tzinfo=UTC)
+    young = await client.get_allowed_domains("agt_1")
+    await asyncio.sleep(300)
+    old = await client.get_allowed_domains("agt_1")
+    assert (old[0], old.is_stale, old.answered_at) == ("old.example", True, young.answered_at)
 
 
-def test_an_old_answer_is_better_than_a_passed_deadline() -> None:
+@virtual
+async def test_an_old_answer_is_better_than_a_passed_deadline() -> None:
     case = Case(first("old.example"), slow())
     client = case.client(retry=RetryPolicy(deadline=2.0))
-
-    async def main() -> str:
-        await look_up(client)
-        await asyncio.sleep(100)
-        return await look_up(client)
-
-    assert case.run(main) == "old.example"
-    assert case.clock.monotonic() == 102.0
+    await look_up(client)
+    await asyncio.sleep(100)
+    assert await look_up(client) == "old.example"
+    assert now() == 102.0
 
 
-def test_a_very_old_answer_is_not_served() -> None:
+@virtual
+async def test_a_very_old_answer_is_not_served() -> None:
     case = Case(first("old.example"), DOWN)
     client = case.client(cache=Cache(ttl=60, stale_if_error=300))
-
-    async def main() -> None:
+    await look_up(client)
+    await asyncio.sleep(361)
+    with pytest.raises(InternalServerError):
         await look_up(client)
-        await asyncio.sleep(361)
-        with pytest.raises(InternalServerError):
-            await look_up(client)
-
-    case.run(main)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404])
-def test_a_definite_answer_ends_the_old_one(status: int) -> None:
+@virtual
+async def test_a_definite_answer_ends_the_old_one(status: int) -> None:
     case = Case(first("old.example"), StubReply(status=status), DOWN)
     client = case.client()
-
-    async def main() -> None:
-        await look_up(client)
-        await asyncio.sleep(100)
-        for expected in (status, 503):
-            with pytest.raises(ChatloomError) as caught:
-                await look_up(client)
-            assert getattr(caught.value, "status", None) == expected
-
-    case.run(main)
+    await look_up(client)
+    await asyncio.sleep(100)
+    for expected in (status, 503):
+        with pytest.raises(ChatloomError) as caught:
+            await look_up(client)
+        assert getattr(caught.value, "status", None) == expected
 
 
-def test_a_refused_key_ends_all_that_was_kept_for_it() -> None:
+@virtual
+async def test_a_refused_key_ends_all_that_was_kept_for_it() -> None:
     case = Case(first("a.example"), first("b.example"), StubReply(status=401), DOWN)
     client = case.client()
-
-    async def main() -> None:
+    await look_up(client, "a")
+    await look_up(client, "b")
+    await asyncio.sleep(100)
+    with pytest.raises(AuthenticationError):
         await look_up(client, "a")
+    with pytest.raises(InternalServerError):
         await look_up(client, "b")
-        await asyncio.sleep(100)
-        with pytest.raises(AuthenticationError):
-            await look_up(client, "a")
-        with pytest.raises(InternalServerError):
-            await look_up(client, "b")
-
-    case.run(main)
 
 
-def test_nobody_waits_for_what_is_known_to_fail() -> None:
+@virtual
+async def test_nobody_waits_for_what_is_known_to_fail() -> None:
     hangs = StubReply({}, after=9.0)
     case = Case(first("a.example"), first("b.example"), hangs, hangs, hangs)
     client = case.client(retry=RetryPolicy(attempts=1, deadline=4.0))
-
-    async def main() -> list[float]:
-        await look_up(client, "a")
-        await look_up(client, "b")
-        await asyncio.sleep(100)
-        waits = []
-        for agent_id in ("a", "b", "a", "b"):
-            since = case.clock.monotonic()
-            assert (await client.get_allowed_domains(agent_id)).is_stale
-            waits.append(case.clock.monotonic() - since)
-        await asyncio.sleep(1)
-        await client.get_allowed_domains("a")  # one call finds out, and nobody waits for it
-        await client.get_allowed_domains("b")
-        await asyncio.sleep(0)
-        return waits
-
-    assert case.run(main) == [4.0, 0.0, 0.0, 0.0]
+    await look_up(client, "a")
+    await look_up(client, "b")
+    await asyncio.sleep(100)
+    waits = []
+    for agent_id in ("a", "b", "a", "b"):
+        since = now()
+        assert (await client.get_allowed_domains(agent_id)).is_stale
+        waits.append(now() - since)
+    await asyncio.sleep(1)
+    await client.get_allowed_domains("a")  # one call finds out, and nobody waits for it
+    await client.get_allowed_domains("b")
+    await asyncio.sleep(0)
+    assert waits == [4.0, 0.0, 0.0, 0.0]
     assert case.requests == 4
 
 
-def test_answers_are_young_again_when_the_api_works() -> None:
+@virtual
+async def test_answers_are_young_again_when_the_api_works() -> None:
     case = Case(first("a.example"), DOWN)
     client = case.client()
-
-    async def main() -> list[tuple[str, bool]]:
-        await look_up(client)
-        await asyncio.sleep(100)
-        found = []
-        for _ in range(3):
-            answer = await client.get_allowed_domains("agt_1")
-            found.append((answer[0], answer.is_stale))
-            await asyncio.sleep(1.5)
-        return found
-
-    assert case.run(main) == [("a.example", True), ("a.example", True), ("v1.example", False)]
+    await look_up(client)
+    await asyncio.sleep(100)
+    found = []
+    for _ in range(3):
+        answer = await client.get_allowed_domains("agt_1")
+        found.append((answer[0], answer.is_stale))
+        await asyncio.sleep(1.5)
+    assert found == [("a.example", True), ("a.example", True), ("v1.example", False)]
 
 
-def test_one_success_shows_that_all_may_be_asked_again() -> None:
+@virtual
+async def test_one_success_shows_that_all_may_be_asked_again() -> None:
     case = Case(first("a.example"), first("b.example"), DOWN)
     client = case.client()
-
-    async def main() -> list[bool]:
-        await look_up(client, "a")
-        await look_up(client, "b")
-        await asyncio.sleep(100)
-        found = []
-        for agent_id in ("a", "a", "b"):
-            found.append((await client.get_allowed_domains(agent_id)).is_stale)
-            await asyncio.sleep(1.5)
-        return found
-
-    assert case.run(main) == [True, True, False]
+    await look_up(client, "a")
+    await look_up(client, "b")
+    await asyncio.sleep(100)
+    found = []
+    for agent_id in ("a", "a", "b"):
+        found.append((await client.get_allowed_domains(agent_id)).is_stale)
+        await asyncio.sleep(1.5)
+    assert found == [True, True, False]
 
 
-def test_one_agent_that_is_gone_leaves_the_others() -> None:
+@virtual
+async def test_one_agent_that_is_gone_leaves_the_others() -> None:
     case = Case(first("a.example"), StubReply(status=404))
     client = case.client()
-
-    async def main() -> str:
-        await look_up(client, "a")
-        with pytest.raises(NotFoundError):
-            await look_up(client, "b")
-        return await look_up(client, "a")
-
-    assert case.run(main) == "a.example"
+    await look_up(client, "a")
+    with pytest.raises(NotFoundError):
+        await look_up(client, "b")
+    assert await look_up(client, "a") == "a.example"
 
 
-def test_closing_the_pool_ends_a_renewal_in_the_background() -> None:
+@virtual
+async def test_closing_the_pool_ends_a_renewal_in_the_background() -> None:
     case = Case(first("a.example"), DOWN, StubReply({}, after=9.0))
     client = case.client()
-
-    async def main() -> int:
-        await look_up(client)
-        await asyncio.sleep(100)
-        await look_up(client)
-        await asyncio.sleep(2)
-        await look_up(client)
-        await asyncio.sleep(1)
-        assert len(asyncio.all_tasks()) == 2
-        await case.pool.aclose()
-        await asyncio.sleep(0.001)
-        return len(asyncio.all_tasks())
-
-    assert case.run(main) == 1
+    await look_up(client)
+    await asyncio.sleep(100)
+    await look_up(client)
+    await asyncio.sleep(2)
+    await look_up(client)
+    await asyncio.sleep(1)
+    assert len(asyncio.all_tasks()) == 2
+    await case.pool.aclose()
+    await asyncio.sleep(0.001)
+    assert len(asyncio.all_tasks()) == 1
 
 
 # What is told
 
 
-def test_observers_hear_of_what_needed_no_request() -> None:
+@virtual
+async def test_observers_hear_of_what_needed_no_request() -> None:
     case = Case(slow(), DOWN)
     client = case.client()
-
-    async def main() -> None:
-        await asyncio.gather(look_up(client), look_up(client))
-        await look_up(client)
-        await asyncio.sleep(100)
-        await look_up(client)
-
-    case.run(main)
+    await asyncio.gather(look_up(client), look_up(client))
+    await look_up(client)
+    await asyncio.sleep(100)
+    await look_up(client)
     told = [event for event in case.told if isinstance(event, CacheAnswered)]
     assert [event.how for event in told] == ["joined", "hit", "stale"]
     assert {event.path for event in told} == {"/api/plugin/agents/agt_1/allowed-domains"}
     assert len([event for event in case.told if isinstance(event, CallStarted)]) == 2
 
 
-def test_every_call_is_counted_once() -> None:
+@virtual
+async def test_every_call_is_counted_once() -> None:
     case = Case(slow())
     client = case.client()
-
-    async def main() -> None:
-        calls = asyncio.gather(*(look_up(client) for _ in range(5)))
-        await asyncio.sleep(1)
-        assert client.stats().in_flight == 5
-        await calls
-        await look_up(client)
-
-    case.run(main)
+    calls = asyncio.gather(*(look_up(client) for _ in range(5)))
+    await asyncio.sleep(1)
+    assert client.stats().in_flight == 5
+    await calls
+    await look_up(client)
     assert (client.stats().calls, client.stats().requests) == (6, 1)
 
 
@@ -757,14 +640,11 @@ def test_what_is_no_cache_is_refused() -> None:
         AsyncChatloom(KEY, cache=60)  # type: ignore[arg-type]  # the point
 
 
-def test_a_closed_client_answers_from_no_cache() -> None:
+@virtual
+async def test_a_closed_client_answers_from_no_cache() -> None:
     case = Case()
     client = case.client()
-
-    async def main() -> None:
+    await look_up(client)
+    await client.aclose()
+    with pytest.raises(ClientClosedError):
         await look_up(client)
-        await client.aclose()
-        with pytest.raises(ClientClosedError):
-            await look_up(client)
-
-    case.run(main)

@@ -29,7 +29,8 @@ from chatloom_async import (
     RetryPolicy,
     WorkspaceSnapshot,
 )
-from chatloom_async.testing import FakeClock, StubReply, StubTransport
+from chatloom_async.testing import StubReply, StubTransport
+from tests.virtual import now, virtual
 
 KEY = "clf_client"
 OTHER = "clf_other"
@@ -39,24 +40,20 @@ DOWN = StubReply(status=503)
 ONCE = RetryPolicy(attempts=1)
 
 
-def stub(*replies: StubReply) -> tuple[StubTransport, FakeClock]:
-    clock = FakeClock()
-    return StubTransport(replies, clock=clock), clock
+def stub(*replies: StubReply) -> StubTransport:
+    return StubTransport(replies)
 
 
 # Methods
 
 
-def test_requests_are_gets_below_the_base_url() -> None:
-    transport, clock = stub(NO_AGENTS, StubReply({"domains": []}), StubReply(None))
+@virtual
+async def test_requests_are_gets_below_the_base_url() -> None:
+    transport = stub(NO_AGENTS, StubReply({"domains": []}), StubReply(None))
     client = AsyncChatloom(KEY, pool=transport, base_url="https://proxy.example/chatloom/")
-
-    async def main() -> None:
-        await client.list_agents()
-        await client.get_allowed_domains("a/b")
-        await client.get_raw("/api/v2/x?y=1")
-
-    clock.run(main())
+    await client.list_agents()
+    await client.get_allowed_domains("a/b")
+    await client.get_raw("/api/v2/x?y=1")
     root = "https://proxy.example/chatloom/api"
     assert [(request.method, request.url) for request in transport.requests] == [
         ("GET", f"{root}/plugin/agents"),
@@ -70,7 +67,7 @@ def test_requests_are_gets_below_the_base_url() -> None:
 
 @pytest.mark.parametrize("timeout", [0, -1, math.nan, math.inf, 10**400, "15", None, True])
 def test_a_timeout_that_cannot_work_is_refused(timeout: Any) -> None:
-    for make in (partial(AsyncChatloom, KEY), AsyncChatloom(KEY, pool=stub()[0]).with_options):
+    for make in (partial(AsyncChatloom, KEY), AsyncChatloom(KEY, pool=stub()).with_options):
         with pytest.raises(ConfigurationError, match="timeout is a positive number of seconds"):
             make(timeout=timeout)
 
@@ -105,27 +102,32 @@ def test_with_options_refuses_a_key_that_cannot_be_one() -> None:
         client.with_options(api_key="sk_1")
 
 
-def test_the_timeout_bounds_one_attempt() -> None:
-    transport, clock = stub(SLOW)
+@virtual
+async def test_the_timeout_bounds_one_attempt() -> None:
+    transport = stub(SLOW)
     client = AsyncChatloom(KEY, pool=transport, timeout=2, retry=ONCE)
     with pytest.raises(APITimeoutError, match="within 2 s"):
-        clock.run(client.list_agents())
-    assert clock.monotonic() == 2
+        await client.list_agents()
+    assert now() == 2
 
 
-def test_there_is_one_timeout_of_fifteen_seconds_by_default() -> None:
-    transport, clock = stub(StubReply(after=60))
+@virtual
+async def test_there_is_one_timeout_of_fifteen_seconds_by_default() -> None:
+    transport = stub(StubReply(after=60))
     with pytest.raises(APITimeoutError):
-        clock.run(AsyncChatloom(KEY, pool=transport, retry=ONCE).list_agents())
-    assert clock.monotonic() == 15
+        await AsyncChatloom(KEY, pool=transport, retry=ONCE).list_agents()
+    assert now() == 15
 
 
-def test_the_environment_is_read_when_the_client_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+@virtual
+async def test_the_environment_is_read_when_the_client_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("CHATLOOM_BASE_URL", "https://first.example")
-    transport, clock = stub(NO_AGENTS)
+    transport = stub(NO_AGENTS)
     client = AsyncChatloom(KEY, pool=transport)
     monkeypatch.setenv("CHATLOOM_BASE_URL", "https://second.example")
-    clock.run(client.list_agents())
+    await client.list_agents()
     assert transport.requests[0].url.startswith("https://first.example/")
 
 
@@ -137,73 +139,62 @@ def test_the_environment_is_read_when_the_client_is_made(monkeypatch: pytest.Mon
     [([SLOW, SLOW, SLOW], {"timeout": 1}), ([DOWN, DOWN, NO_AGENTS], {"retry": ONCE})],
     ids=["timeout", "policy"],
 )
-def test_another_option_holds_for_the_new_client_only(
+@virtual
+async def test_another_option_holds_for_the_new_client_only(
     script: list[StubReply], options: dict[str, Any]
 ) -> None:
-    transport, clock = stub(*script)
+    transport = stub(*script)
     client = AsyncChatloom(KEY, pool=transport, retry=RetryPolicy(attempts=2))
     other = client.with_options(**options)
-
-    async def main() -> int:
-        with pytest.raises(ChatloomError):
-            await other.list_agents()
-        return len(await client.list_agents())
-
-    assert clock.run(main()) == 0
+    with pytest.raises(ChatloomError):
+        await other.list_agents()
+    assert len(await client.list_agents()) == 0
 
 
-def test_what_with_options_is_not_told_is_kept() -> None:
-    transport, clock = stub(SLOW)
+@virtual
+async def test_what_with_options_is_not_told_is_kept() -> None:
+    transport = stub(SLOW)
     client = AsyncChatloom(
         KEY, pool=transport, timeout=2, retry=ONCE, rate_limit=None, base_url="https://a.example"
     )
     same = client.with_options()
     with pytest.raises(APITimeoutError):
-        clock.run(same.list_agents())
-    assert clock.monotonic() == 2
+        await same.list_agents()
+    assert now() == 2
     assert same.stats().limiter is None
     assert transport.requests[0].url.startswith("https://a.example/")
     assert transport.requests[0].fingerprint == ApiKey(KEY).fingerprint
 
 
-def test_a_refused_key_does_not_delay_another() -> None:
+@virtual
+async def test_a_refused_key_does_not_delay_another() -> None:
     refused = StubReply(status=429, headers={"Retry-After": "60"})
-    transport, clock = stub(refused, NO_AGENTS, NO_AGENTS)
+    transport = stub(refused, NO_AGENTS, NO_AGENTS)
     client = AsyncChatloom(KEY, pool=transport)
     other = client.with_options(api_key=OTHER)
-
-    async def main() -> float:
-        waiting = asyncio.create_task(client.list_agents())
-        await asyncio.sleep(0)
-        await other.list_agents()
-        ended = clock.monotonic()
-        await waiting
-        return ended
-
-    assert clock.run(main()) == 0
-    assert clock.monotonic() >= 60
+    waiting = asyncio.create_task(client.list_agents())
+    await asyncio.sleep(0)
+    await other.list_agents()
+    ended = now()
+    await waiting
+    assert ended == 0
+    assert now() >= 60
 
 
-def test_no_rate_limit_switches_the_limiter_off() -> None:
-    transport, clock = stub(*[NO_AGENTS] * 200)
+@virtual
+async def test_no_rate_limit_switches_the_limiter_off() -> None:
+    transport = stub(*[NO_AGENTS] * 200)
     client = AsyncChatloom(KEY, pool=transport).with_options(rate_limit=None)
-
-    async def main() -> None:
-        await asyncio.gather(*(client.list_agents() for _ in range(200)))
-
-    clock.run(main())
-    assert clock.monotonic() == 0
+    await asyncio.gather(*(client.list_agents() for _ in range(200)))
+    assert now() == 0
 
 
-def test_the_rate_limit_paces_calls() -> None:
-    transport, clock = stub(*[NO_AGENTS] * 30)
+@virtual
+async def test_the_rate_limit_paces_calls() -> None:
+    transport = stub(*[NO_AGENTS] * 30)
     client = AsyncChatloom(KEY, pool=transport, rate_limit=RateLimit(per_minute=60, burst=10))
-
-    async def main() -> None:
-        await asyncio.gather(*(client.list_agents() for _ in range(30)))
-
-    clock.run(main())
-    assert clock.monotonic() == pytest.approx(20, rel=0.05)
+    await asyncio.gather(*(client.list_agents() for _ in range(30)))
+    assert now() == pytest.approx(20, rel=0.05)
 
 
 # Statistics
@@ -214,128 +205,110 @@ def test_statistics_are_empty_before_the_first_call() -> None:
     assert client.stats() == ClientStatistics(0, 0, 0, 0, None)
 
 
-def test_statistics_count_calls_requests_and_retries() -> None:
-    transport, clock = stub(StubReply(status=503), NO_AGENTS, NO_AGENTS)
+@virtual
+async def test_statistics_count_calls_requests_and_retries() -> None:
+    transport = stub(StubReply(status=503), NO_AGENTS, NO_AGENTS)
     client = AsyncChatloom(KEY, pool=transport)
-
-    async def main() -> None:
-        await client.list_agents()
-        await client.list_agents()
-
-    clock.run(main())
+    await client.list_agents()
+    await client.list_agents()
     stats = client.stats()
     assert (stats.calls, stats.requests, stats.retried, stats.in_flight) == (2, 3, 1, 0)
 
 
-def test_statistics_count_failed_calls() -> None:
-    transport, clock = stub(StubReply(status=404))
+@virtual
+async def test_statistics_count_failed_calls() -> None:
+    transport = stub(StubReply(status=404))
     client = AsyncChatloom(KEY, pool=transport)
     with pytest.raises(Exception, match="404"):
-        clock.run(client.list_agents())
+        await client.list_agents()
     assert (client.stats().calls, client.stats().requests) == (1, 1)
 
 
-def test_statistics_are_each_client_s_own() -> None:
-    transport, clock = stub(NO_AGENTS)
+@virtual
+async def test_statistics_are_each_client_s_own() -> None:
+    transport = stub(NO_AGENTS)
     client = AsyncChatloom(KEY, pool=transport)
     other = client.with_options(timeout=1)
-    clock.run(client.list_agents())
+    await client.list_agents()
     assert (client.stats().calls, other.stats().calls) == (1, 0)
 
 
-def test_statistics_show_the_calls_in_flight_on_the_pool() -> None:
-    transport, clock = stub(SLOW, SLOW)
+@virtual
+async def test_statistics_show_the_calls_in_flight_on_the_pool() -> None:
+    transport = stub(SLOW, SLOW)
     client = AsyncChatloom(KEY, pool=transport)
     other = client.with_options(api_key=OTHER)
-
-    async def main() -> int:
-        tasks = [asyncio.create_task(each.list_agents()) for each in (client, other)]
-        await asyncio.sleep(1)
-        in_flight = client.stats().in_flight
-        await asyncio.gather(*tasks)
-        return in_flight
-
-    assert clock.run(main()) == 2
+    tasks = [asyncio.create_task(each.list_agents()) for each in (client, other)]
+    await asyncio.sleep(1)
+    in_flight = client.stats().in_flight
+    await asyncio.gather(*tasks)
+    assert in_flight == 2
     assert client.stats().in_flight == 0
 
 
 # Closing
 
 
-def test_a_client_works_without_async_with() -> None:
-    transport, clock = stub(NO_AGENTS)
-    assert len(clock.run(AsyncChatloom(KEY, pool=transport).list_agents())) == 0
+@virtual
+async def test_a_client_works_without_async_with() -> None:
+    transport = stub(NO_AGENTS)
+    assert len(await AsyncChatloom(KEY, pool=transport).list_agents()) == 0
 
 
-def test_async_with_gives_the_client_and_closes_it() -> None:
-    transport, clock = stub(NO_AGENTS)
+@virtual
+async def test_async_with_gives_the_client_and_closes_it() -> None:
+    transport = stub(NO_AGENTS)
     client = AsyncChatloom(KEY, pool=transport)
-
-    async def main() -> None:
-        async with client as entered:
-            assert entered is client
-            await entered.list_agents()
-        with pytest.raises(ClientClosedError):
-            await client.list_agents()
-
-    clock.run(main())
+    async with client as entered:
+        assert entered is client
+        await entered.list_agents()
+    with pytest.raises(ClientClosedError):
+        await client.list_agents()
     assert len(transport.requests) == 1
 
 
-def test_a_pool_that_was_passed_in_stays_open() -> None:
-    transport, clock = stub(NO_AGENTS)
-
-    async def main() -> None:
-        async with AsyncChatloom(KEY, pool=transport):
-            pass
-        await AsyncChatloom(KEY, pool=transport).list_agents()
-
-    clock.run(main())
+@virtual
+async def test_a_pool_that_was_passed_in_stays_open() -> None:
+    transport = stub(NO_AGENTS)
+    async with AsyncChatloom(KEY, pool=transport):
+        pass
+    await AsyncChatloom(KEY, pool=transport).list_agents()
     assert not transport.closed
 
 
-def test_closing_the_client_ends_its_calls_in_flight() -> None:
-    transport, clock = stub(SLOW)
+@virtual
+async def test_closing_the_client_ends_its_calls_in_flight() -> None:
+    transport = stub(SLOW)
     client = AsyncChatloom(KEY, pool=transport)
-
-    async def main() -> None:
-        task = asyncio.create_task(client.list_agents())
-        await asyncio.sleep(1)
-        await client.aclose()
-        with pytest.raises(ClientClosedError, match="closed during the call"):
-            await task
-
-    clock.run(main())
-    assert clock.monotonic() == 1
+    task = asyncio.create_task(client.list_agents())
+    await asyncio.sleep(1)
+    await client.aclose()
+    with pytest.raises(ClientClosedError, match="closed during the call"):
+        await task
+    assert now() == 1
 
 
-def test_closing_ends_a_call_between_its_attempts() -> None:
-    transport, clock = stub(StubReply(status=503, headers={"Retry-After": "60"}))
+@virtual
+async def test_closing_ends_a_call_between_its_attempts() -> None:
+    transport = stub(StubReply(status=503, headers={"Retry-After": "60"}))
     client = AsyncChatloom(KEY, pool=transport)
-
-    async def main() -> None:
-        task = asyncio.create_task(client.list_agents())
-        await asyncio.sleep(1)
-        await client.aclose()
-        with pytest.raises(ClientClosedError) as caught:
-            await task
-        assert [attempt.outcome for attempt in caught.value.attempts] == ["503"]
-
-    clock.run(main())
+    task = asyncio.create_task(client.list_agents())
+    await asyncio.sleep(1)
+    await client.aclose()
+    with pytest.raises(ClientClosedError) as caught:
+        await task
+    assert [attempt.outcome for attempt in caught.value.attempts] == ["503"]
 
 
-def test_closing_one_client_leaves_the_calls_of_another() -> None:
-    transport, clock = stub(SLOW)
+@virtual
+async def test_closing_one_client_leaves_the_calls_of_another() -> None:
+    transport = stub(SLOW)
     client = AsyncChatloom(KEY, pool=transport)
     other = client.with_options(timeout=10)
-
-    async def main() -> int:
-        task = asyncio.create_task(client.list_agents())
-        await asyncio.sleep(1)
-        await other.aclose()
-        return len(await task)
-
-    assert clock.run(main()) == 0
+    task = asyncio.create_task(client.list_agents())
+    await asyncio.sleep(1)
+    await other.aclose()
+    assert len(await task) == 0
 
 
 def test_closing_the_owner_of_the_pool_closes_the_clients_beside_it() -> None:
@@ -383,10 +356,11 @@ def domains(*names: str, after: float = 0.0) -> StubReply:
     return StubReply({"domains": list(names)}, after=after)
 
 
-def test_a_workspace_is_agents_with_their_domains() -> None:
-    transport, clock = stub(listed(2), domains("a.example"), domains())
+@virtual
+async def test_a_workspace_is_agents_with_their_domains() -> None:
+    transport = stub(listed(2), domains("a.example"), domains())
     client = AsyncChatloom(KEY, pool=transport)
-    workspace = clock.run(client.get_workspace())
+    workspace = await client.get_workspace()
     assert [(each.id, each.allowed_domains) for each in workspace.agents] == [
         ("agt_1", ("a.example",)),
         ("agt_2", ()),
@@ -398,81 +372,78 @@ def test_a_workspace_is_agents_with_their_domains() -> None:
     ]
 
 
-def test_what_a_workspace_does_not_tell_is_a_gap() -> None:
-    transport, clock = stub(
-        listed(3), domains("a.example"), StubReply({"error": "no"}, 404), domains()
-    )
-    workspace = clock.run(AsyncChatloom(KEY, pool=transport).get_workspace())
+@virtual
+async def test_what_a_workspace_does_not_tell_is_a_gap() -> None:
+    transport = stub(listed(3), domains("a.example"), StubReply({"error": "no"}, 404), domains())
+    workspace = await AsyncChatloom(KEY, pool=transport).get_workspace()
     assert workspace.gaps == (Gap("agt_2", "NotFoundError", 404, "no"),)
     assert [each.allowed_domains for each in workspace.agents] == [("a.example",), None, ()]
 
 
-def test_a_key_refused_meanwhile_is_one_gap() -> None:
+@virtual
+async def test_a_key_refused_meanwhile_is_one_gap() -> None:
     refused = StubReply(status=401, after=0.1)
-    transport, clock = stub(listed(150), *[refused] * 100)
-    workspace = clock.run(AsyncChatloom(KEY, pool=transport, rate_limit=None).get_workspace())
+    transport = stub(listed(150), *[refused] * 100)
+    workspace = await AsyncChatloom(KEY, pool=transport, rate_limit=None).get_workspace()
     assert [(gap.agent, gap.status) for gap in workspace.gaps] == [(None, 401)]
     assert len(workspace.agents) == 150
 
 
-def test_a_workspace_that_cannot_be_listed_raises() -> None:
-    transport, clock = stub(StubReply(status=401))
+@virtual
+async def test_a_workspace_that_cannot_be_listed_raises() -> None:
+    transport = stub(StubReply(status=401))
     with pytest.raises(AuthenticationError):
-        clock.run(AsyncChatloom(KEY, pool=transport).get_workspace())
+        await AsyncChatloom(KEY, pool=transport).get_workspace()
 
 
-def test_a_deadline_is_for_a_whole_workspace() -> None:
+@virtual
+async def test_a_deadline_is_for_a_whole_workspace() -> None:
     late = domains("a.example", after=2.0)
-    transport, clock = stub(listed(350), *[late] * 350)
+    transport = stub(listed(350), *[late] * 350)
     brisk = RetryPolicy(deadline=5.0)
     client = AsyncChatloom(KEY, pool=transport, retry=brisk, rate_limit=None)
-    workspace = clock.run(client.get_workspace())
-    assert clock.monotonic() == 5.0
+    workspace = await client.get_workspace()
+    assert now() == 5.0
     assert {gap.error for gap in workspace.gaps} == {"DeadlineExceededError"}
     assert len(workspace.gaps) == 150
     assert len(transport.requests) == 301  # what could not be answered in time was not sent
 
 
-def test_closing_a_client_ends_the_reading_of_a_workspace() -> None:
-    transport, clock = stub(listed(2), SLOW, SLOW)
+@virtual
+async def test_closing_a_client_ends_the_reading_of_a_workspace() -> None:
+    transport = stub(listed(2), SLOW, SLOW)
     client = AsyncChatloom(KEY, pool=transport, retry=RetryPolicy(deadline=9.0))
 
-    async def main() -> WorkspaceSnapshot:
-        reading = asyncio.create_task(client.get_workspace())
-        await asyncio.sleep(1)
-        await client.aclose()
-        return await reading
-
-    assert {gap.error for gap in clock.run(main()).gaps} == {"ClientClosedError"}
-    assert clock.monotonic() == 1.0
+    reading = asyncio.create_task(client.get_workspace())
+    await asyncio.sleep(1)
+    await client.aclose()
+    assert {gap.error for gap in (await reading).gaps} == {"ClientClosedError"}
+    assert now() == 1.0
 
 
 @pytest.mark.parametrize("deadline", [None, 5.0])
-def test_a_page_survives_an_outage_with_old_answers(deadline: float | None) -> None:
+@virtual
+async def test_a_page_survives_an_outage_with_old_answers(deadline: float | None) -> None:
     down = StubReply(status=503, after=0.1)
     replies = [listed(60), *[domains("a.example")] * 60, *[down] * 5000]
-    clock = FakeClock()
-    transport = StubTransport(replies, clock=clock)
+    transport = stub(*replies)
     policy, cache = RetryPolicy(attempts=3, deadline=deadline), Cache(ttl=60)
     waits: list[float] = []
 
     async def view() -> WorkspaceSnapshot:
-        began = clock.monotonic()
+        began = now()
         client = AsyncChatloom(KEY, pool=transport, retry=policy, cache=cache, rate_limit=None)
         page = await client.get_workspace()
-        waits.append(clock.monotonic() - began)
+        waits.append(now() - began)
         return page
 
-    async def main() -> list[WorkspaceSnapshot]:
-        pages = [await view()]
-        await asyncio.sleep(61)
-        visitors = []
-        for _ in range(200):
-            visitors.append(asyncio.create_task(view()))
-            await asyncio.sleep(0.3)
-        return [*pages, *await asyncio.gather(*visitors)]
-
-    first, *pages = clock.run(main())
+    pages = [await view()]
+    await asyncio.sleep(61)
+    visitors = []
+    for _ in range(200):
+        visitors.append(asyncio.create_task(view()))
+        await asyncio.sleep(0.3)
+    first, *pages = [*pages, *await asyncio.gather(*visitors)]
     assert not first.is_stale
     assert all(page.is_stale and page.agents == first.agents and not page.gaps for page in pages)
     assert sorted(waits)[len(waits) // 2] == 0.0
@@ -502,18 +473,16 @@ COPIES: list[Callable[[Any], Any]] = [
 
 
 @pytest.mark.parametrize("copied", COPIES)
-def test_a_copy_shares_the_pool_and_keeps_what_is_its_own(copied: Callable[[Any], Any]) -> None:
-    transport, clock = stub(NO_AGENTS, NO_AGENTS)
+@virtual
+async def test_a_copy_shares_the_pool_and_keeps_what_is_its_own(
+    copied: Callable[[Any], Any],
+) -> None:
+    transport = stub(NO_AGENTS, NO_AGENTS)
     client = Tenant(KEY, "acme", pool=transport)
-
-    async def main() -> Any:
-        await client.list_agents()
-        twin = copied(client)
-        await twin.list_agents()
-        await twin.aclose()
-        return twin
-
-    twin = clock.run(main())
+    await client.list_agents()
+    twin = copied(client)
+    await twin.list_agents()
+    await twin.aclose()
     assert type(twin) is Tenant
     assert (twin.name, twin.tags, twin.colour()) == ("acme", ["a"], "red")
     assert client.stats().calls == twin.stats().calls == 1
@@ -521,24 +490,21 @@ def test_a_copy_shares_the_pool_and_keeps_what_is_its_own(copied: Callable[[Any]
 
 
 def test_a_deep_copy_has_its_own_mutable_attributes() -> None:
-    client = Tenant(KEY, "acme", pool=stub()[0])
+    client = Tenant(KEY, "acme", pool=stub())
     copy.deepcopy(client).tags.append("b")
     assert client.tags == ["a"]
 
 
 def test_a_client_can_be_referred_to_weakly() -> None:
-    client = AsyncChatloom(KEY, pool=stub()[0])
+    client = AsyncChatloom(KEY, pool=stub())
     assert weakref.WeakSet([client]).pop() is client
 
 
-def test_one_method_of_one_client_can_be_replaced() -> None:
-    transport, clock = stub(NO_AGENTS)
+@virtual
+async def test_one_method_of_one_client_can_be_replaced() -> None:
+    transport = stub(NO_AGENTS)
     client: Any = AsyncChatloom(KEY, pool=transport)
-
-    async def main() -> None:
-        with patch.object(client, "list_agents", AsyncMock(return_value=["patched"])):
-            assert await client.list_agents() == ["patched"]
-            assert await client.with_options(timeout=3.0).list_agents() == ["patched"]
-        assert len(await client.list_agents()) == 0
-
-    clock.run(main())
+    with patch.object(client, "list_agents", AsyncMock(return_value=["patched"])):
+        assert await client.list_agents() == ["patched"]
+        assert await client.with_options(timeout=3.0).list_agents() == ["patched"]
+    assert len(await client.list_agents()) == 0

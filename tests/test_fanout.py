@@ -21,6 +21,7 @@ from chatloom_async import (
     Success,
 )
 from chatloom_async.testing import FakeClock, StubReply, StubTransport
+from tests.virtual import now, virtual
 
 Answer = Success[int, int] | Failure[int]
 
@@ -71,11 +72,11 @@ def items_of(answers: Iterable[Answer]) -> list[int]:
 # Results
 
 
-def test_results_come_as_calls_finish() -> None:
-    clock = FakeClock()
-    answers = clock.run(collect(FanOut(Calls(), [3, 1, 2])))
+@virtual
+async def test_results_come_as_calls_finish() -> None:
+    answers = await collect(FanOut(Calls(), [3, 1, 2]))
     assert answers == [Success(1, 10), Success(2, 20), Success(3, 30)]
-    assert clock.monotonic() == 3  # all at the same time
+    assert now() == 3  # all at the same time
 
 
 @pytest.mark.parametrize("concurrency", [1, 7, 100, 2000])
@@ -130,16 +131,12 @@ def test_results_match_by_position() -> None:
     assert told == [(1, LookupError), (2, 2)]
 
 
-def test_a_client_s_method_is_fanned_out() -> None:
-    clock = FakeClock()
+@virtual
+async def test_a_client_s_method_is_fanned_out() -> None:
     replies = [StubReply({"domains": ["a.example"]}), StubReply(status=404)]
-    client = AsyncChatloom("clf_fanout", pool=StubTransport(replies, clock=clock))
-
-    async def main() -> list[Success[str, AllowedDomains] | Failure[str]]:
-        async with FanOut(client.get_allowed_domains, ["agt_1", "agt_2"]) as answers:
-            return [answer async for answer in answers]
-
-    found, failed = clock.run(main())
+    client = AsyncChatloom("clf_fanout", pool=StubTransport(replies))
+    async with FanOut(client.get_allowed_domains, ["agt_1", "agt_2"]) as answers:
+        found, failed = [answer async for answer in answers]
     assert found == Success("agt_1", AllowedDomains(("a.example",)))
     assert isinstance(failed, Failure)
     assert isinstance(failed.error, NotFoundError)
@@ -159,10 +156,10 @@ def test_items_may_come_asynchronously(concurrency: int) -> None:
     assert sorted(items_of(FakeClock().run(collect(fan)))) == list(range(50))
 
 
-def test_asynchronous_items_are_called_while_the_next_are_awaited() -> None:
-    clock = FakeClock()
-    clock.run(collect(FanOut(Calls(seconds=10), one_by_one(range(5), pause=1), concurrency=5)))
-    assert clock.monotonic() == 15
+@virtual
+async def test_asynchronous_items_are_called_while_the_next_are_awaited() -> None:
+    await collect(FanOut(Calls(seconds=10), one_by_one(range(5), pause=1), concurrency=5))
+    assert now() == 15
 
 
 def broken_items() -> Iterator[int]:
@@ -182,16 +179,13 @@ def test_an_error_of_the_items_ends_the_iteration(items: Any, concurrency: int) 
         FakeClock().run(collect(FanOut(double, items(), concurrency=concurrency)))
 
 
-def test_results_before_an_error_of_the_items_are_delivered() -> None:
+@virtual
+async def test_results_before_an_error_of_the_items_are_delivered() -> None:
     told: list[Answer] = []
-
-    async def main() -> None:
+    with pytest.raises(OSError, match="the file ended"):
         async with FanOut(double, broken_items(), concurrency=1) as answers:
             async for answer in answers:
                 told.append(answer)  # noqa: PERF401 - the point is what came before the error
-
-    with pytest.raises(OSError, match="the file ended"):
-        FakeClock().run(main())
     assert told == [Success(1, 2)]
 
 
@@ -205,14 +199,12 @@ def test_never_more_calls_are_in_flight_than_allowed(concurrency: int) -> None:
     assert calls.peak == concurrency
 
 
-def test_no_more_tasks_are_started_than_there_are_items() -> None:
-    async def main() -> int:
-        async with FanOut(Calls(seconds=1), [1, 2, 3], concurrency=100) as answers:
-            tasks = len(asyncio.all_tasks()) - 1
-            _ = [answer async for answer in answers]
-        return tasks
-
-    assert FakeClock().run(main()) == 3
+@virtual
+async def test_no_more_tasks_are_started_than_there_are_items() -> None:
+    async with FanOut(Calls(seconds=1), [1, 2, 3], concurrency=100) as answers:
+        tasks = len(asyncio.all_tasks()) - 1
+        _ = [answer async for answer in answers]
+    assert tasks == 3
 
 
 class Lengthy:
@@ -237,17 +229,16 @@ def test_every_item_is_called_whatever_length_the_items_tell(length: Any) -> Non
     assert items_of(answers) == [1, 2, 3]
 
 
-def test_items_may_be_more_than_a_length_can_tell() -> None:
-    async def main() -> int:
-        async with FanOut(double, range(2**70), concurrency=2) as answers:
-            return (await anext(answers)).item
-
-    assert FakeClock().run(main()) == 0
+@virtual
+async def test_items_may_be_more_than_a_length_can_tell() -> None:
+    async with FanOut(double, range(2**70), concurrency=2) as answers:
+        assert (await anext(answers)).item == 0
 
 
 @pytest.mark.parametrize("call", [double, Calls(seconds=1)])
 @pytest.mark.parametrize("asynchronous", [False, True])
-def test_items_are_read_only_as_fast_as_results_are(call: Any, asynchronous: bool) -> None:  # noqa: FBT001
+@virtual
+async def test_items_are_read_only_as_fast_as_results_are(call: Any, asynchronous: bool) -> None:  # noqa: FBT001
     read = worst = 0
 
     def counting() -> Iterator[int]:
@@ -256,15 +247,11 @@ def test_items_are_read_only_as_fast_as_results_are(call: Any, asynchronous: boo
             worst = max(worst, item + 1 - read)
             yield item
 
-    async def main() -> None:
-        nonlocal read
-        items = one_by_one(counting()) if asynchronous else counting()
-        async with FanOut(call, items, concurrency=10) as answers:
-            async for _ in answers:
-                read += 1
-                await asyncio.sleep(5)  # slower than the calls
-
-    FakeClock().run(main())
+    items = one_by_one(counting()) if asynchronous else counting()
+    async with FanOut(call, items, concurrency=10) as answers:
+        async for _ in answers:
+            read += 1
+            await asyncio.sleep(5)  # slower than the calls
     assert read == 500
     assert worst <= 2 * 10 + 1
 
@@ -272,7 +259,8 @@ def test_items_are_read_only_as_fast_as_results_are(call: Any, asynchronous: boo
 # Leaving early
 
 
-def test_leaving_the_block_cancels_the_rest_and_waits_for_it() -> None:
+@virtual
+async def test_leaving_the_block_cancels_the_rest_and_waits_for_it() -> None:
     cleaned = []
 
     async def careful(item: int) -> int:
@@ -283,82 +271,65 @@ def test_leaving_the_block_cancels_the_rest_and_waits_for_it() -> None:
             cleaned.append(item)
         return item
 
-    async def main() -> None:
-        async with FanOut(careful, [0, 50, 60]) as answers:
-            await anext(answers)
-
-    clock = FakeClock()
-    clock.run(main())
+    async with FanOut(careful, [0, 50, 60]) as answers:
+        await anext(answers)
     assert sorted(cleaned) == [0, 50, 60]
-    assert clock.monotonic() == 2
+    assert now() == 2
 
 
 @pytest.mark.parametrize("read", [0, 1, 5])
-def test_leaving_early_leaves_no_task_behind(read: int) -> None:
-    async def main() -> set[asyncio.Task[Any]]:
-        async with FanOut(double, iter(range(10**9)), concurrency=5) as answers:
-            for _ in range(read):
-                await anext(answers)
-            await asyncio.sleep(1)
-        return asyncio.all_tasks() - {asyncio.current_task()}
-
-    assert FakeClock().run(main()) == set()
-
-
-def test_leaving_early_calls_nothing_more() -> None:
-    calls = Calls(seconds=1)
-
-    async def main() -> None:
-        async with FanOut(calls, range(100), concurrency=5) as answers:
+@virtual
+async def test_leaving_early_leaves_no_task_behind(read: int) -> None:
+    async with FanOut(double, iter(range(10**9)), concurrency=5) as answers:
+        for _ in range(read):
             await anext(answers)
-        started = calls.started
-        await asyncio.sleep(10)
-        assert calls.started == started <= 10
-
-    FakeClock().run(main())
+        await asyncio.sleep(1)
+    assert (asyncio.all_tasks() - {asyncio.current_task()}) == set()
 
 
-def test_an_error_in_the_block_comes_out_and_cancels_the_rest() -> None:
+@virtual
+async def test_leaving_early_calls_nothing_more() -> None:
+    calls = Calls(seconds=1)
+    async with FanOut(calls, range(100), concurrency=5) as answers:
+        await anext(answers)
+    started = calls.started
+    await asyncio.sleep(10)
+    assert calls.started == started <= 10
+
+
+@virtual
+async def test_an_error_in_the_block_comes_out_and_cancels_the_rest() -> None:
     calls = Calls(seconds=60)
-
-    async def main() -> None:
+    with pytest.raises(KeyError):
         async with FanOut(calls, range(5)):
             await asyncio.sleep(1)
             raise KeyError("the reader's own")
-
-    with pytest.raises(KeyError):
-        FakeClock().run(main())
     assert calls.in_flight == 0
 
 
-def test_cancelling_the_reader_cancels_the_rest() -> None:
+@virtual
+async def test_cancelling_the_reader_cancels_the_rest() -> None:
     calls = Calls(seconds=60)
-
-    async def main() -> set[asyncio.Task[Any]]:
-        reader = asyncio.create_task(collect(FanOut(calls, range(5))))
-        await asyncio.sleep(1)
-        reader.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await reader
-        return asyncio.all_tasks() - {asyncio.current_task()}
-
-    assert FakeClock().run(main()) == set()
+    reader = asyncio.create_task(collect(FanOut(calls, range(5))))
+    await asyncio.sleep(1)
+    reader.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reader
+    assert (asyncio.all_tasks() - {asyncio.current_task()}) == set()
     assert (calls.started, calls.in_flight) == (5, 0)
 
 
-def test_a_reader_whose_wait_timed_out_reads_on() -> None:
-    async def main() -> list[int]:
-        read: list[int] = []
-        async with FanOut(Calls(), [1, 2, 3, 4]) as answers:
-            while len(read) < 4:
-                try:
-                    async with asyncio.timeout(0.3):
-                        read.append((await anext(answers)).item)
-                except TimeoutError:
-                    continue
-        return read
-
-    assert FakeClock().run(main()) == [1, 2, 3, 4]
+@virtual
+async def test_a_reader_whose_wait_timed_out_reads_on() -> None:
+    read: list[int] = []
+    async with FanOut(Calls(), [1, 2, 3, 4]) as answers:
+        while len(read) < 4:
+            try:
+                async with asyncio.timeout(0.3):
+                    read.append((await anext(answers)).item)
+            except TimeoutError:
+                continue
+    assert read == [1, 2, 3, 4]
 
 
 class Stubborn:
@@ -382,18 +353,19 @@ async def leave(answers: FanOut[int, int]) -> None:
 
 @pytest.mark.parametrize("at_once", [0, 1])
 @pytest.mark.parametrize("asynchronous", [False, True])
-def test_leaving_calls_nothing_more_when_calls_swallow_their_cancellation(
+@virtual
+async def test_leaving_calls_nothing_more_when_calls_swallow_their_cancellation(
     at_once: int,
     asynchronous: bool,  # noqa: FBT001
 ) -> None:
     call, items = Stubborn(at_once), range(100)
     source = one_by_one(items, pause=0.1) if asynchronous else items
-    clock = FakeClock()
-    clock.run(leave(FanOut(call, source, concurrency=1)))
-    assert (call.started, clock.monotonic()) == (at_once + 1, 1)
+    await leave(FanOut(call, source, concurrency=1))
+    assert (call.started, now()) == (at_once + 1, 1)
 
 
-def test_leaving_calls_nothing_more_when_the_items_swallow_their_cancellation() -> None:
+@virtual
+async def test_leaving_calls_nothing_more_when_the_items_swallow_their_cancellation() -> None:
     calls = Calls()
 
     async def items() -> AsyncIterator[int]:
@@ -401,23 +373,21 @@ def test_leaving_calls_nothing_more_when_the_items_swallow_their_cancellation() 
             await asyncio.sleep(60)
         yield 1
 
-    clock = FakeClock()
-    clock.run(leave(FanOut(calls, items(), concurrency=1)))
-    assert (calls.started, clock.monotonic()) == (0, 1)
+    await leave(FanOut(calls, items(), concurrency=1))
+    assert (calls.started, now()) == (0, 1)
 
 
-def test_a_reader_left_behind_in_the_block_is_told() -> None:
-    async def main() -> None:
+@virtual
+async def test_a_reader_left_behind_in_the_block_is_told() -> None:
+    with pytest.raises(ConfigurationError, match="inside its 'async with' block"):
         async with FanOut(Stubborn(), range(10), concurrency=1) as answers:
             reader = asyncio.ensure_future(anext(answers))
             await asyncio.sleep(1)
         await reader
 
-    with pytest.raises(ConfigurationError, match="inside its 'async with' block"):
-        FakeClock().run(main())
 
-
-def test_a_call_cancelled_from_inside_is_a_failure_and_the_others_go_on() -> None:
+@virtual
+async def test_a_call_cancelled_from_inside_is_a_failure_and_the_others_go_on() -> None:
     async def lose_odd(item: int) -> int:
         if item % 2:
             lost = asyncio.get_running_loop().create_future()
@@ -425,7 +395,7 @@ def test_a_call_cancelled_from_inside_is_a_failure_and_the_others_go_on() -> Non
             await lost
         return item
 
-    answers = FakeClock().run(collect(FanOut(lose_odd, range(4), concurrency=1)))
+    answers = await collect(FanOut(lose_odd, range(4), concurrency=1))
     assert items_of(answers) == [0, 1, 2, 3]
     for answer in answers[1::2]:
         assert isinstance(answer, Failure)
@@ -433,7 +403,8 @@ def test_a_call_cancelled_from_inside_is_a_failure_and_the_others_go_on() -> Non
         assert isinstance(answer.error.__cause__, asyncio.CancelledError)
 
 
-def test_a_call_that_cancels_its_task_ends_the_reading_instead_of_hanging() -> None:
+@virtual
+async def test_a_call_that_cancels_its_task_ends_the_reading_instead_of_hanging() -> None:
     async def give_up(item: int) -> int:
         task = asyncio.current_task()
         assert task is not None
@@ -442,7 +413,7 @@ def test_a_call_that_cancels_its_task_ends_the_reading_instead_of_hanging() -> N
         return item
 
     with pytest.raises(asyncio.CancelledError):
-        FakeClock().run(collect(FanOut(give_up, [1], concurrency=1)))
+        await collect(FanOut(give_up, [1], concurrency=1))
 
 
 # Misuse
@@ -455,41 +426,33 @@ def test_a_concurrency_that_cannot_work_is_refused(concurrency: Any) -> None:
 
 
 @pytest.mark.parametrize("items", [[1], []])
-def test_a_fan_out_runs_once(items: list[int]) -> None:
-    async def main() -> None:
+@virtual
+async def test_a_fan_out_runs_once(items: list[int]) -> None:
+    with pytest.raises(ConfigurationError, match="runs once"):
         answers = FanOut(double, items)
         await collect(answers)
         await collect(answers)
 
-    with pytest.raises(ConfigurationError, match="runs once"):
-        FakeClock().run(main())
+
+@virtual
+async def test_a_second_reader_is_refused_while_the_first_one_waits() -> None:
+    async with FanOut(Calls(), [1, 2]) as answers:
+        first = asyncio.ensure_future(anext(answers))
+        await asyncio.sleep(0.5)
+        with pytest.raises(ConfigurationError, match="one reader"):
+            await anext(answers)
+        assert [(await first).item, *[answer.item async for answer in answers]] == [1, 2]
 
 
-def test_a_second_reader_is_refused_while_the_first_one_waits() -> None:
-    async def main() -> list[int]:
-        async with FanOut(Calls(), [1, 2]) as answers:
-            first = asyncio.ensure_future(anext(answers))
-            await asyncio.sleep(0.5)
-            with pytest.raises(ConfigurationError, match="one reader"):
-                await anext(answers)
-            return [(await first).item, *[answer.item async for answer in answers]]
-
-    assert FakeClock().run(main()) == [1, 2]
-
-
-def test_reading_before_the_block_is_refused() -> None:
-    async def main() -> list[Answer]:
-        return [answer async for answer in FanOut(double, [1])]
-
+@virtual
+async def test_reading_before_the_block_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="inside its 'async with' block"):
-        FakeClock().run(main())
+        [answer async for answer in FanOut(double, [1])]
 
 
-def test_reading_after_the_block_is_refused() -> None:
-    async def main() -> None:
+@virtual
+async def test_reading_after_the_block_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="inside its 'async with' block"):
         async with FanOut(double, range(100)) as answers:
             await anext(answers)
         await anext(answers)
-
-    with pytest.raises(ConfigurationError, match="inside its 'async with' block"):
-        FakeClock().run(main())

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from chatloom_async.testing import FakeClock
 from chatloom_async.transport import Alarm
+from tests.virtual import virtual
 
 
 def block(loop: asyncio.AbstractEventLoop, seconds: float) -> None:
@@ -21,27 +21,21 @@ def block(loop: asyncio.AbstractEventLoop, seconds: float) -> None:
     [(0.0, 1.0), (0.01, 1.01), (0.05, 1.1), (3.0, 4.1)],
     ids=["on time", "a busy loop", "a moment late", "suspended"],
 )
-def test_an_alarm_of_a_blocked_loop_waits_for_its_sockets(blocked: float, rings: float) -> None:
-    clock, rang = FakeClock(), list[float]()
-
-    async def scenario() -> None:
-        loop = asyncio.get_running_loop()
-        loop.call_at(0.999_999, block, loop, blocked)
-        Alarm(1.0, lambda: rang.append(loop.time()))
-        await asyncio.sleep(10)
-
-    clock.run(scenario())
+@virtual
+async def test_an_alarm_of_a_blocked_loop_waits_for_sockets(blocked: float, rings: float) -> None:
+    rang = list[float]()
+    loop = asyncio.get_running_loop()
+    loop.call_at(0.999_999, block, loop, blocked)
+    Alarm(1.0, lambda: rang.append(loop.time()))
+    await asyncio.sleep(10)
     assert rang == [pytest.approx(rings, abs=0.001)]
 
 
-def test_an_alarm_that_is_cancelled_never_rings() -> None:
-    clock, rang = FakeClock(), list[int]()
-
-    async def scenario() -> None:
-        alarm = Alarm(1.0, lambda: rang.append(1))
-        await asyncio.sleep(0.5)
-        alarm.cancel()
-        await asyncio.sleep(10)
-
-    clock.run(scenario())
+@virtual
+async def test_an_alarm_that_is_cancelled_never_rings() -> None:
+    rang = list[int]()
+    alarm = Alarm(1.0, lambda: rang.append(1))
+    await asyncio.sleep(0.5)
+    alarm.cancel()
+    await asyncio.sleep(10)
     assert rang == []

@@ -24,6 +24,7 @@ from chatloom_async.testing.api import Reply, answer, domains_path, error, pages
 from chatloom_async.testing.meters import Meter
 from chatloom_async.testing.quota import Quota
 from chatloom_async.transport import Request, Response, Shared
+from tests.virtual import now, virtual
 
 Pairs = Iterator[tuple[str, AsyncChatloom]]
 Trouble = Callable[[str, str], Reply | None]
@@ -34,7 +35,6 @@ FREE = RateLimit(per_minute=None)
 class Wire:
     """The API in virtual time: workspaces by key, each answer a moment later."""
 
-    clock: FakeClock
     workspaces: dict[str, Workspace]
     trouble: Trouble = field(default=lambda _workspace, _path: None)
     quotas: dict[str, Meter] = field(factory=dict)
@@ -48,7 +48,7 @@ class Wire:
     most_calls: int = 0  # of one workspace
 
     def __attrs_post_init__(self) -> None:
-        self.shared = Shared(self.clock)
+        self.shared = Shared()
 
     async def exchange(self, request: Request, key: ApiKey, timeout: float) -> Response:
         assert timeout > 0
@@ -60,7 +60,7 @@ class Wire:
         self.most_workspaces = max(self.most_workspaces, len(+self.under_way))
         self.most_calls = max(self.most_calls, self.under_way[name])
         try:
-            await self.clock.sleep(self.latency)
+            await asyncio.sleep(self.latency)
         finally:
             self.under_way[name] -= 1
         return Response(reply.status, reply.headers, reply.body)
@@ -69,7 +69,7 @@ class Wire:
         workspace = self.workspaces[name]
         if workspace.revoked:
             return error(401, "Invalid API key.")
-        if name in self.quotas and self.quotas[name].admit(self.clock.monotonic()):
+        if name in self.quotas and self.quotas[name].admit(now()):
             return error(429, "Slow down.")
         served = self.served.get(name)
         if served is None or served[0] is not workspace:
@@ -98,12 +98,12 @@ def clients(wire: Wire, rate_limit: RateLimit | None = None) -> dict[str, AsyncC
 
 
 @pytest.fixture
-def wire(chatloom_clock: FakeClock) -> Wire:
-    return Wire(chatloom_clock, fleet(3))
+def wire() -> Wire:
+    return Wire(fleet(3))
 
 
 def run(wire: Wire, *, concurrency: int = 100, lookups: int = 8) -> AuditReport:
-    return wire.clock.run(audit(clients(wire), concurrency=concurrency, lookups=lookups))
+    return FakeClock().run(audit(clients(wire), concurrency=concurrency, lookups=lookups))
 
 
 def by_name(report: AuditReport) -> dict[str, WorkspaceAudit]:
@@ -130,34 +130,27 @@ def test_a_workspace_without_agents_is_complete(wire: Wire) -> None:
     assert (found.agents, found.gaps, found.requests) == ((), (), 1)
 
 
-def test_a_workspace_knows_what_it_cost_when_its_client_was_used_before(wire: Wire) -> None:
+@virtual
+async def test_a_workspace_knows_what_it_cost_when_its_client_was_used_before(wire: Wire) -> None:
     failures = iter([error(503, "later")])
     wire.trouble = lambda _, path: (
         next(failures, None) if path == domains_path("agt_w0_2") else None
     )
-
-    async def main() -> WorkspaceAudit:
-        client = AsyncChatloom("clf_w0", pool=wire)
-        await client.list_agents()
-        (found,) = (await audit({"w0": client})).workspaces
-        return found
-
-    found = wire.clock.run(main())
+    client = AsyncChatloom("clf_w0", pool=wire)
+    await client.list_agents()
+    (found,) = (await audit({"w0": client})).workspaces
     assert (found.requests, found.retried) == (5, 1)
     assert found.elapsed > 0
 
 
-def test_refusals_seen_before_the_audit_are_not_counted_again(wire: Wire) -> None:
+@virtual
+async def test_refusals_seen_before_the_audit_are_not_counted_again(wire: Wire) -> None:
     refusals = iter([error(429, "early"), None, None, error(429, "late")])
     wire.trouble = lambda *_: next(refusals, None)
-
-    async def main() -> WorkspaceAudit:
-        client = AsyncChatloom("clf_w0", pool=wire)
-        await client.list_agents()
-        (found,) = (await audit({"w0": client}, lookups=1)).workspaces
-        return found
-
-    assert wire.clock.run(main()).refused == 1
+    client = AsyncChatloom("clf_w0", pool=wire)
+    await client.list_agents()
+    (found,) = (await audit({"w0": client}, lookups=1)).workspaces
+    assert found.refused == 1
 
 
 def test_findings_come_with_the_workspace_they_belong_to(wire: Wire) -> None:
@@ -174,7 +167,7 @@ def test_findings_come_with_the_workspace_they_belong_to(wire: Wire) -> None:
 
 def test_a_domain_not_on_the_approved_list_is_found(wire: Wire) -> None:
     approved = ["*.agent1.example", "site1.agent2.example"]
-    report = wire.clock.run(audit(clients(wire), approved=approved))
+    report = FakeClock().run(audit(clients(wire), approved=approved))
     assert [each.domain for each in by_name(report)["w0"].findings] == ["site1.agent3.example"]
 
 
@@ -195,7 +188,7 @@ def test_a_report_compares_the_workspaces_and_adds_them_up(wire: Wire) -> None:
 def test_ignored_rules_are_told_nothing_of(wire: Wire) -> None:
     same = {name: evolve(wire.workspaces["w0"], name=name) for name in wire.workspaces}
     wire.workspaces = same
-    report = wire.clock.run(audit(clients(wire), approved=[], ignore=["shared-domain"]))
+    report = FakeClock().run(audit(clients(wire), approved=[], ignore=["shared-domain"]))
     rules = {each.rule for each in (*report.findings, *report.workspaces[0].findings)}
     assert rules == {"not-approved"}
 
@@ -224,7 +217,7 @@ def test_a_dead_key_from_a_source_costs_two_requests_and_one_gap(wire: Wire) -> 
         name: evolve(workspace, revoked=True) for name, workspace in wire.workspaces.items()
     }
     keys = iter(["clf_w0", "clf_w1", "clf_w2"])
-    report = wire.clock.run(audit({"w": AsyncChatloom(lambda: next(keys), pool=wire)}))
+    report = FakeClock().run(audit({"w": AsyncChatloom(lambda: next(keys), pool=wire)}))
     assert len(wire.requests) == 2
     assert [gap.agent for gap in report.workspaces[0].gaps] == [None]
 
@@ -257,10 +250,8 @@ def test_the_message_of_a_gap_is_cut_when_a_server_rambles(wire: Wire) -> None:
     assert len(by_name(run(wire))["w0"].gaps[0].message) == 500
 
 
-def test_every_readable_agent_is_there_when_a_fleet_is_in_trouble(
-    chatloom_clock: FakeClock,
-) -> None:
-    wire = Wire(chatloom_clock, fleet(100, agents=10))
+def test_every_readable_agent_is_there_when_a_fleet_is_in_trouble() -> None:
+    wire = Wire(fleet(100, agents=10))
     for number in (7, 57):
         name = f"w{number}"
         wire.workspaces[name] = evolve(wire.workspaces[name], revoked=True)
@@ -274,7 +265,7 @@ def test_every_readable_agent_is_there_when_a_fleet_is_in_trouble(
         return error({0: 429, 50: 503}[luck], "later") if luck in (0, 50) else None
 
     wire.trouble = trouble
-    found = chatloom_clock.run(audit(clients(wire, RateLimit())))
+    found = FakeClock().run(audit(clients(wire, RateLimit())))
     gaps = [gap for workspace in found.workspaces for gap in workspace.gaps]
     assert {gap.agent for gap in gaps if gap.agent} == broken
     assert [gap.status for gap in gaps if gap.agent is None] == [401, 401]
@@ -287,7 +278,7 @@ def test_a_failing_key_source_is_a_gap_of_its_workspace_without_its_words(wire: 
         raise LookupError("no such secret: clf_secret")
 
     mine = {"x": AsyncChatloom(source, pool=wire), **clients(wire)}
-    found = by_name(wire.clock.run(audit(mine)))
+    found = by_name(FakeClock().run(audit(mine)))
     (gap,) = found.pop("x").gaps
     assert (gap.agent, gap.error, gap.status) == (None, "LookupError", None)
     assert gap.message.startswith("the source of the key failed")
@@ -306,16 +297,14 @@ def test_a_client_with_the_default_policy_gets_eight_attempts(wire: Wire) -> Non
 def test_a_policy_of_ones_own_is_respected(wire: Wire) -> None:
     wire.trouble = lambda *_: error(500, "broken")
     client = AsyncChatloom("clf_w0", pool=wire, retry=RetryPolicy(attempts=2))
-    assert wire.clock.run(audit({"w0": client})).workspaces[0].requests == 2
+    assert FakeClock().run(audit({"w0": client})).workspaces[0].requests == 2
 
 
-def test_clients_can_be_used_after_the_audit(wire: Wire) -> None:
-    async def main() -> int:
-        mine = clients(wire)
-        await audit(mine)
-        return len(await mine["w0"].list_agents())
-
-    assert wire.clock.run(main()) == 3
+@virtual
+async def test_clients_can_be_used_after_the_audit(wire: Wire) -> None:
+    mine = clients(wire)
+    await audit(mine)
+    assert len(await mine["w0"].list_agents()) == 3
 
 
 # Streaming
@@ -344,8 +333,8 @@ def test_a_workspace_is_yielded_when_it_is_complete_whatever_came_before_it(wire
     assert [each.workspace for each in run(wire, lookups=1).workspaces] == ["w1", "w2", "w0"]
 
 
-def test_workspaces_at_once_and_calls_of_each_are_bounded(chatloom_clock: FakeClock) -> None:
-    wire = Wire(chatloom_clock, fleet(40, agents=20))
+def test_workspaces_at_once_and_calls_of_each_are_bounded() -> None:
+    wire = Wire(fleet(40, agents=20))
     run(wire, concurrency=7, lookups=3)
     assert (wire.most_workspaces, wire.most_calls) == (7, 3)
 
@@ -354,41 +343,36 @@ def others() -> set[asyncio.Task[object]]:
     return asyncio.all_tasks() - {asyncio.current_task()}
 
 
-def test_leaving_and_cancelling_leave_no_task_behind(chatloom_clock: FakeClock) -> None:
-    wire = Wire(chatloom_clock, fleet(50, agents=20))
+@virtual
+async def test_leaving_and_cancelling_leave_no_task_behind() -> None:
+    wire = Wire(fleet(50, agents=20))
+    async with stream_audit(clients(wire), concurrency=10) as results:
+        await anext(results)
+        assert others()
+    assert others() == set()
+    running = asyncio.create_task(audit(clients(wire, RateLimit(60, 1)), concurrency=10))
+    await asyncio.sleep(5)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert others() == set()
+    assert not +wire.under_way
 
-    async def main() -> None:
-        async with stream_audit(clients(wire), concurrency=10) as results:
+
+@virtual
+async def test_an_audit_is_read_as_a_fan_out_is(wire: Wire) -> None:
+    stream = stream_audit(clients(wire))
+    with pytest.raises(ConfigurationError, match="inside its 'async with' block"):
+        await anext(stream)
+    async with stream as results:
+        first = asyncio.ensure_future(anext(results))
+        await asyncio.sleep(0)
+        with pytest.raises(ConfigurationError, match="one reader"):
             await anext(results)
-            assert others()
-        assert others() == set()
-        running = asyncio.create_task(audit(clients(wire, RateLimit(60, 1)), concurrency=10))
-        await asyncio.sleep(5)
-        running.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await running
-        assert others() == set()
-        assert not +wire.under_way
-
-    chatloom_clock.run(main())
-
-
-def test_an_audit_is_read_as_a_fan_out_is(wire: Wire) -> None:
-    async def main() -> list[WorkspaceAudit]:
-        stream = stream_audit(clients(wire))
-        with pytest.raises(ConfigurationError, match="inside its 'async with' block"):
-            await anext(stream)
-        async with stream as results:
-            first = asyncio.ensure_future(anext(results))
-            await asyncio.sleep(0)
-            with pytest.raises(ConfigurationError, match="one reader"):
-                await anext(results)
-            done = [await first, *[each async for each in results]]
-        with pytest.raises(ConfigurationError, match="runs once"):
-            await stream.__aenter__()
-        return done
-
-    assert len(wire.clock.run(main())) == 3
+        done = [await first, *[each async for each in results]]
+    with pytest.raises(ConfigurationError, match="runs once"):
+        await stream.__aenter__()
+    assert len(done) == 3
 
 
 def test_a_closed_pool_is_a_gap_of_every_workspace(wire: Wire) -> None:
@@ -425,31 +409,16 @@ def mixed(wire: Wire, slow: int, rate_limit: RateLimit) -> dict[str, AsyncChatlo
 @pytest.mark.parametrize("limited_by", ["client", "server"])
 def test_one_slow_key_decides_how_long_a_fleet_takes(limited_by: str) -> None:
     def took(fast: int) -> float:
-        clock = FakeClock()
-        wire = Wire(clock, fleet(1 + fast, agents=3))
+        wire = Wire(fleet(1 + fast, agents=3))
         wire.workspaces["w0"] = make_workspace("w0", "clf_w0", agents=120)
         limit = RateLimit(60, 1) if limited_by == "client" else RateLimit()
         if limited_by == "server":
             wire.quotas["w0"] = Quota.token_bucket(60, 10).meter()
-        return clock.run(audit(mixed(wire, 1, limit))).elapsed
+        return FakeClock().run(audit(mixed(wire, 1, limit))).elapsed
 
     alone = took(0)
     assert alone > 100
     assert took(500) <= 1.05 * alone
-
-
-def finished(
-    wire: Wire, mine: dict[str, AsyncChatloom], concurrency: int
-) -> list[tuple[str, float]]:
-    async def main() -> list[tuple[str, float]]:
-        began = asyncio.get_running_loop().time()
-        async with stream_audit(mine, concurrency=concurrency) as results:
-            return [
-                (result.workspace, asyncio.get_running_loop().time() - began)
-                async for result in results
-            ]
-
-    return wire.clock.run(main())
 
 
 def backing_off(wire: Wire) -> dict[str, AsyncChatloom]:
@@ -472,11 +441,13 @@ def limited(wire: Wire) -> dict[str, AsyncChatloom]:
 
 @pytest.mark.parametrize("made", [limited, refused, backing_off])
 @pytest.mark.parametrize("concurrency", [24, 20])
-def test_slow_keys_hold_nobody_up_while_a_place_is_left(
-    chatloom_clock: FakeClock, made: Callable[[Wire], dict[str, AsyncChatloom]], concurrency: int
+@virtual
+async def test_slow_keys_hold_nobody_up_while_a_place_is_left(
+    made: Callable[[Wire], dict[str, AsyncChatloom]], concurrency: int
 ) -> None:
-    wire = Wire(chatloom_clock, fleet(40, agents=10))
-    done = finished(wire, made(wire), concurrency)
+    wire = Wire(fleet(40, agents=10))
+    async with stream_audit(made(wire), concurrency=concurrency) as results:
+        done = [(result.workspace, now()) async for result in results]
     slow = {f"w{number}" for number in range(20)}
     fast_first = {name for name, _ in done[:20]} == wire.workspaces.keys() - slow
     assert fast_first is (concurrency > len(slow))

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from chatloom_async.network.slots import Slots
-from chatloom_async.testing import FakeClock
+from tests.virtual import now, virtual
 
 KEY = "one"
 
@@ -22,91 +22,76 @@ async def use(slots: Slots, seconds: float = 1.0) -> None:
 
 
 @pytest.mark.parametrize(("places", "seconds"), [(1, 12), (3, 4), (12, 2), (50, 1)])
-def test_places_are_used_in_turns(places: int, seconds: int) -> None:
-    clock = FakeClock()
-
-    async def main() -> None:
-        slots = Slots(places)
-        await asyncio.gather(*(use(slots) for _ in range(12)))
-
-    clock.run(main())
-    assert clock.monotonic() == seconds
+@virtual
+async def test_places_are_used_in_turns(places: int, seconds: int) -> None:
+    slots = Slots(places)
+    await asyncio.gather(*(use(slots) for _ in range(12)))
+    assert now() == seconds
 
 
-def test_who_came_first_is_served_first() -> None:
+@virtual
+async def test_who_came_first_is_served_first() -> None:
     order = []
+    slots = Slots(1)
 
-    async def main() -> None:
-        slots = Slots(1)
+    async def numbered(number: int) -> None:
+        if not slots.take(KEY):
+            await slots.wait(KEY)
+        order.append(number)
+        await asyncio.sleep(1)
+        slots.release(KEY)
 
-        async def numbered(number: int) -> None:
-            if not slots.take(KEY):
-                await slots.wait(KEY)
-            order.append(number)
-            await asyncio.sleep(1)
-            slots.release(KEY)
-
-        await asyncio.gather(*map(numbered, range(6)))
-
-    FakeClock().run(main())
+    await asyncio.gather(*map(numbered, range(6)))
     assert order == list(range(6))
 
 
-def test_a_place_given_back_goes_to_who_waits_and_not_to_a_latecomer() -> None:
-    async def main() -> bool:
-        slots = Slots(1)
-        slots.take(KEY)
-        waiting = asyncio.create_task(slots.wait(KEY))
-        await asyncio.sleep(0)
-        slots.release(KEY)
-        latecomer = slots.take(KEY)
+@virtual
+async def test_a_place_given_back_goes_to_who_waits_and_not_to_a_latecomer() -> None:
+    slots = Slots(1)
+    slots.take(KEY)
+    waiting = asyncio.create_task(slots.wait(KEY))
+    await asyncio.sleep(0)
+    slots.release(KEY)
+    latecomer = slots.take(KEY)
+    await waiting
+    assert latecomer is False
+
+
+@virtual
+async def test_a_cancelled_waiter_is_passed_over() -> None:
+    slots = Slots(1)
+    slots.take(KEY)
+    first, second = (asyncio.create_task(slots.wait(KEY)) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.sleep(0)
+    slots.release(KEY)
+    await second
+
+
+@virtual
+async def test_no_place_is_lost_when_a_waiter_is_cancelled_in_the_tick_of_its_turn() -> None:
+    slots = Slots(1)
+    slots.take(KEY)
+    waiting = asyncio.create_task(slots.wait(KEY))
+    await asyncio.sleep(0)
+    slots.release(KEY)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
         await waiting
-        return latecomer
-
-    assert FakeClock().run(main()) is False
+    assert slots.take(KEY) is True
 
 
-def test_a_cancelled_waiter_is_passed_over() -> None:
-    async def main() -> None:
-        slots = Slots(1)
-        slots.take(KEY)
-        first, second = (asyncio.create_task(slots.wait(KEY)) for _ in range(2))
-        await asyncio.sleep(0)
-        first.cancel()
-        await asyncio.sleep(0)
-        slots.release(KEY)
-        await second
-
-    FakeClock().run(main())
-
-
-def test_no_place_is_lost_when_a_waiter_is_cancelled_in_the_tick_of_its_turn() -> None:
-    async def main() -> bool:
-        slots = Slots(1)
-        slots.take(KEY)
-        waiting = asyncio.create_task(slots.wait(KEY))
-        await asyncio.sleep(0)
-        slots.release(KEY)
-        waiting.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await waiting
-        return slots.take(KEY)
-
-    assert FakeClock().run(main()) is True
-
-
-def test_the_next_in_line_is_served_when_one_is_cancelled_in_the_tick_of_its_turn() -> None:
-    async def main() -> None:
-        slots = Slots(1)
-        slots.take(KEY)
-        first, second = (asyncio.create_task(slots.wait(KEY)) for _ in range(2))
-        await asyncio.sleep(0)
-        slots.release(KEY)
-        first.cancel()
-        await second
-        assert not slots.take(KEY)
-
-    FakeClock().run(main())
+@virtual
+async def test_the_next_in_line_is_served_when_one_is_cancelled_in_the_tick_of_its_turn() -> None:
+    slots = Slots(1)
+    slots.take(KEY)
+    first, second = (asyncio.create_task(slots.wait(KEY)) for _ in range(2))
+    await asyncio.sleep(0)
+    slots.release(KEY)
+    first.cancel()
+    await second
+    assert not slots.take(KEY)
 
 
 @pytest.mark.parametrize(("places", "kept_back"), [(1, 0), (3, 0), (4, 1), (10, 1), (100, 10)])
@@ -126,53 +111,46 @@ def test_several_keys_that_hang_leave_a_place() -> None:
     assert slots.take("e")
 
 
-def test_keys_take_turns() -> None:
+@virtual
+async def test_keys_take_turns() -> None:
     order = []
+    slots = Slots(1)
+    slots.take("a")
 
-    async def main() -> None:
-        slots = Slots(1)
-        slots.take("a")
+    async def queued(key: str) -> None:
+        await slots.wait(key)
+        order.append(key)
+        slots.release(key)
 
-        async def queued(key: str) -> None:
-            await slots.wait(key)
-            order.append(key)
-            slots.release(key)
-
-        async with asyncio.TaskGroup() as group:
-            for key in "aaabbc":
-                group.create_task(queued(key))
-            await asyncio.sleep(1)
-            slots.release("a")
-
-    FakeClock().run(main())
+    async with asyncio.TaskGroup() as group:
+        for key in "aaabbc":
+            group.create_task(queued(key))
+        await asyncio.sleep(1)
+        slots.release("a")
     assert order == ["a", "b", "c", "a", "b", "a"]
 
 
-def test_a_key_with_few_in_flight_passes_one_that_must_wait() -> None:
-    async def main() -> bool:
-        slots = Slots(10)
-        while slots.take("a"):
-            pass
-        waiting = asyncio.create_task(slots.wait("a"))
-        await asyncio.sleep(0)
-        passed = slots.take("b")
-        slots.release("a")
-        slots.release("b")
-        await waiting
-        return passed
-
-    assert FakeClock().run(main())
+@virtual
+async def test_a_key_with_few_in_flight_passes_one_that_must_wait() -> None:
+    slots = Slots(10)
+    while slots.take("a"):
+        pass
+    waiting = asyncio.create_task(slots.wait("a"))
+    await asyncio.sleep(0)
+    passed = slots.take("b")
+    slots.release("a")
+    slots.release("b")
+    await waiting
+    assert passed
 
 
-def test_a_key_whose_waiters_left_may_take_again() -> None:
-    async def main() -> bool:
-        slots = Slots(1)
-        slots.take("a")
-        waiting = asyncio.create_task(slots.wait("b"))
-        await asyncio.sleep(0)
-        waiting.cancel()
-        slots.release("a")
-        await asyncio.sleep(0)
-        return slots.take("b")
-
-    assert FakeClock().run(main())
+@virtual
+async def test_a_key_whose_waiters_left_may_take_again() -> None:
+    slots = Slots(1)
+    slots.take("a")
+    waiting = asyncio.create_task(slots.wait("b"))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    slots.release("a")
+    await asyncio.sleep(0)
+    assert slots.take("b")

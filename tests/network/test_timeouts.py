@@ -10,9 +10,9 @@ import pytest
 
 from chatloom_async import AsyncChatloom
 from chatloom_async.network.timeouts import Timeouts
-from chatloom_async.testing import FakeClock
 from tests.faults.case import answer
 from tests.faults.server import HOST, Server
+from tests.virtual import now, virtual
 
 
 async def guarded(timeouts: Timeouts, seconds: float) -> str:
@@ -29,78 +29,67 @@ async def guarded(timeouts: Timeouts, seconds: float) -> str:
     return "done"
 
 
-def test_a_block_ends_when_its_time_is_over() -> None:
-    clock = FakeClock()
-
-    async def main() -> str:
-        return await guarded(Timeouts(2), 60)
-
-    assert clock.run(main()) == "expired"
-    assert clock.monotonic() == 2
+@virtual
+async def test_a_block_ends_when_its_time_is_over() -> None:
+    assert (await guarded(Timeouts(2), 60)) == "expired"
+    assert now() == 2
 
 
-def test_a_block_that_is_quicker_is_left_alone() -> None:
-    async def main() -> str:
-        ended = await guarded(Timeouts(2), 1.9)
-        await asyncio.sleep(60)
-        return ended
-
-    assert FakeClock().run(main()) == "done"
+@virtual
+async def test_a_block_that_is_quicker_is_left_alone() -> None:
+    ended = await guarded(Timeouts(2), 1.9)
+    await asyncio.sleep(60)
+    assert ended == "done"
 
 
-def test_blocks_begun_apart_end_apart() -> None:
-    clock = FakeClock()
+@virtual
+async def test_blocks_begun_apart_end_apart() -> None:
+    timeouts = Timeouts(5)
 
-    async def main() -> list[float]:
-        timeouts = Timeouts(5)
-
-        async def later(begin: float) -> float:
-            await asyncio.sleep(begin)
-            assert await guarded(timeouts, 60) == "expired"
-            return clock.monotonic()
-
-        return await asyncio.gather(*(later(begin) for begin in (0, 1, 1, 3.5, 20)))
-
-    assert clock.run(main()) == [5, 6, 6, 8.5, 25]
-
-
-def test_a_block_after_an_idle_time_has_its_full_time() -> None:
-    clock = FakeClock()
-
-    async def main() -> None:
-        timeouts = Timeouts(2)
-        await guarded(timeouts, 1)
-        await asyncio.sleep(0.9)
+    async def later(begin: float) -> float:
+        await asyncio.sleep(begin)
         assert await guarded(timeouts, 60) == "expired"
+        return now()
 
-    clock.run(main())
-    assert clock.monotonic() == pytest.approx(3.9)
-
-
-def test_an_expired_block_leaves_its_task_uncancelled() -> None:
-    async def main() -> int:
-        await guarded(Timeouts(1), 60)
-        task = asyncio.current_task()
-        assert task is not None
-        return task.cancelling()
-
-    assert FakeClock().run(main()) == 0
+    assert (await asyncio.gather(*(later(begin) for begin in (0, 1, 1, 3.5, 20)))) == [
+        5,
+        6,
+        6,
+        8.5,
+        25,
+    ]
 
 
-def test_a_cancellation_from_outside_is_not_taken_for_the_timeout() -> None:
-    async def main() -> None:
+@virtual
+async def test_a_block_after_an_idle_time_has_its_full_time() -> None:
+    timeouts = Timeouts(2)
+    await guarded(timeouts, 1)
+    await asyncio.sleep(0.9)
+    assert await guarded(timeouts, 60) == "expired"
+    assert now() == pytest.approx(3.9)
+
+
+@virtual
+async def test_an_expired_block_leaves_its_task_uncancelled() -> None:
+    await guarded(Timeouts(1), 60)
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+@virtual
+async def test_a_cancellation_from_outside_is_not_taken_for_the_timeout() -> None:
+    with pytest.raises(asyncio.CancelledError):
         task = asyncio.create_task(guarded(Timeouts(10), 60))
         await asyncio.sleep(1)
         task.cancel()
         await task
 
-    with pytest.raises(asyncio.CancelledError):
-        FakeClock().run(main())
-
 
 @pytest.mark.parametrize("first", ["timeout", "cancellation"])
-def test_a_cancellation_in_the_tick_of_the_timeout_wins(first: str) -> None:
-    async def main() -> None:
+@virtual
+async def test_a_cancellation_in_the_tick_of_the_timeout_wins(first: str) -> None:
+    with pytest.raises(asyncio.CancelledError):
         loop = asyncio.get_running_loop()
         task = asyncio.create_task(guarded(Timeouts(1), 60))
         if first == "timeout":
@@ -108,41 +97,31 @@ def test_a_cancellation_in_the_tick_of_the_timeout_wins(first: str) -> None:
         loop.call_at(1.0, task.cancel)
         await task
 
-    with pytest.raises(asyncio.CancelledError):
-        FakeClock().run(main())
 
-
-def test_a_shorter_timeout_of_the_caller_comes_first() -> None:
-    clock = FakeClock()
-
-    async def main() -> None:
+@virtual
+async def test_a_shorter_timeout_of_the_caller_comes_first() -> None:
+    with pytest.raises(TimeoutError):
         async with asyncio.timeout(1):
             await guarded(Timeouts(2), 60)
-
-    with pytest.raises(TimeoutError):
-        clock.run(main())
-    assert clock.monotonic() == 1
+    assert now() == 1
 
 
-def test_one_timer_serves_any_number_of_blocks() -> None:
+@virtual
+async def test_one_timer_serves_any_number_of_blocks() -> None:
     timers = 0
+    loop = asyncio.get_running_loop()
+    call_at: Callable[..., asyncio.TimerHandle] = loop.call_at
 
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        call_at: Callable[..., asyncio.TimerHandle] = loop.call_at
+    def counting(when: float, *arguments: object) -> asyncio.TimerHandle:
+        nonlocal timers
+        timers += 1
+        return call_at(when, *arguments)
 
-        def counting(when: float, *arguments: object) -> asyncio.TimerHandle:
-            nonlocal timers
-            timers += 1
-            return call_at(when, *arguments)
-
-        timeouts = Timeouts(5)
-        loop.call_at = counting  # type: ignore[method-assign, assignment]
-        watches = [timeouts.start() for _ in range(1000)]
-        for watch in watches:
-            timeouts.end(watch)
-
-    FakeClock().run(main())
+    timeouts = Timeouts(5)
+    loop.call_at = counting  # type: ignore[method-assign, assignment]
+    watches = [timeouts.start() for _ in range(1000)]
+    for watch in watches:
+        timeouts.end(watch)
     assert timers == 1
 
 
@@ -163,21 +142,18 @@ async def test_a_timeout_of_its_own_for_each_call_leaves_none_but_the_latest() -
             assert alive() <= before + 1  # the latest
 
 
-def test_a_timeout_outside_a_task_is_refused() -> None:
+@virtual
+async def test_a_timeout_outside_a_task_is_refused() -> None:
     problems = []
+    loop = asyncio.get_running_loop()
+    timeouts = Timeouts(1)
 
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        timeouts = Timeouts(1)
+    def start() -> None:
+        try:
+            timeouts.start()
+        except RuntimeError as error:
+            problems.append(str(error))
 
-        def start() -> None:
-            try:
-                timeouts.start()
-            except RuntimeError as error:
-                problems.append(str(error))
-
-        loop.call_soon(start)
-        await asyncio.sleep(0)
-
-    FakeClock().run(main())
+    loop.call_soon(start)
+    await asyncio.sleep(0)
     assert problems == ["a request is made inside a task"]

@@ -7,7 +7,7 @@ import math
 import time
 import weakref
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
@@ -21,22 +21,12 @@ from chatloom_async.ratelimit.limiter import RateLimiter
 from chatloom_async.ratelimit.values import Cost, RateLimit, WaitLimits
 from chatloom_async.ratelimit.waiting import Waiter, WaitingLine
 from chatloom_async.testing.clock import FakeClock
+from tests.virtual import now, virtual
 
 T = TypeVar("T")
 UNLIMITED = RateLimit(per_minute=None)
 ONE_A_SECOND = RateLimit(per_minute=60, burst=1)
 ERROR = ConnectionError("reset by the server")
-
-
-def virtual(scenario: Callable[[], Awaitable[T]]) -> T:
-    async def main() -> T:
-        return await scenario()
-
-    return FakeClock().run(main())
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def limiter(limit: RateLimit = UNLIMITED, name: str = "k") -> RateLimiter:
@@ -119,69 +109,59 @@ class Api:
 # The happy path
 
 
-def test_an_open_gate_gives_a_ticket_without_waiting() -> None:
-    async def scenario() -> None:
-        gate = limiter()
-        assert gate.try_acquire() == now()
-
-    virtual(scenario)
+@virtual
+async def test_an_open_gate_gives_a_ticket_without_waiting() -> None:
+    gate = limiter()
+    assert gate.try_acquire() == now()
 
 
-def test_nobody_overtakes_those_who_wait() -> None:
-    async def scenario() -> list[int]:
-        gate, order = limiter(ONE_A_SECOND), list[int]()
+@virtual
+async def test_nobody_overtakes_those_who_wait() -> None:
+    gate, order = limiter(ONE_A_SECOND), list[int]()
 
-        async def call(number: int) -> None:
-            gate.admitted(await departure(gate), "/a")
-            order.append(number)
+    async def call(number: int) -> None:
+        gate.admitted(await departure(gate), "/a")
+        order.append(number)
 
-        async with asyncio.TaskGroup() as group:
-            for number in range(20):
-                group.create_task(call(number))
-                await asyncio.sleep(0.4)
-        return order
-
-    assert virtual(scenario) == list(range(20))
+    async with asyncio.TaskGroup() as group:
+        for number in range(20):
+            group.create_task(call(number))
+            await asyncio.sleep(0.4)
+    assert order == list(range(20))
 
 
-def test_a_call_made_in_the_tick_of_a_turn_does_not_overtake() -> None:
-    async def scenario() -> list[float | None]:
-        gate, entered = limiter(ONE_A_SECOND), list[float | None]()
-        gate.try_acquire()
-        asyncio.get_running_loop().call_at(1.0, lambda: entered.append(gate.try_acquire()))
-        await gate.wait("/a", WaitLimits())
-        return entered
-
-    assert virtual(scenario) == [None]
+@virtual
+async def test_a_call_made_in_the_tick_of_a_turn_does_not_overtake() -> None:
+    gate, entered = limiter(ONE_A_SECOND), list[float | None]()
+    gate.try_acquire()
+    asyncio.get_running_loop().call_at(1.0, lambda: entered.append(gate.try_acquire()))
+    await gate.wait("/a", WaitLimits())
+    assert entered == [None]
 
 
-def test_a_thousand_gathered_calls_take_the_time_of_fair_use_and_lose_nothing() -> None:
-    async def scenario() -> tuple[int, float]:
-        gate = limiter(RateLimit())
-        answers = await asyncio.gather(*(lookup(gate) for _ in range(1000)))
-        return len(set(answers)), now()
-
-    answered, took = virtual(scenario)
+@virtual
+async def test_a_thousand_gathered_calls_take_the_time_of_fair_use_and_lose_nothing() -> None:
+    gate = limiter(RateLimit())
+    answers = await asyncio.gather(*(lookup(gate) for _ in range(1000)))
+    answered, took = len(set(answers)), now()
     assert answered == 1000
     assert 138 <= took <= 142
 
 
-def test_the_ceiling_holds_in_every_window_of_a_soak_of_two_minutes() -> None:
-    async def scenario() -> list[float]:
-        gate, sent = limiter(RateLimit()), list[float]()
+@virtual
+async def test_the_ceiling_holds_in_every_window_of_a_soak_of_two_minutes() -> None:
+    gate, sent = limiter(RateLimit()), list[float]()
 
-        async def job() -> None:
-            while now() < 120:
-                sent.append(await departure(gate))
-                await asyncio.sleep(0.1)
-                gate.admitted(sent[-1], "/a")
+    async def job() -> None:
+        while now() < 120:
+            sent.append(await departure(gate))
+            await asyncio.sleep(0.1)
+            gate.admitted(sent[-1], "/a")
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(100):
-                group.create_task(job())
-        return sent
-
-    sent = sorted(virtual(scenario))
+    async with asyncio.TaskGroup() as group:
+        for _ in range(100):
+            group.create_task(job())
+    sent = sorted(sent)
     assert len(sent) > 600
     for first in range(len(sent)):
         for last in range(first, len(sent), 13):
@@ -191,60 +171,53 @@ def test_the_ceiling_holds_in_every_window_of_a_soak_of_two_minutes() -> None:
 # Refusals
 
 
-def test_a_refusal_holds_back_everyone_and_costs_no_attempt() -> None:
-    async def scenario() -> tuple[Cost, float]:
-        gate = limiter()
-        first = await departure(gate)
-        verdict = gate.refused(first, ERROR, 10)
-        return verdict, await departure(gate)
-
-    verdict, sent_at = virtual(scenario)
+@virtual
+async def test_a_refusal_holds_back_everyone_and_costs_no_attempt() -> None:
+    gate = limiter()
+    first = await departure(gate)
+    verdict = gate.refused(first, ERROR, 10)
+    sent_at = await departure(gate)
     assert verdict is Cost.FREE
     assert 10 <= sent_at <= 10.1
 
 
-def test_a_refused_call_leaves_before_those_who_wait_already() -> None:
-    async def scenario() -> list[str]:
-        gate, order = limiter(), list[str]()
+@virtual
+async def test_a_refused_call_leaves_before_those_who_wait_already() -> None:
+    gate, order = limiter(), list[str]()
 
-        async def call(name: str, *, refused: bool) -> None:
-            sent_at = await gate.wait(name, WaitLimits(), refused=refused)
-            order.append(name)
-            gate.admitted(sent_at, name)
+    async def call(name: str, *, refused: bool) -> None:
+        sent_at = await gate.wait(name, WaitLimits(), refused=refused)
+        order.append(name)
+        gate.admitted(sent_at, name)
 
-        await close(gate)
-        async with asyncio.TaskGroup() as group:
-            for number in range(3):
-                group.create_task(call(f"waiting {number}", refused=False))
-            await asyncio.sleep(1)
-            group.create_task(call("refused", refused=True))
-        return order
-
-    assert virtual(scenario) == ["refused", "waiting 0", "waiting 1", "waiting 2"]
+    await close(gate)
+    async with asyncio.TaskGroup() as group:
+        for number in range(3):
+            group.create_task(call(f"waiting {number}", refused=False))
+        await asyncio.sleep(1)
+        group.create_task(call("refused", refused=True))
+    assert order == ["refused", "waiting 0", "waiting 1", "waiting 2"]
 
 
-def test_a_probe_leaves_from_the_queue_only() -> None:
-    async def scenario() -> float | None:
-        gate = limiter()
-        await close(gate, retry_after=1)
-        await asyncio.sleep(2)
-        return gate.try_acquire()
-
-    assert virtual(scenario) is None
+@virtual
+async def test_a_probe_leaves_from_the_queue_only() -> None:
+    gate = limiter()
+    await close(gate, retry_after=1)
+    await asyncio.sleep(2)
+    assert gate.try_acquire() is None
 
 
-def test_one_probe_leaves_and_its_success_lets_the_others_go() -> None:
-    async def scenario() -> list[float]:
-        gate = limiter()
-        await close(gate)
-        return sorted(await asyncio.gather(*(lookup(gate, latency=2) for _ in range(5))))
-
-    probe, *others = virtual(scenario)
+@virtual
+async def test_one_probe_leaves_and_its_success_lets_the_others_go() -> None:
+    gate = limiter()
+    await close(gate)
+    probe, *others = sorted(await asyncio.gather(*(lookup(gate, latency=2) for _ in range(5))))
     assert 10 <= probe <= 10.1
     assert all(sent_at >= probe + 2 for sent_at in others)
 
 
-def test_every_call_succeeds_on_a_server_with_a_limit_it_does_not_tell() -> None:
+@virtual
+async def test_every_call_succeeds_on_a_server_with_a_limit_it_does_not_tell() -> None:
     tokens, filled = 20.0, 0.0
 
     def bucket(_path: str) -> str:
@@ -255,12 +228,9 @@ def test_every_call_succeeds_on_a_server_with_a_limit_it_does_not_tell() -> None
         tokens -= 1
         return "200"
 
-    async def scenario() -> tuple[int, float]:
-        api = Api(limiter(), bucket)
-        await asyncio.gather(*(api.call() for _ in range(600)))
-        return len(api.sent), now()
-
-    requests, took = virtual(scenario)
+    api = Api(limiter(), bucket)
+    await asyncio.gather(*(api.call() for _ in range(600)))
+    requests, took = len(api.sent), now()
     assert requests <= 600 * 1.04
     assert took <= (600 - 20) / 5 * 1.03
 
@@ -268,192 +238,169 @@ def test_every_call_succeeds_on_a_server_with_a_limit_it_does_not_tell() -> None
 # Outages
 
 
-def test_ten_failures_close_the_gate_and_cost_an_attempt_each() -> None:
-    async def scenario() -> tuple[list[Cost], str]:
-        gate = limiter()
-        costs = [gate.failed(await departure(gate), "/a", ERROR) for _ in range(10)]
-        return costs, gate.statistics().state
-
-    verdicts, state = virtual(scenario)
+@virtual
+async def test_ten_failures_close_the_gate_and_cost_an_attempt_each() -> None:
+    gate = limiter()
+    costs = [gate.failed(await departure(gate), "/a", ERROR) for _ in range(10)]
+    verdicts, state = costs, gate.statistics().state
     assert verdicts == [Cost.COUNTED] * 10
     assert state == "outage"
 
 
-def test_a_failed_probe_costs_no_attempt() -> None:
-    async def scenario() -> Cost:
-        gate = limiter()
-        await break_down(gate)
-        return gate.failed(await departure(gate), "/a", ERROR)
-
-    assert virtual(scenario) is Cost.FREE
+@virtual
+async def test_a_failed_probe_costs_no_attempt() -> None:
+    gate = limiter()
+    await break_down(gate)
+    assert gate.failed(await departure(gate), "/a", ERROR) is Cost.FREE
 
 
-def test_a_probe_is_preferably_of_a_resource_that_has_not_failed() -> None:
-    async def scenario() -> list[str]:
-        gate, order = limiter(), list[str]()
+@virtual
+async def test_a_probe_is_preferably_of_a_resource_that_has_not_failed() -> None:
+    gate, order = limiter(), list[str]()
 
-        async def call(path: str) -> None:
-            sent_at = await gate.wait(path, WaitLimits())
-            order.append(path)
-            gate.admitted(sent_at, path)
+    async def call(path: str) -> None:
+        sent_at = await gate.wait(path, WaitLimits())
+        order.append(path)
+        gate.admitted(sent_at, path)
 
-        await break_down(gate, "/a", "/b", "/c")
-        async with asyncio.TaskGroup() as group:
-            for path in ("/a", "/b", "/d", "/c"):
-                group.create_task(call(path))
-        return order
-
-    assert virtual(scenario) == ["/d", "/a", "/b", "/c"]
+    await break_down(gate, "/a", "/b", "/c")
+    async with asyncio.TaskGroup() as group:
+        for path in ("/a", "/b", "/d", "/c"):
+            group.create_task(call(path))
+    assert order == ["/d", "/a", "/b", "/c"]
 
 
-def test_the_probes_of_an_outage_wait_as_long_as_the_server_asks() -> None:
-    async def scenario() -> list[float]:
-        gate, probes = limiter(), list[float]()
-        await break_down(gate)
-        for asked in (20, None):
-            probe = await gate.wait("/a", WaitLimits())
-            probes.append(probe)
-            gate.failed(probe, "/a", ERROR, asked)
-        probes.append(await gate.wait("/a", WaitLimits()))
-        return probes
-
-    first, second, third = virtual(scenario)
+@virtual
+async def test_the_probes_of_an_outage_wait_as_long_as_the_server_asks() -> None:
+    gate, probes = limiter(), list[float]()
+    await break_down(gate)
+    for asked in (20, None):
+        probe = await gate.wait("/a", WaitLimits())
+        probes.append(probe)
+        gate.failed(probe, "/a", ERROR, asked)
+    probes.append(await gate.wait("/a", WaitLimits()))
+    first, second, third = probes
     assert second == pytest.approx(first + 20, abs=0.01)
     assert third <= second + 2.3
 
 
-def test_the_probe_is_of_who_can_wait_longest_for_its_answer() -> None:
-    async def scenario() -> list[str]:
-        gate, order = limiter(), list[str]()
+@virtual
+async def test_the_probe_is_of_who_can_wait_longest_for_its_answer() -> None:
+    gate, order = limiter(), list[str]()
 
-        async def call(name: str, give_up_at: float) -> None:
-            sent_at = await gate.wait(name, WaitLimits(give_up_at))
-            order.append(name)
-            gate.admitted(sent_at, name)
+    async def call(name: str, give_up_at: float) -> None:
+        sent_at = await gate.wait(name, WaitLimits(give_up_at))
+        order.append(name)
+        gate.admitted(sent_at, name)
 
-        await close(gate)
-        async with asyncio.TaskGroup() as group:
-            for name, give_up_at in (("first", 10.5), ("late", 15.0), ("latest", 16.0)):
-                group.create_task(call(name, give_up_at))
-        return order
-
-    assert virtual(scenario) == ["latest", "first", "late"]
+    await close(gate)
+    async with asyncio.TaskGroup() as group:
+        for name, give_up_at in (("first", 10.5), ("late", 15.0), ("latest", 16.0)):
+            group.create_task(call(name, give_up_at))
+    assert order == ["latest", "first", "late"]
 
 
 @pytest.mark.parametrize(("answer", "most"), [("429", 16.0), ("503", 8.0)])
 @pytest.mark.parametrize(("latency", "pause"), [(0.3, 0.2), (0.3, 0.25), (0.6, 0.33), (3.0, 0.5)])
-def test_a_gate_opens_soon_although_every_call_has_a_short_deadline(
+@virtual
+async def test_a_gate_opens_soon_although_every_call_has_a_short_deadline(
     answer: str, most: float, latency: float, pause: float
 ) -> None:
     """Calls come steadily; the next in line is always about to give up."""
+    api = Api(limiter(), latency=latency)
+    api.answer = lambda _path: answer if 10 <= now() < 30 else "200"
+    healthy_since = list[float]()
 
-    async def scenario() -> float:
-        api = Api(limiter(), latency=latency)
-        api.answer = lambda _path: answer if 10 <= now() < 30 else "200"
-        healthy_since = list[float]()
+    async def call(number: int) -> None:
+        await asyncio.sleep(number * pause)
+        with suppress(TimeoutError, ConnectionError):
+            async with asyncio.timeout(5):
+                await api.call(f"/{number % 20}", give_up_at=now() + 5)
+            if now() > 30:
+                healthy_since.append(now())
 
-        async def call(number: int) -> None:
-            await asyncio.sleep(number * pause)
-            with suppress(TimeoutError, ConnectionError):
-                async with asyncio.timeout(5):
-                    await api.call(f"/{number % 20}", give_up_at=now() + 5)
-                if now() > 30:
-                    healthy_since.append(now())
-
-        await asyncio.gather(*(call(number) for number in range(int(90 / pause))))
-        return min(healthy_since)
-
-    assert virtual(scenario) <= 30 + most + latency
+    await asyncio.gather(*(call(number) for number in range(int(90 / pause))))
+    assert min(healthy_since) <= 30 + most + latency
 
 
 @pytest.mark.parametrize("seconds", [2, 30])
-def test_an_outage_loses_nothing_and_sends_few_requests(seconds: float) -> None:
-    async def scenario() -> int:
-        api = Api(limiter())
-        api.answer = lambda _path: "503" if 20 <= now() < 20 + seconds else "200"
+@virtual
+async def test_an_outage_loses_nothing_and_sends_few_requests(seconds: float) -> None:
+    api = Api(limiter())
+    api.answer = lambda _path: "503" if 20 <= now() < 20 + seconds else "200"
 
-        async def job(number: int) -> None:
-            for turn in range(60):
-                await api.call(f"/{number}/{turn}")
+    async def job(number: int) -> None:
+        for turn in range(60):
+            await api.call(f"/{number}/{turn}")
 
-        async with asyncio.TaskGroup() as group:
-            for number in range(50):
-                group.create_task(job(number))
-        return sum(20 <= sent_at < 20 + seconds for sent_at, _ in api.sent)
-
-    assert virtual(scenario) <= 25
+    async with asyncio.TaskGroup() as group:
+        for number in range(50):
+            group.create_task(job(number))
+    assert sum(20 <= sent_at < 20 + seconds for sent_at, _ in api.sent) <= 25
 
 
-def test_the_work_goes_on_within_five_seconds_after_an_outage() -> None:
-    async def scenario() -> int:
-        api = Api(limiter(RateLimit(per_minute=6000, burst=1)))
-        api.answer = lambda _path: "503" if 20 <= now() < 50 else "200"
-        jobs = [asyncio.create_task(api.call(f"/{number}")) for number in range(3000)]
-        await asyncio.sleep(55)
-        before = len(api.sent)
-        await asyncio.sleep(1)
-        per_second = len(api.sent) - before
-        await asyncio.gather(*jobs)
-        return per_second
-
-    assert virtual(scenario) >= 70
+@virtual
+async def test_the_work_goes_on_within_five_seconds_after_an_outage() -> None:
+    api = Api(limiter(RateLimit(per_minute=6000, burst=1)))
+    api.answer = lambda _path: "503" if 20 <= now() < 50 else "200"
+    jobs = [asyncio.create_task(api.call(f"/{number}")) for number in range(3000)]
+    await asyncio.sleep(55)
+    before = len(api.sent)
+    await asyncio.sleep(1)
+    per_second = len(api.sent) - before
+    await asyncio.gather(*jobs)
+    assert per_second >= 70
 
 
-def test_hanging_requests_are_an_outage_too() -> None:
-    async def scenario() -> list[float]:
-        gate = limiter()
-        await asyncio.gather(*(lookup(gate) for _ in range(20)))
+@virtual
+async def test_hanging_requests_are_an_outage_too() -> None:
+    gate = limiter()
+    await asyncio.gather(*(lookup(gate) for _ in range(20)))
 
-        async def hang() -> None:
-            sent_at = await departure(gate, "/a")
-            await asyncio.sleep(15)
-            gate.failed(sent_at, "/a", TimeoutError())
+    async def hang() -> None:
+        sent_at = await departure(gate, "/a")
+        await asyncio.sleep(15)
+        gate.failed(sent_at, "/a", TimeoutError())
 
-        await asyncio.gather(*(hang() for _ in range(10)))
-        assert gate.statistics().state == "outage"
-        return sorted(await asyncio.gather(*(lookup(gate) for _ in range(3))))
-
-    assert virtual(scenario)[0] == pytest.approx(15.9, abs=0.3)
-
-
-def test_the_only_resource_in_use_is_an_outage_when_it_stops_answering() -> None:
-    async def scenario() -> str:
-        gate = limiter()
-        await lookup(gate, "/a")
-        await break_down(gate, "/a")
-        return gate.statistics().state
-
-    assert virtual(scenario) == "outage"
+    await asyncio.gather(*(hang() for _ in range(10)))
+    assert gate.statistics().state == "outage"
+    probe = min(await asyncio.gather(*(lookup(gate) for _ in range(3))))
+    assert probe == pytest.approx(15.9, abs=0.3)
 
 
-def test_those_who_wait_keep_their_order_when_one_request_failed() -> None:
-    async def scenario() -> list[str]:
-        gate, order = limiter(ONE_A_SECOND), list[str]()
-
-        async def call(path: str) -> None:
-            await gate.wait(path, WaitLimits())
-            order.append(path)
-
-        gate.failed(await departure(gate, "/a"), "/a", ERROR)
-        await asyncio.gather(call("/a"), call("/b"))
-        return order
-
-    assert virtual(scenario) == ["/a", "/b"]
+@virtual
+async def test_the_only_resource_in_use_is_an_outage_when_it_stops_answering() -> None:
+    gate = limiter()
+    await lookup(gate, "/a")
+    await break_down(gate, "/a")
+    assert gate.statistics().state == "outage"
 
 
-def test_one_poisoned_agent_stops_nobody_else() -> None:
-    async def scenario() -> tuple[int, float]:
-        api = Api(limiter(), lambda path: "500" if path == "/poisoned" else "200")
-        calls = [api.call("/poisoned" if n % 10 == 0 else f"/{n}") for n in range(400)]
-        answers = await asyncio.gather(*calls, return_exceptions=True)
-        return sum(isinstance(answer, ConnectionError) for answer in answers), now()
+@virtual
+async def test_those_who_wait_keep_their_order_when_one_request_failed() -> None:
+    gate, order = limiter(ONE_A_SECOND), list[str]()
 
-    failed, took = virtual(scenario)
+    async def call(path: str) -> None:
+        await gate.wait(path, WaitLimits())
+        order.append(path)
+
+    gate.failed(await departure(gate, "/a"), "/a", ERROR)
+    await asyncio.gather(call("/a"), call("/b"))
+    assert order == ["/a", "/b"]
+
+
+@virtual
+async def test_one_poisoned_agent_stops_nobody_else() -> None:
+    api = Api(limiter(), lambda path: "500" if path == "/poisoned" else "200")
+    calls = [api.call("/poisoned" if n % 10 == 0 else f"/{n}") for n in range(400)]
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    failed, took = sum(isinstance(answer, ConnectionError) for answer in answers), now()
     assert failed == 40
     assert took < 15
 
 
-def test_a_limit_and_an_outage_together_lose_nothing() -> None:
+@virtual
+async def test_a_limit_and_an_outage_together_lose_nothing() -> None:
     used = Counter[int]()
 
     def answer(_path: str) -> str:
@@ -462,92 +409,80 @@ def test_a_limit_and_an_outage_together_lose_nothing() -> None:
         used[int(now() // 10)] += 1
         return "429" if used[int(now() // 10)] > 50 else "200"
 
-    async def scenario() -> int:
-        api = Api(limiter(), answer)
-        return len(await asyncio.gather(*(api.call(f"/{number % 7}") for number in range(300))))
-
-    assert virtual(scenario) == 300
+    api = Api(limiter(), answer)
+    assert len(await asyncio.gather(*(api.call(f"/{number % 7}") for number in range(300)))) == 300
 
 
 # Patience
 
 
-def test_an_outage_longer_than_the_patience_raises_the_real_error_for_everyone() -> None:
-    async def scenario() -> list[tuple[str, float]]:
-        api = Api(limiter(), lambda _path: "503")
+@virtual
+async def test_an_outage_longer_than_the_patience_raises_the_real_error_for_everyone() -> None:
+    api = Api(limiter(), lambda _path: "503")
 
-        async def call(number: int) -> tuple[str, float]:
-            try:
-                await api.call(f"/{number}", attempts=9)
-            except ConnectionError as error:
-                return str(error), now()
-            raise AssertionError
+    async def call(number: int) -> tuple[str, float]:
+        try:
+            await api.call(f"/{number}", attempts=9)
+        except ConnectionError as error:
+            return str(error), now()
+        raise AssertionError
 
-        return await asyncio.gather(*(call(number) for number in range(100)))
-
-    outcomes = virtual(scenario)
+    outcomes = await asyncio.gather(*(call(number) for number in range(100)))
     assert {text for text, _ in outcomes} == {"503"}
     assert all(120 <= at <= 135 for _, at in outcomes)
 
 
-def test_a_refusal_longer_than_the_patience_raises_for_everyone() -> None:
-    async def scenario() -> list[float]:
-        api = Api(limiter(), lambda _path: "429")
+@virtual
+async def test_a_refusal_longer_than_the_patience_raises_for_everyone() -> None:
+    api = Api(limiter(), lambda _path: "429")
 
-        async def call() -> float:
-            with pytest.raises(ConnectionError, match="429"):
-                await api.call(attempts=1)
-            return now()
+    async def call() -> None:
+        with pytest.raises(ConnectionError, match="429"):
+            await api.call(attempts=1)
+        assert 120 <= now() <= 200
 
-        return await asyncio.gather(*(call() for _ in range(20)))
-
-    assert all(120 <= at <= 200 for at in virtual(scenario))
+    await asyncio.gather(*(call() for _ in range(20)))
 
 
-def test_the_patience_begins_with_the_refusal() -> None:
-    async def scenario() -> Cost:
-        gate = limiter()
-        await asyncio.sleep(3600)
-        await close(gate)
-        return gate.refused(await departure(gate), ERROR, None)
-
-    assert virtual(scenario) is Cost.FREE
+@virtual
+async def test_the_patience_begins_with_the_refusal() -> None:
+    gate = limiter()
+    await asyncio.sleep(3600)
+    await close(gate)
+    assert gate.refused(await departure(gate), ERROR, None) is Cost.FREE
 
 
-def test_each_call_has_its_own_patience() -> None:
-    async def scenario() -> list[float]:
-        api = Api(limiter(), lambda _path: "503")
+@virtual
+async def test_each_call_has_its_own_patience() -> None:
+    api = Api(limiter(), lambda _path: "503")
 
-        async def call(patience: float) -> float:
-            with pytest.raises(ConnectionError):
-                await api.call(attempts=99, patience=patience)
-            return now()
+    async def call(patience: float) -> float:
+        with pytest.raises(ConnectionError):
+            await api.call(attempts=99, patience=patience)
+        return now()
 
-        return await asyncio.gather(*(call(patience) for patience in [60] * 10 + [300] * 10))
-
-    ends = virtual(scenario)
+    ends = await asyncio.gather(*(call(patience) for patience in [60] * 10 + [300] * 10))
     assert all(60 <= at <= 70 for at in ends[:10])
     assert all(300 <= at <= 310 for at in ends[10:])
 
 
-def test_those_who_wait_for_a_healthy_resource_are_not_failed() -> None:
-    async def scenario() -> str:
-        gate = limiter()
-        await break_down(gate, "/poisoned")
-        waiting = asyncio.create_task(gate.wait("/poisoned", WaitLimits(patience=1)))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0.6)
-        probe = await waiting
-        bystander = asyncio.create_task(gate.wait("/healthy", WaitLimits(patience=0.1)))
-        await asyncio.sleep(5)
-        assert gate.failed(probe, "/poisoned", ERROR) is Cost.FINAL
-        return "served" if await bystander else "lost"
-
-    assert virtual(scenario) == "served"
+@virtual
+async def test_those_who_wait_for_a_healthy_resource_are_not_failed() -> None:
+    gate = limiter()
+    await break_down(gate, "/poisoned")
+    waiting = asyncio.create_task(gate.wait("/poisoned", WaitLimits(patience=1)))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0.6)
+    probe = await waiting
+    bystander = asyncio.create_task(gate.wait("/healthy", WaitLimits(patience=0.1)))
+    await asyncio.sleep(5)
+    assert gate.failed(probe, "/poisoned", ERROR) is Cost.FINAL
+    assert ("served" if await bystander else "lost") == "served"
 
 
-def test_those_who_wait_for_any_resource_are_failed_when_three_fail() -> None:
-    async def scenario() -> None:
+@virtual
+async def test_those_who_wait_for_any_resource_are_failed_when_three_fail() -> None:
+    with pytest.raises(ConnectionError):
         gate = limiter()
         await break_down(gate, "/a", "/b", "/c")
         probe = await gate.wait("/a", WaitLimits())
@@ -556,109 +491,92 @@ def test_those_who_wait_for_any_resource_are_failed_when_three_fail() -> None:
         gate.failed(probe, "/a", ERROR)
         await waiting
 
-    with pytest.raises(ConnectionError):
-        virtual(scenario)
 
+@virtual
+async def test_each_waiter_gets_a_copy_of_the_error() -> None:
+    gate = limiter()
+    await break_down(gate)
+    errors = list[BaseException]()
 
-def test_each_waiter_gets_a_copy_of_the_error() -> None:
-    async def scenario() -> list[BaseException]:
-        gate = limiter()
-        await break_down(gate)
-        errors = list[BaseException]()
+    async def call() -> None:
+        try:
+            sent_at = await gate.wait("/a", WaitLimits(patience=0.1))
+        except ConnectionError as error:
+            errors.append(error)
+        else:
+            gate.failed(sent_at, "/a", ERROR)
 
-        async def call() -> None:
-            try:
-                sent_at = await gate.wait("/a", WaitLimits(patience=0.1))
-            except ConnectionError as error:
-                errors.append(error)
-            else:
-                gate.failed(sent_at, "/a", ERROR)
-
-        await asyncio.gather(*(call() for _ in range(5)))
-        return errors
-
-    errors = virtual(scenario)
+    await asyncio.gather(*(call() for _ in range(5)))
     assert len({id(error) for error in errors} | {id(ERROR)}) == 5
     assert {str(error) for error in errors} == {str(ERROR)}
     assert all(error.__traceback__ is not ERROR.__traceback__ for error in errors)
 
 
-def test_a_new_call_gets_its_error_within_four_seconds_of_a_hopeless_outage() -> None:
-    async def scenario() -> float:
-        api = Api(limiter(), lambda _path: "503")
-        await asyncio.gather(*(api.call() for _ in range(20)), return_exceptions=True)
-        started = now()
-        with pytest.raises(ConnectionError):
-            await api.call()
-        return now() - started
-
-    assert virtual(scenario) <= 4.5
+@virtual
+async def test_a_new_call_gets_its_error_within_four_seconds_of_a_hopeless_outage() -> None:
+    api = Api(limiter(), lambda _path: "503")
+    await asyncio.gather(*(api.call() for _ in range(20)), return_exceptions=True)
+    started = now()
+    with pytest.raises(ConnectionError):
+        await api.call()
+    assert (now() - started) <= 4.5
 
 
-def test_hours_in_which_nobody_called_try_no_ones_patience() -> None:
-    async def scenario() -> Cost:
-        gate = limiter()
-        await break_down(gate)
-        await asyncio.sleep(3 * 3600)
-        return gate.failed(await departure(gate), "/a", ERROR)
-
-    assert virtual(scenario) is Cost.FREE
+@virtual
+async def test_hours_in_which_nobody_called_try_no_ones_patience() -> None:
+    gate = limiter()
+    await break_down(gate)
+    await asyncio.sleep(3 * 3600)
+    assert gate.failed(await departure(gate), "/a", ERROR) is Cost.FREE
 
 
 # People
 
 
-def test_urgent_calls_are_served_first() -> None:
-    async def scenario() -> list[str]:
-        gate, order = limiter(ONE_A_SECOND), list[str]()
+@virtual
+async def test_urgent_calls_are_served_first() -> None:
+    gate, order = limiter(ONE_A_SECOND), list[str]()
 
-        async def call(name: str, *, urgent: bool) -> None:
-            gate.admitted(await gate.wait("/a", WaitLimits(urgent=urgent)), "/a")
-            order.append(name)
+    async def call(name: str, *, urgent: bool) -> None:
+        gate.admitted(await gate.wait("/a", WaitLimits(urgent=urgent)), "/a")
+        order.append(name)
 
-        gate.try_acquire()
-        async with asyncio.TaskGroup() as group:
-            for number in range(50):
-                group.create_task(call(f"bulk {number}", urgent=False))
-            await asyncio.sleep(0.5)
-            group.create_task(call("person", urgent=True))
-        return order
-
-    assert virtual(scenario)[0] == "person"
+    gate.try_acquire()
+    async with asyncio.TaskGroup() as group:
+        for number in range(50):
+            group.create_task(call(f"bulk {number}", urgent=False))
+        await asyncio.sleep(0.5)
+        group.create_task(call("person", urgent=True))
+    assert order[0] == "person"
 
 
-def test_a_person_waits_a_moment_behind_a_job_of_ten_thousand_calls() -> None:
-    async def scenario() -> float:
-        gate = limiter(RateLimit(burst=60))
-        job = [asyncio.create_task(lookup(gate)) for _ in range(10_000)]
-        await asyncio.sleep(100)
-        started = now()
-        await departure(gate, urgent=True)
-        waited = now() - started
-        for task in job:
-            task.cancel()
-        await asyncio.gather(*job, return_exceptions=True)
-        return waited
-
-    assert virtual(scenario) <= 0.4
+@virtual
+async def test_a_person_waits_a_moment_behind_a_job_of_ten_thousand_calls() -> None:
+    gate = limiter(RateLimit(burst=60))
+    job = [asyncio.create_task(lookup(gate)) for _ in range(10_000)]
+    await asyncio.sleep(100)
+    started = now()
+    await departure(gate, urgent=True)
+    waited = now() - started
+    for task in job:
+        task.cancel()
+    await asyncio.gather(*job, return_exceptions=True)
+    assert waited <= 0.4
 
 
-def test_bulk_keeps_every_fourth_departure_when_urgent_calls_never_end() -> None:
-    async def scenario() -> Counter[str]:
-        gate, served = limiter(ONE_A_SECOND), Counter[str]()
+@virtual
+async def test_bulk_keeps_every_fourth_departure_when_urgent_calls_never_end() -> None:
+    gate, served = limiter(ONE_A_SECOND), Counter[str]()
 
-        async def job(kind: str) -> None:
-            while now() < 400:
-                sent_at = await gate.wait("/a", WaitLimits(urgent=kind == "urgent"))
-                gate.admitted(sent_at, "/a")
-                served[kind] += now() < 400
+    async def job(kind: str) -> None:
+        while now() < 400:
+            sent_at = await gate.wait("/a", WaitLimits(urgent=kind == "urgent"))
+            gate.admitted(sent_at, "/a")
+            served[kind] += now() < 400
 
-        async with asyncio.TaskGroup() as group:
-            for kind in ["urgent", "bulk"] * 20:
-                group.create_task(job(kind))
-        return served
-
-    served = virtual(scenario)
+    async with asyncio.TaskGroup() as group:
+        for kind in ["urgent", "bulk"] * 20:
+            group.create_task(job(kind))
     assert served["bulk"] == pytest.approx(100, abs=3)
     assert served["urgent"] == pytest.approx(300, abs=3)
 
@@ -666,100 +584,88 @@ def test_bulk_keeps_every_fourth_departure_when_urgent_calls_never_end() -> None
 # Cancellation
 
 
-def test_a_cancelled_probe_passes_its_turn_on() -> None:
-    async def scenario() -> float:
-        gate = limiter()
-        await close(gate)
-        api = Api(gate, latency=1000)
-        probe = asyncio.create_task(api.call())
-        await asyncio.sleep(11)
-        probe.cancel()
-        await asyncio.gather(probe, return_exceptions=True)
-        return await departure(gate)
-
-    assert virtual(scenario) == 11
+@virtual
+async def test_a_cancelled_probe_passes_its_turn_on() -> None:
+    gate = limiter()
+    await close(gate)
+    api = Api(gate, latency=1000)
+    probe = asyncio.create_task(api.call())
+    await asyncio.sleep(11)
+    probe.cancel()
+    await asyncio.gather(probe, return_exceptions=True)
+    assert await departure(gate) == 11
 
 
-def test_a_task_cancelled_in_the_tick_of_its_turn_passes_it_on() -> None:
-    async def scenario() -> tuple[float, float, float]:
-        gate = limiter()
-        await close(gate)
-        probe = await gate.wait("/a", WaitLimits())
-        tasks = [asyncio.create_task(gate.wait("/a", WaitLimits())) for _ in range(3)]
-        first, *_, second = tasks
-        await asyncio.sleep(1)
-        gate.admitted(probe, "/a")  # opens the gate, and lets some through
-        assert gate.statistics().waiting == 1
-        first.cancel()
-        started = now()
-        sent_at = await second
-        return started, sent_at, now()
-
-    started, sent_at, served = virtual(scenario)
+@virtual
+async def test_a_task_cancelled_in_the_tick_of_its_turn_passes_it_on() -> None:
+    gate = limiter()
+    await close(gate)
+    probe = await gate.wait("/a", WaitLimits())
+    tasks = [asyncio.create_task(gate.wait("/a", WaitLimits())) for _ in range(3)]
+    first, *_, second = tasks
+    await asyncio.sleep(1)
+    gate.admitted(probe, "/a")  # opens the gate, and lets some through
+    assert gate.statistics().waiting == 1
+    first.cancel()
+    started = now()
+    sent_at = await second
+    served = now()
     assert started == sent_at == served
 
 
-def test_a_probe_cancelled_in_the_tick_of_its_turn_passes_it_on() -> None:
-    async def scenario() -> str:
-        gate = limiter()
-        await close(gate)
-        probe = await gate.wait("/a", WaitLimits())
-        first, second = (asyncio.create_task(gate.wait("/a", WaitLimits())) for _ in range(2))
-        await asyncio.sleep(1)
-        gate.abandoned(probe)  # now the first one is the probe
-        first.cancel()
-        gate.admitted(await asyncio.wait_for(second, 1), "/a")
-        return gate.statistics().state
-
-    assert virtual(scenario) == "open"
+@virtual
+async def test_a_probe_cancelled_in_the_tick_of_its_turn_passes_it_on() -> None:
+    gate = limiter()
+    await close(gate)
+    probe = await gate.wait("/a", WaitLimits())
+    first, second = (asyncio.create_task(gate.wait("/a", WaitLimits())) for _ in range(2))
+    await asyncio.sleep(1)
+    gate.abandoned(probe)  # now the first one is the probe
+    first.cancel()
+    gate.admitted(await asyncio.wait_for(second, 1), "/a")
+    assert gate.statistics().state == "open"
 
 
-def test_a_turn_passed_on_is_not_paid_twice() -> None:
-    async def scenario() -> tuple[float, float]:
-        gate = limiter(RateLimit(per_minute=6, burst=1))
-        await close(gate)
-        probe = await gate.wait("/a", WaitLimits())
-        first, second = (asyncio.create_task(gate.wait("/a", WaitLimits())) for _ in range(2))
-        started = now()
-        await asyncio.sleep(11)
-        gate.abandoned(probe)
-        first.cancel()
-        return await second - started, now() - started
-
-    assert virtual(scenario) == pytest.approx((11, 11))
+@virtual
+async def test_a_turn_passed_on_is_not_paid_twice() -> None:
+    gate = limiter(RateLimit(per_minute=6, burst=1))
+    await close(gate)
+    probe = await gate.wait("/a", WaitLimits())
+    first, second = (asyncio.create_task(gate.wait("/a", WaitLimits())) for _ in range(2))
+    started = now()
+    await asyncio.sleep(11)
+    gate.abandoned(probe)
+    first.cancel()
+    assert await second - started, now() - started == pytest.approx((11, 11))
 
 
-def test_a_lonely_probe_cancelled_in_the_tick_of_its_turn_leaves_the_gate_usable() -> None:
-    async def scenario() -> float:
-        gate = limiter()
-        await close(gate)
-        probe = await gate.wait("/a", WaitLimits())
-        only = asyncio.create_task(gate.wait("/a", WaitLimits()))
-        await asyncio.sleep(1)
-        gate.abandoned(probe)
-        only.cancel()
-        await asyncio.gather(only, return_exceptions=True)
-        assert gate.statistics().in_flight == 0
-        return await asyncio.wait_for(lookup(gate), 1)
-
-    assert virtual(scenario) > 10
+@virtual
+async def test_a_lonely_probe_cancelled_in_the_tick_of_its_turn_leaves_the_gate_usable() -> None:
+    gate = limiter()
+    await close(gate)
+    probe = await gate.wait("/a", WaitLimits())
+    only = asyncio.create_task(gate.wait("/a", WaitLimits()))
+    await asyncio.sleep(1)
+    gate.abandoned(probe)
+    only.cancel()
+    await asyncio.gather(only, return_exceptions=True)
+    assert gate.statistics().in_flight == 0
+    assert (await asyncio.wait_for(lookup(gate), 1)) > 10
 
 
-def test_those_who_gave_up_do_not_stay_in_memory() -> None:
-    async def scenario() -> int:
-        line, loop = WaitingLine(), asyncio.get_running_loop()
-        remembered = weakref.WeakSet[Waiter]()
-        for number in range(2000):
-            waiter = Waiter("/a", WaitLimits(urgent=number % 2 == 0), loop.create_future())
-            remembered.add(waiter)
-            line.add(waiter, first=False)
-        for waiter in list(line):
-            assert line.forget(waiter)
-        del waiter
-        gc.collect()
-        return len(remembered)
-
-    assert virtual(scenario) <= 65
+@virtual
+async def test_those_who_gave_up_do_not_stay_in_memory() -> None:
+    line, loop = WaitingLine(), asyncio.get_running_loop()
+    remembered = weakref.WeakSet[Waiter]()
+    for number in range(2000):
+        waiter = Waiter("/a", WaitLimits(urgent=number % 2 == 0), loop.create_future())
+        remembered.add(waiter)
+        line.add(waiter, first=False)
+    for waiter in list(line):
+        assert line.forget(waiter)
+    del waiter
+    gc.collect()
+    assert len(remembered) <= 65
 
 
 @settings(max_examples=200, deadline=None)
@@ -770,7 +676,8 @@ def test_those_who_gave_up_do_not_stay_in_memory() -> None:
     in_the_tick=st.lists(st.none() | st.integers(0, 24), max_size=80),
     limit=st.sampled_from([UNLIMITED, ONE_A_SECOND, RateLimit(600, 3)]),
 )
-def test_no_turn_and_no_wake_up_is_lost_whoever_is_cancelled(
+@virtual
+async def test_no_turn_and_no_wake_up_is_lost_whoever_is_cancelled(
     answers: list[str],
     starts: list[float],
     cancellations: list[tuple[int, float]],
@@ -778,50 +685,44 @@ def test_no_turn_and_no_wake_up_is_lost_whoever_is_cancelled(
     limit: RateLimit,
 ) -> None:
     """Tasks end at any moment, also in the tick in which a report lets others through."""
+    tasks = list[asyncio.Task[float]]()
+    script, victims = iter(answers), iter(in_the_tick)
 
-    async def scenario() -> None:
-        tasks = list[asyncio.Task[float]]()
-        script, victims = iter(answers), iter(in_the_tick)
+    def strike() -> None:
+        victim = next(victims, None)
+        if victim is not None:
+            tasks[victim % len(tasks)].cancel()
 
-        def strike() -> None:
-            victim = next(victims, None)
-            if victim is not None:
-                tasks[victim % len(tasks)].cancel()
+    api = Api(limiter(limit), lambda _path: next(script, "200"), reported=strike)
 
-        api = Api(limiter(limit), lambda _path: next(script, "200"), reported=strike)
+    async def call(number: int, start: float) -> float:
+        await asyncio.sleep(start)
+        return await api.call(f"/{number % 4}", attempts=99, urgent=number % 3 == 0)
 
-        async def call(number: int, start: float) -> float:
-            await asyncio.sleep(start)
-            return await api.call(f"/{number % 4}", attempts=99, urgent=number % 3 == 0)
-
-        tasks += [asyncio.create_task(call(*each)) for each in enumerate(starts)]
-        for victim, at in cancellations:
-            asyncio.get_running_loop().call_later(at, tasks[victim % len(tasks)].cancel)
-        async with asyncio.timeout(1000):
-            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-            assert not [outcome for outcome in outcomes if isinstance(outcome, Exception)]
-            await api.call("/afterwards", attempts=99)
-        statistics = api.gate.statistics()
-        assert (statistics.waiting, statistics.in_flight) == (0, 0)
-
-    virtual(scenario)
+    tasks += [asyncio.create_task(call(*each)) for each in enumerate(starts)]
+    for victim, at in cancellations:
+        asyncio.get_running_loop().call_later(at, tasks[victim % len(tasks)].cancel)
+    async with asyncio.timeout(1000):
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        assert not [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+        await api.call("/afterwards", attempts=99)
+    statistics = api.gate.statistics()
+    assert (statistics.waiting, statistics.in_flight) == (0, 0)
 
 
 # Side by side
 
 
-def test_a_refused_key_never_delays_another() -> None:
-    async def scenario() -> float:
-        refused, healthy = limiter(), limiter()
-        await close(refused, retry_after=100)
-        waiting = asyncio.create_task(refused.wait("/a", WaitLimits()))
-        await asyncio.gather(*(lookup(healthy) for _ in range(40)))
-        took = now()
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
-        return took
-
-    assert virtual(scenario) <= 1.1
+@virtual
+async def test_a_refused_key_never_delays_another() -> None:
+    refused, healthy = limiter(), limiter()
+    await close(refused, retry_after=100)
+    waiting = asyncio.create_task(refused.wait("/a", WaitLimits()))
+    await asyncio.gather(*(lookup(healthy) for _ in range(40)))
+    took = now()
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    assert took <= 1.1
 
 
 def test_fifty_keys_take_the_time_of_one() -> None:
@@ -832,8 +733,7 @@ def test_fifty_keys_take_the_time_of_one() -> None:
         await asyncio.gather(*(job(limiter(RateLimit())) for _ in range(keys)))
         return now()
 
-    one, fifty = virtual(lambda: scenario(1)), virtual(lambda: scenario(50))
-    assert fifty <= 1.05 * one
+    assert FakeClock().run(scenario(50)) <= 1.05 * FakeClock().run(scenario(1))
 
 
 def test_an_admission_costs_the_same_however_many_wait() -> None:
@@ -846,7 +746,7 @@ def test_an_admission_costs_the_same_however_many_wait() -> None:
             await asyncio.gather(*tasks)
             return (time.process_time() - started) / waiters
 
-        return min(virtual(scenario) for _ in range(3))
+        return min(FakeClock().run(scenario()) for _ in range(3))
 
     assert cost(6000) <= 3 * cost(300)  # a scan of the queue would make it twenty times as much
 
@@ -854,66 +754,59 @@ def test_an_admission_costs_the_same_however_many_wait() -> None:
 # What it tells
 
 
-def test_statistics_tell_what_happened() -> None:
-    async def scenario() -> RateLimiter:
-        gate = limiter(ONE_A_SECOND)
-        await lookup(gate)
-        await lookup(gate)
-        gate.try_acquire()
-        gate.refused(await departure(gate), ERROR, None)
-        return gate
-
-    statistics = virtual(scenario).statistics()
+@virtual
+async def test_statistics_tell_what_happened() -> None:
+    gate = limiter(ONE_A_SECOND)
+    await lookup(gate)
+    await lookup(gate)
+    gate.try_acquire()
+    gate.refused(await departure(gate), ERROR, None)
+    statistics = gate.statistics()
     assert (statistics.sent, statistics.refused, statistics.in_flight) == (3, 1, 0)
     assert statistics.waited == pytest.approx(1.9, abs=0.01)
     assert (statistics.waiting, statistics.rate, statistics.state) == (0, None, "refused")
 
 
-def test_every_refusal_is_counted() -> None:
-    async def scenario() -> int:
-        gate = limiter()
-        for _ in range(3):
-            await close(gate)
-        return gate.statistics().refused
-
-    assert virtual(scenario) == 3
-
-
-def test_those_who_got_an_error_do_not_wait_any_longer() -> None:
-    async def scenario() -> int:
-        gate = limiter()
-        await break_down(gate)
-        probe = asyncio.create_task(gate.wait("/a", WaitLimits()))
-        await asyncio.sleep(0.6)
-        waiting = [
-            asyncio.create_task(gate.wait("/a", WaitLimits(patience=patience)))
-            for patience in [0.1] * 3 + [9] * 4
-        ]
-        await asyncio.sleep(1)
-        gate.failed(await probe, "/a", ERROR)
-        await asyncio.sleep(0)
-        count = gate.statistics().waiting
-        for task in waiting:
-            task.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
-        return count
-
-    assert virtual(scenario) == 4
-
-
-def test_one_request_in_ten_seconds_is_told_as_six_per_minute() -> None:
-    async def scenario() -> float | None:
-        gate = limiter()
-        await close(gate, retry_after=1)
-        await lookup(gate)
-        await asyncio.sleep(10 - now())
+@virtual
+async def test_every_refusal_is_counted() -> None:
+    gate = limiter()
+    for _ in range(3):
         await close(gate)
-        return gate.statistics().rate
-
-    assert virtual(scenario) == pytest.approx(6)
+    assert gate.statistics().refused == 3
 
 
-def test_a_learned_rate_is_told_per_minute() -> None:
+@virtual
+async def test_those_who_got_an_error_do_not_wait_any_longer() -> None:
+    gate = limiter()
+    await break_down(gate)
+    probe = asyncio.create_task(gate.wait("/a", WaitLimits()))
+    await asyncio.sleep(0.6)
+    waiting = [
+        asyncio.create_task(gate.wait("/a", WaitLimits(patience=patience)))
+        for patience in [0.1] * 3 + [9] * 4
+    ]
+    await asyncio.sleep(1)
+    gate.failed(await probe, "/a", ERROR)
+    await asyncio.sleep(0)
+    count = gate.statistics().waiting
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert count == 4
+
+
+@virtual
+async def test_one_request_in_ten_seconds_is_told_as_six_per_minute() -> None:
+    gate = limiter()
+    await close(gate, retry_after=1)
+    await lookup(gate)
+    await asyncio.sleep(10 - now())
+    await close(gate)
+    assert gate.statistics().rate == pytest.approx(6)
+
+
+@virtual
+async def test_a_learned_rate_is_told_per_minute() -> None:
     tokens, filled = 5.0, 0.0
 
     def bucket(_path: str) -> str:
@@ -924,36 +817,28 @@ def test_a_learned_rate_is_told_per_minute() -> None:
         tokens -= 1
         return "200"
 
-    async def scenario() -> float | None:
-        api = Api(limiter(), bucket)
-        await asyncio.gather(*(api.call() for _ in range(200)))
-        return api.gate.statistics().rate
-
-    assert virtual(scenario) == pytest.approx(120, rel=0.05)
+    api = Api(limiter(), bucket)
+    await asyncio.gather(*(api.call() for _ in range(200)))
+    assert api.gate.statistics().rate == pytest.approx(120, rel=0.05)
 
 
-def test_the_last_error_is_known_while_the_gate_is_closed() -> None:
-    async def scenario() -> tuple[Exception | None, Exception | None]:
-        gate = limiter()
-        await close(gate)
-        while_closed = gate.last_error
-        await lookup(gate)
-        return while_closed, gate.last_error
-
-    assert virtual(scenario) == (ERROR, None)
+@virtual
+async def test_the_last_error_is_known_while_the_gate_is_closed() -> None:
+    gate = limiter()
+    await close(gate)
+    while_closed = gate.last_error
+    await lookup(gate)
+    assert (while_closed, gate.last_error) == (ERROR, None)
 
 
-def test_a_closure_is_one_warning_and_one_info(caplog: pytest.LogCaptureFixture) -> None:
+@virtual
+async def test_a_closure_is_one_warning_and_one_info(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "chatloom_async")
-
-    async def scenario() -> None:
-        gate = limiter(name="0a1b2c")
-        await break_down(gate)
-        for _ in range(5):
-            gate.failed(await departure(gate), "/a", ERROR)
-        await lookup(gate)
-
-    virtual(scenario)
+    gate = limiter(name="0a1b2c")
+    await break_down(gate)
+    for _ in range(5):
+        gate.failed(await departure(gate), "/a", ERROR)
+    await lookup(gate)
     lines = [(record.levelname, record.getMessage()) for record in caplog.records]
     assert [level for level, _ in lines] == ["WARNING", "INFO"]
     assert "0a1b2c" in lines[0][1]
@@ -961,84 +846,67 @@ def test_a_closure_is_one_warning_and_one_info(caplog: pytest.LogCaptureFixture)
     assert "open again" in lines[1][1]
 
 
-def test_the_warning_of_a_refusal_says_so_and_when_the_probe_leaves(
+@virtual
+async def test_the_warning_of_a_refusal_says_so_and_when_the_probe_leaves(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async def scenario() -> None:
-        gate = limiter(name="0a1b2c")
-        await asyncio.sleep(100)
-        await close(gate, retry_after=10)
-
-    virtual(scenario)
+    gate = limiter(name="0a1b2c")
+    await asyncio.sleep(100)
+    await close(gate, retry_after=10)
     (record,) = caplog.records
     assert record.getMessage().startswith(
         "key 0a1b2c: rate limit reached; gate closed, probe in 10."
     )
 
 
-def test_the_opening_is_told_with_the_time_for_which_the_gate_was_closed(
+@virtual
+async def test_the_opening_is_told_with_the_time_for_which_the_gate_was_closed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, "chatloom_async")
-
-    async def scenario() -> None:
-        gate = limiter(name="0a1b2c")
-        await asyncio.sleep(100)
-        await close(gate, retry_after=10)
-        await lookup(gate)
-
-    virtual(scenario)
+    gate = limiter(name="0a1b2c")
+    await asyncio.sleep(100)
+    await close(gate, retry_after=10)
+    await lookup(gate)
     assert caplog.records[-1].getMessage().startswith("key 0a1b2c: gate open again after 10.")
 
 
-def test_every_long_queue_is_a_line(caplog: pytest.LogCaptureFixture) -> None:
+@virtual
+async def test_every_long_queue_is_a_line(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "chatloom_async")
-
-    async def scenario() -> None:
-        gate = limiter(RateLimit(burst=60))
-        for _ in range(2):
-            await asyncio.gather(*(lookup(gate) for _ in range(200)))
-
-    virtual(scenario)
+    gate = limiter(RateLimit(burst=60))
+    for _ in range(2):
+        await asyncio.gather(*(lookup(gate) for _ in range(200)))
     assert len(caplog.records) == 2
 
 
-def test_a_short_queue_that_waits_long_is_a_line(caplog: pytest.LogCaptureFixture) -> None:
+@virtual
+async def test_a_short_queue_that_waits_long_is_a_line(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "chatloom_async")
-
-    async def scenario() -> None:
-        gate = limiter(ONE_A_SECOND)
-        await asyncio.gather(*(lookup(gate) for _ in range(20)))
-
-    virtual(scenario)
+    gate = limiter(ONE_A_SECOND)
+    await asyncio.gather(*(lookup(gate) for _ in range(20)))
     assert [record.getMessage() for record in caplog.records] == [
         "key k: 19 calls wait, for about 18 s"
     ]
 
 
-def test_a_long_queue_is_one_line_with_its_length_and_time(
+@virtual
+async def test_a_long_queue_is_one_line_with_its_length_and_time(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG, "chatloom_async")
-
-    async def scenario() -> None:
-        gate = limiter(ONE_A_SECOND)
-        await asyncio.gather(*(lookup(gate) for _ in range(200)))
-
-    virtual(scenario)
+    gate = limiter(ONE_A_SECOND)
+    await asyncio.gather(*(lookup(gate) for _ in range(200)))
     (record,) = caplog.records
     assert record.levelname == "INFO"
     assert record.getMessage() == "key k: 199 calls wait, for about 198 s"
 
 
-def test_a_short_queue_is_not_worth_a_line(caplog: pytest.LogCaptureFixture) -> None:
+@virtual
+async def test_a_short_queue_is_not_worth_a_line(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "chatloom_async")
-
-    async def scenario() -> None:
-        gate = limiter(RateLimit(burst=60))
-        await asyncio.gather(*(lookup(gate) for _ in range(60)))
-
-    virtual(scenario)
+    gate = limiter(RateLimit(burst=60))
+    await asyncio.gather(*(lookup(gate) for _ in range(60)))
     assert caplog.records == []
 
 
@@ -1046,45 +914,39 @@ def test_a_short_queue_is_not_worth_a_line(caplog: pytest.LogCaptureFixture) -> 
 
 
 @pytest.mark.parametrize("urgent", [True, False])
-def test_a_call_without_room_before_its_deadline_fails_at_once(*, urgent: bool) -> None:
-    async def scenario() -> tuple[DeadlineExceededError, float]:
-        gate = limiter(ONE_A_SECOND)
-        waiting = [asyncio.create_task(departure(gate, urgent=urgent)) for _ in range(6)]
-        await asyncio.sleep(0)
-        with pytest.raises(DeadlineExceededError, match="RateLimit has no room") as caught:
-            await gate.wait("/a", WaitLimits(give_up_at=5.5, urgent=urgent))
-        failed_at = now()
-        await asyncio.gather(*waiting)
-        return caught.value, failed_at
-
-    error, failed_at = virtual(scenario)
+@virtual
+async def test_a_call_without_room_before_its_deadline_fails_at_once(*, urgent: bool) -> None:
+    gate = limiter(ONE_A_SECOND)
+    waiting = [asyncio.create_task(departure(gate, urgent=urgent)) for _ in range(6)]
+    await asyncio.sleep(0)
+    with pytest.raises(DeadlineExceededError, match="RateLimit has no room") as caught:
+        await gate.wait("/a", WaitLimits(give_up_at=5.5, urgent=urgent))
+    failed_at = now()
+    await asyncio.gather(*waiting)
+    error = caught.value
     assert failed_at == 0
     assert error.retry_after == pytest.approx(6)
 
 
-def test_a_person_is_not_told_the_wait_of_bulk() -> None:
-    async def scenario() -> float:
-        gate = limiter(ONE_A_SECOND)
-        bulk = [asyncio.create_task(lookup(gate)) for _ in range(50)]
-        await asyncio.sleep(0.5)
-        left = await gate.wait("/a", WaitLimits(give_up_at=5.0, urgent=True))
-        await asyncio.gather(*bulk)
-        return left
-
-    assert virtual(scenario) == pytest.approx(1)
+@virtual
+async def test_a_person_is_not_told_the_wait_of_bulk() -> None:
+    gate = limiter(ONE_A_SECOND)
+    bulk = [asyncio.create_task(lookup(gate)) for _ in range(50)]
+    await asyncio.sleep(0.5)
+    left = await gate.wait("/a", WaitLimits(give_up_at=5.0, urgent=True))
+    await asyncio.gather(*bulk)
+    assert left == pytest.approx(1)
 
 
-def test_a_late_timer_lets_no_one_leave_before_the_answers_are_read() -> None:
-    async def scenario() -> bool:
-        gate, loop = limiter(ONE_A_SECOND), asyncio.get_running_loop()
-        first = await departure(gate)
-        waiting = asyncio.create_task(departure(gate))
-        await asyncio.sleep(0)
-        loop._virtual_now += 3.0  # type: ignore[attr-defined] # noqa: SLF001 - a loop held up
-        loop.call_later(0.01, gate.refused, first, ERROR, 60)  # what the sockets held
-        await asyncio.sleep(0.5)
-        left = waiting.done()
-        waiting.cancel()
-        return left
-
-    assert not virtual(scenario)
+@virtual
+async def test_a_late_timer_lets_no_one_leave_before_the_answers_are_read() -> None:
+    gate, loop = limiter(ONE_A_SECOND), asyncio.get_running_loop()
+    first = await departure(gate)
+    waiting = asyncio.create_task(departure(gate))
+    await asyncio.sleep(0)
+    loop._virtual_now += 3.0  # type: ignore[attr-defined] # noqa: SLF001 - a loop held up
+    loop.call_later(0.01, gate.refused, first, ERROR, 60)  # what the sockets held
+    await asyncio.sleep(0.5)
+    left = waiting.done()
+    waiting.cancel()
+    assert not left

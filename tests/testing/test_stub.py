@@ -19,6 +19,7 @@ from chatloom_async import (
 )
 from chatloom_async.testing import FakeClock, StubReply, StubTransport
 from chatloom_async.transport import Request, Response
+from tests.virtual import virtual
 
 KEY = ApiKey("clf_stub")
 URL = "https://chatloom.app/api/plugin/agents"
@@ -90,16 +91,12 @@ def test_a_reply_after_the_timeout_is_one(timeout: float) -> None:
     assert clock.monotonic() == timeout
 
 
-def test_requests_are_recorded_without_their_key() -> None:
-    clock = FakeClock()
-    transport = StubTransport([StubReply(), StubReply()], clock=clock)
-
-    async def main() -> None:
-        await transport.exchange(REQUEST, KEY, 1)
-        await asyncio.sleep(7)
-        await transport.exchange(evolve(REQUEST, resource=REQUEST.resource + "/x"), KEY, 1)
-
-    clock.run(main())
+@virtual
+async def test_requests_are_recorded_without_their_key() -> None:
+    transport = StubTransport([StubReply(), StubReply()])
+    await transport.exchange(REQUEST, KEY, 1)
+    await asyncio.sleep(7)
+    await transport.exchange(evolve(REQUEST, resource=REQUEST.resource + "/x"), KEY, 1)
     assert [(request.method, request.url, request.at) for request in transport.requests] == [
         ("GET", URL, 0),
         ("GET", f"{URL}/x", 7),
@@ -108,15 +105,12 @@ def test_requests_are_recorded_without_their_key() -> None:
     assert "clf_stub" not in repr(transport.requests)
 
 
-def test_a_closed_stub_refuses() -> None:
+@virtual
+async def test_a_closed_stub_refuses() -> None:
     transport = StubTransport([StubReply()])
-
-    async def main() -> None:
+    with pytest.raises(ClientClosedError):
         await transport.aclose()
         await transport.exchange(REQUEST, KEY, 1)
-
-    with pytest.raises(ClientClosedError):
-        FakeClock().run(main())
     assert transport.requests == []
 
 
