@@ -9,13 +9,16 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
-from cachetools import LRUCache
 
 from chatloom_async.auth import ApiKey
 from chatloom_async.errors import require_number, require_seconds, require_whole
+from chatloom_async.models import shown
+
+if TYPE_CHECKING:
+    from cachetools import LRUCache
 
 Workspace = tuple[ApiKey, str]
 """A key and a base URL: nothing is shared beyond them."""
@@ -52,6 +55,8 @@ class Cache:
     max_entries: int = 1000
     max_bytes: int = 64 * 1024 * 1024
 
+    __repr__ = shown
+
     def __attrs_post_init__(self) -> None:
         """Refuse what cannot work."""
         require_seconds("Cache.ttl", self.ttl)
@@ -80,6 +85,8 @@ class CacheStatistics:
     stale: int = 0
     entries: int = 0
     size: int = 0
+
+    __repr__ = shown
 
     def plus(self, other: CacheStatistics) -> CacheStatistics:
         """Return the sums."""
@@ -147,6 +154,8 @@ class AnswerStore:
 
     def __attrs_post_init__(self) -> None:
         """Make room."""
+        from cachetools import LRUCache  # noqa: PLC0415 - a client without a cache needs none
+
         self._kept = LRUCache(self.cache.max_bytes, getsizeof=lambda kept: kept.size)
         self._failing = LRUCache(self.cache.max_entries)
 

@@ -27,7 +27,7 @@ from chatloom_async.calls.call import Caller, ClientState
 from chatloom_async.calls.request import Query, build_request, check_base_url, check_raw_path
 from chatloom_async.calls.retry import RetryPolicy
 from chatloom_async.calls.workspace import read_workspace
-from chatloom_async.models import AgentList, AllowedDomains, WorkspaceSnapshot
+from chatloom_async.models import AgentList, AllowedDomains, WorkspaceSnapshot, shown
 from chatloom_async.network.pool import ConnectionPool
 from chatloom_async.ratelimit.values import LimiterStatistics, RateLimit
 from chatloom_async.transport import Request, Transport
@@ -66,6 +66,8 @@ class ClientStatistics:
     retried: int
     in_flight: int
     limiter: LimiterStatistics | None
+
+    __repr__ = shown
 
 
 class AsyncChatloom:

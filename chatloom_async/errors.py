@@ -31,6 +31,8 @@ from typing import Any, Literal, Self, TypeGuard, cast
 
 from attrs import frozen
 
+from chatloom_async.models import shown
+
 ConnectionReason = Literal[
     "connect",  # refused, unreachable, cut while connecting, temporary DNS failure
     "disconnected",  # the connection ended before the answer began
@@ -59,6 +61,8 @@ class Attempt:
     outcome: str
     elapsed: float
     wait: float = 0.0
+
+    __repr__ = shown
 
 
 class ChatloomError(Exception):

@@ -14,6 +14,8 @@ from typing import Literal
 
 from attrs import frozen
 
+from chatloom_async.models import shown
+
 _log = logging.getLogger("chatloom_async")
 
 
@@ -38,6 +40,8 @@ class CallStarted:
     base_url: str
     key: str
 
+    __repr__ = shown
+
 
 @frozen
 class LimiterWaited:
@@ -53,6 +57,8 @@ class LimiterWaited:
     call: int
     key: str
     seconds: float
+
+    __repr__ = shown
 
 
 @frozen
@@ -77,6 +83,8 @@ class AttemptEnded:
     number: int
     outcome: str
     seconds: float
+
+    __repr__ = shown
 
 
 @frozen
@@ -104,6 +112,8 @@ class CallEnded:
     outcome: str
     seconds: float
 
+    __repr__ = shown
+
 
 @frozen
 class LimiterClosed:
@@ -120,6 +130,8 @@ class LimiterClosed:
     reason: Literal["refused", "outage"]
     seconds: float
 
+    __repr__ = shown
+
 
 @frozen
 class LimiterOpened:
@@ -133,6 +145,8 @@ class LimiterOpened:
 
     key: str
     seconds: float
+
+    __repr__ = shown
 
 
 Manner = Literal["hit", "joined", "stale"]
@@ -157,6 +171,8 @@ class CacheAnswered:
     path: str
     key: str
     how: Manner
+
+    __repr__ = shown
 
 
 Event = (

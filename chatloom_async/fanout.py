@@ -18,6 +18,7 @@ from typing import Generic, Self, TypeVar
 from attrs import define, field, frozen
 
 from chatloom_async.errors import ConfigurationError, require_whole
+from chatloom_async.models import shown
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
@@ -30,6 +31,8 @@ class Success(Generic[Item, Value]):
     item: Item
     value: Value
 
+    __repr__ = shown
+
 
 @frozen
 class Failure(Generic[Item]):
@@ -41,6 +44,8 @@ class Failure(Generic[Item]):
 
     item: Item
     error: Exception
+
+    __repr__ = shown
 
 
 @define(eq=False, repr=False)

@@ -66,6 +66,12 @@ def as_dict(value: AttrsInstance) -> dict[str, Any]:
     return found
 
 
+def shown(self: AttrsInstance) -> str:
+    """Show an attrs instance as attrs does, which takes a while to write that for each class."""
+    told = (f"{each.name}={getattr(self, each.name)!r}" for each in fields(type(self)) if each.repr)
+    return f"{type(self).__name__}({', '.join(told)})"
+
+
 @cache
 def _names(kind: type[AttrsInstance]) -> tuple[str, ...]:
     return tuple(each.name for each in fields(kind))
@@ -135,6 +141,8 @@ class Agent:
     created_at: datetime
     extra: Mapping[str, Any] = field(factory=dict, hash=False, kw_only=True)
 
+    __repr__ = shown
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values by these names: for ``json.dumps`` or a web framework."""
         return as_dict(self)
@@ -155,6 +163,8 @@ class AuditedAgent(Agent):
 
     allowed_domains: tuple[str, ...] | None
 
+    __repr__ = shown
+
     @classmethod
     def of(cls, agent: Agent, allowed_domains: tuple[str, ...] | None) -> Self:
         """Return an agent with its domains."""
@@ -174,6 +184,8 @@ class Gap:
     error: str
     status: int | None
     message: str
+
+    __repr__ = shown
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values by these names: for ``json.dumps`` or a web framework."""
@@ -202,6 +214,8 @@ class AgentList:
     extra: Mapping[str, Any] = field(factory=dict, hash=False)
     answered_at: datetime | None = field(default=None, eq=False, repr=False)
     is_stale: bool = field(default=False, eq=False, repr=False)
+
+    __repr__ = shown
 
     def __iter__(self) -> Iterator[Agent]:
         """Iterate over the agents."""
@@ -248,6 +262,8 @@ class AllowedDomains:
     answered_at: datetime | None = field(default=None, eq=False, repr=False)
     is_stale: bool = field(default=False, eq=False, repr=False)
 
+    __repr__ = shown
+
     def __iter__(self) -> Iterator[str]:
         """Iterate over the domains."""
         return iter(self.domains)
@@ -292,6 +308,8 @@ class WorkspaceSnapshot:
     count: int
     answered_at: datetime | None = field(default=None, eq=False)
     is_stale: bool = field(default=False, eq=False)
+
+    __repr__ = shown
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values by these names: for ``json.dumps`` or a web framework."""

@@ -20,6 +20,7 @@ from attrs import Factory, define, field, frozen
 from chatloom_async.auth import ApiKey
 from chatloom_async.cache import AnswerStore, Cache
 from chatloom_async.events import Observer
+from chatloom_async.models import shown
 from chatloom_async.ratelimit.registry import LimiterRegistry
 
 LATE = 0.02  # seconds: a timer later than this was held up by a blocked loop
@@ -168,6 +169,8 @@ class Request:
     query: str = ""
     body: bytes | None = None
     repeatable: bool = True
+
+    __repr__ = shown
 
     @property
     def target(self) -> str:

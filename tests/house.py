@@ -14,7 +14,8 @@ PACKAGE = "chatloom_async"
 STAIRS: tuple[frozenset[str], ...] = tuple(
     frozenset(stair.split())
     for stair in (
-        "version errors models events",
+        "version models",
+        "errors events",
         "auth fanout",
         "cache ratelimit.values ratelimit.outage ratelimit.log ratelimit.flights",
         "ratelimit.ceiling ratelimit.told ratelimit.bucket ratelimit.window",

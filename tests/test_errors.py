@@ -272,7 +272,7 @@ def test_a_redirect_names_the_host_it_points_to(location: str, named: str) -> No
 
 
 def test_a_redirect_without_a_location_is_an_error_too() -> None:
-    assert "another path" in status_error(304).message
+    assert "to nowhere" in status_error(304).message
 
 
 # What every error of a call carries

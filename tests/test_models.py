@@ -14,7 +14,7 @@ from fastapi.encoders import jsonable_encoder
 from litestar.serialization import encode_json
 from pydantic import TypeAdapter, ValidationError
 
-from chatloom_async import Agent, AgentList, AllowedDomains, WorkspaceSnapshot
+from chatloom_async import Agent, AgentList, AllowedDomains, Success, WorkspaceSnapshot
 from chatloom_async.audit.diff import Change, FindingChange, Unknown
 from chatloom_async.audit.results import AuditRun, AuditTotals, Finding, Gap, WorkspaceAudit
 from chatloom_async.calls.structure import from_dict
@@ -30,6 +30,14 @@ MODELS = (
     AllowedDomains(("a.example",), {"verified": [1.5]}),
 )
 AUDITED = AuditedAgent.of(MORE, ("a.example",))
+
+
+@pytest.mark.parametrize("value", [*MODELS, AUDITED, Gap("a", "E", 503, "m"), Success(1, AGENT)])
+def test_a_value_is_shown_as_attrs_would(value: attrs.AttrsInstance) -> None:
+    kind = type(value)
+    shown = [each.name for each in attrs.fields(kind) if each.repr]
+    bare = attrs.make_class(kind.__name__, shown)
+    assert repr(value) == repr(bare(*(getattr(value, name) for name in shown)))
 
 
 def test_agents_are_a_sequence() -> None:

@@ -21,7 +21,7 @@ from chatloom_async.transport import MAX_ERROR_BODY, Clock, Response
 _EXCERPT = 200
 _LONGEST_MESSAGE = 2_000
 # Control characters, marks that turn the writing direction, line ends that few programs know.
-_CONTROL = re.compile(
+_CONTROL = (
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
     "\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]+"
 )
@@ -53,7 +53,7 @@ def _message(status: int, body: bytes) -> str:
     told = decode_error(body)
     if told is not None:
         return told
-    text = " ".join(_CONTROL.sub(" ", body.decode(errors="replace")).split())
+    text = " ".join(re.sub(_CONTROL, " ", body.decode(errors="replace")).split())
     if text and "<" not in text:
         return text[:_EXCERPT]
     return HTTPStatus(status).phrase if status in _PHRASES else "no message"
@@ -61,5 +61,5 @@ def _message(status: int, body: bytes) -> str:
 
 def _clean(text: str) -> str:
     """Make a server's text fit for a log: one line, not endless, encodable."""
-    line = _CONTROL.sub(" ", text).encode(errors="replace").decode()
+    line = re.sub(_CONTROL, " ", text).encode(errors="replace").decode()
     return line if len(line) <= _LONGEST_MESSAGE else line[:_LONGEST_MESSAGE] + "…"

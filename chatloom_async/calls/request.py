@@ -25,7 +25,7 @@ _NO_VALUES: Mapping[str, str] = {}
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _BASE_URL = re.compile(
-    r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._~-]+)(:\d{1,5})?(/[a-z0-9._~%/-]*)?", re.IGNORECASE
+    r"(?i:https?)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(:\d{1,5})?(/[A-Za-z0-9._~%/-]*)?"
 )
 # What urlsplit takes for a host is more than that: [::1] in example.com[::1], say.
 _LABEL = r"[A-Za-z0-9_~-]{1,63}"  # RFC 1035 §2.3.4
@@ -33,7 +33,7 @@ _AUTHORITY = re.compile(rf"(\[[0-9A-Fa-f:.]+\]|({_LABEL}\.)*{_LABEL}\.?)(:\d*)?"
 _UNRESERVED = re.compile(r"[A-Za-z0-9_~-]+")
 # As in a URL (RFC 3986 §3.3), a control character not even when it is encoded.
 _STEP = r"[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%(?![01]|7[Ff])[0-9A-Fa-f]{2}"
-_RAW_PATH = re.compile(rf"/(?!/)({_STEP})*(\?({_STEP}|\?)*)?")
+_RAW_PATH = rf"/(?!/)({_STEP})*(\?({_STEP}|\?)*)?"
 
 
 def check_base_url(base_url: str | None) -> str:
@@ -141,7 +141,7 @@ def check_raw_path(path: str) -> str:
             holds control characters, encoded or not.
 
     """
-    if not isinstance(path, str) or not _RAW_PATH.fullmatch(path):
+    if not isinstance(path, str) or not re.fullmatch(_RAW_PATH, path):
         raise ConfigurationError(
             f"{path!r} is no path: it starts with one '/', other than ASCII is percent-encoded, "
             "and control characters have no place in it"

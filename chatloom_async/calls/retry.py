@@ -23,6 +23,7 @@ from chatloom_async.errors import (
     require_seconds,
     require_whole,
 )
+from chatloom_async.models import shown
 from chatloom_async.transport import Clock, Request
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ class RetryPolicy:
     initial_delay: float = 0.5
     max_delay: float = 8.0
     max_retry_after: float = 120.0
+
+    __repr__ = shown
 
     def __attrs_post_init__(self) -> None:
         """Refuse what cannot work, before any request."""

@@ -21,8 +21,8 @@ from chatloom_async.ratelimit.values import ToldLimit
 from chatloom_async.transport import Clock
 
 _NUMBER = re.compile(r"\d{1,15}(\.\d*)?|\.\d+", re.ASCII)
-_DURATION = re.compile(r"(?:\d{1,9}(?:\.\d{1,9})?(?:h|ms|m|s|us|µs|ns))+", re.ASCII)  # Go's
-_PART = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s|us|µs|ns)", re.ASCII)
+_DURATION = r"(?a:\d{1,9}(\.\d{1,9})?(h|ms|m|s|us|µs|ns))+"  # Go's
+_PART = r"(?a:(\d+(?:\.\d+)?)(h|ms|m|s|us|µs|ns))"
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _PARAMETER = re.compile(r"\b(limit|remaining|reset|q|r|t|w)\s*=\s*(\d{1,12}(?:\.\d{1,6})?)")
 
@@ -116,9 +116,10 @@ def _number(text: str) -> float | None:
 
 def _seconds(text: str) -> float | None:
     """Read a number of seconds, or Go's way of writing a duration: "1m2.5s"."""
-    if _DURATION.fullmatch(text.strip()):
-        return sum(float(value) * _UNITS[unit] for value, unit in _PART.findall(text))
-    return _number(text)
+    number = _number(text)
+    if number is None and re.fullmatch(_DURATION, text.strip()):
+        return sum(float(value) * _UNITS[unit] for value, unit in re.findall(_PART, text))
+    return number
 
 
 def _server_time(headers: Mapping[str, str], clock: Clock) -> float:

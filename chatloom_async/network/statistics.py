@@ -8,7 +8,7 @@ from typing import Any
 from attrs import frozen
 
 from chatloom_async.cache import CacheStatistics
-from chatloom_async.models import as_dict
+from chatloom_async.models import as_dict, shown
 from chatloom_async.ratelimit.values import LimiterStatistics
 
 
@@ -34,6 +34,8 @@ class PoolStatistics:
     calls: int
     limiters: Mapping[str, LimiterStatistics]
     cache: CacheStatistics
+
+    __repr__ = shown
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values by these names."""

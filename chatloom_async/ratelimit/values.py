@@ -13,6 +13,7 @@ from typing import Literal, Protocol, runtime_checkable
 from attrs import frozen
 
 from chatloom_async.errors import ConfigurationError, require_number
+from chatloom_async.models import shown
 
 
 @frozen
@@ -31,6 +32,8 @@ class Grant:
     wait: float = 0.0
     probe: bool = False
     processes: int = 1
+
+    __repr__ = shown
 
 
 @runtime_checkable
@@ -79,6 +82,8 @@ class RateLimit:
     burst: float = 300
     shared: str | os.PathLike[str] | SharedStore | None = None
 
+    __repr__ = shown
+
     def __attrs_post_init__(self) -> None:
         """Refuse what would never let a request through."""
         if self.per_minute is not None:
@@ -91,7 +96,7 @@ class RateLimit:
             )
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class WaitLimits:
     """On what terms a call waits at a gate.
 
@@ -113,7 +118,7 @@ class WaitLimits:
         return until <= self.give_up_at and until - now <= self.max_retry_after
 
 
-@frozen
+@frozen(repr=False)
 class ToldLimit:
     """What an answer told of the server's limit.
 
@@ -171,3 +176,5 @@ class LimiterStatistics:
     limited_by: str = "nothing"
     window: tuple[int, float] | None = None
     most_in_flight: int | None = None
+
+    __repr__ = shown
