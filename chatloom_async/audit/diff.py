@@ -32,9 +32,7 @@ class Change:
     before: str | None = None
     after: str | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values by these names."""
-        return as_dict(self)
+    to_dict = as_dict
 
 
 @frozen
@@ -49,9 +47,7 @@ class Unknown:
     agent: str | None
     side: Literal["old", "new", "both"]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values by these names."""
-        return as_dict(self)
+    to_dict = as_dict
 
 
 @frozen
@@ -65,9 +61,7 @@ class FindingChange:
     workspace: str | None
     finding: Finding
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values by these names."""
-        return as_dict(self)
+    to_dict = as_dict
 
 
 @frozen

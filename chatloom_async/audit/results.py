@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import Literal, Self, TypeVar
 
 from attrs import evolve, field, fields_dict, frozen
 
@@ -29,6 +29,7 @@ __all__ = [
     "rows",
 ]
 
+Concern = TypeVar("Concern", "Finding", Gap)
 Severity = Literal["low", "medium", "high"]
 
 SEVERITIES: tuple[Severity, ...] = ("high", "medium", "low")
@@ -52,9 +53,7 @@ class Finding:
     domain: str | None
     message: str
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values by these names."""
-        return as_dict(self)
+    to_dict = as_dict
 
 
 @frozen
@@ -85,9 +84,7 @@ class WorkspaceAudit:
     elapsed: float = 0.0
     read_at: datetime | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values by these names."""
-        return as_dict(self)
+    to_dict = as_dict
 
 
 def _none_yet() -> dict[Severity, int]:
@@ -130,9 +127,7 @@ class AuditTotals:
         """Return the totals with findings that belong to no single workspace."""
         return evolve(self, findings=_counted(self.findings, findings))
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values by these names."""
-        return as_dict(self)
+    to_dict = as_dict
 
 
 def _counted(before: Mapping[Severity, int], findings: Iterable[Finding]) -> dict[Severity, int]:
@@ -159,9 +154,7 @@ class AuditReport:
     totals: AuditTotals
     elapsed: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values by these names."""
-        return as_dict(self)
+    to_dict = as_dict
 
 
 @frozen
@@ -185,9 +178,7 @@ class AuditRun:
     ignored: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values by these names."""
-        return as_dict(self)
+    to_dict = as_dict
 
 
 @frozen
@@ -206,24 +197,18 @@ class AuditRow:
 def rows(audit: WorkspaceAudit) -> Iterator[AuditRow]:
     """Yield the agents in their order, after the workspace's own row if there is need for one."""
     listed = {agent.id for agent in audit.agents}
-    findings: dict[str | None, list[Finding]] = {}
-    for finding in audit.findings:
-        agent_id = finding.agent if finding.agent in listed else None
-        findings.setdefault(agent_id, []).append(finding)
-    gaps: dict[str | None, list[Gap]] = {}
-    for gap in audit.gaps:
-        gaps.setdefault(gap.agent if gap.agent in listed else None, []).append(gap)
+    findings, gaps = _by_agent(audit.findings, listed), _by_agent(audit.gaps, listed)
     if None in findings or None in gaps or not audit.agents:
-        yield _row(audit, None, findings.pop(None, ()), gaps.pop(None, ()))
+        yield AuditRow(audit.workspace, None, findings.pop(None, ()), gaps.pop(None, ()))
     for agent in audit.agents:
         # Of an agent that is listed twice the first row has it all.
-        yield _row(audit, agent, findings.pop(agent.id, ()), gaps.pop(agent.id, ()))
+        concern = findings.pop(agent.id, ()), gaps.pop(agent.id, ())
+        yield AuditRow(audit.workspace, agent, *concern)
 
 
-def _row(
-    audit: WorkspaceAudit,
-    agent: AuditedAgent | None,
-    findings: Iterable[Finding],
-    gaps: Iterable[Gap],
-) -> AuditRow:
-    return AuditRow(audit.workspace, agent, tuple(findings), tuple(gaps))
+def _by_agent(found: Iterable[Concern], listed: set[str]) -> dict[str | None, tuple[Concern, ...]]:
+    """Group findings or gaps by agent; under None what concerns none that is listed."""
+    groups: dict[str | None, list[Concern]] = {}
+    for each in found:
+        groups.setdefault(each.agent if each.agent in listed else None, []).append(each)
+    return {agent: tuple(group) for agent, group in groups.items()}

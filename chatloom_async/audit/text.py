@@ -42,16 +42,6 @@ def spreadsheet(text: str) -> str:
     return _FORMULA.sub(r"\1'\2\3", visible(text))
 
 
-def width(text: str) -> int:
-    """Return how many columns a terminal gives the text: two to wide characters, none to marks."""
-    if text.isascii():
-        return len(text)
-    return sum(
-        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
-        for c in text
-    )
-
-
 def plural(count: int, noun: str) -> str:
     """Return the number, grouped, and its noun: ``1 gap``, ``1,204 gaps``."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

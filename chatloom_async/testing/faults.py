@@ -222,16 +222,11 @@ class PlantedFault:
 
     def strikes(self, path: str, workspace: str | None) -> bool:
         """Meet one request; whether it is hit."""
-        if self.spent or not self._fits(path, workspace) or not self._due():
+        fits = self.fault.workspace in (None, workspace) and matches(path, self.fault.path)
+        if self.spent or not fits or not self._due():
             return False
         self._left -= 1
         return True
-
-    def _fits(self, path: str, workspace: str | None) -> bool:
-        fault = self.fault
-        return fault.workspace in (None, workspace) and (
-            fault.path is None or matches(path, fault.path)
-        )
 
     def _due(self) -> bool:
         occurrence = self.fault.occurrence
@@ -247,10 +242,6 @@ def _reply(status: int, body: bytes | None, extra: Mapping[str, str]) -> Reply:
     for name, value in extra.items():
         if not (name + value).isprintable():
             raise ValueError(f"header {name!r} carries a control character")
-    ordinary = default_error(status)
-    headers = {name: v for name, v in ordinary.headers.items() if not _given(name, extra)}
+    ordinary, given = default_error(status), {name.lower() for name in extra}
+    headers = {name: v for name, v in ordinary.headers.items() if name.lower() not in given}
     return Reply(status, ordinary.body if body is None else body, {**headers, **extra})
-
-
-def _given(name: str, extra: Mapping[str, str]) -> bool:
-    return name.lower() in {other.lower() for other in extra}

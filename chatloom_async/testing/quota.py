@@ -172,9 +172,7 @@ class AppliedQuota:
     def concerns(self, path: str, workspace: str | None) -> bool:
         """Whether a request is counted at all."""
         quota = self.quota
-        return quota.workspace in (None, workspace) and (
-            quota.path is None or matches(path, quota.path)
-        )
+        return quota.workspace in (None, workspace) and matches(path, quota.path)
 
     def meter(self, whose: str) -> Meter:
         """The meter of a key or an address."""
@@ -186,19 +184,15 @@ class AppliedQuota:
     def admit(self, whose: str, now: float, wall: float) -> Standing:
         """Count one request; how the key stands afterwards."""
         meter, until = self.meter(whose), self._blocked.get(whose, now)
+        wait = until - now if until > now else meter.admit(now)
+        standing = attrs.evolve(meter.standing(now), wait=wait, wall=wall)
         if until > now:
-            standing = meter.standing(now)
-            return Standing(
-                standing.limit, standing.window, 0, until - now, wait=until - now, wall=wall
-            )
-        wait = meter.admit(now)
-        standing = meter.standing(now)
-        if wait and self.quota.cache:
+            return attrs.evolve(standing, remaining=0, reset=wait)
+        if not wait:
+            return standing
+        if self.quota.cache:
             self._blocked[whose] = now + standing.reset
-        remaining = 0 if wait else standing.remaining
-        return Standing(
-            standing.limit, standing.window, remaining, standing.reset, wait=wait, wall=wall
-        )
+        return attrs.evolve(standing, remaining=0)
 
     def done(self, whose: str) -> None:
         """Take note that an admitted request was answered."""

@@ -90,16 +90,17 @@ class Ledger:
         return sum(
             n
             for (name, target, answered), n in counts
-            if (path is None or matches(target, path))
-            and (status is None or answered == status)
-            and (workspace is None or name == workspace)
+            if matches(target, path) and status in (None, answered) and workspace in (None, name)
         )
 
 
-def matches(target: str, pattern: str) -> bool:
-    """Whether a request target is this path or fits this shell pattern, query left aside."""
+def matches(target: str, pattern: str | None) -> bool:
+    """Whether a request target is this path or fits this shell pattern, query left aside.
+
+    None fits all of them.
+    """
     path = target.partition("?")[0]
-    return pattern in (path, target) or fnmatchcase(path, pattern)
+    return pattern in (None, path, target) or fnmatchcase(path, pattern)
 
 
 def redacted(headers: Mapping[str, str]) -> Mapping[str, str]:

@@ -4,8 +4,8 @@ import io
 import re
 
 import pytest
+from rich.cells import cell_len
 
-from chatloom_async.audit.text import width
 from chatloom_async.cli.tables import Table, draw, write_folded
 from tests.cli.terminals import HOSTILE, Terminal
 
@@ -33,7 +33,7 @@ def test_no_line_is_wider_than_the_terminal_and_nothing_is_lost(
 ) -> None:
     rows = [("high", "W" * 50, AGENT, SENTENCE), ("low", "日本" * 30, AGENT, "x" * 300)]
     shown = drawn(Table("t", FOUR, rows, note="more " * 40), monkeypatch, columns)
-    assert max(map(width, shown)) <= columns
+    assert max(map(cell_len, shown)) <= columns
     assert "".join(shown).count("x") >= 300
     assert "".join(shown).count("W") == 50
 
