@@ -1,7 +1,5 @@
 """The house rules that a machine can check: who may import whom, and which module is whose door."""
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Callable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """API keys and where they come from: checked early, shown never, renewed by one asker."""
 
-from __future__ import annotations
-
 import asyncio
 import copy
 import gc

@@ -1,7 +1,5 @@
 """Answers kept for a while, calls that share a request, and what is served when the API fails."""
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 import threading

@@ -1,7 +1,5 @@
 """A call may be cancelled, closed or timed out at any of its awaits; nothing else may notice."""
 
-from __future__ import annotations
-
 import asyncio
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
@@ -21,7 +19,7 @@ from chatloom_async import (
 )
 from chatloom_async.testing import StubReply, StubTransport
 from tests.faults.case import answer, says
-from tests.faults.server import HOST, Close, Hang, Pause, Script, Server
+from tests.faults.server import Close, Hang, Pause, Script, Server
 
 KEY = "clf_cancelled"
 NO_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # reading those of a machine takes long
@@ -81,7 +79,7 @@ async def played(scene: Scene) -> AsyncGenerator[tuple[AsyncChatloom, Server]]:
         ConnectionPool(limit=scene.limit, ssl=NO_AUTHORITIES) as pool,
         AsyncChatloom(
             scene.api_key,
-            base_url=f"http://{HOST}:{server.port}",
+            base_url=server.url,
             timeout=scene.timeout,
             retry=scene.retry,
             rate_limit=scene.rate_limit,

@@ -1,7 +1,5 @@
 """The client: its methods, its options, what clients share, and how they close."""
 
-from __future__ import annotations
-
 import asyncio
 import copy
 import json

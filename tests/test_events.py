@@ -1,7 +1,5 @@
 """Observers: what they are told of a call, and that they cannot break one."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import logging

@@ -1,7 +1,5 @@
 """What users import: names, versions, types, and what an import does not cost."""
 
-from __future__ import annotations
-
 import importlib
 import inspect
 import json

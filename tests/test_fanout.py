@@ -1,7 +1,5 @@
 """Many calls at once: their results as they finish, a flat window, and nothing left behind."""
 
-from __future__ import annotations
-
 import asyncio
 import gc
 import weakref

@@ -3,8 +3,6 @@
 ``HYPOTHESIS_PROFILE=long`` searches for longer than the quick default.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import math
@@ -44,7 +42,7 @@ from chatloom_async.calls.retry_after import parse_retry_after
 from chatloom_async.calls.wire import decode, decode_error
 from chatloom_async.testing import FakeClock
 from tests.faults.case import AGENT, DOCUMENT, answer
-from tests.faults.server import HOST, Close, Hang, Server
+from tests.faults.server import Close, Hang, Server
 
 FEW = settings(
     max_examples=max(20, settings.default.max_examples // 4) if settings.default else 20,
@@ -208,9 +206,7 @@ def test_any_agent_id_is_one_encoded_segment_on_the_wire_or_refused() -> None:
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
         server = runner.run(stack.enter_async_context(Server([(answer(),)])))
-        chatloom = AsyncChatloom(
-            KEY, base_url=f"http://{HOST}:{server.port}", retry=ONCE, rate_limit=None
-        )
+        chatloom = AsyncChatloom(KEY, base_url=server.url, retry=ONCE, rate_limit=None)
 
         @FEW
         @given(agent_id=ids)
@@ -304,9 +300,7 @@ def test_any_noise_in_an_answer_ends_in_a_document_or_an_error_of_ours() -> None
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
         server = runner.run(stack.enter_async_context(Server([()])))
-        chatloom = AsyncChatloom(
-            KEY, base_url=f"http://{HOST}:{server.port}", retry=ONCE, rate_limit=None, timeout=0.5
-        )
+        chatloom = AsyncChatloom(KEY, base_url=server.url, retry=ONCE, rate_limit=None, timeout=0.5)
 
         @FEW
         @given(original=st.sampled_from(originals), noise=st.binary(max_size=6), data=st.data())
@@ -354,7 +348,7 @@ class LifeCycles(RuleBasedStateMachine):
         return self.keep(self.on_the_pool("clf_first"))
 
     def on_the_pool(self, key: str) -> AsyncChatloom:
-        base_url = f"http://{HOST}:{self.good.port}"
+        base_url = self.good.url
         return AsyncChatloom(key, base_url=base_url, retry=ONCE, pool=self.pool)
 
     def keep(self, client: AsyncChatloom) -> AsyncChatloom:
@@ -393,9 +387,7 @@ class LifeCycles(RuleBasedStateMachine):
 
     @rule()
     def leave_waiting(self) -> None:
-        client = AsyncChatloom(
-            KEY, base_url=f"http://{HOST}:{self.silent.port}", retry=ONCE, pool=self.pool
-        )
+        client = AsyncChatloom(KEY, base_url=self.silent.url, retry=ONCE, pool=self.pool)
 
         async def start() -> None:
             self.waiting.append((client, asyncio.create_task(client.get_allowed_domains("a"))))

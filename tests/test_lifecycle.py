@@ -1,7 +1,5 @@
 """From making a client to closing it, in one loop or many, in threads, forks and forgotten."""
 
-from __future__ import annotations
-
 import asyncio
 import gc
 import itertools
@@ -35,7 +33,7 @@ from chatloom_async.ratelimit.registry import LimiterRegistry
 from chatloom_async.ratelimit.values import Grant
 from chatloom_async.testing import Fault, Sandbox, make_workspace
 from tests.faults.case import answer, says
-from tests.faults.server import HOST, Hang, Script, Server
+from tests.faults.server import Hang, Script, Server
 
 KEY = "clf_lifecycle"
 FREE = RateLimit(per_minute=None)
@@ -46,10 +44,6 @@ SILENT: Script = (Hang(),)
 def sandbox() -> Iterator[Sandbox]:
     with Sandbox([make_workspace("acme", KEY, agents=20)]).in_thread() as served:
         yield served
-
-
-def url(server: Server) -> str:
-    return f"http://{HOST}:{server.port}"
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -64,7 +58,7 @@ async def until(condition: Callable[[], object]) -> None:
 async def test_closing_the_pool_ends_the_calls_of_all_its_clients() -> None:
     async with Server([SILENT]) as server:
         pool = ConnectionPool(5)
-        clients = [AsyncChatloom(f"{KEY}{n}", base_url=url(server), pool=pool) for n in range(3)]
+        clients = [AsyncChatloom(f"{KEY}{n}", base_url=server.url, pool=pool) for n in range(3)]
         calls = [asyncio.create_task(client.list_agents()) for client in clients]
         await asyncio.sleep(1)
         await pool.aclose()
@@ -78,7 +72,7 @@ async def test_closing_the_pool_ends_the_calls_of_all_its_clients() -> None:
 async def test_a_client_made_with_options_does_not_close_the_pool_it_shares() -> None:
     async with (
         Server([(answer(),)]) as server,
-        AsyncChatloom(KEY, base_url=url(server)) as chatloom,
+        AsyncChatloom(KEY, base_url=server.url) as chatloom,
     ):
         async with chatloom.with_options(timeout=1):
             pass
@@ -88,7 +82,7 @@ async def test_a_client_made_with_options_does_not_close_the_pool_it_shares() ->
 @pytest.mark.parametrize("used", [False, True])
 async def test_every_method_raises_after_closing(used: bool) -> None:  # noqa: FBT001 - a case
     async with Server([(says({"agents": [], "count": 0}),)]) as server:
-        chatloom = AsyncChatloom(KEY, base_url=url(server))
+        chatloom = AsyncChatloom(KEY, base_url=server.url)
         if used:
             await chatloom.list_agents()
         for _ in range(2):
@@ -135,7 +129,7 @@ async def test_nothing_asks_a_shared_store_after_closing() -> None:
 
 async def test_closing_while_closing_is_harmless() -> None:
     async with Server([(answer(),)]) as server:
-        chatloom = AsyncChatloom(KEY, base_url=url(server))
+        chatloom = AsyncChatloom(KEY, base_url=server.url)
         await chatloom.get_allowed_domains("a")
         await asyncio.gather(*(chatloom.aclose() for _ in range(5)))
 

@@ -1,7 +1,5 @@
 """Bounds under load: sockets, memory and descriptors, queueing, deadlines, and total outages."""
 
-from __future__ import annotations
-
 import asyncio
 import gc
 import os

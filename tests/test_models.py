@@ -1,7 +1,5 @@
 """Models as their users handle them: sequences, hashed, copied, pickled, turned into plain JSON."""
 
-from __future__ import annotations
-
 import copy
 import json
 import pickle

@@ -1,7 +1,5 @@
 """The API key is a password: nothing that leaves a call, is logged or is shown may hold it."""
 
-from __future__ import annotations
-
 import asyncio
 import copy
 import gc
@@ -41,7 +39,7 @@ from chatloom_async import (
 )
 from chatloom_async.testing import StubReply, StubTransport
 from tests.faults.case import answer, says
-from tests.faults.server import HOST, Close, Hang, Pause, Reset, Script, Server
+from tests.faults.server import Close, Hang, Pause, Reset, Script, Server
 
 SECRET = "SecretThatNobodyMaySee"  # noqa: S105 - the point
 KEY = f"clf_{SECRET}"
@@ -184,7 +182,7 @@ async def client(
     async with Server(scripts or ((answer(),),)) as server, ConnectionPool(**pool) as connections:
         yield AsyncChatloom(
             KEY if api_key is None else api_key,
-            base_url=f"http://{HOST}:{server.port}",
+            base_url=server.url,
             timeout=0.5,
             retry=retry,
             pool=connections,

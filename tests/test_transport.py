@@ -1,7 +1,5 @@
 """The seam's own parts: an alarm in a loop that was blocked."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

@@ -1,7 +1,5 @@
 """Tests in virtual time: their waits cost nothing, and sockets have no place in them."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Coroutine
 from functools import wraps

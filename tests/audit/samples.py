@@ -1,7 +1,5 @@
 """Audited workspaces that the tests of files, lines and differences share."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 
 from attrs import evolve

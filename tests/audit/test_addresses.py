@@ -1,7 +1,5 @@
 """One address, or many of them."""
 
-from __future__ import annotations
-
 import pytest
 
 from chatloom_async.audit.addresses import (

@@ -1,7 +1,5 @@
 """The approved list."""
 
-from __future__ import annotations
-
 import pytest
 
 from chatloom_async.audit.approved import ApprovedDomains

@@ -1,7 +1,5 @@
 """What a listed domain is, and what it covers."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,7 +1,5 @@
 """What is said about a listed domain, and what is not."""
 
-from __future__ import annotations
-
 import pytest
 from attrs import evolve
 from hypothesis import given

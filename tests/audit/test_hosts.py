@@ -1,7 +1,5 @@
 """The host that a browser goes to."""
 
-from __future__ import annotations
-
 import pytest
 
 from chatloom_async.audit.hosts import is_idna, read_host, shown, trimmed

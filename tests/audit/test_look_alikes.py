@@ -1,7 +1,5 @@
 """Names that can be taken for others, and names that only look foreign."""
 
-from __future__ import annotations
-
 import pytest
 
 from chatloom_async.audit.look_alikes import look_alike

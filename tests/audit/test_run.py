@@ -1,7 +1,5 @@
 """Audits of fleets, in virtual time and without sockets; what is wrong is planted in the wire."""
 
-from __future__ import annotations
-
 import asyncio
 import subprocess
 import sys

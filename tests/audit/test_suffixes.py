@@ -1,7 +1,5 @@
 """Public suffixes and top-level domains."""
 
-from __future__ import annotations
-
 import pytest
 from publicsuffixlist import PublicSuffixList
 

@@ -1,7 +1,5 @@
 """One call beyond reading: what is sent, what is sent again, and what an empty answer means."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from typing import Any

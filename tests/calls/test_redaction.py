@@ -1,7 +1,5 @@
 """A key that a server repeats: taken out of every text, however it is spelt there."""
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Callable

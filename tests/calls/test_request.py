@@ -1,7 +1,5 @@
 """Base URLs and paths: what is refused before any request, and how an id is written on the wire."""
 
-from __future__ import annotations
-
 import traceback
 from typing import Any
 

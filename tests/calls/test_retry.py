@@ -1,7 +1,5 @@
 """What is tried again, how often, after how long, and what bounds it; all in virtual time."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import math

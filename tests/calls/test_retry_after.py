@@ -1,7 +1,5 @@
 """What headers ask to wait and what they tell of a limit: every form, and what is none."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 

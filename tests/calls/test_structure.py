@@ -1,7 +1,5 @@
 """JSON values to attrs instances: any class, its optional fields, and instances that are frozen."""
 
-from __future__ import annotations
-
 import copy
 import json
 import pickle

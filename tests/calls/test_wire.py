@@ -1,7 +1,5 @@
 """Answers to models: strict where the API reference speaks, open where the API may grow."""
 
-from __future__ import annotations
-
 import json
 import sys
 import tracemalloc

@@ -1,7 +1,5 @@
 """ASGI applications: the pool's life, problems for visitors, visitors that leave."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import Awaitable, Callable

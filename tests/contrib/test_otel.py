@@ -1,7 +1,5 @@
 """OpenTelemetry: spans and metrics, by the SDK's exporters in memory."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Iterator
 from typing import Any

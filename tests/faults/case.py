@@ -1,7 +1,5 @@
 """A case: what the server does, what its caller must see, and what it may cost."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """Connections that are refused, lost, half-open or silent; cookies and leftovers on kept ones."""
 
-from __future__ import annotations
-
 from attrs import evolve
 
 from chatloom_async import (

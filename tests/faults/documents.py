@@ -1,7 +1,5 @@
 """Answers with status 200: what is a document, and what is not."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from attrs import evolve

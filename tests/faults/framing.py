@@ -1,7 +1,5 @@
 """Answers that break the rules of HTTP, lie about their length, or are far too large."""
 
-from __future__ import annotations
-
 import gzip
 import zlib
 from functools import cache

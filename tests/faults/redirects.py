@@ -1,7 +1,5 @@
 """Redirects of every kind: none is followed, for the key would travel with it."""
 
-from __future__ import annotations
-
 from attrs import evolve
 
 from chatloom_async import RedirectError

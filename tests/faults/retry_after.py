@@ -1,7 +1,5 @@
 """Retry-After in every form (RFC 9110 §10.2.3), and what is not one."""
 
-from __future__ import annotations
-
 from tests.faults.case import OK, TWICE, Case, answer, says
 
 _DATE = "Date: Thu, 15 Jan 2026 09:00:00 GMT"

@@ -4,8 +4,6 @@ What it is told to send it sends byte by byte; nothing here knows HTTP beyond th
 head. The cases are elsewhere.
 """
 
-from __future__ import annotations
-
 import asyncio
 import socket
 import struct
@@ -90,6 +88,11 @@ class Server:
     port: int = field(default=0, init=False)
     _server: asyncio.Server | None = field(default=None, init=False)
     _tasks: set[asyncio.Task[None]] = field(factory=set, init=False)
+
+    @property
+    def url(self) -> str:
+        """Where it is, as a base URL without TLS."""
+        return f"http://{HOST}:{self.port}"
 
     def play(self, *scripts: Script) -> None:
         """Forget what was asked and play these from now on."""

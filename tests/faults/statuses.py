@@ -1,7 +1,5 @@
 """Error statuses, and error bodies of every kind."""
 
-from __future__ import annotations
-
 import json
 
 from attrs import evolve

@@ -1,7 +1,5 @@
 """The whole table."""
 
-from __future__ import annotations
-
 from tests.faults.case import Case
 from tests.faults.connections import CONNECTIONS
 from tests.faults.documents import DOCUMENTS

@@ -1,7 +1,5 @@
 """Every case of the table, on real sockets in virtual time."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import pickle

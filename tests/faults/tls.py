@@ -1,7 +1,5 @@
 """TLS with every kind of wrong certificate, and proxies."""
 
-from __future__ import annotations
-
 from attrs import evolve
 
 from chatloom_async import APIConnectionError, APITimeoutError

@@ -1,7 +1,5 @@
 """A loop that can be held up without waiting: its clock jumps while its sockets stand unread."""
 
-from __future__ import annotations
-
 import asyncio
 
 

@@ -1,7 +1,5 @@
 """What users met on the way: silence, late timers, names that move, somebody else's trouble."""
 
-from __future__ import annotations
-
 import asyncio
 import copy
 import errno

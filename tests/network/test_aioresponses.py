@@ -3,8 +3,6 @@
 Middlewares, timeouts and TLS do not run here; the sandbox has those.
 """
 
-from __future__ import annotations
-
 import errno
 import socket
 import ssl

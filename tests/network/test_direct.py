@@ -3,8 +3,6 @@
 What becomes of hostile answers is the same table for both ways (``tests/faults``).
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -43,9 +41,7 @@ def by_session(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 async def look_up(server: Server, pool: ConnectionPool) -> tuple[str, ...]:
-    client = AsyncChatloom(
-        KEY, base_url=f"http://{HOST}:{server.port}", pool=pool, retry=RetryPolicy(attempts=1)
-    )
+    client = AsyncChatloom(KEY, base_url=server.url, pool=pool, retry=RetryPolicy(attempts=1))
     return tuple(await client.get_allowed_domains("agt_1"))
 
 
@@ -67,7 +63,7 @@ async def test_a_get_goes_past_the_session(server: Server, by_session: list[str]
 
 async def test_a_body_goes_through_the_session(server: Server, by_session: list[str]) -> None:
     async with ConnectionPool() as pool:
-        client = AsyncChatloom(KEY, base_url=f"http://{HOST}:{server.port}", pool=pool)
+        client = AsyncChatloom(KEY, base_url=server.url, pool=pool)
         await client.send_raw("POST", "/api/plugin/next", json={})
         await client.send_raw("DELETE", "/api/plugin/next")
         assert (by_session, pool.opened) == (["POST", "DELETE"], 1)

@@ -1,7 +1,5 @@
 """Exchanges over real sockets: what goes over the wire, and what comes back when it breaks."""
 
-from __future__ import annotations
-
 import asyncio
 import gc
 import gzip
@@ -19,7 +17,6 @@ from chatloom_async import (
     APIConnectionError,
     ApiKey,
     APIStatusError,
-    APITimeoutError,
     AsyncChatloom,
     ChatloomError,
     ClientClosedError,
@@ -32,7 +29,7 @@ from chatloom_async import (
 from chatloom_async.network.exchange import MAX_BODY
 from chatloom_async.testing import Fault, Sandbox, make_workspace
 from tests.faults.case import DOCUMENT, DOMAINS, answer, says
-from tests.faults.server import HOST, Close, Pause, Reset, Script, Server
+from tests.faults.server import Close, Pause, Reset, Script, Server
 
 KEY = "clf_pool"
 OTHER = "clf_pool_other"
@@ -53,7 +50,6 @@ def client_of(
     *,
     pool: ConnectionPool | None = None,
     retry: RetryPolicy = ONCE,
-    timeout: float = 15.0,
 ) -> AsyncChatloom:
     return AsyncChatloom(
         api_key,
@@ -61,18 +57,7 @@ def client_of(
         pool=pool,
         retry=retry,
         rate_limit=None,
-        timeout=timeout,
     )
-
-
-async def failure(sandbox: Sandbox, *faults: Fault, timeout: float = 15.0) -> ChatloomError:
-    """The error of one attempt that meets these faults."""
-    for fault in faults:
-        sandbox.plant(fault)
-    async with client_of(sandbox, timeout=timeout) as client:
-        with pytest.raises(ChatloomError) as caught:
-            await client.list_agents()
-    return caught.value
 
 
 # What goes over the wire
@@ -142,9 +127,7 @@ def own_session(**options: Any) -> aiohttp.ClientSession:
 def client_at(
     server: Server, pool: ConnectionPool, api_key: str = KEY, *, retry: RetryPolicy = ONCE
 ) -> AsyncChatloom:
-    return AsyncChatloom(
-        api_key, base_url=f"http://{HOST}:{server.port}", pool=pool, retry=retry, rate_limit=None
-    )
+    return AsyncChatloom(api_key, base_url=server.url, pool=pool, retry=retry, rate_limit=None)
 
 
 async def test_a_session_keeps_no_connection_after_a_101() -> None:
@@ -219,56 +202,21 @@ async def test_an_answer_too_large_is_that_on_a_kept_connection_too(sandbox: San
     assert caught.value.reason == "too large"
 
 
-async def test_a_pool_goes_on_after_a_timeout(sandbox: Sandbox) -> None:
-    sandbox.plant(Fault.hang())
-    async with ConnectionPool(limit=1) as pool:
-        client = client_of(sandbox, pool=pool)
-        with pytest.raises(APITimeoutError):
-            await client.with_options(timeout=0.05).list_agents()
-        assert len(await client.list_agents()) == 2
-
-
-@pytest.mark.parametrize(
-    "fault", [Fault.reset(), Fault.cut_body(), Fault.hang(), Fault.status(500)]
-)
-async def test_nothing_of_aiohttp_hangs_on_an_error(sandbox: Sandbox, fault: Fault) -> None:
-    error = await failure(sandbox, fault, timeout=0.05)
-    assert (error.__cause__, error.__context__) == (None, None)
-    assert {type(value).__module__ for value in vars(error).values()} == {"builtins"}
-
-
 # TLS
 
 
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture
-async def secured(authority: trustme.CA) -> AsyncIterator[Sandbox]:
+async def test_a_private_authority_is_trusted_when_the_environment_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority, bundle = trustme.CA(), os.fspath(tmp_path / "authority.pem")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("127.0.0.1").configure_cert(context)
-    async with Sandbox([make_workspace("acme", KEY, 2)], ssl=context) as served:
-        yield served
-
-
-async def test_a_private_authority_is_trusted_when_its_context_is_given(
-    secured: Sandbox, authority: trustme.CA
-) -> None:
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    async with ConnectionPool(ssl=context) as pool:
-        assert len(await client_of(secured, pool=pool).list_agents()) == 2
-
-
-async def test_a_private_authority_is_trusted_when_the_environment_names_it(
-    secured: Sandbox, authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bundle = tmp_path / "authority.pem"
-    authority.cert_pem.write_to_path(os.fspath(bundle))
-    monkeypatch.setenv("SSL_CERT_FILE", os.fspath(bundle))
-    async with client_of(secured) as client:
+    authority.cert_pem.write_to_path(bundle)
+    monkeypatch.setenv("SSL_CERT_FILE", bundle)
+    async with (
+        Sandbox([make_workspace("acme", KEY, 2)], ssl=context) as secured,
+        client_of(secured) as client,
+    ):
         assert len(await client.list_agents()) == 2
 
 
@@ -325,37 +273,12 @@ async def test_the_environment_is_not_asked_for_proxies_by_default(
         assert len(await client.list_agents()) == 2
 
 
-async def test_the_hooks_of_aiohttp_see_requests(sandbox: Sandbox) -> None:
-    seen = []
-
-    async def on_start(_: object, __: object, params: aiohttp.TraceRequestStartParams) -> None:
-        seen.append(params.method)
-
-    hooks = aiohttp.TraceConfig()
-    hooks.on_request_start.append(on_start)
-    async with ConnectionPool(trace_configs=[hooks]) as pool:
-        await client_of(sandbox, pool=pool).list_agents()
-    assert seen == ["GET"]
-
-
-async def test_an_error_of_a_hook_is_raised_as_it_is(sandbox: Sandbox) -> None:
-    async def refuse(*_: object) -> None:
-        raise ValueError("no span")
-
-    hooks = aiohttp.TraceConfig()
-    hooks.on_request_start.append(refuse)
-    async with ConnectionPool(trace_configs=[hooks]) as pool:
-        with pytest.raises(ValueError, match=r"^no span$") as caught:
-            await client_of(sandbox, pool=pool).list_agents()
-    assert not isinstance(caught.value, ChatloomError)
-
-
 @pytest.mark.parametrize("source", ["option", "environment", "session"])
 async def test_no_proxy_reads_the_key_of_a_request_without_tls(
     sandbox: Sandbox, source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with Server([(Close(),)]) as proxy:
-        url = f"http://{HOST}:{proxy.port}"
+        url = proxy.url
         monkeypatch.setenv("http_proxy", url)
         monkeypatch.delenv("no_proxy", raising=False)
         monkeypatch.delenv("NO_PROXY", raising=False)
@@ -376,7 +299,7 @@ async def test_a_proxy_that_refuses_is_asked_once_and_one_in_trouble_again(
     status: int, asked: int
 ) -> None:
     async with Server([(answer(status, b""), Close())]) as proxy:
-        async with ConnectionPool(proxy=f"http://{HOST}:{proxy.port}") as pool:
+        async with ConnectionPool(proxy=proxy.url) as pool:
             client = AsyncChatloom(
                 KEY, base_url="https://localhost:1", pool=pool, retry=RetryPolicy(attempts=3)
             )

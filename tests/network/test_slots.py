@@ -1,7 +1,5 @@
 """A bounded number of places: first come, first served, keys in turn, and none is ever lost."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

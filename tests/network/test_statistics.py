@@ -1,7 +1,5 @@
 """What a pool tells of itself."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 

@@ -1,7 +1,5 @@
 """Timeouts of one length on one timer: each ends its own block at its own time, and only that."""
 
-from __future__ import annotations
-
 import asyncio
 import gc
 from collections.abc import Callable
@@ -11,7 +9,7 @@ import pytest
 from chatloom_async import AsyncChatloom
 from chatloom_async.network.timeouts import Timeouts
 from tests.faults.case import answer
-from tests.faults.server import HOST, Server
+from tests.faults.server import Server
 from tests.virtual import now, virtual
 
 
@@ -134,7 +132,7 @@ def alive() -> int:
 async def test_a_timeout_of_its_own_for_each_call_leaves_none_but_the_latest() -> None:
     before = alive()
     async with Server([(answer(),)]) as server:
-        base_url = f"http://{HOST}:{server.port}"
+        base_url = server.url
         async with AsyncChatloom("clf_timeouts", base_url=base_url, rate_limit=None) as chatloom:
             for extra in range(20):
                 await chatloom.with_options(timeout=2 + extra / 100).get_allowed_domains("agt_1")

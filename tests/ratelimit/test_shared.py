@@ -1,7 +1,5 @@
 """One limit over several processes: what every store keeps, and what happens when one fails."""
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 import logging

@@ -1,7 +1,5 @@
 """Requests to a sandbox without the SDK and without a client library's own repeats."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from typing import Any

@@ -1,7 +1,5 @@
 """The sandbox says what the API reference says, section by section."""
 
-from __future__ import annotations
-
 import pytest
 
 from chatloom_async.testing import Sandbox, SandboxAgent, Workspace

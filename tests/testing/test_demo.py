@@ -1,7 +1,5 @@
 """The demonstration: what it promises to hold, and that its faults meet something."""
 
-from __future__ import annotations
-
 from chatloom_async.testing import Sandbox, demo_faults, demo_workspaces
 from tests.testing.asking import ask
 

@@ -1,7 +1,5 @@
 """Dialects: what the headers of an answer say about a key's standing."""
 
-from __future__ import annotations
-
 import pytest
 
 from chatloom_async.testing.dialects import DIALECTS

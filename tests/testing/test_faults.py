@@ -1,7 +1,5 @@
 """Planted faults: what they do to an answer, whom they strike and how often."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

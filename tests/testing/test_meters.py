@@ -1,7 +1,5 @@
 """Meters: limits counted in given time, without clock and server."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """The opt-in plugin, tried from outside on small test suites of its own."""
 
-from __future__ import annotations
-
 import pytest
 
 pytest_plugins = ["pytester"]

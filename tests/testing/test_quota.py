@@ -1,7 +1,5 @@
 """Quotas: whom they concern, and the refusals a sandbox makes of them."""
 
-from __future__ import annotations
-
 import asyncio
 
 import aiohttp

@@ -1,7 +1,5 @@
 """What a sandbox remembers of its requests, and what it counts."""
 
-from __future__ import annotations
-
 import asyncio
 
 import aiohttp

@@ -1,7 +1,5 @@
 """The life of a sandbox: serving, stopping, threads."""
 
-from __future__ import annotations
-
 import asyncio
 import ssl
 

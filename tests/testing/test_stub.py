@@ -1,7 +1,5 @@
 """The stub transport: a script of replies that behaves as a connection pool would."""
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 from collections.abc import Iterator

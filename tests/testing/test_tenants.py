@@ -1,7 +1,5 @@
 """Tenants: workspaces come, change their keys and go."""
 
-from __future__ import annotations
-
 import pytest
 
 from chatloom_async.testing import Sandbox, Workspace

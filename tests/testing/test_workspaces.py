@@ -1,7 +1,5 @@
 """Workspaces as data: refused where nobody could order them, made in any size."""
 
-from __future__ import annotations
-
 import pytest
 
 from chatloom_async.testing import SandboxAgent, make_workspace

@@ -1,7 +1,5 @@
 """The backends of the README, each on the server it names: views, errors, leaving, the end."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import signal

@@ -1,7 +1,5 @@
 """The benchmark of the rate limiter plays its scenarios and judges them by their bars."""
 
-from __future__ import annotations
-
 import sys
 
 import pytest
