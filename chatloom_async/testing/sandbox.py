@@ -36,6 +36,10 @@ _BACKLOG = 4096
 # Seconds for handlers that are about to be done when the sandbox stops.
 _GRACE = 0.01
 
+# Turns of the loop in which a connection that was accepted gets its transport: asyncio gives it
+# none once the listener is closed, and leaves its socket open.
+_TURNS = 3
+
 
 @define(eq=False)
 class _Service:
@@ -178,6 +182,8 @@ class Sandbox:
         service, self._service = self._service, None
         if service is None:
             return
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
         service.listener.close()
         for task in service.waiting:
             task.cancel()

@@ -16,18 +16,9 @@ from chatloom_async.cli.checks import Check
 from chatloom_async.cli.main import main
 from chatloom_async.cli.reach import way
 from chatloom_async.testing import Fault, Sandbox
+from tests.faults.case import AGENT
 
 Captured = pytest.CaptureFixture[str]
-AGENT = {
-    "id": "a",
-    "name": "A",
-    "primaryColor": "#611F69",
-    "secondaryColor": "#764ba2",
-    "position": "bottom-right",
-    "template": "modern",
-    "status": "active",
-    "createdAt": "2026-01-15T09:00:00.000Z",
-}
 
 
 @pytest.fixture(autouse=True)
@@ -132,13 +123,23 @@ PAST = Fault.status(200, headers={"Date": "Thu, 01 Jan 2026 00:00:00 GMT"}, body
         (Fault.cut_body(), "answer", "inside the answer", "ends connections early"),
         (Fault.hang(), "answer", "within 0.2 s", "overloaded"),
         (PAGE, "agents", "a web page came", "login page"),
-        (Fault.malformed(), "agents", "no JSON", "support@chatloom.app"),
-        (Fault.malformed(b"[]"), "agents", "a list came", "not behave as documented"),
+        (Fault.malformed(), "agents", "is not JSON", "support@chatloom.app"),
+        (
+            Fault.malformed(b"[]"),
+            "agents",
+            "$: expected object, got list",
+            "not behave as documented",
+        ),
         (PAST, "clock", "ahead of the server's", "set this machine's clock"),
         (listing(count=7), "agents", "$.count says 7, and 0 agents came", "documented"),
-        (listing({**AGENT, "name": None}), "agents", "$.agents[0].name: nothing", "documented"),
+        (
+            listing({**AGENT, "name": None}),
+            "agents",
+            "$.agents[0].name: expected str",
+            "documented",
+        ),
         (listing({"id": "a"}), "agents", "$.agents[0].name: missing", "documented"),
-        (listing({**AGENT, "createdAt": "soon"}), "agents", "is no ISO 8601", "documented"),
+        (listing({**AGENT, "createdAt": "soon"}), "agents", "expected an ISO 8601", "documented"),
         (
             listing(AGENT, {**AGENT, "id": "b", "createdAt": "2026-02-01T00:00:00Z"}),
             "order",
@@ -148,7 +149,7 @@ PAST = Fault.status(200, headers={"Date": "Thu, 01 Jan 2026 00:00:00 GMT"}, body
         (
             Fault.malformed(b'{"domains": [1]}', path="*/allowed-domains"),
             "domains",
-            "$.domains[0]: a number, not text",
+            "$.domains[0]: expected str, got int",
             "documented",
         ),
         (Fault.status(200, path=f"*{doctor_command.NOBODY}*"), "errors", "with 200", "documented"),

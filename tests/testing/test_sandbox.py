@@ -1,6 +1,8 @@
 """The life of a sandbox: serving, stopping, threads."""
 
 import asyncio
+import gc
+import socket
 import ssl
 
 import aiohttp
@@ -109,6 +111,14 @@ async def test_stopping_waits_for_no_unfinished_answer(fault: Fault) -> None:
         stopping = asyncio.get_running_loop().time()
     assert asyncio.get_running_loop().time() - stopping < 0.2
     assert b'"count"' not in await pending
+
+
+def test_stopping_closes_a_connection_of_the_last_moment() -> None:
+    with Sandbox().in_thread() as sandbox:
+        port = int(sandbox.base_url.rpartition(":")[2])
+        late = socket.create_connection(("127.0.0.1", port))
+    late.close()
+    gc.collect()  # a socket that was left open warns here
 
 
 @pytest.mark.looptime
