@@ -20,7 +20,7 @@ from chatloom_async.errors import DeadlineExceededError
 from chatloom_async.ratelimit.limiter import RateLimiter
 from chatloom_async.ratelimit.values import Cost, RateLimit, WaitLimits
 from chatloom_async.ratelimit.waiting import Waiter, WaitingLine
-from chatloom_async.testing.clock import FakeClock
+from chatloom_async.testing import FakeClock, Quota
 from tests.virtual import now, virtual
 
 T = TypeVar("T")
@@ -218,17 +218,8 @@ async def test_one_probe_leaves_and_its_success_lets_the_others_go() -> None:
 
 @virtual
 async def test_every_call_succeeds_on_a_server_with_a_limit_it_does_not_tell() -> None:
-    tokens, filled = 20.0, 0.0
-
-    def bucket(_path: str) -> str:
-        nonlocal tokens, filled
-        tokens, filled = min(20, tokens + 5 * (now() - filled)), now()
-        if tokens < 1:
-            return "429"
-        tokens -= 1
-        return "200"
-
-    api = Api(limiter(), bucket)
+    bucket = Quota.token_bucket(300, 20).meter()
+    api = Api(limiter(), lambda _path: "429" if bucket.admit(now()) else "200")
     await asyncio.gather(*(api.call() for _ in range(600)))
     requests, took = len(api.sent), now()
     assert requests <= 600 * 1.04
@@ -713,29 +704,6 @@ async def test_no_turn_and_no_wake_up_is_lost_whoever_is_cancelled(
 # Side by side
 
 
-@virtual
-async def test_a_refused_key_never_delays_another() -> None:
-    refused, healthy = limiter(), limiter()
-    await close(refused, retry_after=100)
-    waiting = asyncio.create_task(refused.wait("/a", WaitLimits()))
-    await asyncio.gather(*(lookup(healthy) for _ in range(40)))
-    took = now()
-    waiting.cancel()
-    await asyncio.gather(waiting, return_exceptions=True)
-    assert took <= 1.1
-
-
-def test_fifty_keys_take_the_time_of_one() -> None:
-    async def job(gate: RateLimiter) -> None:
-        await asyncio.gather(*(lookup(gate) for _ in range(150)))
-
-    async def scenario(keys: int) -> float:
-        await asyncio.gather(*(job(limiter(RateLimit())) for _ in range(keys)))
-        return now()
-
-    assert FakeClock().run(scenario(50)) <= 1.05 * FakeClock().run(scenario(1))
-
-
 def test_an_admission_costs_the_same_however_many_wait() -> None:
     def cost(waiters: int) -> float:
         async def scenario() -> float:
@@ -765,14 +733,6 @@ async def test_statistics_tell_what_happened() -> None:
     assert (statistics.sent, statistics.refused, statistics.in_flight) == (3, 1, 0)
     assert statistics.waited == pytest.approx(1.9, abs=0.01)
     assert (statistics.waiting, statistics.rate, statistics.state) == (0, None, "refused")
-
-
-@virtual
-async def test_every_refusal_is_counted() -> None:
-    gate = limiter()
-    for _ in range(3):
-        await close(gate)
-    assert gate.statistics().refused == 3
 
 
 @virtual
@@ -807,17 +767,8 @@ async def test_one_request_in_ten_seconds_is_told_as_six_per_minute() -> None:
 
 @virtual
 async def test_a_learned_rate_is_told_per_minute() -> None:
-    tokens, filled = 5.0, 0.0
-
-    def bucket(_path: str) -> str:
-        nonlocal tokens, filled
-        tokens, filled = min(5, tokens + 2 * (now() - filled)), now()
-        if tokens < 1:
-            return "429"
-        tokens -= 1
-        return "200"
-
-    api = Api(limiter(), bucket)
+    bucket = Quota.token_bucket(120, 5).meter()
+    api = Api(limiter(), lambda _path: "429" if bucket.admit(now()) else "200")
     await asyncio.gather(*(api.call() for _ in range(200)))
     assert api.gate.statistics().rate == pytest.approx(120, rel=0.05)
 
@@ -871,43 +822,29 @@ async def test_the_opening_is_told_with_the_time_for_which_the_gate_was_closed(
     assert caplog.records[-1].getMessage().startswith("key 0a1b2c: gate open again after 10.")
 
 
+@pytest.mark.parametrize(
+    ("limit", "rounds", "told"),
+    [
+        (ONE_A_SECOND, [20], ["key k: 19 calls wait, for about 18 s"]),
+        (ONE_A_SECOND, [200], ["key k: 199 calls wait, for about 198 s"]),
+        (RateLimit(burst=60), [60], []),  # a short queue
+        (
+            RateLimit(burst=60),
+            [200, 200],
+            ["key k: 139 calls wait, for about 28 s", "key k: 200 calls wait, for about 40 s"],
+        ),
+    ],
+)
 @virtual
-async def test_every_long_queue_is_a_line(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG, "chatloom_async")
-    gate = limiter(RateLimit(burst=60))
-    for _ in range(2):
-        await asyncio.gather(*(lookup(gate) for _ in range(200)))
-    assert len(caplog.records) == 2
-
-
-@virtual
-async def test_a_short_queue_that_waits_long_is_a_line(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG, "chatloom_async")
-    gate = limiter(ONE_A_SECOND)
-    await asyncio.gather(*(lookup(gate) for _ in range(20)))
-    assert [record.getMessage() for record in caplog.records] == [
-        "key k: 19 calls wait, for about 18 s"
-    ]
-
-
-@virtual
-async def test_a_long_queue_is_one_line_with_its_length_and_time(
-    caplog: pytest.LogCaptureFixture,
+async def test_every_long_queue_is_a_line(
+    limit: RateLimit, rounds: list[int], told: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "chatloom_async")
-    gate = limiter(ONE_A_SECOND)
-    await asyncio.gather(*(lookup(gate) for _ in range(200)))
-    (record,) = caplog.records
-    assert record.levelname == "INFO"
-    assert record.getMessage() == "key k: 199 calls wait, for about 198 s"
-
-
-@virtual
-async def test_a_short_queue_is_not_worth_a_line(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG, "chatloom_async")
-    gate = limiter(RateLimit(burst=60))
-    await asyncio.gather(*(lookup(gate) for _ in range(60)))
-    assert caplog.records == []
+    gate = limiter(limit)
+    for calls in rounds:
+        await asyncio.gather(*(lookup(gate) for _ in range(calls)))
+    assert [record.getMessage() for record in caplog.records] == told
+    assert {record.levelname for record in caplog.records} <= {"INFO"}
 
 
 # The own ceiling against a deadline
