@@ -44,8 +44,9 @@ class Draft:
             ConfigurationError: it cannot be created.
 
         """
-        place = Path(path).resolve()
-        if place.exists() and not place.is_file():  # a device would be replaced by a file
+        place = Path(os.path.realpath(path))
+        # A device would be replaced by a file, and so would a link that leads back to itself.
+        if os.path.lexists(place) and not place.is_file():
             raise ConfigurationError(f"cannot write {str(path)!r}: it is no plain file")
         beside = place.with_name(f"{place.name}{suffix}")
         try:

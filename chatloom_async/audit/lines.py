@@ -25,6 +25,7 @@ _JSON = json.JSONEncoder(separators=(",", ":"))  # json.dumps would make one for
 
 _OF = "of"
 _RUN = "run"
+_STARTS = (b'{"run":', b'{"workspace":')
 _LISTS = ("agents", "findings", "gaps")
 
 
@@ -123,10 +124,8 @@ def read_lines(path: str | Path) -> Iterator[Line]:
             name = sent.get("workspace")
             if isinstance(name, str) or _RUN in sent:
                 yield Line(path, number, name if isinstance(name, str) else None, sent)
-            elif line.endswith(b"\n"):
+            elif line.endswith(b"\n") or not _is_torn(line):
                 raise _none(path, number, "no workspace is named")
-            else:
-                return  # torn when its writer was killed
 
 
 def write_line(file: FileIO, line: str) -> None:
@@ -138,11 +137,16 @@ def write_line(file: FileIO, line: str) -> None:
 
 def unusable(path: str | Path, error: OSError) -> ConfigurationError:
     """Return the error for a file that cannot be opened, read or written."""
-    return ConfigurationError(f"{path}: {error.strerror or type(error).__name__}")
+    return ConfigurationError(f"{str(path) or repr('')}: {error.strerror or type(error).__name__}")
 
 
 def _none(path: str | Path, number: int, problem: str) -> ConfigurationError:
     return ConfigurationError(f"{path}, line {number}: no line of an audit: {problem}")
+
+
+def _is_torn(line: bytes) -> bool:
+    """Tell what is left of a line whose writer was killed; a power cut may leave null bytes."""
+    return not line.strip(b"\0") or any(start.startswith(line[: len(start)]) for start in _STARTS)
 
 
 def _dump(line: Mapping[str, Any]) -> str:
@@ -153,8 +157,7 @@ def _parsed(line: bytes) -> Mapping[str, Any]:
     """Return the object on a line; an empty one: there is none."""
     # Behind a torn line that another file was appended to stands that file's first. Inside a string
     # of JSON the quotes would be escaped.
-    starts = (line.rfind(f'{{"{name}":'.encode()) for name in (_RUN, "workspace"))
-    for start in (0, *(start for start in starts if start > 0)):
+    for start in (0, *(at for start in _STARTS if (at := line.rfind(start)) > 0)):
         with suppress(ValueError, RecursionError):
             sent = json.loads(line[start:])
             return sent if isinstance(sent, dict) else {}

@@ -158,7 +158,7 @@ def _check_files(options: Namespace, log: str | None) -> None:
         "--out": log,
         "--parquet": options.parquet,
     }
-    given = [(name, path, Path(path).resolve()) for name, path in places.items() if path]
+    given = [(name, path, os.path.realpath(path)) for name, path in places.items() if path]
     for (one, _, place), (other, path, other_place) in combinations(given, 2):
         if place == other_place and other in ("--out", "--parquet"):
             raise ConfigurationError(f"{one} and {other} are the same file, {path!r}")

@@ -61,7 +61,7 @@ def diff(options: Namespace) -> int:
         if not complete:
             tell(f"note: {path} is of a run that was cut; {_CUT}")
     if options.fail_on:
-        return 1 if _reached(options.fail_on, found) else 0
+        return 1 if not new_complete or _reached(options.fail_on, found) else 0
     return 1 if found.changes or found.findings else 0
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from argparse import ArgumentParser, Namespace
 from datetime import datetime
-from pathlib import Path
 
 from attrs import evolve
 
@@ -39,7 +39,7 @@ def add_report(command: ArgumentParser) -> None:
 
 def report(options: Namespace) -> int:
     """Write the page."""
-    if Path(options.file).resolve() == Path(options.html).resolve():
+    if os.path.realpath(options.file) == os.path.realpath(options.html):
         raise ConfigurationError(f"--html {options.html} would write over the audit itself")
     check_free(options.html, force=options.force)
     file = AuditFile.read(options.file)

@@ -54,11 +54,13 @@ def test_a_link_to_the_place_is_kept(tmp_path: Path) -> None:
         (".", "no plain file"),
         ("/dev/null", "no plain file"),
         ("none/page", "cannot write '.*none/page': No such file"),
+        ("round", "cannot write '.*round'"),
         ("page", "cannot write '.*page.draft': .*[Dd]irectory|not permitted"),
     ],
 )
 def test_a_place_that_cannot_be_taken_is_told(tmp_path: Path, place: str, told: str) -> None:
     (tmp_path / "page.draft").mkdir()
+    (tmp_path / "round").symlink_to("round")
     with pytest.raises(ConfigurationError, match=told):
         Draft.begin(tmp_path / place)
     assert (tmp_path / "page.draft").is_dir()

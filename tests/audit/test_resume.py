@@ -83,12 +83,15 @@ def test_a_run_cut_at_any_byte_is_resumed_with_every_workspace_once(tmp_path: Pa
         assert path.read_bytes() == whole
 
 
-def test_junk_is_left_as_it_is_when_it_cannot_be_resumed(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "junk", ["acme,env:ACME\nother,env:OTHER\n", "acme,env:ACME", '[{"workspace":"acme"}]']
+)
+def test_junk_is_left_as_it_is_when_it_cannot_be_resumed(tmp_path: Path, junk: str) -> None:
     path = tmp_path / "keys.csv"
-    path.write_text("acme,env:ACME\nother,env:OTHER\n")
+    path.write_text(junk)
     with pytest.raises(ConfigurationError):
         AuditLog.open(path, resume=True)
-    assert path.read_text() == "acme,env:ACME\nother,env:OTHER\n"
+    assert path.read_text() == junk
     assert list(tmp_path.iterdir()) == [path]
 
 

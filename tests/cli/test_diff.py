@@ -174,3 +174,4 @@ def test_a_gap_in_the_new_audit_counts_at_every_level(tmp_path: Path) -> None:
     for level in ("gap", "new-finding", "high"):
         assert main(["diff", old, new, "--fail-on", level]) == 1
         assert main(["diff", new, old, "--fail-on", level]) == 0
+        assert main(["diff", "/dev/null", "/dev/null", "--fail-on", level]) == 1
