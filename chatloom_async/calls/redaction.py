@@ -20,9 +20,10 @@ _GRAM = 5
 _CUT = re.compile(f".{{{_GRAM}}}")
 _SHORT = 2_000  # letters of a text, in which it is cheaper to look for parts of the key
 _KEPT = 8_000  # letters of a text in which there are pieces
-# %53, %2553, \u0053, \x53, &#x53; and &#83; are S; \n is a line break and no n.
+# %53, %2553, \u0053, \U00000053, \u{53}, \x53, &#x53; and &#83; are S; \n is a line break and no n.
 _ESCAPE = re.compile(
-    r"(?:%(?:25)*|\\+u00|\\+x|&#x0*)(?P<hex>[0-9a-f]{2});?|&#0*(?P<dec>[0-9]{2,3});|\\+[bfnrt]",
+    r"(?:%(?:25)*|\\+u(?:0000)?00|\\+u\{0*|\\+x|&#x0*)(?P<hex>[0-9a-f]{2})[;}]?"
+    r"|&#0*(?P<dec>[0-9]{2,3});?|\\+[bfnrt]",
     re.ASCII | re.IGNORECASE,
 )
 _SIGN = re.compile(_ESCAPE.pattern + "|[a-z0-9]", re.ASCII | re.IGNORECASE)
@@ -33,8 +34,8 @@ _OTHERS = bytes({*range(256)} - {*(ascii_letters + digits).encode()})
 def redact(text: str, key: ApiKey) -> str:
     """Return the text without the key, whole or in pieces.
 
-    A piece counts in any case and escape, backwards, in base64 and hexadecimal, and with other
-    signs between its letters.
+    A piece counts in any case and escape, backwards, in base64, hexadecimal and decimal, and with
+    other signs between its letters.
     """
     (header,) = key.headers().values()
     return _without(header.removeprefix("Bearer "), text)
@@ -99,6 +100,7 @@ def _spellings(key: str) -> Iterator[str]:
     for form in (raw, raw[::-1]):
         yield _letters(form.decode())
         yield form.hex()
+        yield "".join(map(str, form))
         for before in range(3):  # in base64 three bytes are four letters: it may begin in each
             padded = base64.b64encode(bytes(before) + form)
             yield _letters(padded[-(-before * 8 // 6) : (before + len(form)) * 8 // 6].decode())

@@ -174,6 +174,8 @@ def _article(noun: str) -> str:
 
 
 def _encoded(query: Query) -> str:
+    if not isinstance(query, Mapping):
+        raise ConfigurationError(f"the query is names and values, not {type(query).__name__}")
     pairs: list[tuple[str, str]] = []
     for name, value in query.items():
         if isinstance(value, bool):

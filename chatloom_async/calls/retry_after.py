@@ -74,10 +74,7 @@ def parse_limit(headers: Mapping[str, str], clock: Clock) -> ToldLimit | None:
     limit = policy.get("q", policy.get("limit")) if limit is None else limit
     if remaining is None or reset is None:
         return None
-    if reset > _EPOCH:
-        reset = (reset * _MILLISECOND if reset > _EPOCH_MS else reset) - _server_time(
-            headers, clock
-        )
+    reset = _from_now(reset, headers, clock)
     if reset > _LONGEST_RESET or (limit is not None and remaining > limit):
         return None
     return ToldLimit(name, remaining, max(0.0, reset), limit or None, policy.get("w") or None)
@@ -90,7 +87,10 @@ def _asked(headers: Mapping[str, str], clock: Clock) -> float | None:
         return float(milliseconds) * _MILLISECOND
     text = headers.get("retry-after", "").strip()
     if _NUMBER.fullmatch(text):
-        return float(text) or _seconds(headers.get("x-retry-in", "")) or 0.0
+        wait = _from_now(float(text), headers, clock)
+        if wait < 0:  # a moment that has passed
+            return None
+        return wait or _seconds(headers.get("x-retry-in", "")) or 0.0
     if (until := _http_date(text)) is not None:
         now = _http_date(headers.get("date", ""))
         wait = until - (clock.wall() if now is None else now)
@@ -120,6 +120,14 @@ def _seconds(text: str) -> float | None:
     if number is None and re.fullmatch(_DURATION, text.strip()):
         return sum(float(value) * _UNITS[unit] for value, unit in re.findall(_PART, text))
     return number
+
+
+def _from_now(wait: float, headers: Mapping[str, str], clock: Clock) -> float:
+    """Return the seconds until then, where a moment is given, as resets and some waits are."""
+    if wait <= _EPOCH:
+        return wait
+    moment = wait * _MILLISECOND if wait > _EPOCH_MS else wait
+    return moment - _server_time(headers, clock)
 
 
 def _server_time(headers: Mapping[str, str], clock: Clock) -> float:

@@ -120,6 +120,7 @@ def test_an_answer_without_content_is_none(method: str, reply: StubReply) -> Non
         ("get", "/x", {}, "the method is one of"),
         ("TRACE", "/x", {}, "the method is one of"),
         ("GET", "/x?a=1", {"query": {"b": 2}}, "give the query once"),
+        ("GET", "/x", {"query": [("b", "2")]}, "the query is names and values"),
         ("GET", "/x", {"query": {"b": object()}}, "the query's 'b'"),
         ("GET", "/x", {"query": {"b": "\ud800"}}, "not valid text"),
         ("POST", "/x", {"json": {1, 2}}, "the body is not JSON"),

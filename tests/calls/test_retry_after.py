@@ -46,6 +46,8 @@ def test_retry_after_in_seconds_is_understood(text: str, seconds: float) -> None
         "Thu Jan  1 00:00:30 2026",
         "Thu, 01 Jan 2026 01:00:30 +0100",
         "Thu, 01 Jan 2026 00:00:30 -0000",
+        "1767225630",
+        "1767225630000",
     ],
 )
 @pytest.mark.parametrize("date", [NOW, None, "garbage", ""])
@@ -108,6 +110,7 @@ def test_milliseconds_alone_are_enough() -> None:
         "Thu, 32 Jan 2026 00:00:30 GMT",
         "Thu, 01 Jan 99999 00:00:30 GMT",
         "2026-01-01T00:00:30Z",
+        "1767225570",
     ],
 )
 def test_a_retry_after_that_asks_for_nothing_is_ignored(text: str) -> None:
