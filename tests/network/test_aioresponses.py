@@ -4,9 +4,9 @@ Middlewares, timeouts and TLS do not run here; the sandbox has those.
 """
 
 import errno
-import socket
 import ssl
 from collections.abc import Iterator
+from socket import EAI_AGAIN, EAI_FAIL, EAI_NONAME, gaierror
 from typing import Any
 from unittest.mock import Mock
 
@@ -62,6 +62,9 @@ async def test_a_mocked_answer_becomes_a_model(mocked: Mocked) -> None:
         assert list(await chatloom.get_allowed_domains("agt_1")) == ["a.example"]
 
 
+CANNOT = "cannot connect to chatloom.app"
+ENDED = "the connection ended before an answer"
+NONE_LEFT = "this machine can open no further connection: none left"
 WHERE = ConnectionKey("chatloom.app", 443, True, True, None, None, None)
 PROXY = ConnectionKey("proxy.example", 3128, False, True, None, None, None)
 
@@ -78,62 +81,35 @@ def of_ares(code: int, message: str) -> OSError:
 
 
 INFO = Mock(spec=aiohttp.RequestInfo, real_url=URL(AGENTS))
+REFUSED = OSError(111, "refused")
+
+
+def unknown(error: OSError, at: ConnectionKey = WHERE) -> Exception:
+    return aiohttp.ClientConnectorDNSError(at, error)
 
 
 @pytest.mark.parametrize(
     ("problem", "reason", "message"),
     [
+        (aiohttp.ClientConnectorError(WHERE, REFUSED), "connect", f"{CANNOT}: refused"),
+        (unknown(gaierror(EAI_NONAME, "no")), "dns", "the host name chatloom.app does not exist"),
+        (unknown(gaierror(EAI_AGAIN, "try again")), "connect", f"{CANNOT}: try again"),
+        (unknown(gaierror(EAI_FAIL, "failure")), "connect", f"{CANNOT}: failure"),
+        (unknown(OSError(None, "no answer")), "connect", f"{CANNOT}: no answer"),  # by aiodns
+        (unknown(of_ares(4, "Not found")), "dns", "the host name chatloom.app does not exist"),
+        (unknown(of_ares(12, "Timeout")), "connect", f"{CANNOT}: Timeout"),
         (
-            aiohttp.ClientConnectorError(WHERE, OSError(111, "refused")),
-            "connect",
-            "cannot connect to chatloom.app: refused",
-        ),
-        (
-            aiohttp.ClientConnectorDNSError(WHERE, socket.gaierror(socket.EAI_NONAME, "unknown")),
-            "dns",
-            "the host name chatloom.app does not exist",
-        ),
-        (
-            aiohttp.ClientConnectorDNSError(WHERE, socket.gaierror(socket.EAI_AGAIN, "try again")),
-            "connect",
-            "cannot connect to chatloom.app: try again",
-        ),
-        (
-            aiohttp.ClientConnectorDNSError(WHERE, socket.gaierror(socket.EAI_FAIL, "failure")),
-            "connect",
-            "cannot connect to chatloom.app: failure",
-        ),
-        (
-            aiohttp.ClientConnectorDNSError(WHERE, OSError(None, "no answer")),  # by aiodns
-            "connect",
-            "cannot connect to chatloom.app: no answer",
-        ),
-        (
-            aiohttp.ClientConnectorDNSError(WHERE, of_ares(4, "Domain name not found")),
-            "dns",
-            "the host name chatloom.app does not exist",
-        ),
-        (
-            aiohttp.ClientConnectorDNSError(WHERE, of_ares(12, "Timeout")),
-            "connect",
-            "cannot connect to chatloom.app: Timeout",
-        ),
-        (
-            aiohttp.ClientConnectorDNSError(PROXY, socket.gaierror(socket.EAI_NONAME, "unknown")),
+            unknown(gaierror(EAI_NONAME, "no"), PROXY),
             "proxy",
             "the proxy's host name proxy.example does not exist",
         ),
         (
-            aiohttp.ClientConnectorDNSError(PROXY, socket.gaierror(socket.EAI_AGAIN, "try again")),
+            unknown(gaierror(EAI_AGAIN, "try again"), PROXY),
             "connect",
             "cannot connect to the proxy proxy.example: try again",
         ),
         *[
-            (
-                aiohttp.ClientConnectorError(WHERE, OSError(number, "none left")),
-                "local",
-                "this machine can open no further connection: none left",
-            )
+            (aiohttp.ClientConnectorError(WHERE, OSError(number, "none left")), "local", NONE_LEFT)
             for number in (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL)
         ],
         (
@@ -144,7 +120,7 @@ INFO = Mock(spec=aiohttp.RequestInfo, real_url=URL(AGENTS))
         (
             aiohttp.ClientConnectorSSLError(WHERE, ssl.SSLError(1, "handshake")),
             "connect",
-            "cannot connect to chatloom.app: handshake",
+            f"{CANNOT}: handshake",
         ),
         (
             aiohttp.ServerFingerprintMismatch(b"a", b"b", "chatloom.app", 443),
@@ -152,7 +128,7 @@ INFO = Mock(spec=aiohttp.RequestInfo, real_url=URL(AGENTS))
             "no trusted TLS connection to chatloom.app",
         ),
         (
-            aiohttp.ClientProxyConnectionError(WHERE, OSError(111, "refused")),
+            aiohttp.ClientProxyConnectionError(WHERE, REFUSED),
             "connect",
             "cannot connect to the proxy chatloom.app: refused",
         ),
@@ -163,17 +139,9 @@ INFO = Mock(spec=aiohttp.RequestInfo, real_url=URL(AGENTS))
             "protocol",
             "what chatloom.app answered is not HTTP: bad header",
         ),
-        (
-            aiohttp.ServerDisconnectedError(),
-            "disconnected",
-            "the connection ended before an answer",
-        ),
-        (
-            aiohttp.ClientOSError(104, "reset by peer"),
-            "disconnected",
-            "the connection ended before an answer",
-        ),
-        (ConnectionResetError(104, "reset"), "disconnected", "the connection ended before"),
+        (aiohttp.ServerDisconnectedError(), "disconnected", ENDED),
+        (aiohttp.ClientOSError(104, "reset by peer"), "disconnected", ENDED),
+        (ConnectionResetError(104, "reset"), "disconnected", ENDED),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
 )
