@@ -99,18 +99,13 @@ def test_a_missing_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         AsyncChatloom()
 
 
+@pytest.mark.parametrize(("given", "environment"), [(None, f"{KEY}\n"), (KEY, "clf_other")])
 @virtual
-async def test_the_key_is_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CHATLOOM_API_KEY", f"{KEY}\n")
-    client, transport = made(None, NO_AGENTS)
-    await client.list_agents()
-    assert transport.requests[0].fingerprint == fingerprint(KEY)
-
-
-@virtual
-async def test_a_given_key_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CHATLOOM_API_KEY", "clf_other")
-    client, transport = made(KEY, NO_AGENTS)
+async def test_the_key_is_taken_from_the_environment_unless_given(
+    given: str | None, environment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHATLOOM_API_KEY", environment)
+    client, transport = made(given, NO_AGENTS)
     await client.list_agents()
     assert transport.requests[0].fingerprint == fingerprint(KEY)
 
@@ -475,14 +470,6 @@ async def test_a_call_refused_in_the_moment_in_which_the_key_came_has_another_on
     await asyncio.sleep(1)
     answers[1].set_result("clf_new")
     await asyncio.gather(first, second)
-    assert transport.requests[-1].fingerprint == fingerprint("clf_new")
-
-
-@virtual
-async def test_later_calls_use_the_rotated_key() -> None:
-    client, transport = made(Source("clf_old", "clf_new"), REFUSED, NO_AGENTS, NO_AGENTS)
-    await client.list_agents()
-    await client.list_agents()
     assert transport.requests[-1].fingerprint == fingerprint("clf_new")
 
 

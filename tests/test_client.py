@@ -248,12 +248,6 @@ async def test_statistics_show_the_calls_in_flight_on_the_pool() -> None:
 
 
 @virtual
-async def test_a_client_works_without_async_with() -> None:
-    transport = stub(NO_AGENTS)
-    assert len(await AsyncChatloom(KEY, pool=transport).list_agents()) == 0
-
-
-@virtual
 async def test_async_with_gives_the_client_and_closes_it() -> None:
     transport = stub(NO_AGENTS)
     client = AsyncChatloom(KEY, pool=transport)

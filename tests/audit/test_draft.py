@@ -19,16 +19,6 @@ def test_a_draft_takes_its_place_when_published(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [place]
 
 
-def test_a_discarded_draft_leaves_what_was_there(tmp_path: Path) -> None:
-    place = tmp_path / "page"
-    place.write_text("before")
-    draft = Draft.begin(place)
-    draft.file.write(b"after")
-    draft.discard()
-    assert place.read_text() == "before"
-    assert list(tmp_path.iterdir()) == [place]
-
-
 def test_a_draft_of_a_killed_run_is_written_anew(tmp_path: Path) -> None:
     (tmp_path / "page.draft").write_text("left behind, and longer than the new one")
     draft = Draft.begin(tmp_path / "page")

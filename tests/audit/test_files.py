@@ -24,12 +24,6 @@ def test_a_file_is_read_as_what_was_appended(tmp_path: Path) -> None:
     assert list(read_audits(tmp_path / "audit.jsonl")) == [ACME, DEAD]
 
 
-def test_a_line_is_in_the_file_as_soon_as_it_is_appended(tmp_path: Path) -> None:
-    with AuditLog.open(tmp_path / "audit.jsonl") as log:
-        log.append(ACME)
-        assert list(read_audits(tmp_path / "audit.jsonl")) == [ACME]
-
-
 def test_a_file_that_holds_something_is_not_written_over(tmp_path: Path) -> None:
     write(tmp_path / "audit.jsonl", ACME)
     with pytest.raises(ConfigurationError, match="exists"):

@@ -110,11 +110,8 @@ def test_a_file_that_cannot_work_is_refused_on_one_line_without_the_key(
     assert "4711" not in message
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    assert "No such file" in refusal(KeysFile(str(tmp_path / "none.toml")))
-
-
-def test_a_folder_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    assert "none.toml': No such file" in refusal(KeysFile(str(tmp_path / "none.toml")))
     assert "cannot read" in refusal(KeysFile(str(tmp_path)))
 
 

@@ -19,14 +19,6 @@ def write(path: Path, *audits: WorkspaceAudit, resume: bool = False) -> None:
             log.append(audit)
 
 
-def test_a_resumed_file_tells_what_is_done_and_goes_on(tmp_path: Path) -> None:
-    write(tmp_path / "audit.jsonl", ACME)
-    with AuditLog.open(tmp_path / "audit.jsonl", resume=True) as log:
-        assert log.done == {"acme"}
-        log.append(DEAD)
-    assert list(read_audits(tmp_path / "audit.jsonl")) == [ACME, DEAD]
-
-
 @pytest.mark.parametrize("status", [None, 429, 500, 503])
 def test_a_workspace_that_only_an_outage_hid_is_taken_out_to_be_read_again(
     tmp_path: Path, status: int | None

@@ -323,10 +323,6 @@ def test_a_connection_that_will_not_heal_is_final(reason: ConnectionReason) -> N
     assert len(call(APIConnectionError("x", reason), OK).at) == 1
 
 
-def test_a_request_lost_on_a_kept_connection_is_repeated_at_once() -> None:
-    assert call(APIConnectionError("x", "stale"), OK, rate_limit=None).at == [0, 0]
-
-
 def test_only_the_first_loss_on_a_kept_connection_is_repeated_at_once() -> None:
     at = call(*[APIConnectionError("x", "stale")] * 2, OK, rate_limit=None).at
     assert at[1] == 0 < at[2]
@@ -369,14 +365,11 @@ def test_refusals_without_end_are_raised_when_the_patience_is_over() -> None:
     assert 120 <= told.ended <= 200
 
 
-def test_a_call_refused_at_the_gate_records_only_its_own_requests() -> None:
-    told = calls(5, [LIMITED] * 500, retry=RetryPolicy(patience=10))
-    assert all(isinstance(one.error, RateLimitError) for one in told)
-    assert sum(len(one.error.attempts) for one in told) == len(told[0].at)
-
-
 def test_a_call_refused_at_the_gate_tells_of_its_own_attempts_only() -> None:
-    for one in calls(5, [LIMITED] * 500, retry=RetryPolicy(patience=10)):
+    told = calls(5, [LIMITED] * 500, retry=RetryPolicy(patience=10))
+    assert sum(len(one.error.attempts) for one in told) == len(told[0].at)
+    for one in told:
+        assert isinstance(one.error, RateLimitError)
         count = len(one.error.attempts)
         notes = getattr(one.error, "__notes__", [])
         assert [note.partition(",")[0] for note in notes] == [f"tried {count} times"] * (count > 1)

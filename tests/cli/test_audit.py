@@ -295,16 +295,6 @@ def test_a_resumed_run_reads_again_what_an_outage_hid_and_tells_so(
     assert "2 workspaces" in shown.out
 
 
-def test_an_existing_out_file_is_not_overwritten(
-    served: Sandbox, keys: str, out: Path, capsys: Captured
-) -> None:
-    out.write_text("something\n")
-    assert main(["audit", keys, "--out", str(out)]) == 2
-    assert "exists; resume it" in capsys.readouterr().err
-    assert out.read_text() == "something\n"
-    assert served.count() == 0
-
-
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -335,11 +325,13 @@ def test_no_file_is_written_that_is_read_or_written_otherwise(  # noqa: PLR0913,
     assert served.count() == 0
 
 
-def test_a_run_refused_for_its_out_file_leaves_the_parquet_file_alone(
-    served: Sandbox, keys: str, tmp_path: Path, out: Path
+def test_a_run_refused_for_its_out_file_leaves_it_and_the_parquet_file_alone(
+    served: Sandbox, keys: str, tmp_path: Path, out: Path, capsys: Captured
 ) -> None:
     out.write_text("something\n")
     assert main(["audit", keys, "--out", str(out), "--parquet", str(tmp_path / "p")]) == 2
+    assert "exists; resume it" in capsys.readouterr().err
+    assert out.read_text() == "something\n"
     assert not (tmp_path / "p").exists()
     assert served.count() == 0
 

@@ -26,17 +26,6 @@ def test_the_sandbox_serves_until_ctrl_c(monkeypatch: pytest.MonkeyPatch, capsys
     assert capsys.readouterr().err == "chatloom-async: sandbox stopped\n"
 
 
-def test_the_keys_file_of_the_sandbox_is_one_for_an_audit(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    path = tmp_path / "demo.toml"
-    shown = CtrlC(at="until Ctrl-C")
-    monkeypatch.setattr(sys, "stdout", shown)
-    assert main(["sandbox", "--keys", str(path)]) == 0
-    assert f"chatloom-async audit {path}" in shown.getvalue()
-    assert len(KeysFile(str(path)).read()) == 7
-
-
 def test_a_port_that_is_taken_is_told(capsys: Captured) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert main(["sandbox", "--port", str(taken.getsockname()[1])]) == 2
@@ -69,8 +58,9 @@ def test_a_keys_file_that_exists_is_written_over_only_by_force(
     assert main(["sandbox", "--keys", str(path)]) == 2
     assert "exists; write to another file, or replace it: --force" in capsys.readouterr().err
     assert path.read_text() == 'acme = "clf_shown_once"\n'
-    monkeypatch.setattr(sys, "stdout", CtrlC(at="until Ctrl-C"))
     for force in (["--force"], []):  # what it wrote itself is not in its way
+        shown = CtrlC(at="until Ctrl-C")
+        monkeypatch.setattr(sys, "stdout", shown)
         assert main(["sandbox", "--keys", str(path), *force]) == 0
+        assert f"chatloom-async audit {path}" in shown.getvalue()
         assert len(KeysFile(str(path)).read()) == 7
-        monkeypatch.setattr(sys, "stdout", CtrlC(at="until Ctrl-C"))

@@ -86,20 +86,6 @@ def test_csv_in_a_file_begins_as_excel_wants_it(served: Sandbox, keys: str) -> N
     assert served.count() == 6
 
 
-def test_a_parquet_file_holds_one_row_per_agent(served: Sandbox, keys: str, tmp_path: Path) -> None:
-    out = tmp_path / "out.parquet"
-    assert main(["audit", keys, "--parquet", str(out)]) == 0
-    rows = parquet.read_table(out).to_pylist()
-    assert sorted(row["agent"] for row in rows) == [
-        "agt_acme_1",
-        "agt_acme_2",
-        "agt_beta_1",
-        "agt_beta_2",
-    ]
-    assert rows[0]["allowed_domains"][0].startswith("site1.")
-    assert served.count() == 6
-
-
 def test_an_existing_parquet_file_is_not_overwritten(
     served: Sandbox, keys: str, tmp_path: Path, out: Path, capsys: Captured
 ) -> None:

@@ -42,21 +42,14 @@ async def hang(_scope: Any, _receive: Any, _send: Any) -> None:
     await asyncio.Event().wait()
 
 
-async def test_a_lifespan_owns_its_pool() -> None:
-    app = SimpleNamespace(state=SimpleNamespace())
-    async with pool_lifespan(lambda: ConnectionPool(limit=7))(app):
-        pool = app.state.chatloom_pool
-        assert pool.limit == 7
-        assert not pool.closed
-    assert pool.closed
-
-
-async def test_each_life_of_an_application_has_a_pool() -> None:
-    lifespan, pools = pool_lifespan(), []
+async def test_each_life_of_an_application_has_a_pool_of_its_own() -> None:
+    lifespan, pools = pool_lifespan(lambda: ConnectionPool(limit=7)), []
     for _ in range(2):
         app = SimpleNamespace(state=SimpleNamespace())
         async with lifespan(app):
             pools.append(app.state.chatloom_pool)
+            assert (pools[-1].limit, pools[-1].closed) == (7, False)
+        assert pools[-1].closed
     assert pools[0] is not pools[1]
 
 

@@ -60,15 +60,6 @@ def test_the_ceiling_is_used_to_the_full(limit: RateLimit, most: int) -> None:
     assert len(departures(limit, 120.1)) == most
 
 
-def test_the_minute_of_a_burst_holds_no_more_than_fair_use() -> None:
-    left = departures(RateLimit(), 59.9)
-    assert len(left) == 300
-
-
-def test_people_may_use_what_refills_in_the_minute_of_a_burst() -> None:
-    assert len(departures(RateLimit(), 10.1, urgent=True)) == 350
-
-
 def test_a_burst_begins_anew_after_a_rest() -> None:
     ceiling = Ceiling(RateLimit())
     for moment in (0.0, 100.0):

@@ -408,22 +408,6 @@ async def test_a_limit_and_an_outage_together_lose_nothing() -> None:
 
 
 @virtual
-async def test_an_outage_longer_than_the_patience_raises_the_real_error_for_everyone() -> None:
-    api = Api(limiter(), lambda _path: "503")
-
-    async def call(number: int) -> tuple[str, float]:
-        try:
-            await api.call(f"/{number}", attempts=9)
-        except ConnectionError as error:
-            return str(error), now()
-        raise AssertionError
-
-    outcomes = await asyncio.gather(*(call(number) for number in range(100)))
-    assert {text for text, _ in outcomes} == {"503"}
-    assert all(120 <= at <= 135 for _, at in outcomes)
-
-
-@virtual
 async def test_a_refusal_longer_than_the_patience_raises_for_everyone() -> None:
     api = Api(limiter(), lambda _path: "429")
 

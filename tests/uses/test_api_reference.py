@@ -134,10 +134,6 @@ async def test_every_documented_field_of_an_agent_is_there(chatloom: AsyncChatlo
     assert agent.created_at == datetime(2025, 3, 1, 8, tzinfo=UTC)
 
 
-async def test_deleted_agents_are_excluded(chatloom: AsyncChatloom) -> None:
-    assert DELETED.id not in {agent.id for agent in await chatloom.list_agents()}
-
-
 async def test_an_undocumented_position_is_kept_as_text(chatloom: AsyncChatloom) -> None:
     assert (await chatloom.list_agents())[1].position == "center"
 
