@@ -28,6 +28,7 @@ from chatloom_async import (
     WorkspaceSnapshot,
 )
 from chatloom_async.testing import StubReply, StubTransport
+from tests.faults.case import AGENT
 from tests.virtual import now, virtual
 
 KEY = "clf_client"
@@ -331,16 +332,7 @@ def test_a_client_whose_callable_was_not_asked_shows_no_key() -> None:
 
 
 def listed(count: int) -> StubReply:
-    agent = {
-        "name": "A",
-        "primaryColor": "#611F69",
-        "secondaryColor": "#764ba2",
-        "position": "bottom-right",
-        "template": "modern",
-        "status": "active",
-        "createdAt": "2026-01-15T09:00:00.000Z",
-    }
-    agents = [{"id": f"agt_{number}", **agent} for number in range(1, count + 1)]
+    agents = [AGENT | {"id": f"agt_{number}"} for number in range(1, count + 1)]
     return StubReply({"agents": agents, "count": count})
 
 

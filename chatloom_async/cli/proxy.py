@@ -12,6 +12,7 @@ from urllib.request import getproxies, proxy_bypass
 from chatloom_async.calls.request import check_base_url
 from chatloom_async.errors import ConfigurationError
 from chatloom_async.events import Observer
+from chatloom_async.network.options import proxy_problem
 from chatloom_async.network.pool import ConnectionPool
 
 
@@ -43,18 +44,9 @@ def proxy_for(base_url: str, given: str | None) -> str | None:
     else:
         source = "--proxy"
     url = given if "://" in given else f"http://{given}"
-    if not _is_http(url):
+    if proxy_problem(url):
         raise ConfigurationError(f"{source} is not an HTTP proxy: give one like http://host:3128")
     return url
-
-
-def _is_http(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and bool(host)
 
 
 def open_pool(

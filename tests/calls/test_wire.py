@@ -4,7 +4,6 @@ import json
 import sys
 import tracemalloc
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any
 
 import attrs
 import pytest
@@ -12,17 +11,7 @@ import pytest
 from chatloom_async import Agent, AgentList, AllowedDomains, ResponseDecodeError
 from chatloom_async.calls import wire
 from chatloom_async.calls.wire import decode, decode_error, decode_json
-
-AGENT: dict[str, Any] = {
-    "id": "agt_abc123",
-    "name": "Sales Assistant",
-    "primaryColor": "#611F69",
-    "secondaryColor": "#764ba2",
-    "position": "bottom-right",
-    "template": "modern",
-    "status": "active",
-    "createdAt": "2026-01-15T09:00:00.000Z",
-}
+from tests.faults.case import AGENT
 
 
 def agents(*listed: object, **changed: object) -> AgentList:
@@ -46,7 +35,7 @@ def refusal(body: object, model: type[object] = AgentList) -> str:
 
 def test_the_documented_agent_becomes_a_model() -> None:
     assert agents(AGENT)[0] == Agent(
-        id="agt_abc123",
+        id="agt_1",
         name="Sales Assistant",
         primary_color="#611F69",
         secondary_color="#764ba2",

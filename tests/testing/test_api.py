@@ -3,6 +3,7 @@
 import pytest
 
 from chatloom_async.testing import Sandbox, SandboxAgent, Workspace
+from tests.faults.case import AGENT
 from tests.testing.asking import ACME, AGENTS, KEY, OTHER, Answer, ask, domains_of
 
 GONE = SandboxAgent("agt_gone", status="deleted", domains=("example.com",))
@@ -26,16 +27,7 @@ async def test_agents_come_newest_first_without_deleted_ones() -> None:
     ids = [agent["id"] for agent in answer["agents"]]
     assert ids == ["agt_3", "agt_2", "agt_1", ODD.id, SPLIT.id]
     assert answer["count"] == 5
-    assert answer["agents"][2] == {
-        "id": "agt_1",
-        "name": "Sales Assistant",
-        "primaryColor": "#611F69",
-        "secondaryColor": "#764ba2",
-        "position": "bottom-right",
-        "template": "modern",
-        "status": "active",
-        "createdAt": "2026-01-15T09:00:00.000Z",
-    }
+    assert answer["agents"][2] == AGENT
 
 
 @pytest.mark.parametrize(
