@@ -151,19 +151,16 @@ def _groups(
         line = Line(SHARED, "", each, (SHARED, each) in new)
         lines.setdefault((each.rule, each.severity), []).append(line)
     return tuple(
-        Group(rule, severity, _sentence(rule), sorted(found, key=_place))
+        Group(
+            rule,
+            severity,
+            FINDING_RULES[rule].sentence if rule in FINDING_RULES else "",
+            sorted(found, key=lambda line: (not line.new, line.workspace or "")),
+        )
         for (rule, severity), found in sorted(
             lines.items(), key=lambda item: (SEVERITIES.index(item[0][1]), -len(item[1]), item[0])
         )
     )
-
-
-def _place(line: Line) -> tuple[bool, str]:
-    return not line.new, line.workspace or ""
-
-
-def _sentence(rule: str) -> str:
-    return FINDING_RULES[rule].sentence if rule in FINDING_RULES else ""
 
 
 def _listed(audits: Iterable[WorkspaceAudit]) -> Counter[str]:

@@ -31,7 +31,9 @@ def visible(text: str, most: int | None = None) -> str:
         text = text[: most - 1] + "…"
     if text.isprintable():
         return text
-    return "".join(character if _shows(character) else _escaped(character) for character in text)
+    return "".join(
+        each if _shows(each) else each.encode("unicode_escape").decode("ascii") for each in text
+    )
 
 
 def spreadsheet(text: str) -> str:
@@ -64,7 +66,3 @@ def _shows(character: str) -> bool:
         or character in _HARMLESS
         or unicodedata.category(character) == "Zs"  # spaces of other scripts
     )
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")

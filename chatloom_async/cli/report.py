@@ -43,7 +43,8 @@ def report(options: Namespace) -> int:
         raise ConfigurationError(f"--html {options.html} would write over the audit itself")
     check_free(options.html, force=options.force)
     file = AuditFile.read(options.file)
-    context = ReportContext(file.lacking, file.missing, ignored=_ignored(file))
+    ignored = file.runs[-1].ignored if file.runs else ()
+    context = ReportContext(file.lacking, file.missing, ignored=ignored)
     if options.since is not None:
         old = AuditFile.read(options.since)
         context = evolve(context, since=_when(old, options.since), new=_new(old, file))
@@ -52,10 +53,6 @@ def report(options: Namespace) -> int:
     if file.lacking:
         tell(f"note: the run was cut: {plural(file.lacking, 'workspace')} missing from the page")
     return 0
-
-
-def _ignored(file: AuditFile) -> tuple[str, ...]:
-    return file.runs[-1].ignored if file.runs else ()
 
 
 def _when(file: AuditFile, path: str) -> str:

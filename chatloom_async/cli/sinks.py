@@ -14,7 +14,7 @@ from typing import TextIO
 
 from chatloom_async.audit.figures import told
 from chatloom_async.audit.lines import dump_audit, dump_run
-from chatloom_async.audit.results import AuditRow, AuditRun, Finding, Gap, WorkspaceAudit, rows
+from chatloom_async.audit.results import AuditRow, AuditRun, Finding, WorkspaceAudit, rows
 from chatloom_async.audit.text import say, spreadsheet
 from chatloom_async.errors import ConfigurationError
 
@@ -121,7 +121,10 @@ def _csv_rows(write: Callable[[Sequence[str]], None], audit: WorkspaceAudit) -> 
 
 def _cells(row: AuditRow) -> tuple[str, ...]:
     agent = row.agent
-    concern = ("; ".join(map(_finding, row.findings)), "; ".join(map(_gap, row.gaps)))
+    concern = (
+        "; ".join(f"{each.severity} {each.rule}: {told(each)}" for each in row.findings),
+        "; ".join(f"{each.error}: {each.message}" for each in row.gaps),
+    )
     if agent is None:
         return (row.workspace, *[""] * 7, *concern)
     return (
@@ -135,11 +138,3 @@ def _cells(row: AuditRow) -> tuple[str, ...]:
         " ".join(agent.allowed_domains or ()),
         *concern,
     )
-
-
-def _finding(finding: Finding) -> str:
-    return f"{finding.severity} {finding.rule}: {told(finding)}"
-
-
-def _gap(gap: Gap) -> str:
-    return f"{gap.error}: {gap.message}"

@@ -45,8 +45,8 @@ def error(status: int, message: str, headers: Mapping[str, str] | None = None) -
 def default_error(status: int) -> Reply:
     """The error object for a status, in the reference's words where it has some."""
     documented = {404: NO_AGENT, 429: RATE_LIMITED, 500: SERVER_ERROR}
-    known = documented.get(status)
-    return error(status, known if known is not None else _phrase(status))
+    standard = HTTPStatus(status).phrase if status in set(HTTPStatus) else f"Status {status}"
+    return error(status, documented.get(status, standard))
 
 
 def unauthorized(message: str) -> Reply:
@@ -136,7 +136,3 @@ def _encode(value: object) -> bytes:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
     except UnicodeEncodeError:  # half a surrogate pair: only an escape can hold it (RFC 8259 §8.2)
         return json.dumps(value, separators=(",", ":")).encode()
-
-
-def _phrase(status: int) -> str:
-    return HTTPStatus(status).phrase if status in set(HTTPStatus) else f"Status {status}"

@@ -12,6 +12,7 @@ from random import Random
 
 import attrs
 from attrs import define, field, frozen
+from attrs.validators import ge, gt, le, lt, optional
 
 from chatloom_async.testing.api import Reply, default_error
 from chatloom_async.testing.records import matches
@@ -30,16 +31,11 @@ class Mishap(Enum):
 class Drip:
     """The ordinary answer, its body one byte at a time with ``pause`` seconds between."""
 
-    pause: float
+    pause: float = field(validator=[gt(0.0), lt(math.inf)])
 
 
 Effect = Reply | Mishap | Drip | None
 """What happens instead of the ordinary answer; None: nothing, it only comes late."""
-
-
-def _seconds(_: object, attribute: attrs.Attribute[float], value: float) -> None:
-    if not 0 <= value < math.inf:
-        raise ValueError(f"{attribute.name} must be a finite number of seconds, not {value!r}")
 
 
 @frozen
@@ -51,18 +47,14 @@ class Occurrence:
     """
 
     times: int | None = 1
-    every: int | None = None
-    probability: float | None = None
+    every: int | None = field(default=None, validator=optional(ge(1)))
+    probability: float | None = field(default=None, validator=optional((gt(0), le(1))))
     seed: int = 0
 
     def __attrs_post_init__(self) -> None:
         """Refuse what could never strike or contradicts itself."""
         if self.times is not None and self.times < 1:
             raise ValueError(f"times must be at least 1, or None for ever, not {self.times!r}")
-        if self.every is not None and self.every < 1:
-            raise ValueError(f"every must be at least 1, not {self.every!r}")
-        if self.probability is not None and not 0 < self.probability <= 1:
-            raise ValueError(f"probability must be above 0 and at most 1, not {self.probability!r}")
         if self.every is not None and self.probability is not None:
             raise ValueError("a fault strikes every n-th request or by chance, not both")
 
@@ -84,7 +76,7 @@ class Fault:
     occurrence: Occurrence = field(factory=Occurrence, kw_only=True)
     path: str | None = field(default=None, kw_only=True)
     workspace: str | None = field(default=None, kw_only=True)
-    wait: float = field(default=0.0, kw_only=True, validator=_seconds)
+    wait: float = field(default=0.0, kw_only=True, validator=[ge(0.0), lt(math.inf)])
 
     @classmethod
     def status(  # noqa: PLR0913 - what to send, and to whom: all of it reads best at once
@@ -179,8 +171,6 @@ class Fault:
         workspace: str | None = None,
     ) -> Fault:
         """Give the ordinary answer, its body one byte each ``pause`` seconds."""
-        if not 0 < pause < math.inf:
-            raise ValueError(f"pause must be a finite, positive number of seconds, not {pause!r}")
         return cls(Drip(pause), occurrence=Occurrence(times), path=path, workspace=workspace)
 
     def on(self, *, path: str | None = None, workspace: str | None = None) -> Fault:
