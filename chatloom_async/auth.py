@@ -35,17 +35,22 @@ class ApiKey:
     prints locals, slots or ``__dict__`` (error reporters, debuggers) has nothing to show. Keys are
     equal when their values are, can be copied, and refuse to be pickled.
 
+    Attributes:
+        fingerprint: eight hex digits of its SHA-256: tells keys apart in logs and statistics.
+        headers: returns the header to send; for the transport, and never to be kept.
+        line: returns it as it is sent.
+
     Raises:
         ConfigurationError: it is empty, does not start with ``clf_`` or holds other than printable
             ASCII; the message never shows it.
 
     """
 
-    __slots__ = ("_fingerprint", "_headers")
+    __slots__ = ("_digest", "fingerprint", "headers", "line")
 
     def __init__(self, value: str, header: KeyHeader = "Authorization") -> None:
         """Check the key; nothing is sent."""
-        self._fingerprint = ""  # a traceback shows the locals of its frames: self too
+        self.fingerprint: str = ""  # a traceback shows the locals of its frames: self too
         key, problem = _check(value)
         del value
         if header not in ("Authorization", "X-API-Key"):
@@ -54,31 +59,25 @@ class ApiKey:
             del key
             raise ConfigurationError(problem)
         headers: dict[str, str] = {header: f"Bearer {key}" if header == "Authorization" else key}
-        self._headers: Callable[[], Mapping[str, str]] = lambda: headers
-        self._fingerprint = hashlib.sha256(key.encode()).hexdigest()
-
-    @property
-    def fingerprint(self) -> str:
-        """Eight hex digits of the key's SHA-256: tells keys apart in logs and statistics."""
-        return self._fingerprint[:8]
+        line = f"{header}: {headers[header]}\r\n"
+        self.headers: Callable[[], Mapping[str, str]] = lambda: headers
+        self.line: Callable[[], str] = lambda: line
+        self._digest: str = hashlib.sha256(key.encode()).hexdigest()
+        self.fingerprint = self._digest[:8]
 
     def name_for(self, server: str) -> str:
         """Return what stands for the key at a server where processes share something about it."""
-        return hashlib.sha256(f"{server} {self._fingerprint}".encode()).hexdigest()
-
-    def headers(self) -> Mapping[str, str]:
-        """Return the header to send; for the transport, and never to be kept."""
-        return self._headers()
+        return hashlib.sha256(f"{server} {self._digest}".encode()).hexdigest()
 
     def __eq__(self, other: object) -> bool:
         """Tell whether both stand for the same key, in whatever header."""
         if not isinstance(other, ApiKey):
             return NotImplemented
-        return self._fingerprint == other._fingerprint
+        return self._digest == other._digest
 
     def __hash__(self) -> int:
         """Agree with equality."""
-        return hash(self._fingerprint)
+        return hash(self._digest)
 
     def __repr__(self) -> str:
         """Show the fingerprint only."""
@@ -117,10 +116,15 @@ class Credentials:
     A callable is asked at the first call and again after a 401, by one task per event loop, however
     many calls need the key: all of them get what it brings, its key or its error, and none of them
     can stop it. It ends when the callable does or with the event loop, not with the client: a
-    callable that may hang needs a timeout of its own. ``generation`` counts the answers.
+    callable that may hang needs a timeout of its own.
+
+    Attributes:
+        current: the key in use; None before the callable was first asked.
+        generation: counts the answers.
+
     """
 
-    __slots__ = ("_asking", "_key", "_source", "generation")
+    __slots__ = ("_asking", "_source", "current", "generation")
 
     def __init__(self, api_key: str | ApiKey | KeySource | None) -> None:
         """Take the key, or CHATLOOM_API_KEY if it is None.
@@ -131,24 +135,19 @@ class Credentials:
         """
         self.generation: int = 0
         self._source: KeySource | None = None
-        self._key: ApiKey | None = None
+        self.current: ApiKey | None = None
         self._asking: dict[asyncio.AbstractEventLoop, asyncio.Task[ApiKey]] = {}
         try:
             if isinstance(api_key, ApiKey):
-                self._key = api_key
+                self.current = api_key
             elif callable(api_key):
                 self._source = api_key
             else:
-                self._key = ApiKey(
+                self.current = ApiKey(
                     os.environ.get("CHATLOOM_API_KEY", "") if api_key is None else api_key
                 )
         finally:
             del api_key  # a traceback shows the locals of its frames
-
-    @property
-    def current(self) -> ApiKey | None:
-        """The key in use; None before the callable was first asked."""
-        return self._key
 
     @property
     def renewable(self) -> bool:
@@ -169,8 +168,8 @@ class Credentials:
         asking = self._asking.get(loop)
         if asking is None or asking.done():
             known = self._source is None or self.generation != generation
-            if known and self._key is not None:
-                return self._key
+            if known and self.current is not None:
+                return self.current
             asking = self._asking[loop] = loop.create_task(self._ask())
             asking.add_done_callback(self._asked)
         await asyncio.wait([asking])  # unlike 'await asking': no cancellation crosses it
@@ -194,10 +193,10 @@ class Credentials:
         finally:
             self.generation += 1
         try:
-            self._key = answer if isinstance(answer, ApiKey) else ApiKey(answer)
+            self.current = answer if isinstance(answer, ApiKey) else ApiKey(answer)
         finally:
             del answer  # a traceback shows the locals of its frames
-        return self._key
+        return self.current
 
     def _asked(self, asking: asyncio.Task[ApiKey]) -> None:
         loop = asking.get_loop()

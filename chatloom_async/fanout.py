@@ -145,8 +145,23 @@ class FanOut(Generic[Item, Value]):
         return result
 
     async def _take(self, items: Iterator[Item]) -> None:
+        results, call = self._results, self.call
         for item in items:
-            await self._do(item)
+            try:
+                results.append(Success(item, await call(item)))
+            except Exception as error:  # noqa: BLE001 - one item's trouble is its own result
+                # Its traceback holds this frame: a local that holds the Failure would close a
+                # circle.
+                results.append(Failure(item, error))
+            except asyncio.CancelledError as cancellation:
+                results.append(Failure(item, _from_inside(cancellation)))
+            reader = self._reader
+            if reader is not None and not reader.done():
+                reader.set_result(None)
+            while len(results) > self.concurrency and not self._left:
+                room = asyncio.get_running_loop().create_future()
+                self._full.append(room)
+                await room
             if self._left:
                 return
 
@@ -158,24 +173,7 @@ class FanOut(Generic[Item, Value]):
                 except StopAsyncIteration:
                     return
             if not self._left:
-                await self._do(item)
-
-    async def _do(self, item: Item) -> None:
-        try:
-            value = await self.call(item)
-        except Exception as error:  # noqa: BLE001 - one item's trouble is its own result
-            # Its traceback holds this frame: a local that holds the Failure would close a circle.
-            self._results.append(Failure(item, error))
-        except asyncio.CancelledError as cancellation:
-            self._results.append(Failure(item, _from_inside(cancellation)))
-        else:
-            self._results.append(Success(item, value))
-        if self._reader is not None:
-            _wake(self._reader)
-        while len(self._results) > self.concurrency and not self._left:
-            room = asyncio.get_running_loop().create_future()
-            self._full.append(room)
-            await room
+                await self._take(iter((item,)))
 
     def _ended(self, worker: asyncio.Task[None]) -> None:
         self._running -= 1

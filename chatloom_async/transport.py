@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 from typing import Protocol
 
-from attrs import Factory, define, field, frozen
+from attrs import Factory, define, field
 
 from chatloom_async.auth import ApiKey
 from chatloom_async.cache import AnswerStore, Cache
@@ -27,55 +27,41 @@ LATE = 0.02  # seconds: a timer later than this was held up by a blocked loop
 _GRACE = 0.1  # seconds: time enough to read what lies in the sockets of a hundred requests
 
 
+class UnderWay(Protocol):
+    """What closing needs of a call: its task, the client that makes it, and room for a note."""
+
+    task: asyncio.Task[object] | None
+    owner: object
+    closed: bool
+
+
 @define(eq=False, repr=False)
 class InFlight:
-    """The calls of one pool, each with its task and the client that makes it.
+    """The calls of one pool. A call adds itself to ``calls``, and leaves in a ``finally``.
 
     Only the loop that runs a call touches its entry, so that loops in several threads may share it.
     """
 
-    _calls: dict[object, tuple[asyncio.Task[object], object, int]] = field(factory=dict)
-    _ended: set[object] = field(factory=set)
+    calls: set[UnderWay] = field(factory=set)
 
     def __len__(self) -> int:
         """Return how many calls are under way."""
-        return len(self._calls)
-
-    def enter(self, call: object, owner: object) -> None:
-        """Note a call; the caller leaves it in a ``finally``."""
-        task = asyncio.current_task()
-        if task is not None:
-            self._calls[call] = task, owner, task.cancelling()
-
-    def leave(self, call: object) -> None:
-        """Forget a call."""
-        self._calls.pop(call, None)
-        if self._ended:
-            self._ended.discard(call)
+        return len(self.calls)
 
     def end(self, owner: object | None = None) -> None:
-        """Cancel the calls of one client, or all; they find out why by ``claim_cancellation``."""
-        for call, (task, whose, _) in list(self._calls.items()):
-            loop = task.get_loop()
-            if (owner is None or whose is owner) and not loop.is_closed():
-                loop.call_soon_threadsafe(self._cancel, call, task)
+        """Cancel the calls of one client, or all; each is told by its ``closed``."""
+        for call in self.calls.copy():
+            if call.task is None or not (owner is None or call.owner is owner):
+                continue
+            loop = call.task.get_loop()
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._cancel, call, call.task)
 
-    def _cancel(self, call: object, task: asyncio.Task[object]) -> None:
+    def _cancel(self, call: UnderWay, task: asyncio.Task[object]) -> None:
         # Only if the call still is under way: its task has other things to do afterwards.
-        if call in self._calls and call not in self._ended:
-            self._ended.add(call)
+        if call in self.calls and not call.closed:
+            call.closed = True
             task.cancel()
-
-    def claim_cancellation(self, call: object) -> bool:
-        """Return whether closing is the only reason for this cancellation, and withdraw it if so.
-
-        It is withdrawn with ``Task.uncancel()``; the call then ends with a ``ClientClosedError``.
-        False: somebody else cancelled; re-raise.
-        """
-        if call not in self._ended:
-            return False
-        task, _, cancelling = self._calls[call]
-        return task.uncancel() <= cancelling
 
 
 class Clock(Protocol):
@@ -147,9 +133,9 @@ QUEUED = "the request waited for a free connection and was never sent"
 """The note on a ``CancelledError`` of an exchange that was cancelled before anything was sent."""
 
 
-@frozen(eq=False)
+@define(eq=False)
 class Request:
-    """One request, checked and encoded (``calls.request`` makes it).
+    """One request, checked and encoded (``calls.request`` makes it); nobody changes it.
 
     Attributes:
         method: the HTTP method.

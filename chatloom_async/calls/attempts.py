@@ -23,7 +23,7 @@ from chatloom_async.errors import (
 )
 from chatloom_async.events import AttemptEnded, CallEnded, CallStarted, LimiterWaited, Observer
 from chatloom_async.ratelimit.limiter import RateLimiter
-from chatloom_async.transport import Clock, Request, Shared
+from chatloom_async.transport import Request, Shared
 
 log: logging.Logger = logging.getLogger("chatloom_async")
 log.addHandler(logging.NullHandler())  # silent unless the application sets up logging
@@ -67,7 +67,10 @@ class CallRecord:
         number: how the observer knows the call.
         key: of the latest attempt; None while a callable has not given one.
         began: when the call began, if somebody is told; on the loop's clock, as all times.
-        outcome: how it ended: "ok", the name of an error's class, or "" if it was cancelled.
+        task: what makes the call; None while closing cannot end it.
+        owner: the client that makes it.
+        cancelling: how often its task had been cancelled before.
+        closed: whether it was cancelled by closing.
         give_up_at: when its deadline comes.
         scope: what ends the call at its deadline; None while it has none.
         limiter: of the latest attempt.
@@ -87,7 +90,10 @@ class CallRecord:
     number: int = 0
     key: ApiKey | None = None
     began: float = 0.0
-    outcome: str = ""
+    task: asyncio.Task[object] | None = None
+    owner: object = None
+    cancelling: int = 0
+    closed: bool = False
     give_up_at: float = math.inf
     scope: asyncio.Timeout | None = None
     limiter: RateLimiter | None = None
@@ -129,11 +135,6 @@ class CallRecord:
         if self.notify is not None:
             self.notify(LimiterWaited(self.number, self.fingerprint(), seconds))
 
-    def answered(self, status: int, clock: Clock) -> None:
-        """Tell the observer that the latest attempt was answered well."""
-        if self.notify is not None:
-            self.attempt_ended(str(status), clock.monotonic())
-
     def attempt_ended(self, outcome: str, now: float) -> None:
         """Tell the observer how the latest attempt ended."""
         if self.notify is not None:
@@ -141,13 +142,22 @@ class CallRecord:
             key, seconds = self.fingerprint(), now - self.started
             self.notify(AttemptEnded(self.number, method, path, key, self.sent, outcome, seconds))
 
-    def end(self, now: float) -> None:
-        """Tell the observer how the call ended."""
+    def end(self, error: ChatloomError | None, now: float, *, answered: bool) -> None:
+        """Tell the observer how the call ended: answered, with an error, or else cancelled."""
         if self.notify is not None:
+            outcome = "ok" if answered else "cancelled" if error is None else type(error).__name__
             method, route, path = self.request.method, self.request.route, self.request.resource
-            outcome, seconds = self.outcome or "cancelled", now - self.began
-            key, sent = self.fingerprint(), self.sent
+            key, sent, seconds = self.fingerprint(), self.sent, now - self.began
             self.notify(CallEnded(self.number, method, route, path, key, sent, outcome, seconds))
+
+    def claim_cancellation(self) -> bool:
+        """Return whether closing is the only reason for this cancellation, and withdraw it if so.
+
+        It is withdrawn with ``Task.uncancel()``; the call then ends with a ``ClientClosedError``.
+        False: somebody else cancelled; re-raise.
+        """
+        task = self.task
+        return self.closed and task is not None and task.uncancel() <= self.cancelling
 
     def is_late(self) -> bool:
         """Tell whether the deadline has ended the call."""
@@ -185,11 +195,6 @@ class CallRecord:
             now - self.began,
             extra=self.log_fields(),
         )
-
-    def waited_until(self, now: float) -> None:
-        """Note how long the call waited after its latest failure, the gate included."""
-        if self.failures:
-            self.failures[-1].wait = now - self.failed_at
 
     def finished(self, error: ChatloomError) -> ChatloomError:
         """Return the error as its caller sees it: with its request and what was tried."""

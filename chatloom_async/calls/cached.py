@@ -151,14 +151,16 @@ class CachedCalls:
     ) -> Any:
         """Wait as a call of this client, for as long as its deadline allows."""
         in_flight, loop = self.caller.transport.shared.in_flight, asyncio.get_running_loop()
-        waiter, scope = object(), asyncio.timeout(None)
+        scope, waiter = asyncio.timeout(None), CallRecord(call.request)
 
         def late() -> None:
             if not shared or give_up_at < call.give_up_at:  # else the flight ends at this moment
                 scope.reschedule(loop.time())
 
         alarm = None if give_up_at == math.inf else Alarm(give_up_at, late)
-        in_flight.enter(waiter, self.caller.state)
+        waiter.owner, waiter.task = self.caller.state, asyncio.current_task()
+        waiter.cancelling = 0 if waiter.task is None else waiter.task.cancelling()
+        in_flight.calls.add(waiter)
         try:
             async with scope:
                 return await answer
@@ -167,11 +169,12 @@ class CachedCalls:
                 raise
             return call.finished(self.caller.too_late(call))
         except asyncio.CancelledError:
-            if not in_flight.claim_cancellation(waiter):
+            if not waiter.claim_cancellation():
                 raise
             return ClientClosedError("the client was closed during the call")
         finally:
-            in_flight.leave(waiter)
+            in_flight.calls.discard(waiter)
+            waiter.task = None  # which may hold an error that holds this frame
             if alarm is not None:
                 alarm.cancel()
 
@@ -187,18 +190,11 @@ class CachedCalls:
     async def _run(self, flight: Flight, identity: Identity) -> Any:
         """Make the request of a flight, and keep what it brings."""
         caller, call, flights = self.caller, flight.call, self.store.flights_here()
-        shared = caller.transport.shared
-        if flight.unattended:
-            shared.in_flight.enter(call, flight)
+        owner = flight if flight.unattended else None
         answer: tuple[Any, bytes] | ChatloomError
         try:
-            answer = await caller.conclude(call, identity[3])
-        except asyncio.CancelledError:
-            if not shared.in_flight.claim_cancellation(call):
-                raise
-            answer = ClientClosedError("the client was closed during the call")
+            answer = await caller.conclude(call, identity[3], owner)
         finally:
-            shared.in_flight.leave(call)
             if flights.get(identity) is flight:
                 flights.pop(identity, None)  # as above
         if call.key is not None:
@@ -206,7 +202,7 @@ class CachedCalls:
         if isinstance(answer, ChatloomError):
             self._note(identity, answer)
             return answer
-        clock = shared.clock
+        clock = caller.transport.shared.clock
         kept = self.store.answer(*_served(*answer, identity[3], clock.wall()), clock.monotonic())
         if not flight.outdated:
             self.store.keep(identity, kept)

@@ -24,7 +24,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Mapping
 from http import HTTPStatus
 from types import NoneType
 from typing import TypeVar
@@ -51,9 +50,11 @@ from chatloom_async.errors import (
 )
 from chatloom_async.ratelimit.limiter import RateLimiter
 from chatloom_async.ratelimit.values import Cost, RateLimit, WaitLimits
-from chatloom_async.transport import QUEUED, Alarm, Clock, Request, Response, Transport
+from chatloom_async.transport import QUEUED, Alarm, Request, Response, Transport
 
 Model = TypeVar("Model")
+
+_Gate = tuple[ApiKey, asyncio.AbstractEventLoop, RateLimiter | None]
 
 _OK = range(200, 300)
 _UNDONE = ("", "identity", "gzip", "deflate", "br", "zstd")  # by whoever received the answer
@@ -89,7 +90,7 @@ class Caller:
     cache: Cache | None = None
     until: float = math.inf  # when all its calls end, on the loop's clock
     state: ClientState = field(factory=ClientState)
-    _gate: tuple[ApiKey, asyncio.AbstractEventLoop, RateLimiter | None] | None = None
+    _gate: _Gate | None = None
 
     def __attrs_post_init__(self) -> None:
         """Refuse options that cannot work, before any request."""
@@ -118,44 +119,17 @@ class Caller:
             ChatloomError: the last failure, with the attempts that led to it.
 
         """
-        state = self.begin()
-        shared = self.transport.shared
-        call = CallRecord(request)
+        state, call = self.begin(), CallRecord(request)
         if self.retry.deadline is not None:
             call.give_up_at = self.give_up_at()
-        logs = log.isEnabledFor(logging.DEBUG)
-        if logs or shared.notify is not None:
-            call.begin(shared, self.credentials.current)
-        shared.in_flight.enter(call, state)
-        outcome: Response | FailedAttempt | None = None
+        answer = await self.conclude(call, model, state)
+        if not isinstance(answer, ChatloomError):
+            return answer[0]
         try:
-            outcome = await self._outcome(call)
-            if isinstance(outcome, Response):
-                answer = _structured(outcome, request, model)
-                call.outcome = "ok"
-                if logs:
-                    call.log_success(shared.clock.monotonic())
-                return answer
-            error = outcome.error
-            call.outcome = type(error).__name__
-        except ResponseDecodeError as failure:
-            error = failure
-            call.malformed(error, shared.clock.monotonic())
-            call.outcome = type(error).__name__
-        except asyncio.CancelledError:
-            if not shared.in_flight.claim_cancellation(call):
-                raise
-            error = ClientClosedError("the client was closed during the call")
-            call.outcome = type(error).__name__
-        finally:
-            shared.in_flight.leave(call)
-            if call.notify is not None:
-                call.end(shared.clock.monotonic())
-        try:
-            raise call.finished(error)
+            raise answer
         finally:
             # The traceback holds this frame: a local that holds the error would close a circle.
-            del error, outcome, call
+            del answer, call
 
     def begin(self) -> ClientState:
         """Count one more call.
@@ -170,32 +144,50 @@ class Caller:
         state.calls += 1
         return state
 
-    async def conclude(
-        self, call: CallRecord, model: type[Model]
+    async def conclude(  # noqa: C901 - as for ``_attempt``
+        self, call: CallRecord, model: type[Model], owner: object | None
     ) -> tuple[Model, bytes] | ChatloomError:
-        """Run the call of a flight; return its model and the body, or its error as a value.
+        """Run a call; return its model and the body, or its error as a value.
 
-        Those who wait for it have begun and entered calls of their own (``CachedCalls``).
+        ``owner``: whose closing ends it. None: those who wait for it have begun and entered calls
+        of their own (``CachedCalls``).
         """
         shared = self.transport.shared
-        call.begin(shared, self.credentials.current)
+        logs = log.isEnabledFor(logging.DEBUG)
+        if logs or shared.notify is not None:
+            call.begin(shared, self.credentials.current)
+        if owner is not None:
+            call.owner, call.task = owner, asyncio.current_task()
+            call.cancelling = 0 if call.task is None else call.task.cancelling()
+            shared.in_flight.calls.add(call)
+        error: ChatloomError | None = None
+        answered = False
         try:
-            outcome = await self._outcome(call)
+            if call.give_up_at == math.inf:
+                outcome = await self._attempt(call)
+                if type(outcome) is FailedAttempt:
+                    outcome = await self._repeat(call, outcome)
+            else:
+                outcome = await self._race(call)
             if isinstance(outcome, Response):
                 answer = _structured(outcome, call.request, model)
-                call.outcome = "ok"
-                if log.isEnabledFor(logging.DEBUG):
+                answered = True
+                if logs:
                     call.log_success(shared.clock.monotonic())
                 return answer, outcome.body
             error = outcome.error
-            call.outcome = type(error).__name__
         except ResponseDecodeError as failure:
             error = failure
             call.malformed(error, shared.clock.monotonic())
-            call.outcome = type(error).__name__
+        except asyncio.CancelledError:
+            if not call.claim_cancellation():
+                raise
+            error = ClientClosedError("the client was closed during the call")
         finally:
+            shared.in_flight.calls.discard(call)
+            call.task = None  # which holds the error that holds this frame
             if call.notify is not None:
-                call.end(shared.clock.monotonic())
+                call.end(error, shared.clock.monotonic(), answered=answered)
         return call.finished(error)
 
     def give_up_at(self) -> float:
@@ -210,15 +202,6 @@ class Caller:
         return DeadlineExceededError(
             f"not finished within {self.retry.deadline:g} s", call.last_failure()
         )
-
-    async def _outcome(self, call: CallRecord) -> Response | FailedAttempt:
-        """Run the call, against its deadline if it has one."""
-        if call.give_up_at != math.inf:
-            return await self._race(call)
-        outcome = await self._attempt(call)
-        if type(outcome) is FailedAttempt:
-            return await self._repeat(call, outcome)
-        return outcome
 
     async def _race(self, call: CallRecord) -> Response | FailedAttempt:
         """Run the call until its deadline.
@@ -243,10 +226,7 @@ class Caller:
         alarm = Alarm(armed, due)
         try:
             async with scope:
-                outcome = await self._attempt(call)
-                if isinstance(outcome, FailedAttempt):
-                    outcome = await self._repeat(call, outcome)
-                return outcome
+                return await self._repeat(call, await self._attempt(call))
         except TimeoutError:
             if not scope.expired():  # a TimeoutError of the caller's own key source
                 raise
@@ -254,9 +234,11 @@ class Caller:
             alarm.cancel()
         return FailedAttempt(self.too_late(call), NextStep.FINAL, self.retry.deadline or 0.0)
 
-    async def _repeat(self, call: CallRecord, first: FailedAttempt) -> Response | FailedAttempt:
-        """Make the attempts after the first."""
-        if first.next_step is NextStep.FINAL:
+    async def _repeat(
+        self, call: CallRecord, first: Response | FailedAttempt
+    ) -> Response | FailedAttempt:
+        """Make the attempts after the first, if it failed and others may follow."""
+        if isinstance(first, Response) or first.next_step is NextStep.FINAL:
             return first
 
         async def next_attempt() -> Response | FailedAttempt:
@@ -264,24 +246,27 @@ class Caller:
 
         return await repeat(next_attempt, call, self.retry, self.transport.shared.clock)
 
-    async def _attempt(self, call: CallRecord) -> Response | FailedAttempt:
+    async def _attempt(  # noqa: C901 - a call for a branch costs each request more than the branch
+        self, call: CallRecord
+    ) -> Response | FailedAttempt:
         """Make one request: gate, exchange, judgement."""
         clock, credentials = self.transport.shared.clock, self.credentials
         key = credentials.current or await credentials.renew(credentials.generation)
-        limiter = call.limiter = self._limiter_of(key)
+        gate, loop = self._gate, asyncio.get_running_loop()
+        if gate is None or gate[0] is not key or gate[1] is not loop:
+            gate = self._find_gate(key, loop)
+        limiter = call.limiter = gate[2]
         call.key = key
         departure = None if limiter is None else limiter.try_acquire()
         if limiter is not None and departure is None:
-            waited = await self._wait(call, limiter)
-            if isinstance(waited, FailedAttempt):
+            waited = await self._wait(call, limiter, key)
+            if not isinstance(waited, float):
                 return waited
-            if credentials.current != key:  # renewed while the call waited
-                limiter.abandoned(waited)
-                return await self._attempt(call)
             departure = waited
         generation = credentials.generation
-        started = clock.monotonic()
-        call.waited_until(started)
+        started = loop.time()
+        if call.failures:
+            call.failures[-1].wait = started - call.failed_at
         self.state.requests += 1
         self.state.retried += bool(call.failures)
         call.sent += 1
@@ -296,9 +281,12 @@ class Caller:
         else:
             if answer.status in _OK:
                 if limiter is not None and departure is not None:
-                    _hear(limiter, departure, answer.headers, clock)
+                    told = parse_limit(answer.headers, clock)
+                    if told is not None:
+                        limiter.heard(departure, told)
                     limiter.admitted(departure, call.request.resource)
-                call.answered(answer.status, clock)
+                if call.notify is not None:
+                    call.attempt_ended(str(answer.status), loop.time())
                 return answer
             failure = status_error(answer, key, clock)
         call.failed_at = clock.monotonic()
@@ -307,23 +295,36 @@ class Caller:
             next_step = await self._renew(call, failure, key, generation)
         return call.failed(failure, next_step, call.failed_at - started)
 
-    async def _wait(self, call: CallRecord, limiter: RateLimiter) -> float | FailedAttempt:
-        """Wait at the rate limiter; return when the attempt left, or why it cannot."""
+    async def _wait(
+        self, call: CallRecord, limiter: RateLimiter, key: ApiKey
+    ) -> float | Response | FailedAttempt:
+        """Wait at the rate limiter; return when the attempt left, or why it cannot.
+
+        If the key was renewed meanwhile, return what an attempt with the new one brings.
+        """
         clock = self.transport.shared.clock
         since = clock.monotonic()
         try:
             while True:
                 limits = self._wait_limits(call)
                 try:
-                    return await limiter.wait(call.request.resource, limits, refused=call.refused)
+                    departure = await limiter.wait(
+                        call.request.resource, limits, refused=call.refused
+                    )
+                    break
                 except ChatloomError as error:
                     if call.give_up_at > limits.give_up_at:
                         continue  # a call with a later deadline waits for this one's answer
-                    call.waited_until(clock.monotonic())
+                    if call.failures:
+                        call.failures[-1].wait = clock.monotonic() - call.failed_at
                     vars(error).pop("__notes__", None)  # the probe's: they tell of its own attempts
                     return FailedAttempt(error, NextStep.FINAL, 0.0)  # nothing was sent: no attempt
         finally:
             call.waited(clock.monotonic() - since)
+        if self.credentials.current == key:
+            return departure
+        limiter.abandoned(departure)
+        return await self._attempt(call)
 
     def _cut_short(self, call: CallRecord, departure: float | None, ending: BaseException) -> None:
         """Take note of an attempt that was cancelled, maybe by the call's own deadline.
@@ -347,19 +348,16 @@ class Caller:
         else:
             call.limiter.abandoned(departure)
 
-    def _limiter_of(self, key: ApiKey) -> RateLimiter | None:
-        """Return the limiter of this key in the running loop; the latest one is remembered."""
-        loop = asyncio.get_running_loop()
-        gate = self._gate
-        if gate is None or gate[0] is not key or gate[1] is not loop:
-            self.state.limiter = limiter = (
-                None
-                if self.rate_limit is None
-                else self.transport.shared.limiters.get(self.base_url, key, self.rate_limit)
-            )
-            # In one piece: loops in several threads may share the client.
-            gate = self._gate = key, loop, limiter
-        return gate[2]
+    def _find_gate(self, key: ApiKey, loop: asyncio.AbstractEventLoop) -> _Gate:
+        """Return the limiter of this key in the running loop, and remember it."""
+        self.state.limiter = limiter = (
+            None
+            if self.rate_limit is None
+            else self.transport.shared.limiters.get(self.base_url, key, self.rate_limit)
+        )
+        # In one piece: loops in several threads may share the client.
+        self._gate = key, loop, limiter
+        return self._gate
 
     def _wait_limits(self, call: CallRecord) -> WaitLimits:
         deadline = self.retry.deadline
@@ -377,7 +375,8 @@ class Caller:
         resource, refused = call.request.resource, _is_refusal(error)
         if limiter is not None and departure is not None:
             if isinstance(error, APIStatusError):
-                _hear(limiter, departure, error.headers, self.transport.shared.clock)
+                told = parse_limit(error.headers, self.transport.shared.clock)
+                limiter.heard(departure, told)
             if status == HTTPStatus.SERVICE_UNAVAILABLE:
                 refused = limiter.is_refusal(departure, resource, told=asked is not None)
             if refused:
@@ -442,13 +441,6 @@ def _is_refusal(error: ChatloomError) -> bool:
     status = _status(error)
     told = status == HTTPStatus.FORBIDDEN and asked_to_wait(error) is not None
     return told or status == HTTPStatus.TOO_MANY_REQUESTS
-
-
-def _hear(limiter: RateLimiter, departure: float, headers: Mapping[str, str], clock: Clock) -> None:
-    """Report what an answer tells of its limit."""
-    told = parse_limit(headers, clock)
-    if told is not None:
-        limiter.heard(departure, told)
 
 
 def _status(error: ChatloomError) -> int | None:

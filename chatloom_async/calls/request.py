@@ -30,7 +30,6 @@ _BASE_URL = re.compile(
 # What urlsplit takes for a host is more than that: [::1] in example.com[::1], say.
 _LABEL = r"[A-Za-z0-9_~-]{1,63}"  # RFC 1035 §2.3.4
 _AUTHORITY = re.compile(rf"(\[[0-9A-Fa-f:.]+\]|({_LABEL}\.)*{_LABEL}\.?)(:\d*)?", re.ASCII)
-_UNRESERVED = re.compile(r"[A-Za-z0-9_~-]+")
 # As in a URL (RFC 3986 §3.3), a control character not even when it is encoded.
 _STEP = r"[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%(?![01]|7[Ff])[0-9A-Fa-f]{2}"
 _RAW_PATH = rf"/(?!/)({_STEP})*(\?({_STEP}|\?)*)?"
@@ -114,23 +113,24 @@ def build_request(  # noqa: PLR0913 - what a request is
     """
     if method not in _METHODS:
         raise ConfigurationError(f"the method is one of {', '.join(sorted(_METHODS))}")
-    if not isinstance(repeatable, bool | None):
+    if repeatable is None:
+        repeatable = method in _IDEMPOTENT
+    elif not isinstance(repeatable, bool):
         raise ConfigurationError("repeatable is True, False, or None to go by the method")
-    route, _, inline = route.partition("?")
-    if inline and query:
-        raise ConfigurationError("give the query once: in the path or as query=")
+    inline = ""
+    if "?" in route:
+        route, _, inline = route.partition("?")
+    if query:
+        if inline:
+            raise ConfigurationError("give the query once: in the path or as query=")
+        inline = _encoded(query)
     resource = route
     for name, value in values.items():
-        resource = resource.replace(f"{{{name}}}", _segment(name, value))
-    return Request(
-        method,
-        base_url,
-        route,
-        resource,
-        _encoded(query) if query else inline,
-        None if json is None else _body(json),
-        method in _IDEMPOTENT if repeatable is None else repeatable,
-    )
+        plain = type(value) is str and value.isidentifier() and value.isascii()
+        segment = value if plain else _segment(name, value)  # plain: nothing to encode
+        resource = resource.replace(f"{{{name}}}", segment)
+    body = None if json is None else _body(json)
+    return Request(method, base_url, route, resource, inline, body, repeatable)
 
 
 def check_raw_path(path: str) -> str:
@@ -156,8 +156,6 @@ def _segment(name: str, value: object) -> str:
     noun = name.replace("_", " ")
     if not isinstance(value, str):
         raise ConfigurationError(f"{_article(noun)} is text, not {type(value).__name__}", name)
-    if _UNRESERVED.fullmatch(value):
-        return value  # as almost all: nothing to encode
     if value in ("", ".", "..") or _CONTROL.search(value):
         raise ConfigurationError(
             f"{value!r} is no {noun}; take one that the API told, as list_agents() does (agent.id)",

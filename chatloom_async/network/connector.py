@@ -50,18 +50,15 @@ class Connector(aiohttp.TCPConnector):
         self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
     ) -> Connection:
         """Return a connection for this request: a kept one that is sound, or a new one."""
-        loop = asyncio.get_running_loop()
-        _KEPT_SINCE.set(None)
-        judge_at = loop.time() + (timeout.connect or 0.0) + LATE
+        time = asyncio.get_running_loop().time
+        judge_at = time() + (timeout.connect or 0.0) + LATE
         while True:
             try:
                 connection = await super().connect(req, traces, timeout)
-            except (aiohttp.ClientConnectorError, asyncio.CancelledError):
+            except BaseException as error:
+                _KEPT_SINCE.set(None)
                 self.clear_dns_cache()  # the name may belong to another address by now
-                raise
-            except TimeoutError:
-                self.clear_dns_cache()
-                if loop.time() < judge_at:
+                if not isinstance(error, TimeoutError) or time() < judge_at:
                     raise
                 # A blocked loop held the timer up, and nobody looked whether the connection was
                 # there. Nothing has been sent: connect once more.
@@ -76,7 +73,8 @@ class Connector(aiohttp.TCPConnector):
             elif generation != self._generation or protocol.should_close:
                 connection.close()
                 continue
-            _KEPT_SINCE.set(generation)
+            if _KEPT_SINCE.get() != generation:
+                _KEPT_SINCE.set(generation)
             return connection
 
     def count(self) -> int:

@@ -24,7 +24,7 @@ from yarl import URL
 from chatloom_async.auth import ApiKey
 from chatloom_async.network.connector import Connector
 from chatloom_async.network.exchange import connecting, read_body, unanswered, within_limit
-from chatloom_async.transport import Request, Response
+from chatloom_async.transport import MAX_ERROR_BODY, Request, Response
 
 Value = TypeVar("Value")
 
@@ -41,15 +41,26 @@ class _Origin:
     """What requests to one base URL have in common.
 
     Attributes:
-        request: what the connector connects for.
+        request: what the connector connects for: a ``ClientRequest``, in effect.
         path: the path of the base URL.
         head: what follows the path, up to the key's line.
 
     """
 
-    request: aiohttp.ClientRequest
+    request: Any
     path: str
     head: str
+
+
+class _Template:
+    """A request of aiohttp's whose key for connections is made once, not for each request."""
+
+    def __init__(self, request: aiohttp.ClientRequest) -> None:
+        self._request, self.proxy = request, request.proxy
+        self.connection_key = request.connection_key
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._request, name)
 
 
 @define(eq=False, repr=False)
@@ -94,15 +105,17 @@ class Direct:
 
     async def send(self, request: Request, key: ApiKey, timeout: float) -> Response:
         """Make exactly one request and return its whole answer; raise as ``exchange.send`` does."""
-        if self.session.closed:
+        if self.connector.closed:
             raise RuntimeError("Session is closed")
         origin = self._origins.get(request.base_url) or self._learn(request.base_url)
         try:
             connection = await self.connector.connect(origin.request, [], connecting(timeout))
         except TimeoutError as error:
             raise aiohttp.ConnectionTimeoutError from error
+        target = request.target if request.query else request.resource
+        head = f"GET {origin.path}{target}{origin.head}{key.line()}\r\n"
         try:
-            return await _talk(connection, _head(origin, request, key))
+            return await _talk(connection, head.encode("ascii"))
         except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
             pass
         raise unanswered(self.connector)
@@ -114,15 +127,9 @@ class Direct:
             "GET", url, headers=self.session.headers, loop=asyncio.get_running_loop()
         )
         lines = "".join(f"{name}: {value}\r\n" for name, value in template.headers.items())
-        origin = _Origin(template, url.raw_path.rstrip("/"), f" HTTP/1.1\r\n{lines}")
+        origin = _Origin(_Template(template), url.raw_path.rstrip("/"), f" HTTP/1.1\r\n{lines}")
         self._origins[base_url] = origin
         return origin
-
-
-def _head(origin: _Origin, request: Request, key: ApiKey) -> bytes:
-    """Return the bytes of a request."""
-    lines = "".join([f"{name}: {value}\r\n" for name, value in key.headers().items()])
-    return f"GET {origin.path}{request.target}{origin.head}{lines}\r\n".encode("ascii")
 
 
 async def _talk(connection: Any, head: bytes) -> Response:
@@ -130,38 +137,29 @@ async def _talk(connection: Any, head: bytes) -> Response:
     protocol = connection.protocol
     try:
         protocol.set_response_params(read_until_eof=True, auto_decompress=True)
-        _write(protocol.transport, head)
-        message, content = await _answer(protocol)
-        status = message.code
+        transport = protocol.transport
+        if transport is None or transport.is_closing():
+            raise aiohttp.ServerDisconnectedError  # noqa: TRY301 - as if a read had raised it
+        transport.write(head)
+        message, content = await protocol.read()
+        while (status := message.code) < _FINAL and status != _SWITCHING:
+            message, content = await protocol.read()
         if content.is_eof():  # all of it has arrived, as nearly always
-            body, whole = within_limit(status, content.read_nowait()), True
+            body, whole = content.read_nowait(), True
+            if len(body) > MAX_ERROR_BODY:  # which no limit is below
+                body = within_limit(status, body)
         else:
             body, whole = await read_body(status, content)
-    except BaseException:
+    except BaseException as error:
         connection.close()  # what else arrives there belongs to no other request
+        if isinstance(error, _aiohttp.http_exceptions.HttpProcessingError):
+            raise _aiohttp.ClientResponseError(None, (), message=error.message) from error
         raise
     if whole:
         connection.release()  # which closes it where the answer says so
     else:
         connection.close()
     return Response(status, message.headers, body)
-
-
-def _write(transport: asyncio.Transport | None, head: bytes) -> None:
-    if transport is None or transport.is_closing():
-        raise aiohttp.ServerDisconnectedError
-    transport.write(head)
-
-
-async def _answer(protocol: Any) -> tuple[Any, aiohttp.StreamReader]:
-    """Return the head of the answer and its body to come, past interim answers."""
-    try:
-        message, content = await protocol.read()
-        while message.code < _FINAL and message.code != _SWITCHING:
-            message, content = await protocol.read()
-    except _aiohttp.http_exceptions.HttpProcessingError as error:
-        raise _aiohttp.ClientResponseError(None, (), message=error.message) from error
-    return message, content
 
 
 # The trial: nothing of it leaves the process.

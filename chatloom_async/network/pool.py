@@ -60,16 +60,14 @@ class _Connections:
     closing: list[asyncio.Task[None]]  # what another thread's loop asked for
     # By their length. Only its timer keeps one alive, so it goes when nothing used it that long.
     _timeouts: WeakValueDictionary[float, Timeouts] = field(factory=WeakValueDictionary)
-    _latest: Timeouts | None = None  # mostly the one there is
+    latest: Timeouts | None = None  # mostly the one there is
 
     def timeouts(self, seconds: float) -> Timeouts:
         """Return what times the requests that may last so long."""
-        if self._latest is not None and self._latest.seconds == seconds:
-            return self._latest
         timeouts = self._timeouts.get(seconds)
         if timeouts is None:
             timeouts = self._timeouts[seconds] = Timeouts(seconds)
-        self._latest = timeouts
+        self.latest = timeouts
         return timeouts
 
     def lost_kept(self) -> None:
@@ -195,7 +193,9 @@ class ConnectionPool:
         if not connections.slots.take(tenant):
             await _queue(connections.slots, tenant)
         try:
-            timeouts = connections.timeouts(timeout)
+            timeouts = connections.latest
+            if timeouts is None or timeouts.seconds != timeout:
+                timeouts = connections.timeouts(timeout)
             watch = timeouts.start()
             try:
                 direct = connections.direct

@@ -39,14 +39,15 @@ class Ceiling:
         self._interval = 60 / per_minute if per_minute else 0.0
         self._most = max(per_minute, self.limit.burst) if per_minute else math.inf
 
-    def pay(self, departure: float) -> None:
-        """Take note of a departure."""
+    def pay(self, departure: float) -> float:
+        """Take note of a departure; return when the next one may leave."""
         if not self._interval:
-            return
+            return -math.inf
         if departure > self._paid + _RESTED:
             self._began, self._used = departure, 0
         self._paid = max(self._paid, departure) + self._interval
         self._used += 1
+        return self.opens_at()
 
     def opens_at(self, waiting: int = 1, *, urgent: bool = False) -> float:
         """Return when so many more may have left."""

@@ -154,14 +154,17 @@ class RateLimiter:
             raise copy.copy(outcome)
         return outcome
 
-    def heard(self, departure: float, told: ToldLimit) -> None:
-        """Report what an answer tells of the server's limit, before the answer itself."""
-        self._schedule.heard(self._now(), departure, told)
+    def heard(self, departure: float, told: ToldLimit | None) -> None:
+        """Report what an answer tells of the server's limit, if so, before the answer itself."""
+        if told is not None:
+            self._schedule.heard(self._now(), departure, told)
 
     def admitted(self, departure: float, resource: str) -> None:
         """Report any answer but a refusal or a failure."""
         self._done += 1
-        schedule, now = self._schedule, self.loop.time() + self._shift
+        schedule = self._schedule
+        # Only where an answer has to come first does it matter when this one came.
+        now = self._now() if schedule.ready == math.inf else schedule.latest
         opened = schedule.admitted(now, departure, resource)
         if opened:
             self.last_error = None

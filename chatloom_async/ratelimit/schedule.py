@@ -106,13 +106,14 @@ class Schedule:
     def leave(self, now: float) -> float:
         """Let an attempt leave, ``ready`` having come; return when: the time, made unique."""
         departure = now if now > self.latest else math.nextafter(self.latest, math.inf)
-        self.flights.leave(departure)
+        flights = self.flights
+        flights.out.add(departure)
         self._log.add(departure)
-        self.ceiling.pay(departure)
+        opens_at = self.ceiling.pay(departure)
         if self._blank:
             self.latest, self._free = departure, now
-            self._due = max(now, self.ceiling.opens_at())
-            self.ready = math.inf if self.flights.full else self._due
+            self._due = opens_at if opens_at > now else now  # noqa: FURB136 - max() is slow
+            self.ready = math.inf if len(flights.out) >= flights.room else self._due
         else:
             self._leave(now, departure)
         return departure

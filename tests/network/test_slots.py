@@ -152,3 +152,21 @@ async def test_a_key_whose_waiters_left_may_take_again() -> None:
     slots.release("a")
     await asyncio.sleep(0)
     assert slots.take("b")
+
+
+@pytest.mark.parametrize(
+    ("pause", "others", "places"), [(0.5, False, 10), (2.0, False, 9), (0.5, True, 9)]
+)
+@virtual
+async def test_the_only_key_gets_all_while_its_requests_return(
+    pause: float, places: int, *, others: bool
+) -> None:
+    slots = Slots(10)
+    if others:
+        slots.take("b")
+        slots.release("b")
+    while slots.take("a"):
+        pass
+    slots.release("a")
+    await asyncio.sleep(pause)
+    assert 8 + sum(slots.take("a") for _ in range(3)) == places

@@ -10,13 +10,13 @@ def fill(flights: Flights, start: float = 0.0) -> list[float]:
     left = list[float]()
     while not flights.full:
         left.append(start + len(left))
-        flights.leave(left[-1])
+        flights.out.add(left[-1])
     return left
 
 
 def answered(flights: Flights, answers: int) -> None:
     for number in range(answers):
-        flights.leave(-number)
+        flights.out.add(-number)
         flights.accepted(-number)
 
 
