@@ -9,6 +9,7 @@ import pytest
 from chatloom_async import AsyncChatloom, ChatloomError, NotFoundError, RetryPolicy
 from chatloom_async.events import AttemptEnded, CallEnded, CallStarted, Event
 from chatloom_async.testing import FakeClock, StubReply, StubTransport
+from tests.virtual import virtual
 
 KEY = "clf_observed_and_never_told"
 DOMAINS = StubReply({"domains": []})
@@ -60,19 +61,15 @@ def test_a_failed_call_is_told_with_its_error(reply: StubReply, outcomes: list[s
     assert [event.outcome for event in events if hasattr(event, "outcome")] == outcomes
 
 
-def test_a_cancelled_call_is_told_as_cancelled() -> None:
+@virtual
+async def test_a_cancelled_call_is_told_as_cancelled() -> None:
     heard: list[Event] = []
-    clock = FakeClock()
-    transport = StubTransport([StubReply(after=9.0)], clock=clock, observer=heard.append)
-
-    async def scenario() -> None:
-        chatloom = AsyncChatloom(KEY, pool=transport)
-        call = asyncio.create_task(chatloom.list_agents())
-        await asyncio.sleep(1)
-        call.cancel()
-        await asyncio.gather(call, return_exceptions=True)
-
-    clock.run(scenario())
+    transport = StubTransport([StubReply(after=9.0)], observer=heard.append)
+    chatloom = AsyncChatloom(KEY, pool=transport)
+    call = asyncio.create_task(chatloom.list_agents())
+    await asyncio.sleep(1)
+    call.cancel()
+    await asyncio.gather(call, return_exceptions=True)
     assert [event.outcome for event in heard if hasattr(event, "outcome")] == ["cancelled"] * 2
 
 
@@ -82,22 +79,18 @@ def test_no_event_holds_the_key() -> None:
     assert len({event.key for event in events}) == 1
 
 
-def test_an_observer_that_raises_is_logged_once_and_breaks_nothing(
+@virtual
+async def test_an_observer_that_raises_is_logged_once_and_breaks_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def broken(_: Event) -> None:
         raise ValueError("observer")
 
-    clock = FakeClock()
     replies = [DOMAINS, StubReply(status=404)]
-    transport = StubTransport(replies, clock=clock, observer=broken)
-
-    async def calls() -> int:
-        async with AsyncChatloom(KEY, pool=transport) as chatloom:
-            domains = await chatloom.get_allowed_domains("agt_1")
-            with pytest.raises(NotFoundError):
-                await chatloom.get_allowed_domains("agt_2")
-            return len(domains)
-
-    assert clock.run(calls()) == 0
+    transport = StubTransport(replies, observer=broken)
+    async with AsyncChatloom(KEY, pool=transport) as chatloom:
+        domains = await chatloom.get_allowed_domains("agt_1")
+        with pytest.raises(NotFoundError):
+            await chatloom.get_allowed_domains("agt_2")
+        assert len(domains) == 0
     assert [r.levelno for r in caplog.records if "observer" in r.message] == [logging.ERROR]

@@ -23,13 +23,13 @@ from chatloom_async import (
     ConfigurationError,
     DeadlineExceededError,
     InternalServerError,
-    LimiterStatistics,
     RateLimit,
     RateLimitError,
     RetryPolicy,
 )
 from chatloom_async.errors import ConnectionReason
 from chatloom_async.testing import FakeClock, StubReply, StubTransport
+from tests.virtual import now, virtual
 
 KEY = "clf_retry"
 OK = StubReply({"agents": [], "count": 0})
@@ -163,31 +163,18 @@ def test_the_waits_between_attempts_stay_below_their_doubling_bounds() -> None:
         assert all(wait <= bound for wait, bound in zip(waits, (0.5, 1, 2), strict=True))
 
 
-@frozen
-class WatchedClock:
-    """A `FakeClock` that tells for how long it was slept on."""
+def test_the_waits_between_attempts_are_slept_on_the_clock_of_the_client(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slept = []
 
-    fake: FakeClock
-    slept: list[float]
+    async def sleep(_: FakeClock, seconds: float) -> None:
+        slept.append(seconds)
+        await asyncio.sleep(seconds)
 
-    def monotonic(self) -> float:
-        return self.fake.monotonic()
-
-    def wall(self) -> float:
-        return self.fake.wall()
-
-    async def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        await self.fake.sleep(seconds)
-
-
-def test_the_waits_between_attempts_are_slept_on_the_clock_of_the_client() -> None:
-    clock = WatchedClock(FakeClock(), [])
-    transport = StubTransport([FAILING] * 4, clock=clock)
-    with pytest.raises(InternalServerError) as caught:
-        clock.fake.run(AsyncChatloom(KEY, pool=transport, rate_limit=None).list_agents())
-    waits = [attempt.wait for attempt in caught.value.attempts[:3]]
-    assert clock.slept == pytest.approx(waits)
+    monkeypatch.setattr(FakeClock, "sleep", sleep)
+    error = call(*[FAILING] * 4, rate_limit=None).error
+    assert slept == pytest.approx([attempt.wait for attempt in error.attempts[:3]])
 
 
 # Retry-After
@@ -407,44 +394,34 @@ def test_there_is_no_last_failure_of_a_call_that_only_waited_its_turn() -> None:
     assert last.error.last_failure is None
 
 
-def test_what_keeps_the_gate_closed_is_the_last_failure_of_a_call_that_only_waited() -> None:
-    clock = FakeClock()
-    transport = StubTransport(
-        [LIMITED, StubReply({"agents": [], "count": 0}, after=10)], clock=clock
-    )
+@virtual
+async def test_what_keeps_the_gate_closed_is_the_last_failure_of_a_call_that_only_waited() -> None:
+    transport = StubTransport([LIMITED, StubReply({"agents": [], "count": 0}, after=10)])
     bulk = AsyncChatloom(KEY, pool=transport)
     brisk = bulk.with_options(retry=RetryPolicy(deadline=3))
-
-    async def main() -> DeadlineExceededError:
-        waiting = asyncio.create_task(bulk.list_agents())
-        await asyncio.sleep(1)
-        with pytest.raises(DeadlineExceededError) as caught:
-            await brisk.list_agents()
-        await waiting
-        return caught.value
-
-    error = clock.run(main())
+    waiting = asyncio.create_task(bulk.list_agents())
+    await asyncio.sleep(1)
+    with pytest.raises(DeadlineExceededError) as caught:
+        await brisk.list_agents()
+    await waiting
+    error = caught.value
     assert isinstance(error.last_failure, RateLimitError)
     assert error.attempts == ()
 
 
-def test_a_call_is_told_at_once_when_the_server_asks_to_stay_away_beyond_its_deadline() -> None:
-    clock = FakeClock()
-    transport = StubTransport([asking(429, 60), OK, OK], clock=clock)
+@virtual
+async def test_a_call_is_told_at_once_of_a_wait_beyond_its_deadline() -> None:
+    transport = StubTransport([asking(429, 60), OK, OK])
     bulk = AsyncChatloom(KEY, pool=transport)
     brisk = bulk.with_options(retry=RetryPolicy(deadline=3))
-
-    async def main() -> tuple[float, RateLimitError]:
-        waiting = asyncio.create_task(bulk.list_agents())
-        await asyncio.sleep(1)
-        with pytest.raises(RateLimitError) as caught:
-            await brisk.list_agents()
-        told_at = clock.monotonic()
-        await waiting
+    waiting = asyncio.create_task(bulk.list_agents())
+    await asyncio.sleep(1)
+    with pytest.raises(RateLimitError) as caught:
         await brisk.list_agents()
-        return told_at, caught.value
-
-    told_at, error = clock.run(main())
+    told_at = now()
+    await waiting
+    await brisk.list_agents()
+    error = caught.value
     assert told_at == 1
     assert error.retry_after == 60
     assert error.attempts == ()
@@ -456,59 +433,48 @@ def test_everyone_is_told_at_once_when_the_server_asks_for_longer_than_anyone_wo
     assert {each.ended for each in told} == {0.0}
 
 
-def test_those_who_wait_already_are_told_when_the_server_asks_for_longer_than_they_would() -> None:
-    clock = FakeClock()
+@virtual
+async def test_those_who_wait_are_told_when_the_server_asks_for_longer() -> None:
     refusal = StubReply(status=429, headers={"Retry-After": "200"}, after=1.0)
-    transport = StubTransport([refusal, OK], clock=clock)
+    transport = StubTransport([refusal, OK])
     limit = RateLimit(per_minute=6, burst=1)
     client = AsyncChatloom(KEY, pool=transport, rate_limit=limit)
     patient = client.with_options(retry=RetryPolicy(max_retry_after=300, patience=600))
-
-    async def main() -> list[tuple[float | None, float]]:
-        return await asyncio.gather(*map(call_of, (client, client, patient)))
 
     async def call_of(of: AsyncChatloom) -> tuple[float | None, float]:
         try:
             await of.list_agents()
         except RateLimitError as error:
-            return error.retry_after, clock.monotonic()
-        return None, clock.monotonic()
+            return error.retry_after, now()
+        return None, now()
 
-    first, waiting, kept = clock.run(main())
+    first, waiting, kept = await asyncio.gather(*map(call_of, (client, client, patient)))
     assert first == waiting == (200.0, 1.0)
     assert kept[0] is None
     assert len(transport.requests) == 2
 
 
-def test_a_server_that_asked_for_an_hour_is_asked_again_after_two_minutes() -> None:
-    clock = FakeClock()
-    transport = StubTransport([asking(429, 3600), OK], clock=clock)
+@virtual
+async def test_a_server_that_asked_for_an_hour_is_asked_again_after_two_minutes() -> None:
+    transport = StubTransport([asking(429, 3600), OK])
     client = AsyncChatloom(KEY, pool=transport)
-
-    async def main() -> None:
-        for wait in (60, 60.2):
-            with pytest.raises(RateLimitError):
-                await client.list_agents()
-            await asyncio.sleep(wait)
-        await client.list_agents()
-
-    clock.run(main())
+    for wait in (60, 60.2):
+        with pytest.raises(RateLimitError):
+            await client.list_agents()
+        await asyncio.sleep(wait)
+    await client.list_agents()
     assert len(transport.requests) == 2
 
 
-def test_the_latest_word_of_the_server_counts() -> None:
-    clock = FakeClock()
-    transport = StubTransport([asking(429, 3600), asking(429, 1), OK, OK], clock=clock)
+@virtual
+async def test_the_latest_word_of_the_server_counts() -> None:
+    transport = StubTransport([asking(429, 3600), asking(429, 1), OK, OK])
     client = AsyncChatloom(KEY, pool=transport, retry=RetryPolicy(patience=600))
-
-    async def main() -> float:
-        with pytest.raises(RateLimitError):
-            await client.list_agents()
-        await asyncio.sleep(121)
-        await asyncio.gather(client.list_agents(), client.list_agents())
-        return clock.monotonic()
-
-    assert clock.run(main()) <= 123
+    with pytest.raises(RateLimitError):
+        await client.list_agents()
+    await asyncio.sleep(121)
+    await asyncio.gather(client.list_agents(), client.list_agents())
+    assert now() <= 123
 
 
 def test_a_longer_retry_after_is_waited_for_when_the_policy_allows() -> None:
@@ -518,9 +484,9 @@ def test_a_longer_retry_after_is_waited_for_when_the_policy_allows() -> None:
     assert 300 <= told.at[1] <= 300.2
 
 
-def test_a_service_that_hangs_until_the_deadlines_is_an_outage() -> None:
-    clock = FakeClock()
-    transport = StubTransport([StubReply(after=60)] * 200, clock=clock)
+@virtual
+async def test_a_service_that_hangs_until_the_deadlines_is_an_outage() -> None:
+    transport = StubTransport([StubReply(after=60)] * 200)
     client = AsyncChatloom(KEY, pool=transport, retry=RetryPolicy(attempts=3, deadline=5))
 
     async def call(number: int) -> None:
@@ -528,11 +494,8 @@ def test_a_service_that_hangs_until_the_deadlines_is_an_outage() -> None:
         with pytest.raises(DeadlineExceededError):
             await client.get_allowed_domains(f"agt_{number % 20}")
 
-    async def main() -> LimiterStatistics | None:
-        await asyncio.gather(*map(call, range(200)))
-        return client.stats().limiter
-
-    limiter = clock.run(main())
+    await asyncio.gather(*map(call, range(200)))
+    limiter = client.stats().limiter
     assert limiter is not None
     assert limiter.state == "outage"
     assert len(transport.requests) <= 60

@@ -25,6 +25,7 @@ from chatloom_async import (
 from chatloom_async.contrib.otel import telemetry
 from chatloom_async.events import LimiterClosed, LimiterOpened
 from chatloom_async.testing import FakeClock, Sandbox, StubReply, StubTransport, make_workspace
+from tests.virtual import virtual
 
 KEY = "clf_traced_and_never_told"
 DOMAINS = StubReply({"domains": []})
@@ -88,16 +89,15 @@ def test_a_call_is_a_span_with_its_attempts_as_events(recorded: Recorded) -> Non
     assert span.status.status_code is StatusCode.UNSET
 
 
-def test_pools_may_have_one_observer(recorded: Recorded, caplog: pytest.LogCaptureFixture) -> None:
-    clock, observer = FakeClock(), telemetry(recorded.tracers, recorded.meters)
-
-    async def look_up() -> None:
-        slow = StubReply({"domains": []}, after=1.0)
-        pools = [StubTransport([slow], clock=clock, observer=observer) for _ in range(2)]
-        clients = [AsyncChatloom(KEY, pool=pool) for pool in pools]
-        await asyncio.gather(*(client.get_allowed_domains("agt_1") for client in clients))
-
-    clock.run(look_up())
+@virtual
+async def test_pools_may_have_one_observer(
+    recorded: Recorded, caplog: pytest.LogCaptureFixture
+) -> None:
+    observer = telemetry(recorded.tracers, recorded.meters)
+    slow = StubReply({"domains": []}, after=1.0)
+    pools = [StubTransport([slow], observer=observer) for _ in range(2)]
+    clients = [AsyncChatloom(KEY, pool=pool) for pool in pools]
+    await asyncio.gather(*(client.get_allowed_domains("agt_1") for client in clients))
     assert len(recorded.spans()) == 2
     assert not caplog.records
 

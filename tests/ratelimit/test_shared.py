@@ -26,6 +26,7 @@ from chatloom_async.ratelimit.shared import SharedTurns, used_after
 from chatloom_async.ratelimit.shared_file import SharedFile
 from chatloom_async.ratelimit.values import Grant, SharedStore
 from chatloom_async.testing import FakeClock, StubReply, StubTransport
+from tests.virtual import virtual
 
 # A real server wherever there is one; the scripts run everywhere.
 STORES = ["file", "script", *(["redis"] if shutil.which("redis-server") else [])]
@@ -325,30 +326,23 @@ def cancelled() -> object:
 
 
 @pytest.mark.parametrize("take", [lambda: None, cancelled, lambda: asyncio.sleep(99)])
-def test_no_store_holds_a_call_up(take: Callable[[], object]) -> None:
+@virtual
+async def test_no_store_holds_a_call_up(take: Callable[[], object]) -> None:
     limit = RateLimit(per_minute=600, shared=Strange(take))  # type: ignore[arg-type]  # a broken one
     refused = StubReply(status=429, headers={"Retry-After": "1"})
-    clock = FakeClock()
-    transport = StubTransport([refused, *[StubReply({"domains": []})] * 41], clock=clock)
-
-    async def work() -> None:
-        async with AsyncChatloom("clf_shared", pool=transport, rate_limit=limit) as chatloom:
-            await asyncio.gather(*(chatloom.get_allowed_domains("a") for _ in range(41)))
-
-    clock.run(work())
+    transport = StubTransport([refused, *[StubReply({"domains": []})] * 41])
+    async with AsyncChatloom("clf_shared", pool=transport, rate_limit=limit) as chatloom:
+        await asyncio.gather(*(chatloom.get_allowed_domains("a") for _ in range(41)))
     assert transport.requests[-1].at < 20  # half of the time a store that hangs is waited for
 
 
-def test_closing_waits_until_the_store_was_told() -> None:
+@virtual
+async def test_closing_waits_until_the_store_was_told() -> None:
     store = Memory()
-
-    async def work() -> float | None:
-        turns = SharedTurns(store, NAME, LIMIT, lambda: None)
-        turns.closed(5.0)
-        await turns.aclose()
-        return store.closed_until
-
-    assert FakeClock().run(work()) == 5.0
+    turns = SharedTurns(store, NAME, LIMIT, lambda: None)
+    turns.closed(5.0)
+    await turns.aclose()
+    assert store.closed_until == 5.0
 
 
 def test_a_probe_waits_for_its_turn_and_no_longer() -> None:
