@@ -304,15 +304,12 @@ async def test_closing_one_client_leaves_the_calls_of_another() -> None:
     assert len(await task) == 0
 
 
-def test_closing_the_owner_of_the_pool_closes_the_clients_beside_it() -> None:
-    async def main() -> None:
-        owner = AsyncChatloom(KEY)
-        beside = owner.with_options(timeout=1)
-        await owner.aclose()
-        with pytest.raises(ClientClosedError):
-            await beside.list_agents()
-
-    asyncio.run(main())
+async def test_closing_the_owner_of_the_pool_closes_the_clients_beside_it() -> None:
+    owner = AsyncChatloom(KEY)
+    beside = owner.with_options(timeout=1)
+    await owner.aclose()
+    with pytest.raises(ClientClosedError):
+        await beside.list_agents()
 
 
 # How it reads

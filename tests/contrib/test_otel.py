@@ -125,21 +125,17 @@ def test_a_wait_at_the_limiter_is_measured(recorded: Recorded) -> None:
     assert waits.sum == pytest.approx(2.0, abs=0.1)
 
 
-def test_a_span_is_the_parent_of_what_the_call_sends() -> None:
+async def test_a_span_is_the_parent_of_what_the_call_sends() -> None:
     recorded = Recorded()
     pool_options: dict[str, Any] = {
         "observer": telemetry(recorded.tracers, recorded.meters),
         "trace_configs": [create_trace_config(tracer_provider=recorded.tracers)],
     }
-
-    async def scenario() -> None:
-        async with (
-            Sandbox([make_workspace("acme", KEY)]) as sandbox,
-            ConnectionPool(**pool_options) as pool,
-        ):
-            await AsyncChatloom(KEY, base_url=sandbox.base_url, pool=pool).list_agents()
-
-    asyncio.run(scenario())
+    async with (
+        Sandbox([make_workspace("acme", KEY)]) as sandbox,
+        ConnectionPool(**pool_options) as pool,
+    ):
+        await AsyncChatloom(KEY, base_url=sandbox.base_url, pool=pool).list_agents()
     request, call = recorded.spans()
     assert request.parent is not None
     assert call.context is not None

@@ -374,15 +374,13 @@ def test_a_store_is_asked_by_eager_tasks(tmp_path: Path) -> None:
     assert asyncio.run(asyncio.wait_for(work(), 30)) == 9
 
 
-def test_a_file_that_cannot_be_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_file_that_cannot_be_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     limit = RateLimit(shared=tmp_path / "missing" / "limits")
-
-    async def work() -> None:
-        transport = StubTransport([StubReply({"domains": []})])
-        async with AsyncChatloom("clf_shared", pool=transport, rate_limit=limit) as chatloom:
-            await chatloom.get_allowed_domains("a")
-
-    asyncio.run(work())
+    transport = StubTransport([StubReply({"domains": []})])
+    async with AsyncChatloom("clf_shared", pool=transport, rate_limit=limit) as chatloom:
+        await chatloom.get_allowed_domains("a")
     assert "missing" in caplog.text
 
 
