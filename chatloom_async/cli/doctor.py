@@ -41,15 +41,18 @@ TIMEOUT = 10.0  # seconds for one answer
 _SLOW = 2.0  # seconds after which an answer is worth a word
 _SKEW = 60.0  # seconds a clock may be off
 _OK = range(200, 300)
+_THEIRS = (408, *range(500, 600))  # statuses by which a server says that it has trouble
 _NEW_KEY = "generate one in the dashboard (Settings, API Keys), then: export CHATLOOM_API_KEY=clf_…"
 _ADVICE = {
     400: "look at CHATLOOM_BASE_URL: something on the way changes requests",
     401: f"it was rotated, has expired, or belongs to another server; {_NEW_KEY}",
+    402: "the API is part of the Pro plan and above",
     403: "the API is part of the Pro plan and above; or a firewall keeps you out",
     404: "this server has no such API: mend CHATLOOM_BASE_URL, or unset it",
     429: "who else uses this key? A few hundred requests a minute are fair use",
 }
 _TROUBLE = "the service has trouble: try later; if it lasts, tell support@chatloom.app"
+_REFUSED = "something on the way refuses requests, or CHATLOOM_BASE_URL is not the API's: mend it"
 _REASONS = {
     "cut off": "something on the way ends connections early, a proxy perhaps; or " + _TROUBLE,
     "timeout": "the server or the way to it is overloaded; " + _TROUBLE,
@@ -202,7 +205,8 @@ def _failed(error: ChatloomError) -> Check:
     if isinstance(error, RedirectError):
         advice = "set CHATLOOM_BASE_URL to where the API is, or unset it"
     elif isinstance(error, APIStatusError):
-        advice = _ADVICE.get(error.status, _TROUBLE)
+        theirs = error.status in _THEIRS
+        advice = _ADVICE.get(error.status, _TROUBLE if theirs else _REFUSED)
         if error.retry_after is not None:
             advice = f"wait {duration(error.retry_after)}; {advice}"
     else:

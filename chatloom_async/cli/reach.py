@@ -138,6 +138,9 @@ async def _secured(server: SplitResult, writer: asyncio.StreamWriter) -> Check:
             await writer.start_tls(context, server_hostname=server.hostname)
     except ssl.SSLCertVerificationError as error:
         what, advice = _CERTIFICATES.get(error.verify_code, _UNKNOWN_AUTHORITY)
+        own = os.environ.get("SSL_CERT_FILE")
+        if own and advice == _OPENED:
+            advice = f"it is none of those in SSL_CERT_FILE, {own!r}: does that file exist?"
         return Check("TLS", "problem", f"the certificate {what}", advice)
     except OSError as error:
         advice = "something on the way does not let TLS pass, or the server speaks none"

@@ -25,6 +25,7 @@ _MOST = 3  # additions named in a message
 _COLOUR = re.compile(r"#(?:[0-9a-fA-F]{3}|[0-9a-fA-F]{6})")
 _POSITIONS = ("bottom-right", "bottom-left", "top-right", "top-left")
 _HEADERS = re.compile(r"rate-?limit|retry-after|deprecat|sunset|^warning$", re.IGNORECASE)
+_ENDING = re.compile(r"deprecat|sunset", re.IGNORECASE)
 _REPORT = (
     "the API does not behave as documented, which support@chatloom.app wants to know: send them "
     "this line"
@@ -70,12 +71,12 @@ def domains_checks(body: bytes) -> Iterator[Check]:
 
 def error_check(status: int, body: bytes) -> Check:
     """Compare the answer about an agent that does not exist."""
-    answer = _read("errors", body, _ErrorAnswer)
-    if isinstance(answer, Check):
-        return answer
     if status != 404:  # noqa: PLR2004 - API reference, Errors
         message = f"an unknown agent is answered with {status}, not 404"
         return Check("errors", "problem", message, _REPORT)
+    answer = _read("errors", body, _ErrorAnswer)
+    if isinstance(answer, Check):
+        return answer
     return Check("errors", "ok", "an unknown agent is answered as documented")
 
 
@@ -83,7 +84,9 @@ def header_check(headers: Mapping[str, str]) -> Check:
     """Name headers that tell something which the reference does not promise."""
     told = sorted(f"{name}: {value}" for name, value in headers.items() if _HEADERS.search(name))
     if told:
-        return Check("headers", "note", "; ".join(told), "nothing; limits told so are heeded")
+        ends = any(_ENDING.match(each) for each in told)
+        advice = "look for a newer release" if ends else "nothing; limits told so are heeded"
+        return Check("headers", "note", "; ".join(told), advice)
     return Check("headers", "ok", "none about limits or deprecation")
 
 

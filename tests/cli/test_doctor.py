@@ -114,7 +114,9 @@ PAST = Fault.status(200, headers={"Date": "Thu, 01 Jan 2026 00:00:00 GMT"}, body
     ("fault", "name", "found", "advice"),
     [
         (Fault.status(401), "answer", "401", "it was rotated, has expired"),
+        (Fault.status(402), "answer", "402", "Pro plan"),
         (Fault.status(403), "answer", "403", "Pro plan"),
+        (Fault.status(418), "answer", "418", "refuses requests"),
         (Fault.status(429, retry_after=30), "answer", "429", "wait 30 s; who else uses this key"),
         (Fault.status(500), "answer", "500", "support@chatloom.app"),
         (Fault.status(503), "answer", "503", "try later"),
@@ -178,10 +180,17 @@ def test_additions_are_notes_and_no_problem(acme: Sandbox, capsys: Captured) -> 
     assert check["message"] == "not documented: page, tags, position 'center'"
 
 
-def test_headers_about_limits_are_noted(acme: Sandbox, capsys: Captured) -> None:
+@pytest.mark.parametrize(
+    ("name", "advice"), [("X-RateLimit-Remaining", "nothing"), ("Deprecation", "a newer release")]
+)
+def test_headers_about_limits_are_noted(
+    name: str, advice: str, acme: Sandbox, capsys: Captured
+) -> None:
     body = json.dumps({"agents": [], "count": 0}).encode()
-    acme.plant(Fault.status(200, body=body, headers={"X-RateLimit-Remaining": "3"}))
-    assert checks(capsys, 0)["headers"]["message"] == "X-RateLimit-Remaining: 3"
+    acme.plant(Fault.status(200, body=body, headers={name: "3"}))
+    check = checks(capsys, 0)["headers"]
+    assert check["message"] == f"{name}: 3"
+    assert advice in check["advice"]
 
 
 # The way, where the sandbox does not lead
@@ -221,6 +230,7 @@ async def test_a_proxy_that_does_not_help_is_named(answer: bytes, found: str, ad
     [
         ("localhost", "trusted", "ok", "certificate good for"),
         ("localhost", "", "problem", "an authority that is not trusted"),
+        ("localhost", "", "problem", "none of those in SSL_CERT_FILE, 'none.pem'"),
         ("other.example", "trusted", "problem", "is for another host"),
     ],
 )
@@ -238,11 +248,12 @@ async def test_a_certificate_that_does_not_fit_is_named(
     if trusted:
         authority.configure_trust(theirs)
     monkeypatch.setattr(ssl, "create_default_context", lambda: theirs)
+    monkeypatch.setenv("SSL_CERT_FILE", "none.pem")
     server = await asyncio.start_server(_hang_up, "127.0.0.1", 0, ssl=ours)
     async with server:
         check = await last(f"https://localhost:{server.sockets[0].getsockname()[1]}")
     assert (check["name"], check["verdict"]) == ("TLS", verdict)
-    assert found in check["message"]
+    assert found in f"{check['message']}: {check['advice']}"
 
 
 def _hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

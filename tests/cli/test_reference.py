@@ -54,6 +54,7 @@ def test_a_list_of_domains_is_compared(sent: object, verdict: str, message: str)
         (404, b'{"message": "no"}', "problem", "$.error: missing"),
         (404, b"<html>", "problem", "a web page came"),
         (410, b'{"error": "gone"}', "problem", "answered with 410, not 404"),
+        (200, b'{"domains": []}', "problem", "answered with 200, not 404"),
     ],
 )
 def test_an_error_is_compared(status: int, body: bytes, verdict: str, message: str) -> None:
