@@ -15,7 +15,7 @@ from attrs import define
 
 from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.results import AuditReport, AuditTotals, WorkspaceAudit
-from chatloom_async.audit.workspace import LOOKUPS, WorkspaceAuditor
+from chatloom_async.audit.workspace import LOOKUPS, audit_workspace
 from chatloom_async.client import AsyncChatloom
 from chatloom_async.errors import ConfigurationError, require_whole
 from chatloom_async.fanout import Failure, FanOut
@@ -108,7 +108,7 @@ def _stream(workspaces: Workspaces, concurrency: int, lookups: int, judge: Judge
                 "a workspace is a name and an AsyncChatloom, "
                 f"not {type(name).__name__} and {type(client).__name__}"
             )
-        return await WorkspaceAuditor(name, client, lookups, judge).audit()
+        return await audit_workspace(name, client, lookups, judge)
 
     return AuditStream(FanOut(audit_one, _pairs(workspaces), concurrency=concurrency))
 

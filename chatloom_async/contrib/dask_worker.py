@@ -16,7 +16,7 @@ from distributed import WorkerPlugin
 from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.keys import KeysFile
 from chatloom_async.audit.results import Gap, WorkspaceAudit
-from chatloom_async.audit.workspace import LOOKUPS, WorkspaceAuditor
+from chatloom_async.audit.workspace import LOOKUPS, audit_workspace
 from chatloom_async.auth import ApiKey
 from chatloom_async.client import AsyncChatloom
 from chatloom_async.errors import ChatloomError
@@ -77,7 +77,7 @@ class WorkerState(WorkerPlugin):  # dask accepts nothing but its subclasses
         except Exception as error:  # noqa: BLE001 - whatever the caller's key source raises
             return unreadable(name, error, "the source of keys failed on the worker")
         async with client:
-            return await WorkspaceAuditor(name, client, LOOKUPS, self._job.judge).audit()
+            return await audit_workspace(name, client, LOOKUPS, self._job.judge)
 
     async def _find_key(self, name: str) -> str | ApiKey:
         if self._key_of is None:
