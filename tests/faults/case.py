@@ -6,10 +6,11 @@ from typing import Any, Literal
 
 from attrs import evolve, field, frozen
 
-from chatloom_async import ChatloomError, RetryPolicy
+from chatloom_async import APITimeoutError, ChatloomError, RetryPolicy
 from tests.faults.server import Script, Step
 
 ONCE = RetryPolicy(attempts=1)
+AFTER_15_S = (15.0, 15.1)  # when the default timeout ends
 TWICE = RetryPolicy(attempts=2, initial_delay=0.01)
 
 AGENT = {
@@ -107,9 +108,17 @@ def chunked(*chunks: bytes, last: bytes = b"0\r\n\r\n", status: int = 200) -> by
     return head + b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks) + last
 
 
-def one(name: str, sees: Returns | Raises, *steps: Step) -> Case:
-    """Make the usual case: one script, one request, no retry."""
-    return Case(name, (steps,), sees)
+def one(name: str, sees: Returns | Raises, *steps: Step, **more: Any) -> Case:
+    """Make the usual case: one script, one request, no retry, if nothing else is said."""
+    return Case(name, (steps,), sees, **more)
+
+
+LATE = Raises(APITimeoutError, "within 15 s", {"reason": "timeout"})
+
+
+def late(name: str, *steps: Step) -> Case:
+    """Make a case that the default timeout ends."""
+    return one(name, LATE, *steps, elapsed=AFTER_15_S)
 
 
 def retried(case: Case, times: int = 2) -> Case:

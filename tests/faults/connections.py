@@ -1,5 +1,7 @@
 """Connections that are refused, lost, half-open or silent; cookies and leftovers on kept ones."""
 
+from typing import Any
+
 from attrs import evolve
 
 from chatloom_async import (
@@ -9,28 +11,30 @@ from chatloom_async import (
     RetryPolicy,
 )
 from tests.faults.case import (
+    AFTER_15_S,
+    LATE,
     OK,
-    ONCE,
     TWICE,
     Case,
     Peer,
     Raises,
     Returns,
     answer,
+    late,
     one,
     retried,
     says,
 )
-from tests.faults.server import Close, Flood, HalfClose, Hang, Pause, Reset
+from tests.faults.server import Close, Flood, HalfClose, Hang, Pause, Reset, Script
 
 _GONE = Raises(APIConnectionError, "ended before an answer", {"reason": "disconnected"})
-_LATE = Raises(APITimeoutError, "within 15 s", {"reason": "timeout"})
 _STALE = Raises(APIConnectionError, "ended before an answer", {"reason": "stale"})
 _HALF = answer()[:30]
 
 
-def _late(case: Case) -> Case:
-    return evolve(case, elapsed=(15.0, 15.1))
+def _kept(name: str, sees: Raises | Returns, *scripts: Script, **more: Any) -> Case:
+    """Make a case on the connection that an earlier call has left."""
+    return Case(name, scripts, sees, earlier_calls=1, **more)
 
 
 def _nowhere(name: str, peer: Peer, sees: Raises, elapsed: tuple[float, float]) -> Case:
@@ -53,7 +57,7 @@ CONNECTIONS: tuple[Case, ...] = (
         (5.0, 5.1),
     ),
     _nowhere(
-        "half-open: connected, never served", Peer(listening="accepts nothing"), _LATE, (15.0, 15.1)
+        "half-open: connected, never served", Peer(listening="accepts nothing"), LATE, AFTER_15_S
     ),
     evolve(_GREETED, sees=Raises(APIConnectionError)),
     evolve(
@@ -74,48 +78,43 @@ CONNECTIONS: tuple[Case, ...] = (
     one("half-closed after the answer", OK, answer(), HalfClose(), Hang()),
     one("closed after the answer", OK, answer(), Close()),
     one("reset after the answer", OK, answer(), Pause(0.01), Reset()),
-    _late(one("never answering", _LATE, Hang())),
-    _late(one("silent after the headers", _LATE, answer(200, b"", length=20), Hang())),
-    _late(one("silent in the headers", _LATE, _HALF, Hang())),
-    _late(one("100 over and over", _LATE, Flood(b"HTTP/1.1 100 Continue\r\n\r\n", 50), Hang())),
-    evolve(
-        one(
-            "never answering, with a shorter timeout",
-            Raises(APITimeoutError, "within 0.25 s"),
-            Hang(),
-        ),
+    late("never answering", Hang()),
+    late("silent after the headers", answer(200, b"", length=20), Hang()),
+    late("silent in the headers", _HALF, Hang()),
+    late("100 over and over", Flood(b"HTTP/1.1 100 Continue\r\n\r\n", 50), Hang()),
+    one(
+        "never answering, with a shorter timeout",
+        Raises(APITimeoutError, "within 0.25 s"),
+        Hang(),
         timeout=0.25,
         elapsed=(0.25, 0.3),
     ),
-    evolve(
-        one("never answering, tried twice", Raises(APITimeoutError), Hang()),
+    one(
+        "never answering, tried twice",
+        Raises(APITimeoutError),
+        Hang(),
         timeout=1.0,
         retry=TWICE,
         requests=2,
         elapsed=(2.0, 2.1),
     ),
-    evolve(
-        one(
-            "never answering, with a deadline",
-            Raises(DeadlineExceededError, "within 2.5 s"),
-            Hang(),
-        ),
+    one(
+        "never answering, with a deadline",
+        Raises(DeadlineExceededError, "within 2.5 s"),
+        Hang(),
         timeout=1.0,
         retry=RetryPolicy(deadline=2.5),
         requests=3,
         elapsed=(2.5, 2.51),
     ),
-    evolve(
-        one("late, but in time", OK, Pause(14.9), answer()),
-        elapsed=(14.9, 15.0),
-    ),
+    one("late, but in time", OK, Pause(14.9), answer(), elapsed=(14.9, 15.0)),
     Case(
         "never answering, then an answer",
         ((Hang(),), (answer(),)),
         OK,
         requests=2,
         retry=TWICE,
-        elapsed=(15.0, 15.1),
+        elapsed=AFTER_15_S,
     ),
     Case(
         "reset, then an answer",
@@ -124,71 +123,64 @@ CONNECTIONS: tuple[Case, ...] = (
         requests=2,
         retry=TWICE,
     ),
-    Case(
+    _kept(
         "a kept connection is closed under the next request",
-        ((answer(),), (Close(),), (answer(),)),
         OK,
+        (answer(),),
+        (Close(),),
+        (answer(),),
         requests=2,
         retry=RetryPolicy(attempts=2, initial_delay=8.0),
-        earlier_calls=1,
     ),
-    Case(
+    _kept(
         "a kept connection is reset under the next request",
-        ((answer(),), (Reset(),), (answer(),)),
         OK,
+        (answer(),),
+        (Reset(),),
+        (answer(),),
         requests=2,
         retry=RetryPolicy(attempts=2, initial_delay=8.0),
-        earlier_calls=1,
     ),
-    Case(
+    _kept(
         "a kept connection is closed and attempts=1 allows no second request",
-        ((answer(),), (Close(),), (answer(),)),
         _STALE,
-        retry=ONCE,
-        earlier_calls=1,
+        (answer(),),
+        (Close(),),
+        (answer(),),
     ),
-    Case(
+    _kept(
         "kept connections are closed again and again",
-        ((answer(),), (Close(),)),
         Raises(APIConnectionError),
+        (answer(),),
+        (Close(),),
         requests=3,
         retry=RetryPolicy(attempts=3, initial_delay=0.01),
-        earlier_calls=1,
     ),
-    Case("an idle connection was closed", ((answer(), Close()), (answer(),)), OK, earlier_calls=1),
-    Case(
-        "a connection is kept",
-        ((answer(),), (answer(),)),
-        OK,
-        earlier_calls=1,
-        connections=0,
-    ),
-    Case(
+    _kept("an idle connection was closed", OK, (answer(), Close()), (answer(),)),
+    _kept("a connection is kept", OK, (answer(),), (answer(),), connections=0),
+    _kept(
         "Connection: close is honoured",
-        ((answer(200, answer()[-51:], "Connection: close"),), (answer(),)),
         OK,
-        earlier_calls=1,
+        (answer(200, answer()[-51:], "Connection: close"),),
+        (answer(),),
         connections=1,
     ),
-    Case(
+    _kept(
         "a second answer nobody asked for is not the next one's",
-        ((answer() + says({"domains": ["evil.example"]}),), (answer(),)),
         OK,
-        earlier_calls=1,
+        (answer() + says({"domains": ["evil.example"]}),),
+        (answer(),),
     ),
-    Case(
+    _kept(
         "cookies are not kept",
-        (
-            (answer(200, answer()[-51:], "Set-Cookie: session=1; Path=/", "Set-Cookie: b=2"),),
-            (answer(),),
-        ),
         OK,
-        earlier_calls=1,
+        (answer(200, answer()[-51:], "Set-Cookie: session=1; Path=/", "Set-Cookie: b=2"),),
+        (answer(),),
     ),
     one(
         "cookies of every kind are ignored",
         OK,
         answer(200, answer()[-51:], "Set-Cookie: ", "Set-Cookie: =;;;", "Set-Cookie: a=\udcff"),
     ),
-    evolve(one("raw answers a list", Returns([1]), says([1])), call="raw"),
+    one("raw answers a list", Returns([1]), says([1]), call="raw"),
 )

@@ -2,15 +2,13 @@
 
 from typing import Any
 
-from attrs import evolve
-
 from chatloom_async import ResponseDecodeError
 from tests.faults.case import AGENT, DOCUMENT, OK, TWICE, Case, Raises, Returns, answer, one, says
 
 
 def _fails(name: str, body: bytes, message: str) -> Case:
     sees = Raises(ResponseDecodeError, message)
-    return evolve(one(f"200 {name}", sees, answer(200, body)), retry=TWICE)
+    return one(f"200 {name}", sees, answer(200, body), retry=TWICE)
 
 
 def _fine(name: str, body: bytes, *headers: str, kind: str = "application/json") -> Case:
@@ -18,7 +16,7 @@ def _fine(name: str, body: bytes, *headers: str, kind: str = "application/json")
 
 
 def _listed(name: str, sees: Any, value: object) -> Case:
-    return evolve(one(f"agents {name}", Returns(sees), says(value)), call="agents")
+    return one(f"agents {name}", Returns(sees), says(value), call="agents")
 
 
 _BROKEN = (
@@ -44,17 +42,17 @@ _FINE = (
         Returns(("\ud800",)),
         answer(200, b'{"domains": ["\\ud800"]}'),
     ),
-    evolve(one("raw null", Returns(None), says(None)), call="raw"),
-    evolve(one("raw text", Returns("x"), says("x")), call="raw"),
+    one("raw null", Returns(None), says(None), call="raw"),
+    one("raw text", Returns("x"), says("x"), call="raw"),
 )
 
 DOCUMENTS: tuple[Case, ...] = (
     *_BROKEN,
     *_FINE,
-    evolve(
-        one(
-            "204 without a body", Raises(ResponseDecodeError, "empty"), answer(204, b"", length="")
-        ),
+    one(
+        "204 without a body",
+        Raises(ResponseDecodeError, "empty"),
+        answer(204, b"", length=""),
         retry=TWICE,
     ),
 )

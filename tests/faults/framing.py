@@ -4,15 +4,22 @@ import gzip
 import zlib
 from functools import cache
 
-from attrs import evolve
-
 from chatloom_async import (
     APIConnectionError,
-    APITimeoutError,
     InternalServerError,
     ResponseDecodeError,
 )
-from tests.faults.case import DOCUMENT, OK, Case, Raises, answer, chunked, one, retried
+from tests.faults.case import (
+    DOCUMENT,
+    OK,
+    Case,
+    Raises,
+    answer,
+    chunked,
+    late,
+    one,
+    retried,
+)
 from tests.faults.server import Close, Drip, Flood, Hang, Reset, Step
 
 _TOO_MUCH = 45_000_000  # the limit of 10 MiB, in pieces and joined, and what is on its way
@@ -28,15 +35,10 @@ _UNDECODABLE = Raises(APIConnectionError, r"Content-Encoding.*gzip", {"reason": 
 _CUT_OFF = _connection("cut off")
 _GARBLED = _connection("protocol", "is not HTTP")
 _TOO_LARGE = _connection("too large", "larger than 10485760 bytes")
-_LATE = Raises(APITimeoutError, "within 15 s", {"reason": "timeout"})
-
-
-def _late(case: Case) -> Case:
-    return evolve(case, elapsed=(15.0, 15.1))
 
 
 def _bounded(name: str, sees: Raises, *steps: Step) -> Case:
-    return evolve(one(name, sees, *steps), memory=_TOO_MUCH, requests=1)
+    return one(name, sees, *steps, memory=_TOO_MUCH, requests=1)
 
 
 def _garbled(name: str, *steps: Step) -> Case:
@@ -59,7 +61,7 @@ _LENGTHS = (
     one("Content-Length too long, then FIN", _CUT_OFF, answer(length=500), Close()),
     one("Content-Length too long, then RST", _CUT_OFF, answer(length=500), Reset()),
     retried(one("a body cut off is tried again", _CUT_OFF, answer(length=500), Close())),
-    _late(one("Content-Length too long, then nothing", _LATE, answer(length=500), Hang())),
+    late("Content-Length too long, then nothing", answer(length=500), Hang()),
     _garbled("Content-Length too short", answer(length=20)),
     one(
         "Content-Length short of the line break",
@@ -86,7 +88,7 @@ _CHUNKS = (
     one("chunks with trailers", OK, chunked(DOCUMENT, last=b"0\r\nX-Sum: 1\r\n\r\n")),
     one("chunks without an end, then FIN", _CUT_OFF, chunked(DOCUMENT, last=b""), Close()),
     one("chunks without an end, then RST", _CUT_OFF, chunked(DOCUMENT, last=b""), Reset()),
-    _late(one("chunks without an end, then nothing", _LATE, chunked(DOCUMENT, last=b""), Hang())),
+    late("chunks without an end, then nothing", chunked(DOCUMENT, last=b""), Hang()),
     one("a chunk cut off", _CUT_OFF, chunked(DOCUMENT, last=b"ff\r\nhalf"), Close()),
     one("a chunk size of letters", _GARBLED, chunked(DOCUMENT, last=b"xyz\r\n\r\n"), Close()),
     one("a negative chunk size", _GARBLED, chunked(DOCUMENT, last=b"-1\r\n\r\n"), Close()),
@@ -114,17 +116,18 @@ _HEADS = (
     _garbled("a header with a null byte", b"HTTP/1.1 200 OK\r\nX-Null: a\x00b\r\n\r\n"),
     _garbled("a header of 100 kB", answer(200, DOCUMENT, "X-Long: " + "x" * 100_000)),
     _garbled("a reason of 100 kB", b"HTTP/1.1 200 " + b"x" * 100_000 + b"\r\n\r\n"),
-    evolve(
-        one("100,000 headers", _GARBLED, b"HTTP/1.1 200 OK\r\n", Flood(b"X-A: b\r\n" * 100, 1_000)),
+    one(
+        "100,000 headers",
+        _GARBLED,
+        b"HTTP/1.1 200 OK\r\n",
+        Flood(b"X-A: b\r\n" * 100, 1_000),
         memory=8_000_000,
     ),
-    evolve(
-        one(
-            "a header without an end",
-            _GARBLED,
-            b"HTTP/1.1 200 OK\r\nX: ",
-            Flood(b"x" * 100_000, 2_000),
-        ),
+    one(
+        "a header without an end",
+        _GARBLED,
+        b"HTTP/1.1 200 OK\r\nX: ",
+        Flood(b"x" * 100_000, 2_000),
         memory=8_000_000,
     ),
     one(
@@ -213,9 +216,9 @@ _SIZES = (
         "brotli, which nobody asked for", _NO_BROTLI, answer(200, DOCUMENT, "Content-Encoding: br")
     ),
     one("an unknown encoding", OK, answer(200, DOCUMENT, "Content-Encoding: rot13")),
-    _late(one("a slow drip", _LATE, answer(200, b"", length=500), Drip(b" " * 500, 1.0))),
-    _late(one("a slow drip of headers", _LATE, Drip(answer(), 1.0))),
-    evolve(one("a drip that is fast enough", OK, Drip(answer(), 0.01)), elapsed=(0.5, 5.0)),
+    late("a slow drip", answer(200, b"", length=500), Drip(b" " * 500, 1.0)),
+    late("a slow drip of headers", Drip(answer(), 1.0)),
+    one("a drip that is fast enough", OK, Drip(answer(), 0.01), elapsed=(0.5, 5.0)),
 )
 
 FRAMING: tuple[Case, ...] = (*_LENGTHS, *_CHUNKS, *_HEADS, *_SIZES)
