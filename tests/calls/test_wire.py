@@ -275,6 +275,7 @@ WRONG_ELEMENTS = {
     "texts": b'"a"',
     "empty lists": b"[]",
     "nested lists": b"[[]]",
+    "short lists": b"[1,2,3,4]",
     "deep lists": b"[" * 900 + b"]" * 900,
     "long numbers": b"9" * 4_000,
 }
@@ -287,6 +288,9 @@ WRONG_BODIES = {
     "the same name again and again": b"{" + b'"agents":[],' * (SIZE // 12) + b'"a":0}',
     "no end of lists": b"[" * SIZE,
     "spaces": b" " * SIZE,
+    "fields of many names": b'{"agents":[],'
+    + ",".join(f'"{at:x}":1' for at in range(SIZE // 9)).encode()
+    + b',"count":null}',
 }
 
 
@@ -306,6 +310,16 @@ def test_refusing_costs_little_more_than_accepting(body: bytes) -> None:
 @pytest.mark.parametrize("element", WRONG_ELEMENTS.values(), ids=WRONG_ELEMENTS)
 def test_refusing_many_wrong_elements_costs_little(element: bytes) -> None:
     test_refusing_costs_little_more_than_accepting(listed(element))
+
+
+def test_many_floats_in_a_wrong_place_are_not_read() -> None:
+    assert refusal(listed(b"1.5")) == "$.agents[0]: expected object, got float"
+    assert cost(listed(b"1.5"), AgentList)[1] < 6 * SIZE
+
+
+@pytest.mark.parametrize("more", [{"seen": [1.5, -2e9] * 40}, {f"is{at}": at for at in range(30)}])
+def test_what_is_unknown_is_kept_however_much_it_is(more: dict[str, Any]) -> None:
+    assert {each.extra == more for each in agents(*[AGENT | more] * 300)} == {True}
 
 
 @pytest.mark.parametrize(
