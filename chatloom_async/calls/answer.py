@@ -12,7 +12,7 @@ from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from chatloom_async.auth import ApiKey
-from chatloom_async.calls.redaction import redact
+from chatloom_async.calls.redaction import redactor
 from chatloom_async.calls.retry_after import parse_retry_after
 from chatloom_async.calls.wire import decode_error
 from chatloom_async.errors import APIStatusError, RedirectError, status_error_class
@@ -30,13 +30,13 @@ _PHRASES = frozenset(HTTPStatus)
 
 def status_error(answer: Response, key: ApiKey, clock: Clock) -> APIStatusError:
     """Return the error for an answer, without the key: a server may repeat what it was sent."""
-    sent = answer.headers.items()
-    headers = {redact(name.lower(), key): redact(value, key) for name, value in sent}
-    body = redact(answer.body[:MAX_ERROR_BODY].decode("latin-1"), key).encode("latin-1")
+    redact = redactor(key)
+    headers = {redact(name.lower()): redact(value) for name, value in answer.headers.items()}
+    body = redact(answer.body[:MAX_ERROR_BODY].decode("latin-1")).encode("latin-1")
     kind = status_error_class(answer.status)
     message = _redirect(headers) if kind is RedirectError else _message(answer.status, body)
     # Once more: what is told apart in the body need not be in the message, and the other way round.
-    message = redact(_clean(message), key)
+    message = redact(_clean(message))
     return kind(answer.status, message, body, headers, parse_retry_after(headers, clock))
 
 
@@ -53,13 +53,13 @@ def _message(status: int, body: bytes) -> str:
     told = decode_error(body)
     if told is not None:
         return told
-    text = " ".join(re.sub(_CONTROL, " ", body.decode(errors="replace")).split())
-    if text and "<" not in text:
-        return text[:_EXCERPT]
+    text = "" if b"<" in body else body.strip()[:_LONGEST_MESSAGE].decode(errors="replace")
+    if line := " ".join(re.sub(_CONTROL, " ", text).split()):
+        return line[:_EXCERPT]
     return HTTPStatus(status).phrase if status in _PHRASES else "no message"
 
 
 def _clean(text: str) -> str:
     """Make a server's text fit for a log: one line, not endless, encodable."""
-    line = re.sub(_CONTROL, " ", text).encode(errors="replace").decode()
-    return line if len(line) <= _LONGEST_MESSAGE else line[:_LONGEST_MESSAGE] + "…"
+    line = re.sub(_CONTROL, " ", text[:_LONGEST_MESSAGE]).encode(errors="replace").decode()
+    return line if len(text) <= _LONGEST_MESSAGE else f"{line}…"

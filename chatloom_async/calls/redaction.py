@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from string import ascii_letters, digits
 
 from chatloom_async.auth import ApiKey
@@ -17,32 +17,35 @@ _REDACTED = "clf_[redacted]"
 _TELLING = 16  # fewer letters after the prefix may stand in any text
 _SHOWN = 8  # so many letters of a key in a row are too many
 _GRAM = 5
-_CUT = re.compile(f".{{{_GRAM}}}")
-_SHORT = 2_000  # letters of a text, in which it is cheaper to look for parts of the key
-_KEPT = 8_000  # letters of a text in which there are pieces
-# %53, %2553, \u0053, \U00000053, \u{53}, \x53, &#x53; and &#83; are S; \n is a line break and no n.
-_ESCAPE = re.compile(
-    r"(?:%(?:25)*|\\+u(?:0000)?00|\\+u\{0*|\\+x|&#x0*)(?P<hex>[0-9a-f]{2})[;}]?"
-    r"|&#0*(?P<dec>[0-9]{2,3});?|\\+[bfnrt]",
-    re.ASCII | re.IGNORECASE,
+_KEPT = 4_000  # letters of a text that is looked at letter by letter
+_ESCAPES = 1_000  # in a longer text, each of which takes as long as a hundred letters
+# %53, %2553, %u0053, \u0053, \U00000053, \u{53}, \x53, &#x53; and &#83; are S; \n is no n.
+_ESCAPE = (
+    r"(?ai:(?:%(?:25)*(?:u00)?|\\u(?:0000)?00|\\u\{0*|\\x|&#x0*)(?P<hex>[0-9a-f]{2})[;}]?"
+    r"|&#0*(?P<dec>[0-9]{2,3});?|\\[bfnrt])"
 )
-_SIGN = re.compile(_ESCAPE.pattern + "|[a-z0-9]", re.ASCII | re.IGNORECASE)
+_SIGN = _ESCAPE + "|[A-Za-z0-9]"
 _LOWER = bytes(range(256)).lower()
 _OTHERS = bytes({*range(256)} - {*(ascii_letters + digits).encode()})
 
 
-def redact(text: str, key: ApiKey) -> str:
-    """Return the text without the key, whole or in pieces.
+def redactor(key: ApiKey) -> Callable[[str], str]:
+    """Return what takes the key out of a text, whole or in pieces.
 
     A piece counts in any case and escape, backwards, in base64, hexadecimal and decimal, and with
-    other signs between its letters.
+    other signs between its letters. Of a long text that holds one, or is full of escapes, only the
+    beginning is kept.
     """
     (header,) = key.headers().values()
-    return _without(header.removeprefix("Bearer "), text)
+    bare = header.removeprefix("Bearer ")
+    forms = [form for form in _spellings(bare) if len(form) >= _SHOWN]
+    grams = {form[at : at + _GRAM] for form in forms for at in range(len(form) - _GRAM + 1)}
+    least = _SHOWN if len(bare) - len(_PREFIX) >= _TELLING else min(map(len, forms))
+    return lambda text: _without_pieces(grams, least, _without(bare, text))
 
 
 def _without(key: str, text: str) -> str:
-    """Return the text without the key, however it is spelt there, and without pieces of it."""
+    """Return the text without the key as it is, and without its beginning where the text ends."""
     text = text.replace(key, _REDACTED)
     secret = key.removeprefix(_PREFIX)
     if len(secret) >= _TELLING:
@@ -52,21 +55,23 @@ def _without(key: str, text: str) -> str:
             if text.endswith(key[:length]):
                 text = text[:-length] + _REDACTED
                 break
-    return _without_pieces(key, text)
+    return text
 
 
-def _without_pieces(key: str, text: str) -> str:
+def _without_pieces(grams: set[str], least: int, text: str) -> str:
     """Hide what are letters of the key in a row, if case, escapes and other signs do not count."""
-    plain = _letters(text)
-    forms = [form for form in _spellings(key) if len(form) >= _SHOWN]
-    if len(plain) < _SHOWN or not _may_hold(plain, forms):
-        return text
-    grams = _grams(forms)
-    if len(text) > _KEPT:  # to look at each of its letters takes time
+    if len(text) > _KEPT and sum(map(text.count, ("%", "\\", "&#"))) > _ESCAPES:
         text = f"{text[:_KEPT]} {_REDACTED}"
-    signs = [(sign, letter) for sign in _SIGN.finditer(text) if (letter := _letter(sign))]
+    plain = _letters(text)
+    # A piece that is to be hidden holds a whole one of these.
+    if grams.isdisjoint(
+        [plain[at : at + _GRAM] for at in range(0, len(plain), _SHOWN - _GRAM + 1)]
+    ):
+        return text
+    if len(text) > _KEPT:
+        text = f"{text[:_KEPT]} {_REDACTED}"
+    signs = [(sign, letter) for sign in re.finditer(_SIGN, text) if (letter := _letter(sign))]
     letters = "".join([letter for _, letter in signs])
-    least = _SHOWN if len(key) - len(_PREFIX) >= _TELLING else min(map(len, forms))
     parts: list[str] = []
     kept = begin = 0
     for at in range(len(letters) + 1):
@@ -78,20 +83,6 @@ def _without_pieces(key: str, text: str) -> str:
             kept = signs[end - 1][0].end()
         begin = at + 1
     return "".join((*parts, text[kept:]))
-
-
-def _may_hold(plain: str, forms: Iterable[str]) -> bool:
-    """Tell at little cost whether there may be a piece of nine letters or more.
-
-    Such a piece holds a whole one of the grams into which the text is cut, or the key.
-    """
-    if len(plain) < _SHORT:
-        return any(gram in plain for form in forms for gram in _CUT.findall(form))
-    return not _grams(forms).isdisjoint(_CUT.findall(plain))
-
-
-def _grams(forms: Iterable[str]) -> set[str]:
-    return {form[at : at + _GRAM] for form in forms for at in range(len(form) - _GRAM + 1)}
 
 
 def _spellings(key: str) -> Iterator[str]:
@@ -108,7 +99,7 @@ def _spellings(key: str) -> Iterator[str]:
 
 def _letters(text: str) -> str:
     if "%" in text or "\\" in text or "&#" in text:
-        text = _ESCAPE.sub(_letter, text)
+        text = re.sub(_ESCAPE, _letter, text)
     return text.encode("latin-1", "replace").translate(_LOWER, _OTHERS).decode()
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Callable
 from urllib.parse import quote
 
@@ -9,7 +10,7 @@ import pytest
 
 from chatloom_async import ApiKey, APIStatusError
 from chatloom_async.calls.answer import status_error
-from chatloom_async.calls.redaction import redact
+from chatloom_async.calls.redaction import redactor
 from chatloom_async.testing import FakeClock
 from chatloom_async.transport import Response
 
@@ -36,6 +37,8 @@ SPELLINGS = {
     "URL-encoded twice": quote(quote(KEY, safe=""), safe=""),
     "URL-encoded letter by letter": every("%%%02x"),
     "escapes of JSON": every("\\u%04X"),
+    "escapes of JSON in JSON": every("\\\\u%04x"),
+    "escapes of old browsers": every("%%u%04X"),
     "escapes of a shell": every("\\x%02x"),
     "references of HTML": every("&#%d;"),
     "references of HTML in hexadecimal": every("&#x%x;"),
@@ -47,6 +50,8 @@ SPELLINGS = {
     "base64 one letter later": encoded("x", "y"),
     "base64 two letters later": encoded("xy"),
     "base64 of the header": encoded("Bearer ", "\r\n"),
+    "base64 in lines": "\r\n".join(re.findall(".{1,12}", encoded("key="))),
+    "URL-encoded base64": quote(encoded(""), safe=""),
     "URL-safe base64": base64.urlsafe_b64encode(f"?{KEY}".encode()).decode(),
     "hexadecimal": KEY.encode().hex(),
     "hexadecimal in pairs": KEY.encode().hex(" ").upper(),
@@ -65,6 +70,10 @@ SPELLINGS = {
 
 def pieces(form: str) -> set[str]:
     return {form[at : at + LONGEST + 1] for at in range(len(form) - LONGEST)} or {form}
+
+
+def redact(text: str, key: str = KEY) -> str:
+    return redactor(ApiKey(key))(text)
 
 
 def error(body: bytes, headers: dict[str, str] | None = None) -> APIStatusError:
@@ -107,23 +116,30 @@ def test_no_excerpt_ends_in_a_piece_of_the_key(limit: int) -> None:
     ],
 )
 def test_a_text_without_the_key_stays_as_it_is(text: str) -> None:
-    assert redact(text, ApiKey(KEY)) == text
+    assert redact(text) == text
 
 
 def test_what_stands_around_the_key_stays() -> None:
     text = f"no {KEY}, not {KEY.upper()} nor {KEY[:20]}!"
-    assert redact(text, ApiKey(KEY)) == "no clf_[redacted], not clf_[redacted] nor clf_[redacted]!"
+    assert redact(text) == "no clf_[redacted], not clf_[redacted] nor clf_[redacted]!"
 
 
 def test_only_the_whole_of_a_short_key_is_taken_out() -> None:
     text = "clf_test is a test of clf tests"
-    assert redact(text, ApiKey(SHORT, "X-API-Key")) == "clf_[redacted] is a test of clf tests"
+    assert redactor(ApiKey(SHORT, "X-API-Key"))(text) == "clf_[redacted] is a test of clf tests"
 
 
 @pytest.mark.parametrize("length", range(len("clf_") + 1, len(SHORT)))
 def test_a_key_cut_at_the_end_of_a_text_is_taken_out(length: int) -> None:
-    assert redact(f"not {SHORT[:length]}", ApiKey(SHORT)) == "not clf_[redacted]"
+    assert redact(f"not {SHORT[:length]}", SHORT) == "not clf_[redacted]"
 
 
 def test_a_long_text_full_of_pieces_is_not_kept_whole() -> None:
-    assert len(redact(f"{KEY.upper()} " * 2_000, ApiKey(KEY))) < 10_000
+    assert len(redact(f"{KEY.upper()} " * 2_000)) < 10_000
+
+
+@pytest.mark.parametrize("escape", ["%41", "%25", "\\", "\\u00e9", "&#", "&#0"])
+def test_of_a_long_text_full_of_escapes_the_beginning_is_kept(escape: str) -> None:
+    text = escape * 20_000
+    assert redact(text).startswith(text[:1_000])
+    assert len(redact(text)) < 10_000

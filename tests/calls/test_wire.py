@@ -318,7 +318,7 @@ def test_many_floats_in_a_wrong_place_are_not_read() -> None:
 
 
 @pytest.mark.parametrize("more", [{"seen": [1.5, -2e9] * 40}, {f"is{at}": at for at in range(30)}])
-def test_what_is_unknown_is_kept_however_much_it_is(more: dict[str, Any]) -> None:
+def test_what_is_unknown_is_kept_however_much_it_is(more: dict[str, object]) -> None:
     assert {each.extra == more for each in agents(*[AGENT | more] * 300)} == {True}
 
 
