@@ -106,6 +106,43 @@ def reached(source: str, bar: str) -> list[str]:
     ]
 
 
+@pytest.mark.parametrize(
+    ("audits", "told", "untold"),
+    [
+        ([], ["No workspace was audited"], ["Click"]),
+        ([workspace("acme")], ["No agent in this workspace."], []),
+        (
+            [workspace("acme", agent("a1"))],
+            [
+                "a1 · modern · bottom-right · 2026-03-01 shop.example",
+                "Nothing was found.",
+                "everything was read",
+                "page made 01 March 2026, 12:00 UTC",
+            ],
+            [],
+        ),
+        (
+            [workspace("acme", agent("a1", domains=()))],
+            ["No domain is listed."],
+            ["click one to see who", "How far domains are spread"],
+        ),
+        (
+            [workspace("acme", agent("a1", domains=None), gaps=(Gap("a1", "E", 500, "no"),))],
+            ["domains not read", "acme · a1 : E 500"],
+            ["no domain listed"],
+        ),
+    ],
+    ids=["nothing", "no agent", "one agent", "no domain", "unread domains"],
+)
+def test_a_page_says_what_there_is_and_is_not(
+    audits: list[WorkspaceAudit], told: list[str], untold: list[str], tmp_path: Path
+) -> None:
+    page, source = page_of(tmp_path, *audits)
+    assert [each for each in told if each not in page.text] == []
+    assert [each for each in untold if each in page.text] == []
+    assert ("<form" in source) is bool(audits)
+
+
 def test_totals_stand_on_the_page(tmp_path: Path) -> None:
     gap = Gap(None, "AuthenticationError", 401, "revoked")
     page, _ = page_of(
@@ -153,14 +190,6 @@ def test_what_is_worst_comes_first(tmp_path: Path) -> None:
     list_of_them = page.texts[page.texts.index("Workspaces") :]
     places = [list_of_them.index(name) for name in ("severe", "unread", "calm")]
     assert places == sorted(places)
-
-
-def test_unread_domains_are_not_shown_as_none(tmp_path: Path) -> None:
-    gap = Gap("a1", "InternalServerError", 500, "Something went wrong.")
-    page, _ = page_of(tmp_path, workspace("acme", agent("a1", domains=None), gaps=(gap,)))
-    assert "domains not read" in page.text
-    assert "acme · a1 : InternalServerError 500" in page.text
-    assert "no domain listed" not in page.text
 
 
 def test_hostile_text_is_inert_wherever_it_stands(tmp_path: Path) -> None:
@@ -294,46 +323,11 @@ def test_a_page_that_cannot_be_finished_leaves_the_one_before(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_an_agent_is_shown_with_its_template_position_and_day(tmp_path: Path) -> None:
-    page, _ = page_of(tmp_path, workspace("acme", agent("a1")))
-    assert "a1 · modern · bottom-right · 2026-03-01 shop.example" in page.text
-
-
 def test_what_would_show_nothing_is_named(tmp_path: Path) -> None:
     page, source = page_of(tmp_path, workspace("acme", agent("a1", "\t ", domains=("",))))
     assert "(blank) a1 ·" in page.text
     assert ">(empty)</bdi>" in source
     assert "(empty) 1" in bars(source)
-
-
-def test_the_time_on_the_page_is_told_to_be_the_pages_own(tmp_path: Path) -> None:
-    page, _ = page_of(tmp_path, workspace("acme", agent("a1")))
-    assert "page made 01 March 2026, 12:00 UTC" in page.text
-
-
-def test_an_empty_audit_makes_a_page_that_says_so(tmp_path: Path) -> None:
-    page, source = page_of(tmp_path)
-    assert "No workspace was audited" in page.text
-    assert "Click" not in page.text
-    assert "<form" not in source
-
-
-def test_no_click_is_asked_for_where_nothing_was_found(tmp_path: Path) -> None:
-    page, _ = page_of(tmp_path, workspace("acme", agent("a1", domains=("shop.example",))))
-    assert "Nothing was found." in page.text
-    assert "everything was read" in page.text
-
-
-def test_no_chart_is_drawn_of_domains_that_are_not_there(tmp_path: Path) -> None:
-    page, _ = page_of(tmp_path, workspace("acme", agent("a1", domains=())))
-    assert "No domain is listed." in page.text
-    assert "click one to see who" not in page.text
-    assert "How far domains are spread" not in page.text
-
-
-def test_a_workspace_without_agents_says_so(tmp_path: Path) -> None:
-    page, _ = page_of(tmp_path, workspace("acme"))
-    assert "No agent in this workspace." in page.text
 
 
 def test_domains_of_several_workspaces_are_in_order(tmp_path: Path) -> None:
