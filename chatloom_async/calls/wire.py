@@ -25,8 +25,8 @@ Scanner = Callable[[str, int], tuple[Any, int]]
 _LARGE = 64 * 1024
 _BYTES_OF_OBJECT, _BYTES_OF_LIST = 16, 12
 # Nor has it hundreds of fields side by side, each of another name, which all take a place in two
-# tables. An agent has a field in 25 bytes, and the next agent the same ones.
-_BYTES_OF_NAME = 40
+# tables. An agent has a field in 25 bytes, and the next agent the same ones, new ones among them.
+_BYTES_OF_NAME, _OF_ANOTHER_NAME = 40, 0.9
 _NAME = rb'"[^"\\]*"\s*:'
 # More than one float in so many bytes takes longer to read than an answer's models to make.
 _BYTES_OF_FLOAT = 20
@@ -122,8 +122,10 @@ def _refuse_rubble(body: bytes) -> None:
             "$: nested too deeply, or more objects and lists than an answer of this size can have"
         )
     many = some.count(b":") * _BYTES_OF_NAME > len(some) * 2
-    if many and len(set(re.findall(_NAME, some))) * _BYTES_OF_NAME > len(some):
-        raise ResponseDecodeError("$: more names of fields than an answer can have")
+    if many:
+        names = re.findall(_NAME, some)
+        if len(set(names)) > max(len(some) / _BYTES_OF_NAME, _OF_ANOTHER_NAME * len(names)):
+            raise ResponseDecodeError("$: more names of fields than an answer can have")
 
 
 def _is_full_of_floats(body: bytes) -> bool:

@@ -317,7 +317,14 @@ def test_many_floats_in_a_wrong_place_are_not_read() -> None:
     assert cost(listed(b"1.5"), AgentList)[1] < 6 * SIZE
 
 
-@pytest.mark.parametrize("more", [{"seen": [1.5, -2e9] * 40}, {f"is{at}": at for at in range(30)}])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"seen": [1.5, -2e9] * 40},
+        {f"is{at}": at for at in range(30)},
+        {"days": {f"{at:03}": 1 for at in range(365)}},
+    ],
+)
 def test_what_is_unknown_is_kept_however_much_it_is(more: dict[str, object]) -> None:
     assert {each.extra == more for each in agents(*[AGENT | more] * 300)} == {True}
 
