@@ -377,10 +377,10 @@ async def test_leaving_calls_nothing_more_when_the_items_swallow_their_cancellat
 
 @virtual
 async def test_a_reader_left_behind_in_the_block_is_told() -> None:
+    async with FanOut(Stubborn(), range(10), concurrency=1) as answers:
+        reader = asyncio.ensure_future(anext(answers))
+        await asyncio.sleep(1)
     with pytest.raises(ConfigurationError, match="inside its 'async with' block"):
-        async with FanOut(Stubborn(), range(10), concurrency=1) as answers:
-            reader = asyncio.ensure_future(anext(answers))
-            await asyncio.sleep(1)
         await reader
 
 
@@ -426,9 +426,9 @@ def test_a_concurrency_that_cannot_work_is_refused(concurrency: Any) -> None:
 @pytest.mark.parametrize("items", [[1], []])
 @virtual
 async def test_a_fan_out_runs_once(items: list[int]) -> None:
+    answers = FanOut(double, items)
+    await collect(answers)
     with pytest.raises(ConfigurationError, match="runs once"):
-        answers = FanOut(double, items)
-        await collect(answers)
         await collect(answers)
 
 
@@ -450,7 +450,7 @@ async def test_reading_before_the_block_is_refused() -> None:
 
 @virtual
 async def test_reading_after_the_block_is_refused() -> None:
+    async with FanOut(double, range(100)) as answers:
+        await anext(answers)
     with pytest.raises(ConfigurationError, match="inside its 'async with' block"):
-        async with FanOut(double, range(100)) as answers:
-            await anext(answers)
         await anext(answers)

@@ -77,22 +77,22 @@ async def test_an_expired_block_leaves_its_task_uncancelled() -> None:
 
 @virtual
 async def test_a_cancellation_from_outside_is_not_taken_for_the_timeout() -> None:
+    task = asyncio.create_task(guarded(Timeouts(10), 60))
+    await asyncio.sleep(1)
+    task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        task = asyncio.create_task(guarded(Timeouts(10), 60))
-        await asyncio.sleep(1)
-        task.cancel()
         await task
 
 
 @pytest.mark.parametrize("first", ["timeout", "cancellation"])
 @virtual
 async def test_a_cancellation_in_the_tick_of_the_timeout_wins(first: str) -> None:
+    loop = asyncio.get_running_loop()
+    task = asyncio.create_task(guarded(Timeouts(1), 60))
+    if first == "timeout":
+        await asyncio.sleep(0)
+    loop.call_at(1.0, task.cancel)
     with pytest.raises(asyncio.CancelledError):
-        loop = asyncio.get_running_loop()
-        task = asyncio.create_task(guarded(Timeouts(1), 60))
-        if first == "timeout":
-            await asyncio.sleep(0)
-        loop.call_at(1.0, task.cancel)
         await task
 
 

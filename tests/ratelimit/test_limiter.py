@@ -457,13 +457,13 @@ async def test_those_who_wait_for_a_healthy_resource_are_not_failed() -> None:
 
 @virtual
 async def test_those_who_wait_for_any_resource_are_failed_when_three_fail() -> None:
+    gate = limiter()
+    await break_down(gate, "/a", "/b", "/c")
+    probe = await gate.wait("/a", WaitLimits())
+    waiting = asyncio.create_task(gate.wait("/d", WaitLimits(patience=0.1)))
+    await asyncio.sleep(1)
+    gate.failed(probe, "/a", ERROR)
     with pytest.raises(ConnectionError):
-        gate = limiter()
-        await break_down(gate, "/a", "/b", "/c")
-        probe = await gate.wait("/a", WaitLimits())
-        waiting = asyncio.create_task(gate.wait("/d", WaitLimits(patience=0.1)))
-        await asyncio.sleep(1)
-        gate.failed(probe, "/a", ERROR)
         await waiting
 
 

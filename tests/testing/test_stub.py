@@ -106,8 +106,8 @@ async def test_requests_are_recorded_without_their_key() -> None:
 @virtual
 async def test_a_closed_stub_refuses() -> None:
     transport = StubTransport([StubReply()])
+    await transport.aclose()
     with pytest.raises(ClientClosedError):
-        await transport.aclose()
         await transport.exchange(REQUEST, KEY, 1)
     assert transport.requests == []
 
