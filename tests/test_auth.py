@@ -406,31 +406,22 @@ async def test_a_401_is_replayed_at_once_with_the_rotated_key() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("keys", "attempts", "requests"),
+    [([KEY], 4, 1), (["clf_1", "clf_2", "clf_3"], 4, 2), (["clf_1", "clf_2"], 1, 1)],
+    ids=["the same key", "another and another", "one attempt"],
+)
 @virtual
-async def test_a_401_is_not_replayed_when_the_key_is_the_same() -> None:
-    source = Source(KEY)
-    client, transport = made(source, REFUSED)
-    with pytest.raises(AuthenticationError):
-        await client.list_agents()
-    assert (len(transport.requests), source.asked) == (1, 2)
-
-
-@virtual
-async def test_a_401_is_replayed_once_only() -> None:
-    source = Source("clf_1", "clf_2", "clf_3")
-    client, transport = made(source, REFUSED, REFUSED)
+async def test_a_401_is_replayed_once_at_most_and_with_another_key(
+    keys: list[str], attempts: int, requests: int
+) -> None:
+    source = Source(*keys)
+    client, transport = made(source, *[REFUSED] * 2, retry=RetryPolicy(attempts=attempts))
     with pytest.raises(AuthenticationError) as caught:
         await client.list_agents()
-    assert (len(transport.requests), source.asked) == (2, 2)
-    assert [attempt.outcome for attempt in caught.value.attempts] == ["401", "401"]
-
-
-@virtual
-async def test_a_401_is_never_replayed_when_one_attempt_is_allowed() -> None:
-    client, transport = made(Source("clf_old", "clf_new"), REFUSED, retry=RetryPolicy(attempts=1))
-    with pytest.raises(AuthenticationError):
-        await client.list_agents()
-    assert len(transport.requests) == 1
+    assert [attempt.outcome for attempt in caught.value.attempts] == ["401"] * requests
+    assert len(transport.requests) == requests
+    assert source.asked == 2
 
 
 @pytest.mark.parametrize("calls", [2, 50])
@@ -453,9 +444,7 @@ async def test_a_call_refused_with_a_key_replaced_meanwhile_takes_the_new_one_un
 
 
 @virtual
-async def test_a_call_refused_in_the_moment_in_which_the_key_came_has_another_one_asked_for() -> (
-    None
-):
+async def test_a_call_refused_as_the_key_came_has_another_one_asked_for() -> None:
     answers: list[asyncio.Future[str]] = []
 
     async def source() -> str:
@@ -482,9 +471,8 @@ async def test_the_401_comes_out_when_asking_again_fails() -> None:
     assert len(transport.requests) == 1
 
 
-@virtual
-async def test_one_client_asks_in_every_event_loop_it_is_used_in() -> None:
+def test_one_client_asks_in_every_event_loop_it_is_used_in() -> None:
     client, transport = made(Source(KEY), NO_AGENTS, NO_AGENTS)
-    await client.list_agents()
-    await client.list_agents()
+    for _ in range(2):
+        FakeClock().run(client.list_agents())
     assert len(transport.requests) == 2
