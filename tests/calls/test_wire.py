@@ -326,7 +326,7 @@ def test_many_floats_in_a_wrong_place_are_not_read() -> None:
     ],
 )
 def test_what_is_unknown_is_kept_however_much_it_is(more: dict[str, object]) -> None:
-    assert {each.extra == more for each in agents(*[AGENT | more] * 300)} == {True}
+    assert {each.extra == more for each in agents(*[AGENT | more] * 311)} == {True}
 
 
 @pytest.mark.parametrize(
