@@ -186,11 +186,16 @@ def _unfrozen(model: Any, left_out: str) -> type[Any]:
         "__setattr__": object.__setattr__,
         "__delattr__": object.__delattr__,  # CPython sees both as one: neither may be Python's
     }
-    defaults = {each.name: each.default for each in fields(model) if each.name != left_out}
+    defaults = {
+        each.name: NOTHING if each.name == left_out else each.default for each in fields(model)
+    }
     if all(default is NOTHING for default in defaults.values()):
         methods["__init__"] = object.__init__  # the rule, and faster than one in Python
         return type(model.__name__, (model,), {"__slots__": (), **methods})
-    attributes = {name: field(init=False, default=default) for name, default in defaults.items()}
+    attributes = {  # what __init__ takes has its default bound; any other's is looked up each time
+        name: field(init=default is not NOTHING, default=default)
+        for name, default in defaults.items()
+    }
     return make_class(
         model.__name__, attributes, (model,), class_body=methods, slots=True, eq=False, repr=False
     )
@@ -208,10 +213,9 @@ def _each_reader(container: type, of: Any, hook: Reader) -> Reader:
 
 def _texts(value: Any, _: Any) -> tuple[str, ...]:
     """Do as ``_each_reader`` does, without a call for each text."""
-    _require(list, value)
-    for each in value:
-        if type(each) is not str:
-            raise _expected("str", each)
+    if type(value) is not list:
+        raise _expected("list", value)
+    "".join(value)  # refuses what is no text
     return tuple(value)
 
 

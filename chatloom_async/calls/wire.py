@@ -35,7 +35,21 @@ _GLANCES, _GLANCE = 32, 256  # places that are looked at, and how many bytes the
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
-def decode(body: bytes, model: type[Model]) -> Model:
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON value")
+
+
+def _scanner(parse_float: Callable[[str], Any]) -> Scanner:
+    decoder = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=parse_float)
+    return make_scanner(decoder)  # type: ignore[arg-type]  # raw_decode hands it a decoder too
+
+
+_scan = _scanner(float)
+# Every float is 0.0, at a third of the time: a function of one text, without Python in it.
+_scan_around_floats = _scanner(partial({0: 0.0}.get, 0))
+
+
+def decode(body: bytes, model: type[Model], scan: Scanner = _scan) -> Model:
     """Return the model that this answer describes; ``object`` takes any JSON value as it is.
 
     Raises:
@@ -44,13 +58,11 @@ def decode(body: bytes, model: type[Model]) -> Model:
     """
     if len(body) > _LARGE and model is not object:
         _refuse_rubble(body)
-        if _is_full_of_floats(body):  # which take longer to read than an answer's models to make
-            _read(decode_json(body, _scan_around_floats), model)
-    value = decode_json(body)
-    return value if model is object else _read(value, model)  # any JSON value is an object
-
-
-def _read(value: Any, model: type[Model]) -> Model:
+        if scan is _scan and _is_full_of_floats(body):  # longer to read than models to make
+            decode(body, model, _scan_around_floats)
+    value = decode_json(body, scan)
+    if model is object:
+        return value  # type: ignore[no-any-return]  # any JSON value is an object
     read = reader(model)  # type: ignore[arg-type]  # classes are hashable
     try:
         return read(value, model)  # type: ignore[no-any-return]  # a run-time type
@@ -59,14 +71,13 @@ def _read(value: Any, model: type[Model]) -> Model:
     raise ResponseDecodeError(reason)
 
 
-def decode_json(body: bytes, scan: Scanner | None = None) -> Any:
+def decode_json(body: bytes, scan: Scanner = _scan) -> Any:
     """Return the JSON value of an answer (RFC 8259: UTF-8; a byte order mark is ignored).
 
     Raises:
         ResponseDecodeError: it is not JSON.
 
     """
-    scan = scan or _scan
     try:
         text = body.decode()
         try:
@@ -147,17 +158,3 @@ def _after_space(text: str, start: int) -> int:
 
 def _at(error: json.JSONDecodeError) -> str:
     return f"{error.msg} at line {error.lineno}, column {error.colno}"
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON value")
-
-
-def _scanner(parse_float: Callable[[str], Any]) -> Scanner:
-    decoder = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=parse_float)
-    return make_scanner(decoder)  # type: ignore[arg-type]  # raw_decode hands it a decoder too
-
-
-_scan = _scanner(float)
-# Every float is 0.0, at a third of the time: a function of one text, without Python in it.
-_scan_around_floats = _scanner(partial({0: 0.0}.get, 0))
