@@ -15,7 +15,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
 
 from attrs import define, field
@@ -26,6 +26,7 @@ from chatloom_async.network.pool import ConnectionPool
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+_GONE = 499  # not registered; how proxies log a client that closed the connection
 App = Callable[[Any, Receive, Send], Awaitable[None]]
 
 
@@ -109,12 +110,15 @@ class CancelOnDisconnect:
         watching = asyncio.get_running_loop().create_task(visitor.watch())
         watching.add_done_callback(_heard)
         before = task.cancelling()
+        answered = False
 
         def end() -> None:
             watching.cancel()
             visitor.unwatched()
 
         async def send_on(message: Message) -> None:
+            nonlocal answered
+            answered = True
             if message["type"] == "http.response.body" and not message.get("more_body", False):
                 end()  # the server says that the visitor has gone then, and there may be more to do
             await send(message)
@@ -124,6 +128,10 @@ class CancelOnDisconnect:
         except asyncio.CancelledError:
             if not visitor.has_gone or task.uncancel() > before:
                 raise
+            if not answered:  # middlewares around this one take no answer for a fault
+                with suppress(OSError):  # as servers may raise where nobody listens
+                    await send({"type": "http.response.start", "status": _GONE, "headers": []})
+                    await send({"type": "http.response.body", "body": b""})
         finally:
             end()
 

@@ -101,8 +101,18 @@ async def test_a_visitor_who_leaves_ends_the_work(
     server.told.put_nowait(GONE)
     await serving
     assert ended == [serving]
-    assert not server.sent
+    assert [each.get("status") for each in server.sent] == [499, None]
     assert not serving.cancelling()
+
+
+async def test_a_visitor_who_leaves_amid_the_answer_gets_no_other() -> None:
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await asyncio.Event().wait()
+
+    server = Server(NO_BODY, GONE)
+    await server.serve(app)
+    assert [each.get("status") for each in server.sent] == [200]
 
 
 async def test_somebody_elses_cancellation_passes() -> None:
