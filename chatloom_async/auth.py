@@ -18,6 +18,8 @@ import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal, NoReturn
 
+from multidict import CIMultiDict, CIMultiDictProxy
+
 from chatloom_async.errors import ConfigurationError
 
 KeyHeader = Literal["Authorization", "X-API-Key"]
@@ -58,8 +60,9 @@ class ApiKey:
         if problem:
             del key
             raise ConfigurationError(problem)
-        headers: dict[str, str] = {header: f"Bearer {key}" if header == "Authorization" else key}
-        line = f"{header}: {headers[header]}\r\n"
+        sent = f"Bearer {key}" if header == "Authorization" else key
+        headers = CIMultiDictProxy(CIMultiDict([(header, sent)]))  # which aiohttp need not copy
+        line = f"{header}: {sent}\r\n"
         self.headers: Callable[[], Mapping[str, str]] = lambda: headers
         self.line: Callable[[], str] = lambda: line
         self._digest: str = hashlib.sha256(key.encode()).hexdigest()

@@ -91,6 +91,7 @@ class Caller:
     until: float = math.inf  # when all its calls end, on the loop's clock
     state: ClientState = field(factory=ClientState)
     _gate: _Gate | None = None
+    _limits: WaitLimits = field(init=False)  # of a call without deadline
 
     def __attrs_post_init__(self) -> None:
         """Refuse options that cannot work, before any request."""
@@ -108,6 +109,9 @@ class Caller:
                 "pool is a ConnectionPool; for an aiohttp session of your own: "
                 "ConnectionPool(session=…)"
             )
+        retry = self.retry
+        urgent = retry.deadline is not None and retry.deadline <= _URGENT
+        self._limits = WaitLimits(math.inf, retry.patience, retry.max_retry_after, urgent)
 
     async def fetch(self, request: Request, model: type[Model]) -> Model:
         """Return the model that the request is answered with.
@@ -302,11 +306,15 @@ class Caller:
 
         If the key was renewed meanwhile, return what an attempt with the new one brings.
         """
-        clock = self.transport.shared.clock
-        since = clock.monotonic()
+        loop = asyncio.get_running_loop()
+        since = loop.time()
         try:
             while True:
-                limits = self._wait_limits(call)
+                limits = self._limits
+                if call.give_up_at < math.inf:
+                    limits = WaitLimits(
+                        call.give_up_at, limits.patience, limits.max_retry_after, limits.urgent
+                    )
                 try:
                     departure = await limiter.wait(
                         call.request.resource, limits, refused=call.refused
@@ -316,11 +324,11 @@ class Caller:
                     if call.give_up_at > limits.give_up_at:
                         continue  # a call with a later deadline waits for this one's answer
                     if call.failures:
-                        call.failures[-1].wait = clock.monotonic() - call.failed_at
+                        call.failures[-1].wait = loop.time() - call.failed_at
                     vars(error).pop("__notes__", None)  # the probe's: they tell of its own attempts
                     return FailedAttempt(error, NextStep.FINAL, 0.0)  # nothing was sent: no attempt
         finally:
-            call.waited(clock.monotonic() - since)
+            call.waited(loop.time() - since)
         if self.credentials.current == key:
             return departure
         limiter.abandoned(departure)
@@ -358,15 +366,6 @@ class Caller:
         # In one piece: loops in several threads may share the client.
         self._gate = key, loop, limiter
         return self._gate
-
-    def _wait_limits(self, call: CallRecord) -> WaitLimits:
-        deadline = self.retry.deadline
-        return WaitLimits(
-            give_up_at=call.give_up_at,
-            patience=self.retry.patience,
-            max_retry_after=self.retry.max_retry_after,
-            urgent=deadline is not None and deadline <= _URGENT,
-        )
 
     def _judge(self, call: CallRecord, error: ChatloomError, departure: float | None) -> NextStep:
         """Report the failed attempt to the limiter, and return what follows it."""

@@ -58,7 +58,11 @@ async def send(
     )
     whole = False
     try:
-        body, whole = await read_body(answer.status, answer.content)
+        content = answer.content
+        if content.is_eof():  # all of it has arrived, as nearly always
+            body, whole = within_limit(answer.status, content.read_nowait()), True
+        else:
+            body, whole = await read_body(answer.status, content)
     finally:
         if not whole or not answer.closed:  # aiohttp takes no connection of a 101 back
             answer.close()
@@ -148,13 +152,14 @@ def _url(request: Request) -> URL:
     """Return the URL; to parse the base of it each time would cost four times as much."""
     if request.query:
         return URL(request.url, encoded=True)
-    base = _base(request.base_url)
-    return base.with_path(base.raw_path.rstrip("/") + request.resource, encoded=True)
+    base, path = _base(request.base_url)
+    return base.with_path(path + request.resource, encoded=True)
 
 
 @lru_cache
-def _base(url: str) -> URL:
-    return URL(url, encoded=True)
+def _base(text: str) -> tuple[URL, str]:
+    url = URL(text, encoded=True)
+    return url, url.raw_path.rstrip("/")
 
 
 _GUARDS = (_guarded,)

@@ -138,10 +138,11 @@ class RateLimiter:
         if self._shift:
             limits = evolve(limits, give_up_at=limits.give_up_at + self._shift)
         start = self._now()
-        self._refuse_what_cannot_be(limits, start)
+        if self.last_error is not None or limits.give_up_at < math.inf:
+            self._refuse_what_cannot_be(limits, start)
         waiter = Waiter(resource, limits, self.loop.create_future())
         self._line.add(waiter, first=refused)
-        if self._timer is None:
+        if self._timer is None and self._schedule.ready < math.inf:
             self._pump()
         try:
             outcome = await waiter.outcome
@@ -289,18 +290,18 @@ class RateLimiter:
     def _pump(self) -> None:
         """Let everybody leave who may, together, and set the timer for the next one."""
         schedule, line, now = self._schedule, self._line, self._now()
-        turns, asked = self._turns, False
-        while line.anyone() and now >= schedule.ready_for(urgent=line.urgent):
-            if turns is not None and not turns.take(line.waiting):
-                asked = True
+        turns, due = self._turns, math.inf
+        while line.anyone():
+            ready = schedule.ready_for(urgent=line.urgent)
+            if now < ready:
+                due = max(ready, now + _TOLERANCE)
                 break
+            if turns is not None and not turns.take(line.waiting):
+                break  # the store's answer wakes it too
             self._sent += 1
             self._grant(schedule.leave(now))
         if not line.waiting:
             self._log.nobody_waits()
-        due = math.inf
-        if line.anyone() and not asked:  # the store's answer wakes it too
-            due = max(schedule.ready_for(urgent=line.urgent), now + _TOLERANCE)
         if self._timer is not None and self._alarm != due:
             self._timer.cancel()
             self._timer = None
