@@ -2,8 +2,9 @@
 
 ``can_ada`` implements the WHATWG URL Standard with UTS #46, as browsers do: a backslash is a slash,
 127.1 is 127.0.0.1, and what stands before an ``@`` is no host. Here is only what a list of domains
-has besides URLs: hosts without a scheme, and wildcards as scheme or port. Not here: whether a host
-is well-formed, and what it covers (``audit.domains``).
+has besides URLs: hosts without a scheme, and wildcards as scheme or port. A list has no base that a
+path were relative to: ``a/`` is the host ``a``, as where people type addresses. Not here: whether a
+host is well-formed, and what it covers (``audit.domains``).
 """
 
 from __future__ import annotations

@@ -84,15 +84,6 @@ class Interrupts:
         finally:
             self._end = _raise
 
-    def leave(self) -> NoReturn:
-        """End the process at once; what an interpreter tidies up at its end takes a while.
-
-        Threads that wait for a name server would hold it up for longer still.
-        """
-        with suppress(OSError, ValueError):
-            sys.stdout.flush()
-        os._exit(INTERRUPTED)
-
     def _handle(self, _number: int, _frame: FrameType | None) -> None:
         if self._told:
             if sys.stderr is not None and sys.stderr.isatty():
@@ -100,6 +91,16 @@ class Interrupts:
             os._exit(INTERRUPTED)  # at once, whatever waits, and without a word
         self._told = True
         self._end()
+
+
+def leave(status: int) -> NoReturn:
+    """End the process at once; what an interpreter tidies up at its end takes a while.
+
+    Threads that wait for a name server would hold it up for longer still.
+    """
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+    os._exit(status)
 
 
 def _nothing() -> None:

@@ -16,7 +16,7 @@ from collections.abc import Coroutine, Sequence
 from contextlib import redirect_stderr
 from typing import Any
 
-from chatloom_async.cli.interrupts import INTERRUPTED, Interrupts
+from chatloom_async.cli.interrupts import INTERRUPTED, Interrupts, leave
 from chatloom_async.cli.parser import has_extra, parser
 from chatloom_async.cli.streams import (
     discard_output,
@@ -45,9 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             tell_interrupted("chatloom-async: interrupted")
             status = INTERRUPTED
-        if status == INTERRUPTED and argv is None:
-            interrupts.leave()
-        return status
+    if argv is None:
+        leave(status)
+    return status
 
 
 def _guarded(arguments: list[str], interrupts: Interrupts) -> int:
