@@ -29,6 +29,7 @@ from chatloom_async.contrib.dask_worker import (
     KeyByName,
     WorkerState,
     audit_here,
+    dask_setup,
     unreadable,
 )
 from chatloom_async.errors import ChatloomError, ConfigurationError
@@ -159,6 +160,7 @@ class ClusterAudit:
                     host=_LOOPBACK,
                     dashboard_address=f"{_LOOPBACK}:0",  # it shows names and asks for no password
                     asynchronous=True,
+                    preload=[dask_setup.__module__],
                 )
             )
         client = _dask.Client(target, asynchronous=True, timeout=_CONNECT, set_as_default=False)

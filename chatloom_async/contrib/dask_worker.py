@@ -6,6 +6,7 @@ Here: the state of one worker process, which finds keys, keeps a pool and audits
 from __future__ import annotations
 
 import inspect
+import signal
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -85,6 +86,14 @@ class WorkerState(WorkerPlugin):  # dask accepts nothing but its subclasses
             self._key_of = keys.open() if isinstance(keys, KeysFile) else keys
         answer = self._key_of(name)
         return await answer if inspect.isawaitable(answer) else answer
+
+
+def dask_setup(_: object) -> None:
+    """Leave Ctrl-C, which the terminal sends to every process, to the one that began the cluster.
+
+    Dask calls it in the workers of a local cluster, which name this module as their preload.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 async def audit_here(name: str, audit_id: str) -> WorkspaceAudit | None:

@@ -140,8 +140,13 @@ class ConnectionPool:
             raise ConfigurationError(
                 "ssl, trust_env and trace_configs belong to the session you bring: set them there"
             )
-        if self.observer is not None and not callable(self.observer):
-            raise ConfigurationError("ConnectionPool.observer is a function of one event")
+        observer = self.observer
+        if observer is not None and (
+            not callable(observer) or inspect.iscoroutinefunction(observer)
+        ):
+            raise ConfigurationError(
+                "ConnectionPool.observer is a function of one event, and not an async one"
+            )
         self.shared = Shared(notify=None if self.observer is None else guarded(self.observer))
         self._made_at = _caller()
 

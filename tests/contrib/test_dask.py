@@ -282,11 +282,17 @@ async def test_an_audit_may_be_left_after_its_client_was_closed(tmp_path: Path) 
             _ = [each async for each in results]
 
 
-async def test_a_local_cluster_listens_on_loopback_only(tmp_path: Path) -> None:
+async def test_a_local_cluster_listens_on_loopback_only_and_outlives_ctrl_c(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "keys.toml"
     path.write_text('w0 = "clf_w0"\n')
-    async with audit_on("local", ["w0"], KeysFile(str(path)), base_url="http://127.0.0.1:9"):
+    async with audit_on("local", ["w1"], KeysFile(str(path))) as results:
+        for each in psutil.Process().children(recursive=True):
+            each.send_signal(signal.SIGINT)  # as a terminal does
+        assert [each.workspace async for each in results] == ["w1"]
         family = [psutil.Process(), *psutil.Process().children(recursive=True)]
         sockets = [each for one in family for each in one.net_connections("inet")]
     listening = {each.laddr.ip for each in sockets if each.status == psutil.CONN_LISTEN}
     assert listening == {"127.0.0.1"}
+    assert "KeyboardInterrupt" not in capfd.readouterr().err

@@ -8,6 +8,7 @@ import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import aiohttp
 import pytest
@@ -246,6 +247,7 @@ def test_a_limit_that_cannot_work_is_refused(limit: Any) -> None:
         ("trace_configs", 5),
         ("trace_configs", [5]),
         ("trace_configs", aiohttp.TraceConfig()),
+        ("observer", AsyncMock()),
         ("session", "x"),
     ],
 )
