@@ -39,8 +39,9 @@ DOWN = StubReply(status=503)
 ONCE = RetryPolicy(attempts=1)
 
 
-def stub(*replies: StubReply) -> StubTransport:
-    return StubTransport(replies)
+def made(*replies: StubReply, **options: Any) -> tuple[AsyncChatloom, StubTransport]:
+    transport = StubTransport(replies)
+    return AsyncChatloom(KEY, pool=transport, **options), transport
 
 
 # Methods
@@ -48,8 +49,12 @@ def stub(*replies: StubReply) -> StubTransport:
 
 @virtual
 async def test_requests_are_gets_below_the_base_url() -> None:
-    transport = stub(NO_AGENTS, StubReply({"domains": []}), StubReply(None))
-    client = AsyncChatloom(KEY, pool=transport, base_url="https://proxy.example/chatloom/")
+    client, transport = made(
+        NO_AGENTS,
+        StubReply({"domains": []}),
+        StubReply(None),
+        base_url="https://proxy.example/chatloom/",
+    )
     await client.list_agents()
     await client.get_allowed_domains("a/b")
     await client.get_raw("/api/v2/x?y=1")
@@ -66,7 +71,7 @@ async def test_requests_are_gets_below_the_base_url() -> None:
 
 @pytest.mark.parametrize("timeout", [0, -1, math.nan, math.inf, 10**400, "15", None, True])
 def test_a_timeout_that_cannot_work_is_refused(timeout: Any) -> None:
-    for make in (partial(AsyncChatloom, KEY), AsyncChatloom(KEY, pool=stub()).with_options):
+    for make in (partial(AsyncChatloom, KEY), made()[0].with_options):
         with pytest.raises(ConfigurationError, match="timeout is a positive number of seconds"):
             make(timeout=timeout)
 
@@ -86,7 +91,7 @@ def test_an_option_of_another_kind_is_refused_before_any_request(
     with pytest.raises(ConfigurationError, match=told):
         AsyncChatloom(KEY, **options)
     with pytest.raises(ConfigurationError, match=told):
-        AsyncChatloom(KEY, pool=StubTransport([])).with_options(**options)
+        made()[0].with_options(**options)
 
 
 def test_a_pool_of_another_kind_is_refused_and_told_how_to_bring_a_session() -> None:
@@ -96,15 +101,14 @@ def test_a_pool_of_another_kind_is_refused_and_told_how_to_bring_a_session() -> 
 
 
 def test_with_options_refuses_a_key_that_cannot_be_one() -> None:
-    client = AsyncChatloom(KEY, pool=StubTransport([]))
+    client, _ = made()
     with pytest.raises(ConfigurationError, match="starts with clf_"):
         client.with_options(api_key="sk_1")
 
 
 @virtual
 async def test_the_timeout_bounds_one_attempt() -> None:
-    transport = stub(SLOW)
-    client = AsyncChatloom(KEY, pool=transport, timeout=2, retry=ONCE)
+    client, _ = made(SLOW, timeout=2, retry=ONCE)
     with pytest.raises(APITimeoutError, match="within 2 s"):
         await client.list_agents()
     assert now() == 2
@@ -112,9 +116,9 @@ async def test_the_timeout_bounds_one_attempt() -> None:
 
 @virtual
 async def test_there_is_one_timeout_of_fifteen_seconds_by_default() -> None:
-    transport = stub(StubReply(after=60))
+    client, _ = made(StubReply(after=60), retry=ONCE)
     with pytest.raises(APITimeoutError):
-        await AsyncChatloom(KEY, pool=transport, retry=ONCE).list_agents()
+        await client.list_agents()
     assert now() == 15
 
 
@@ -123,8 +127,7 @@ async def test_the_environment_is_read_when_the_client_is_made(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("CHATLOOM_BASE_URL", "https://first.example")
-    transport = stub(NO_AGENTS)
-    client = AsyncChatloom(KEY, pool=transport)
+    client, transport = made(NO_AGENTS)
     monkeypatch.setenv("CHATLOOM_BASE_URL", "https://second.example")
     await client.list_agents()
     assert transport.requests[0].url.startswith("https://first.example/")
@@ -142,8 +145,7 @@ async def test_the_environment_is_read_when_the_client_is_made(
 async def test_another_option_holds_for_the_new_client_only(
     script: list[StubReply], options: dict[str, Any]
 ) -> None:
-    transport = stub(*script)
-    client = AsyncChatloom(KEY, pool=transport, retry=RetryPolicy(attempts=2))
+    client, _ = made(*script, retry=RetryPolicy(attempts=2))
     other = client.with_options(**options)
     with pytest.raises(ChatloomError):
         await other.list_agents()
@@ -152,9 +154,8 @@ async def test_another_option_holds_for_the_new_client_only(
 
 @virtual
 async def test_what_with_options_is_not_told_is_kept() -> None:
-    transport = stub(SLOW)
-    client = AsyncChatloom(
-        KEY, pool=transport, timeout=2, retry=ONCE, rate_limit=None, base_url="https://a.example"
+    client, transport = made(
+        SLOW, timeout=2, retry=ONCE, rate_limit=None, base_url="https://a.example"
     )
     same = client.with_options()
     with pytest.raises(APITimeoutError):
@@ -168,8 +169,7 @@ async def test_what_with_options_is_not_told_is_kept() -> None:
 @virtual
 async def test_a_refused_key_does_not_delay_another() -> None:
     refused = StubReply(status=429, headers={"Retry-After": "60"})
-    transport = stub(refused, NO_AGENTS, NO_AGENTS)
-    client = AsyncChatloom(KEY, pool=transport)
+    client, _ = made(refused, NO_AGENTS, NO_AGENTS)
     other = client.with_options(api_key=OTHER)
     waiting = asyncio.create_task(client.list_agents())
     await asyncio.sleep(0)
@@ -182,16 +182,15 @@ async def test_a_refused_key_does_not_delay_another() -> None:
 
 @virtual
 async def test_no_rate_limit_switches_the_limiter_off() -> None:
-    transport = stub(*[NO_AGENTS] * 200)
-    client = AsyncChatloom(KEY, pool=transport).with_options(rate_limit=None)
+    limited, _ = made(*[NO_AGENTS] * 200)
+    client = limited.with_options(rate_limit=None)
     await asyncio.gather(*(client.list_agents() for _ in range(200)))
     assert now() == 0
 
 
 @virtual
 async def test_the_rate_limit_paces_calls() -> None:
-    transport = stub(*[NO_AGENTS] * 30)
-    client = AsyncChatloom(KEY, pool=transport, rate_limit=RateLimit(per_minute=60, burst=10))
+    client, _ = made(*[NO_AGENTS] * 30, rate_limit=RateLimit(per_minute=60, burst=10))
     await asyncio.gather(*(client.list_agents() for _ in range(30)))
     assert now() == pytest.approx(20, rel=0.05)
 
@@ -200,14 +199,13 @@ async def test_the_rate_limit_paces_calls() -> None:
 
 
 def test_statistics_are_empty_before_the_first_call() -> None:
-    client = AsyncChatloom(KEY, pool=StubTransport([]))
+    client, _ = made()
     assert client.stats() == ClientStatistics(0, 0, 0, 0, None)
 
 
 @virtual
 async def test_statistics_count_calls_requests_and_retries() -> None:
-    transport = stub(StubReply(status=503), NO_AGENTS, NO_AGENTS)
-    client = AsyncChatloom(KEY, pool=transport)
+    client, _ = made(StubReply(status=503), NO_AGENTS, NO_AGENTS)
     await client.list_agents()
     await client.list_agents()
     stats = client.stats()
@@ -216,8 +214,7 @@ async def test_statistics_count_calls_requests_and_retries() -> None:
 
 @virtual
 async def test_statistics_count_failed_calls() -> None:
-    transport = stub(StubReply(status=404))
-    client = AsyncChatloom(KEY, pool=transport)
+    client, _ = made(StubReply(status=404))
     with pytest.raises(Exception, match="404"):
         await client.list_agents()
     assert (client.stats().calls, client.stats().requests) == (1, 1)
@@ -225,8 +222,7 @@ async def test_statistics_count_failed_calls() -> None:
 
 @virtual
 async def test_statistics_are_each_client_s_own() -> None:
-    transport = stub(NO_AGENTS)
-    client = AsyncChatloom(KEY, pool=transport)
+    client, _ = made(NO_AGENTS)
     other = client.with_options(timeout=1)
     await client.list_agents()
     assert (client.stats().calls, other.stats().calls) == (1, 0)
@@ -234,8 +230,7 @@ async def test_statistics_are_each_client_s_own() -> None:
 
 @virtual
 async def test_statistics_show_the_calls_in_flight_on_the_pool() -> None:
-    transport = stub(SLOW, SLOW)
-    client = AsyncChatloom(KEY, pool=transport)
+    client, _ = made(SLOW, SLOW)
     other = client.with_options(api_key=OTHER)
     tasks = [asyncio.create_task(each.list_agents()) for each in (client, other)]
     await asyncio.sleep(1)
@@ -250,8 +245,7 @@ async def test_statistics_show_the_calls_in_flight_on_the_pool() -> None:
 
 @virtual
 async def test_async_with_gives_the_client_and_closes_it() -> None:
-    transport = stub(NO_AGENTS)
-    client = AsyncChatloom(KEY, pool=transport)
+    client, transport = made(NO_AGENTS)
     async with client as entered:
         assert entered is client
         await entered.list_agents()
@@ -262,7 +256,7 @@ async def test_async_with_gives_the_client_and_closes_it() -> None:
 
 @virtual
 async def test_a_pool_that_was_passed_in_stays_open() -> None:
-    transport = stub(NO_AGENTS)
+    transport = StubTransport([NO_AGENTS])
     async with AsyncChatloom(KEY, pool=transport):
         pass
     await AsyncChatloom(KEY, pool=transport).list_agents()
@@ -271,8 +265,7 @@ async def test_a_pool_that_was_passed_in_stays_open() -> None:
 
 @virtual
 async def test_closing_the_client_ends_its_calls_in_flight() -> None:
-    transport = stub(SLOW)
-    client = AsyncChatloom(KEY, pool=transport)
+    client, _ = made(SLOW)
     task = asyncio.create_task(client.list_agents())
     await asyncio.sleep(1)
     await client.aclose()
@@ -283,8 +276,7 @@ async def test_closing_the_client_ends_its_calls_in_flight() -> None:
 
 @virtual
 async def test_closing_ends_a_call_between_its_attempts() -> None:
-    transport = stub(StubReply(status=503, headers={"Retry-After": "60"}))
-    client = AsyncChatloom(KEY, pool=transport)
+    client, _ = made(StubReply(status=503, headers={"Retry-After": "60"}))
     task = asyncio.create_task(client.list_agents())
     await asyncio.sleep(1)
     await client.aclose()
@@ -295,8 +287,7 @@ async def test_closing_ends_a_call_between_its_attempts() -> None:
 
 @virtual
 async def test_closing_one_client_leaves_the_calls_of_another() -> None:
-    transport = stub(SLOW)
-    client = AsyncChatloom(KEY, pool=transport)
+    client, _ = made(SLOW)
     other = client.with_options(timeout=10)
     task = asyncio.create_task(client.list_agents())
     await asyncio.sleep(1)
@@ -316,7 +307,7 @@ async def test_closing_the_owner_of_the_pool_closes_the_clients_beside_it() -> N
 
 
 def test_a_client_shows_its_key_s_fingerprint_and_where_it_points() -> None:
-    client = AsyncChatloom(KEY, pool=StubTransport([]), base_url="https://a.example/")
+    client, _ = made(base_url="https://a.example/")
     assert repr(client) == f"AsyncChatloom({ApiKey(KEY)!r}, https://a.example)"
 
 
@@ -339,8 +330,7 @@ def domains(*names: str, after: float = 0.0) -> StubReply:
 
 @virtual
 async def test_a_workspace_is_agents_with_their_domains() -> None:
-    transport = stub(listed(2), domains("a.example"), domains())
-    client = AsyncChatloom(KEY, pool=transport)
+    client, _ = made(listed(2), domains("a.example"), domains())
     workspace = await client.get_workspace()
     assert [(each.id, each.allowed_domains) for each in workspace.agents] == [
         ("agt_1", ("a.example",)),
@@ -355,8 +345,9 @@ async def test_a_workspace_is_agents_with_their_domains() -> None:
 
 @virtual
 async def test_what_a_workspace_does_not_tell_is_a_gap() -> None:
-    transport = stub(listed(3), domains("a.example"), StubReply({"error": "no"}, 404), domains())
-    workspace = await AsyncChatloom(KEY, pool=transport).get_workspace()
+    gone = StubReply({"error": "no"}, 404)
+    client, _ = made(listed(3), domains("a.example"), gone, domains())
+    workspace = await client.get_workspace()
     assert workspace.gaps == (Gap("agt_2", "NotFoundError", 404, "no"),)
     assert [each.allowed_domains for each in workspace.agents] == [("a.example",), None, ()]
 
@@ -364,25 +355,24 @@ async def test_what_a_workspace_does_not_tell_is_a_gap() -> None:
 @virtual
 async def test_a_key_refused_meanwhile_is_one_gap() -> None:
     refused = StubReply(status=401, after=0.1)
-    transport = stub(listed(150), *[refused] * 100)
-    workspace = await AsyncChatloom(KEY, pool=transport, rate_limit=None).get_workspace()
+    client, _ = made(listed(150), *[refused] * 100, rate_limit=None)
+    workspace = await client.get_workspace()
     assert [(gap.agent, gap.status) for gap in workspace.gaps] == [(None, 401)]
     assert len(workspace.agents) == 150
 
 
 @virtual
 async def test_a_workspace_that_cannot_be_listed_raises() -> None:
-    transport = stub(StubReply(status=401))
+    client, _ = made(StubReply(status=401))
     with pytest.raises(AuthenticationError):
-        await AsyncChatloom(KEY, pool=transport).get_workspace()
+        await client.get_workspace()
 
 
 @virtual
 async def test_a_deadline_is_for_a_whole_workspace() -> None:
     late = domains("a.example", after=2.0)
-    transport = stub(listed(350), *[late] * 350)
     brisk = RetryPolicy(deadline=5.0)
-    client = AsyncChatloom(KEY, pool=transport, retry=brisk, rate_limit=None)
+    client, transport = made(listed(350), *[late] * 350, retry=brisk, rate_limit=None)
     workspace = await client.get_workspace()
     assert now() == 5.0
     assert {gap.error for gap in workspace.gaps} == {"DeadlineExceededError"}
@@ -392,8 +382,7 @@ async def test_a_deadline_is_for_a_whole_workspace() -> None:
 
 @virtual
 async def test_closing_a_client_ends_the_reading_of_a_workspace() -> None:
-    transport = stub(listed(2), SLOW, SLOW)
-    client = AsyncChatloom(KEY, pool=transport, retry=RetryPolicy(deadline=9.0))
+    client, _ = made(listed(2), SLOW, SLOW, retry=RetryPolicy(deadline=9.0))
 
     reading = asyncio.create_task(client.get_workspace())
     await asyncio.sleep(1)
@@ -407,7 +396,7 @@ async def test_closing_a_client_ends_the_reading_of_a_workspace() -> None:
 async def test_a_page_survives_an_outage_with_old_answers(deadline: float | None) -> None:
     down = StubReply(status=503, after=0.1)
     replies = [listed(60), *[domains("a.example")] * 60, *[down] * 5000]
-    transport = stub(*replies)
+    transport = StubTransport(replies)
     policy, cache = RetryPolicy(attempts=3, deadline=deadline), Cache(ttl=60)
     waits: list[float] = []
 
@@ -458,7 +447,7 @@ COPIES: list[Callable[[Any], Any]] = [
 async def test_a_copy_shares_the_pool_and_keeps_what_is_its_own(
     copied: Callable[[Any], Any],
 ) -> None:
-    transport = stub(NO_AGENTS, NO_AGENTS)
+    transport = StubTransport([NO_AGENTS, NO_AGENTS])
     client = Tenant(KEY, "acme", pool=transport)
     await client.list_agents()
     twin = copied(client)
@@ -471,19 +460,19 @@ async def test_a_copy_shares_the_pool_and_keeps_what_is_its_own(
 
 
 def test_a_deep_copy_has_its_own_mutable_attributes() -> None:
-    client = Tenant(KEY, "acme", pool=stub())
+    client = Tenant(KEY, "acme", pool=StubTransport([]))
     copy.deepcopy(client).tags.append("b")
     assert client.tags == ["a"]
 
 
 def test_a_client_can_be_referred_to_weakly() -> None:
-    client = AsyncChatloom(KEY, pool=stub())
+    client, _ = made()
     assert weakref.WeakSet([client]).pop() is client
 
 
 @virtual
 async def test_one_method_of_one_client_can_be_replaced() -> None:
-    transport = stub(NO_AGENTS)
+    transport = StubTransport([NO_AGENTS])
     client: Any = AsyncChatloom(KEY, pool=transport)
     with patch.object(client, "list_agents", AsyncMock(return_value=["patched"])):
         assert await client.list_agents() == ["patched"]

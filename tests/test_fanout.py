@@ -87,14 +87,6 @@ def test_an_item_that_comes_twice_is_called_twice() -> None:
     assert FakeClock().run(collect(FanOut(double, [4, 4]))) == [Success(4, 8)] * 2
 
 
-def test_a_failing_call_is_a_result_and_the_others_go_on() -> None:
-    answers = FakeClock().run(collect(FanOut(refuse_odd, range(4))))
-    failed = {one.item: one.error for one in answers if isinstance(one, Failure)}
-    assert sorted(items_of(answers)) == [0, 1, 2, 3]
-    assert sorted(failed) == [1, 3]
-    assert all(isinstance(error, LookupError) for error in failed.values())
-
-
 def test_a_failure_needs_no_garbage_collection() -> None:
     class LookedUpError(Exception):
         pass
@@ -118,7 +110,7 @@ def test_a_failure_needs_no_garbage_collection() -> None:
         gc.enable()
 
 
-def test_results_match_by_position() -> None:
+def test_a_failing_call_is_a_result_and_results_match_by_position() -> None:
     told: list[tuple[int, object]] = []
     for answer in FakeClock().run(collect(FanOut(refuse_odd, [1, 2], concurrency=1))):
         match answer:

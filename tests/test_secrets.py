@@ -9,7 +9,7 @@ import traceback
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from types import (
     AsyncGeneratorType,
     CoroutineType,
@@ -160,6 +160,15 @@ def assert_silent(error: BaseException, *secrets: str) -> None:
         assert leaks(copy.deepcopy(error), *secrets) == []
 
 
+@contextmanager
+def raises_silently(
+    kind: type[BaseException] = ChatloomError, *secrets: str
+) -> Iterator[pytest.ExceptionInfo[BaseException]]:
+    with pytest.raises(kind) as caught:
+        yield caught
+    assert_silent(caught.value, *(secrets or (SECRET,)))
+
+
 @pytest.fixture
 def logged(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     """Capture every record of every logger, down to DEBUG."""
@@ -247,26 +256,23 @@ async def test_no_error_of_a_call_holds_the_key_when_the_server_repeats_it(
         patient = chatloom.with_options(
             retry=RetryPolicy(attempts=2, initial_delay=0.01, patience=1)
         )
-        with pytest.raises(ChatloomError) as caught:
+        with raises_silently():
             await patient.get_allowed_domains("agt_1")
-        assert_silent(caught.value, SECRET)
     assert_logs_silent(logged, SECRET)
 
 
 async def test_a_key_cut_in_two_by_the_limit_of_the_body_is_not_kept_in_part() -> None:
     body = b"x" * (64 * 1024 - len(KEY) + 3) + KEY.encode() + b"x" * 100
     async with client((answer(404, body),)) as chatloom:
-        with pytest.raises(ChatloomError) as caught:
+        with raises_silently(ChatloomError, KEY[:12]):
             await chatloom.list_agents()
-        assert_silent(caught.value, KEY[:12])
 
 
 async def test_no_deadline_error_and_nothing_in_it_holds_the_key() -> None:
     retry = RetryPolicy(deadline=0.8, initial_delay=0.01)
     async with client((echo(503),), (Hang(),), retry=retry) as chatloom:
-        with pytest.raises(ChatloomError) as caught:
+        with raises_silently():
             await chatloom.list_agents()
-        assert_silent(caught.value, SECRET)
 
 
 async def test_no_error_of_a_closed_gate_holds_the_key(logged: pytest.LogCaptureFixture) -> None:
@@ -286,9 +292,8 @@ async def test_no_error_of_a_closed_client_holds_the_key() -> None:
         await asyncio.sleep(0.01)
         await chatloom.aclose()
         for attempt in (call, chatloom.list_agents()):
-            with pytest.raises(ChatloomError) as caught:
+            with raises_silently():
                 await attempt
-            assert_silent(caught.value, SECRET)
 
 
 async def test_no_cancelled_error_holds_the_key() -> None:
@@ -303,11 +308,10 @@ async def test_no_cancelled_error_holds_the_key() -> None:
 
 async def test_no_timeout_of_the_caller_holds_the_key() -> None:
     async with client((Hang(),)) as chatloom:
-        with pytest.raises(TimeoutError) as caught:
+        with raises_silently(TimeoutError) as caught:
             async with asyncio.timeout(0.1):
                 await chatloom.list_agents()
         assert isinstance(caught.value.__cause__, asyncio.CancelledError)
-        assert_silent(caught.value, SECRET)
 
 
 def hooked(name: str, hook: Callable[..., Awaitable[None]]) -> aiohttp.TraceConfig:
@@ -322,9 +326,8 @@ async def test_no_error_of_a_trace_hook_holds_the_key(name: str) -> None:
         raise LookupError("no span") from KeyError("span")
 
     async with client((Reset(),), trace_configs=[hooked(name, fail)]) as chatloom:
-        with pytest.raises(LookupError) as caught:
+        with raises_silently(LookupError):
             await chatloom.list_agents()
-        assert_silent(caught.value, SECRET)
 
 
 async def test_no_timeout_of_the_caller_holds_the_key_when_a_trace_hook_is_at_work() -> None:
@@ -333,10 +336,9 @@ async def test_no_timeout_of_the_caller_holds_the_key_when_a_trace_hook_is_at_wo
 
     hooks = hooked("on_request_exception", dawdle)
     async with client((Reset(),), trace_configs=[hooks]) as chatloom:
-        with pytest.raises(TimeoutError) as caught:
+        with raises_silently(TimeoutError):
             async with asyncio.timeout(0.1):
                 await chatloom.list_agents()
-        assert_silent(caught.value, SECRET)
 
 
 @pytest.mark.parametrize(
@@ -345,9 +347,8 @@ async def test_no_timeout_of_the_caller_holds_the_key_when_a_trace_hook_is_at_wo
 async def test_no_error_of_a_proxy_holds_the_key_or_the_password(proxy: str) -> None:
     async with client(proxy=proxy, trust_env=False) as chatloom:
         assert PASSWORD not in repr(chatloom)
-        with pytest.raises(ChatloomError) as caught:
+        with raises_silently() as caught:
             await chatloom.list_agents()
-        assert_silent(caught.value, SECRET)
         assert PASSWORD not in shown(caught.value)
 
 
@@ -386,27 +387,24 @@ async def test_no_refusal_of_a_malformed_key_holds_it(
         monkeypatch.setenv("CHATLOOM_API_KEY", value)
         attempts.append(AsyncChatloom)
     for attempt in attempts:
-        with pytest.raises(ConfigurationError) as caught:
+        with raises_silently(ConfigurationError):
             outcome = attempt()
             if isinstance(outcome, Awaitable):
                 await outcome
-        assert_silent(caught.value, SECRET)
     assert_logs_silent(logged, SECRET)
 
 
 async def test_no_refusal_of_a_key_after_a_401_holds_it(logged: pytest.LogCaptureFixture) -> None:
     answers = iter((KEY, f"not a key: {SECRET}"))
     pool = StubTransport([StubReply({"error": f"not {KEY}"}, 401)])
-    with pytest.raises(AuthenticationError) as caught:
+    with raises_silently(AuthenticationError):
         await AsyncChatloom(lambda: next(answers), pool=pool).list_agents()
-    assert_silent(caught.value, SECRET)
     assert_logs_silent(logged, SECRET)
 
 
 async def test_no_refusal_of_a_header_holds_the_key() -> None:
-    with pytest.raises(ConfigurationError) as caught:
+    with raises_silently(ConfigurationError):
         ApiKey(KEY, "Cookie")  # type: ignore[arg-type]
-    assert_silent(caught.value, SECRET)
 
 
 @pytest.mark.parametrize(
@@ -425,13 +423,11 @@ async def test_no_refusal_of_a_header_holds_the_key() -> None:
 async def test_no_refusal_of_a_base_url_holds_its_password(
     base_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ConfigurationError) as caught:
+    with raises_silently(ConfigurationError, PASSWORD, SECRET):
         AsyncChatloom(KEY, base_url=base_url)
-    assert_silent(caught.value, PASSWORD, SECRET)
     monkeypatch.setenv("CHATLOOM_BASE_URL", base_url)
-    with pytest.raises(ConfigurationError) as caught:
+    with raises_silently(ConfigurationError, PASSWORD, SECRET):
         AsyncChatloom(KEY)
-    assert_silent(caught.value, PASSWORD, SECRET)
 
 
 @pytest.mark.parametrize("proxy", [f"socks5://user:{PASSWORD}@proxy.example", f"{PASSWORD}:x"])
@@ -449,9 +445,8 @@ async def test_no_other_refusal_of_an_option_holds_the_key() -> None:
         lambda: chatloom.with_options(api_key=KEY, timeout=float("nan")),
     )
     for attempt in attempts:
-        with pytest.raises(ConfigurationError) as caught:
+        with raises_silently(ConfigurationError):
             attempt()
-        assert_silent(caught.value, SECRET)
 
 
 async def test_no_failure_of_a_source_of_keys_holds_the_key_before() -> None:
@@ -465,9 +460,8 @@ async def test_no_failure_of_a_source_of_keys_holds_the_key_before() -> None:
 
     pool = StubTransport([StubReply({"error": f"not {KEY}"}, 401)] * 2)
     chatloom = AsyncChatloom(source, pool=pool)
-    with pytest.raises(AuthenticationError) as caught:
+    with raises_silently(AuthenticationError) as caught:
         await chatloom.list_agents()
-    assert_silent(caught.value, SECRET)
     assert "LookupError" in "".join(caught.value.__notes__)
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from chatloom_async.audit.approved import ApprovedDomains
 from chatloom_async.audit.findings import (
     FINDING_RULES,
+    Rule,
     agent_findings,
     list_findings,
     shared_domains,
@@ -284,7 +285,6 @@ def test_no_text_is_too_odd_to_be_judged(domain: str) -> None:
 
 
 @pytest.mark.parametrize("rule", FINDING_RULES.values(), ids=lambda rule: rule.id)
-def test_every_rule_has_a_sentence_and_a_source(rule: object) -> None:
-    found = [each for each in FINDING_RULES.values() if each is rule]
-    assert found[0].sentence.endswith(".")
-    assert found[0].source
+def test_every_rule_has_a_sentence_and_a_source(rule: Rule) -> None:
+    assert rule.sentence.endswith(".")
+    assert rule.source
