@@ -2,84 +2,66 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatloom_async.testing.meters import Meter
 from chatloom_async.testing.quota import AppliedQuota, Quota
 
-
-def admitted(meter: Meter, now: float, requests: int) -> int:
-    return sum(meter.admit(now) == 0 for _ in range(requests))
-
-
-def test_a_bucket_admits_its_burst_at_once() -> None:
-    assert admitted(Quota.token_bucket(60, 10).meter(), 0.0, 50) == 10
-
-
-def test_a_bucket_refills_to_its_burst_at_most() -> None:
-    meter = Quota.token_bucket(60, 10).meter()
-    admitted(meter, 0.0, 10)
-    assert admitted(meter, 3.0, 50) == 3
-    assert admitted(meter, 1000.0, 50) == 10
-
-
-def test_a_bucket_tells_when_the_next_token_comes() -> None:
-    meter = Quota.token_bucket(60, 1).meter()
-    meter.admit(0.0)
-    assert meter.admit(0.25) == pytest.approx(0.75)
-
-
-def test_gcra_admits_its_burst_then_spaces_evenly() -> None:
-    meter = Quota.gcra(120, 4).meter()
-    assert admitted(meter, 0.0, 20) == 4
-    assert meter.admit(0.1) == pytest.approx(0.4)
-    assert admitted(meter, 0.5, 20) == 1
-
-
-def test_a_fixed_window_starts_with_its_first_request() -> None:
-    meter = Quota.fixed_window(3, 10).meter()
-    assert admitted(meter, 7.0, 5) == 3
-    assert meter.admit(16.0) == pytest.approx(1.0)
-    assert admitted(meter, 17.0, 5) == 3
-
-
-def test_a_fixed_window_lets_two_limits_meet() -> None:
-    meter = Quota.fixed_window(3, 10).meter()
-    meter.admit(0.0)
-    assert admitted(meter, 9.9, 5) + admitted(meter, 10.0, 5) == 5
-
-
-def test_a_sliding_window_frees_places_one_by_one() -> None:
-    meter = Quota.sliding_window(2, 10).meter()
-    meter.admit(0.0)
-    meter.admit(4.0)
-    assert meter.admit(9.0) == pytest.approx(1.0)
-    assert admitted(meter, 10.0, 5) == 1
-    assert admitted(meter, 14.0, 5) == 1
+Step = tuple[float, int, int] | tuple[float, int, int, float]
+COUNTED: dict[str, tuple[Quota, list[Step]]] = {
+    "a bucket admits its burst and refills to it": (
+        Quota.token_bucket(60, 10),
+        [(0.0, 50, 10), (3.0, 50, 3), (1000.0, 50, 10)],
+    ),
+    "a bucket tells when the next token comes": (
+        Quota.token_bucket(60, 1),
+        [(0.0, 1, 1), (0.25, 1, 0, 0.75)],
+    ),
+    "a stepped bucket gives its tokens at once": (
+        Quota.token_steps(10, 1, 20),
+        [(0.5, 50, 20), (1.4, 1, 0, 0.1), (1.5, 50, 10)],
+    ),
+    "gcra admits its burst, then spaces evenly": (
+        Quota.gcra(120, 4),
+        [(0.0, 20, 4), (0.1, 1, 0, 0.4), (0.5, 20, 1)],
+    ),
+    "a fixed window starts with its first request": (
+        Quota.fixed_window(3, 10),
+        [(7.0, 5, 3), (16.0, 1, 0, 1.0), (17.0, 5, 3)],
+    ),
+    "a fixed window lets two limits meet": (
+        Quota.fixed_window(3, 10),
+        [(0.0, 1, 1), (9.9, 5, 2), (10.0, 5, 3)],
+    ),
+    "an aligned window ends with the clock's": (
+        Quota.fixed_window(3, 10, aligned=True),
+        [(9.0, 5, 3), (10.0, 5, 3)],
+    ),
+    "a sliding window frees places one by one": (
+        Quota.sliding_window(2, 10),
+        [(0.0, 1, 1), (4.0, 1, 1), (9.0, 1, 0, 1.0), (10.0, 5, 1), (14.0, 5, 1)],
+    ),
+    "two counters weigh the last window": (
+        Quota.sliding_counters(10, 10),
+        [(9.0, 50, 10), (10.0, 50, 0), (15.0, 50, 5)],
+    ),
+}
 
 
-def test_a_stepped_bucket_gives_its_tokens_at_once() -> None:
-    meter = Quota.token_steps(10, 1, 20).meter()
-    assert admitted(meter, 0.5, 50) == 20
-    assert meter.admit(1.4) == pytest.approx(0.1)
-    assert admitted(meter, 1.5, 50) == 10
+@pytest.mark.parametrize(("quota", "steps"), COUNTED.values(), ids=COUNTED)
+def test_a_meter_admits_so_many_of_so_many(quota: Quota, steps: list[Step]) -> None:
+    meter = quota.meter()
+    for now, requests, let_in, *wait in steps:
+        waits = [meter.admit(now) for _ in range(requests)]
+        assert waits.count(0) == let_in
+        assert waits[-1:] == pytest.approx(wait or waits[-1:])
 
 
-def test_an_aligned_window_ends_with_the_clocks() -> None:
-    meter = Quota.fixed_window(3, 10, aligned=True).meter()
-    assert admitted(meter, 9.0, 5) == 3
-    assert admitted(meter, 10.0, 5) == 3
-
-
-def test_two_counters_weigh_the_last_window() -> None:
-    meter = Quota.sliding_counters(10, 10).meter()
-    assert admitted(meter, 9.0, 50) == 10
-    assert admitted(meter, 10.0, 50) == 0
-    assert admitted(meter, 15.0, 50) == 5
-    assert meter.standing(15.0).reset == pytest.approx(5.0)
+def test_the_reset_of_two_counters_is_the_end_of_the_window() -> None:
+    assert Quota.sliding_counters(10, 10).meter().standing(15.0).reset == pytest.approx(5.0)
 
 
 def test_a_place_in_flight_comes_back() -> None:
@@ -89,17 +71,20 @@ def test_a_place_in_flight_comes_back() -> None:
     assert applied.admit("key", 0.0, 0.0).admitted
 
 
-@pytest.mark.parametrize("make", [Quota.token_bucket, Quota.gcra])
-def test_counting_refusals_starves_who_keeps_asking(make: Callable[..., Quota]) -> None:
-    patient, starved = make(60, 1).meter(), make(60, 1, count_refused=True).meter()
-    times = [n * 0.5 for n in range(20)]
-    assert sum(patient.admit(now) == 0 for now in times) == 10
-    assert sum(starved.admit(now) == 0 for now in times) == 1
-
-
-def test_a_window_counting_refusals_starves_too() -> None:
-    meter = Quota.sliding_window(2, 10, count_refused=True).meter()
-    assert sum(meter.admit(n * 1.0) == 0 for n in range(60)) == 2
+@pytest.mark.parametrize(
+    ("make", "patient"),
+    [
+        (partial(Quota.token_bucket, 60, 1), 10),
+        (partial(Quota.gcra, 60, 1), 10),
+        (partial(Quota.sliding_window, 1, 3), 4),
+    ],
+)
+def test_counting_refusals_starves_who_keeps_asking(
+    make: Callable[..., Quota], patient: int
+) -> None:
+    for counted, let_in in ((False, patient), (True, 1)):
+        meter = make(count_refused=counted).meter()
+        assert [meter.admit(number / 2) for number in range(20)].count(0) == let_in
 
 
 MAKERS: list[Callable[..., Quota]] = [
