@@ -171,12 +171,6 @@ CONNECTIONS: tuple[Case, ...] = (
         (answer() + says({"domains": ["evil.example"]}),),
         (answer(),),
     ),
-    _kept(
-        "cookies are not kept",
-        OK,
-        (answer(200, answer()[-51:], "Set-Cookie: session=1; Path=/", "Set-Cookie: b=2"),),
-        (answer(),),
-    ),
     one(
         "cookies of every kind are ignored",
         OK,

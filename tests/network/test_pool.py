@@ -75,7 +75,8 @@ async def test_a_request_names_what_it_accepts_and_who_sends_it(sandbox: Sandbox
 async def test_cookies_are_not_kept(sandbox: Sandbox) -> None:
     sandbox.plant(Fault.status(404, headers={"Set-Cookie": "session=1; Path=/"}))
     base_url = sandbox.base_url.replace("127.0.0.1", "localhost")  # addresses get no cookies anyway
-    async with AsyncChatloom(KEY, base_url=base_url, retry=ONCE) as client:
+    async with ConnectionPool(direct=False) as pool:
+        client = AsyncChatloom(KEY, base_url=base_url, pool=pool, retry=ONCE)
         with pytest.raises(ChatloomError):
             await client.list_agents()
         await client.list_agents()

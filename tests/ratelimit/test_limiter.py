@@ -45,6 +45,21 @@ async def lookup(gate: RateLimiter, path: str = "/a", latency: float = 0.05) -> 
     return sent_at
 
 
+async def pass_by(  # noqa: PLR0913 - what one call may be
+    gate: RateLimiter,
+    order: list[str],
+    name: str,
+    *,
+    refused: bool = False,
+    urgent: bool = False,
+    give_up_at: float = math.inf,
+) -> None:
+    """Wait for a turn as a call for the resource ``name``, note that it came, and be answered."""
+    sent_at = await gate.wait(name, WaitLimits(give_up_at, urgent=urgent), refused=refused)
+    order.append(name)
+    gate.admitted(sent_at, name)
+
+
 async def close(gate: RateLimiter, retry_after: float | None = 10) -> None:
     gate.refused(await departure(gate), ERROR, retry_after)
 
@@ -184,18 +199,12 @@ async def test_a_refusal_holds_back_everyone_and_costs_no_attempt() -> None:
 @virtual
 async def test_a_refused_call_leaves_before_those_who_wait_already() -> None:
     gate, order = limiter(), list[str]()
-
-    async def call(name: str, *, refused: bool) -> None:
-        sent_at = await gate.wait(name, WaitLimits(), refused=refused)
-        order.append(name)
-        gate.admitted(sent_at, name)
-
     await close(gate)
     async with asyncio.TaskGroup() as group:
         for number in range(3):
-            group.create_task(call(f"waiting {number}", refused=False))
+            group.create_task(pass_by(gate, order, f"waiting {number}"))
         await asyncio.sleep(1)
-        group.create_task(call("refused", refused=True))
+        group.create_task(pass_by(gate, order, "refused", refused=True))
     assert order == ["refused", "waiting 0", "waiting 1", "waiting 2"]
 
 
@@ -248,16 +257,8 @@ async def test_a_failed_probe_costs_no_attempt() -> None:
 @virtual
 async def test_a_probe_is_preferably_of_a_resource_that_has_not_failed() -> None:
     gate, order = limiter(), list[str]()
-
-    async def call(path: str) -> None:
-        sent_at = await gate.wait(path, WaitLimits())
-        order.append(path)
-        gate.admitted(sent_at, path)
-
     await break_down(gate, "/a", "/b", "/c")
-    async with asyncio.TaskGroup() as group:
-        for path in ("/a", "/b", "/d", "/c"):
-            group.create_task(call(path))
+    await asyncio.gather(*(pass_by(gate, order, path) for path in ("/a", "/b", "/d", "/c")))
     assert order == ["/d", "/a", "/b", "/c"]
 
 
@@ -278,16 +279,9 @@ async def test_the_probes_of_an_outage_wait_as_long_as_the_server_asks() -> None
 @virtual
 async def test_the_probe_is_of_who_can_wait_longest_for_its_answer() -> None:
     gate, order = limiter(), list[str]()
-
-    async def call(name: str, give_up_at: float) -> None:
-        sent_at = await gate.wait(name, WaitLimits(give_up_at))
-        order.append(name)
-        gate.admitted(sent_at, name)
-
     await close(gate)
-    async with asyncio.TaskGroup() as group:
-        for name, give_up_at in (("first", 10.5), ("late", 15.0), ("latest", 16.0)):
-            group.create_task(call(name, give_up_at))
+    ends = {"first": 10.5, "late": 15.0, "latest": 16.0}
+    await asyncio.gather(*(pass_by(gate, order, each, give_up_at=ends[each]) for each in ends))
     assert order == ["latest", "first", "late"]
 
 
@@ -370,13 +364,8 @@ async def test_the_only_resource_in_use_is_an_outage_when_it_stops_answering() -
 @virtual
 async def test_those_who_wait_keep_their_order_when_one_request_failed() -> None:
     gate, order = limiter(ONE_A_SECOND), list[str]()
-
-    async def call(path: str) -> None:
-        await gate.wait(path, WaitLimits())
-        order.append(path)
-
     gate.failed(await departure(gate, "/a"), "/a", ERROR)
-    await asyncio.gather(call("/a"), call("/b"))
+    await asyncio.gather(pass_by(gate, order, "/a"), pass_by(gate, order, "/b"))
     assert order == ["/a", "/b"]
 
 
@@ -511,17 +500,12 @@ async def test_hours_in_which_nobody_called_try_no_ones_patience() -> None:
 @virtual
 async def test_urgent_calls_are_served_first() -> None:
     gate, order = limiter(ONE_A_SECOND), list[str]()
-
-    async def call(name: str, *, urgent: bool) -> None:
-        gate.admitted(await gate.wait("/a", WaitLimits(urgent=urgent)), "/a")
-        order.append(name)
-
     gate.try_acquire()
     async with asyncio.TaskGroup() as group:
         for number in range(50):
-            group.create_task(call(f"bulk {number}", urgent=False))
+            group.create_task(pass_by(gate, order, f"bulk {number}"))
         await asyncio.sleep(0.5)
-        group.create_task(call("person", urgent=True))
+        group.create_task(pass_by(gate, order, "person", urgent=True))
     assert order[0] == "person"
 
 

@@ -241,26 +241,3 @@ async def test_fields_of_the_future_are_kept_as_extra(
     sandbox.plant(Fault.status(200, body=b'{"domains": ["example.com"], "next": null}'))
     domains = await chatloom.get_allowed_domains(OLDEST.id)
     assert domains.extra == {"next": None}
-
-
-async def test_attempts_1_makes_one_request_when_a_kept_connection_was_dropped(
-    sandbox: Sandbox,
-) -> None:
-    once = RetryPolicy(attempts=1)
-    async with AsyncChatloom(KEY, base_url=sandbox.base_url, retry=once) as chatloom:
-        await chatloom.list_agents()
-        sandbox.plant(Fault.reset())
-        with pytest.raises(Exception, match="ended before an answer"):
-            await chatloom.get_allowed_domains(OLDEST.id)
-    assert sandbox.count() == 2
-    assert sandbox.connections == 1
-
-
-async def test_the_default_makes_no_more_than_four_requests_for_a_call(
-    sandbox: Sandbox, chatloom: AsyncChatloom
-) -> None:
-    sandbox.plant(Fault.status(500, times=None))
-    with pytest.raises(InternalServerError) as caught:
-        await chatloom.list_agents()
-    assert sandbox.count() == 4
-    assert len(caught.value.attempts) == 4
