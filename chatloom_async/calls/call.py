@@ -35,7 +35,7 @@ from chatloom_async.cache import Cache
 from chatloom_async.calls.answer import status_error
 from chatloom_async.calls.attempts import CallRecord, FailedAttempt, NextStep, log
 from chatloom_async.calls.retry import RetryPolicy, asked_to_wait, heals, may_repeat, repeat
-from chatloom_async.calls.retry_after import parse_limit
+from chatloom_async.calls.retry_after import TELLING, parse_limit
 from chatloom_async.calls.wire import decode
 from chatloom_async.errors import (
     APIConnectionError,
@@ -250,7 +250,7 @@ class Caller:
 
         return await repeat(next_attempt, call, self.retry, self.transport.shared.clock)
 
-    async def _attempt(  # noqa: C901 - a call for a branch costs each request more than the branch
+    async def _attempt(  # noqa: C901, PLR0912 - calls cost each request more than branches do
         self, call: CallRecord
     ) -> Response | FailedAttempt:
         """Make one request: gate, exchange, judgement."""
@@ -261,8 +261,8 @@ class Caller:
             gate = self._find_gate(key, loop)
         limiter = call.limiter = gate[2]
         call.key = key
-        departure = None if limiter is None else limiter.try_acquire()
-        if limiter is not None and departure is None:
+        departure = None
+        if limiter is not None and (departure := limiter.try_acquire()) is None:
             waited = await self._wait(call, limiter, key)
             if not isinstance(waited, float):
                 return waited
@@ -285,17 +285,18 @@ class Caller:
         else:
             if answer.status in _OK:
                 if limiter is not None and departure is not None:
-                    told = parse_limit(answer.headers, clock)
-                    if told is not None:
-                        limiter.heard(departure, told)
+                    for name in TELLING:
+                        if name in answer.headers:
+                            limiter.heard(departure, parse_limit(answer.headers, clock))
+                            break
                     limiter.admitted(departure, call.request.resource)
                 if call.notify is not None:
                     call.attempt_ended(str(answer.status), loop.time())
                 return answer
             failure = status_error(answer, key, clock)
-        call.failed_at = clock.monotonic()
+        call.failed_at = loop.time()
         next_step = self._judge(call, failure, departure)
-        if _status(failure) == HTTPStatus.UNAUTHORIZED:
+        if next_step is NextStep.FINAL:
             next_step = await self._renew(call, failure, key, generation)
         return call.failed(failure, next_step, call.failed_at - started)
 
@@ -403,7 +404,8 @@ class Caller:
         self, call: CallRecord, error: ChatloomError, key: ApiKey, generation: int
     ) -> NextStep:
         """After a 401: ask for another key, once per call; only a different one is worth a try."""
-        if call.renewed or not self.credentials.renewable:
+        refused = _status(error) == HTTPStatus.UNAUTHORIZED
+        if not refused or call.renewed or not self.credentials.renewable:
             return NextStep.FINAL
         call.renewed = True
         try:

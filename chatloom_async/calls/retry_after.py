@@ -35,7 +35,8 @@ _SKEW = 2.0  # seconds: a Date further from our clock shows that one of the two 
 _LONGEST_RESET = 31 * 86_400.0  # seconds; quotas are counted by the month at most
 
 _PREFIXES = ("x-ratelimit-", "ratelimit-", "x-rate-limit-")
-_TELLING = ("ratelimit", *(prefix + "remaining" for prefix in _PREFIXES))
+# Whoever tells of a limit sends one of these.
+TELLING = ("ratelimit", *(prefix + "remaining" for prefix in _PREFIXES))
 
 
 def parse_retry_after(headers: Mapping[str, str], clock: Clock) -> float | None:
@@ -56,7 +57,7 @@ def parse_retry_after(headers: Mapping[str, str], clock: Clock) -> float | None:
 
 def parse_limit(headers: Mapping[str, str], clock: Clock) -> ToldLimit | None:
     """Return what an answer tells of its limit; None if it tells nothing, or nonsense."""
-    for name in _TELLING:
+    for name in TELLING:
         if name in headers:
             break
     else:

@@ -29,6 +29,7 @@ from chatloom_async.errors import (
     require_whole,
 )
 from chatloom_async.events import Observer, guarded
+from chatloom_async.network.bounds import Slots, Timeouts, Watch
 from chatloom_async.network.connector import Connector
 from chatloom_async.network.direct import Direct
 from chatloom_async.network.exchange import send
@@ -38,9 +39,7 @@ from chatloom_async.network.options import (
     session_problem,
     tls_problem,
 )
-from chatloom_async.network.slots import Slots
 from chatloom_async.network.statistics import PoolStatistics
-from chatloom_async.network.timeouts import Timeouts, Watch
 from chatloom_async.network.translation import translate
 from chatloom_async.transport import QUEUED, Request, Response, Shared
 from chatloom_async.version import __version__

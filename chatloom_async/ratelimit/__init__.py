@@ -1,9 +1,9 @@
 """One rate limiter per API key.
 
 ``limiter`` is the gate that calls wait at: it asks ``schedule`` when the next one may leave, and
-``waiting`` who that is. ``schedule`` goes by the user's limit (``ceiling``), what the server tells
-(``told``), what its refusals teach (``bucket``, ``window``, ``flights``, from the ``log`` of
-departures), and failures (``outage``). ``shared`` asks a store too where several processes share
+``waiting`` who that is. ``schedule`` goes by the user's limit and what is in flight
+(``departures``), what the server tells (``told``), what its refusals teach (``bucket``,
+``window``), and failures (``outage``). ``shared`` asks a store too where several processes share
 the limit, ``shared_file`` is such a store. ``registry`` finds the limiter of a key. ``values`` are
 what all of them exchange.
 """

@@ -4,7 +4,7 @@ A 429 means that the server's bucket is empty. Between two 429s it accepted exac
 refilled, so its rate is the requests accepted between them divided by the seconds between them.
 
 Not here: limits that let so many through per window (``ratelimit.window``), how many may be in
-flight (``ratelimit.flights``), and how long a refusal closes the gate (``ratelimit.schedule``).
+flight (``ratelimit.departures``), and how long a refusal closes the gate (``ratelimit.schedule``).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import math
 
 from attrs import define
 
-from chatloom_async.ratelimit.log import DepartureLog
+from chatloom_async.ratelimit.departures import DepartureLog
 
 # Beside each constant the row of ``benchmarks.politeness`` that it decides.
 _MINUTE = 60.0  # seconds: the documented limit is one "per minute", longer memory blurs it

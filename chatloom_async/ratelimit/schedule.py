@@ -1,7 +1,7 @@
 """When the next attempt of a key may leave: no clock, no I/O.
 
 The gate of a key is open or closed. Open, an attempt leaves as soon as four things allow it: the
-``RateLimit`` (``ceiling``), the number in flight (``flights``), what the server told of its limit
+``RateLimit`` and the number in flight (``departures``), what the server told of its limit
 (``told``), and what was learned from its refusals: a rate (``bucket``) or a window (``window``).
 
 1. The first 429 closes the gate for all; other 429s in flight are echoes of the same refusal.
@@ -27,9 +27,7 @@ from collections.abc import Callable
 from attrs import define, field
 
 from chatloom_async.ratelimit.bucket import LearnedBucket
-from chatloom_async.ratelimit.ceiling import Ceiling
-from chatloom_async.ratelimit.flights import Flights
-from chatloom_async.ratelimit.log import DepartureLog
+from chatloom_async.ratelimit.departures import Ceiling, DepartureLog, Flights
 from chatloom_async.ratelimit.outage import OutageDetector
 from chatloom_async.ratelimit.told import ToldQuota
 from chatloom_async.ratelimit.values import RateLimit, ToldLimit

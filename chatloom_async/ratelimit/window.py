@@ -3,7 +3,7 @@
 A log of departures is held against it: never more than ``worth`` within any ``span``. Windows that
 begin with the first request, windows of the server's clock and moving windows are then one case.
 
-Not here: the log (``ratelimit.log``), and buckets (``ratelimit.bucket``).
+Not here: the log (``ratelimit.departures``), and buckets (``ratelimit.bucket``).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from enum import Enum
 
 from attrs import define, field
 
-from chatloom_async.ratelimit.log import DepartureLog
+from chatloom_async.ratelimit.departures import DepartureLog
 
 ROUND = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0)  # seconds that people choose for windows
 _GAP = 0.1  # seconds between two probes at the least

@@ -23,7 +23,7 @@ from chatloom_async import (
     ConnectionPool,
     RetryPolicy,
 )
-from chatloom_async.network.timeouts import Timeouts
+from chatloom_async.network.bounds import Timeouts
 from chatloom_async.testing import Fault, Sandbox, make_workspace
 from tests.faults.case import answer
 from tests.faults.server import HOST, Hang, Pause, Script, Server

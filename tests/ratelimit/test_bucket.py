@@ -3,7 +3,7 @@
 import pytest
 
 from chatloom_async.ratelimit.bucket import LearnedBucket
-from chatloom_async.ratelimit.log import DepartureLog
+from chatloom_async.ratelimit.departures import DepartureLog
 
 START = 1000.0
 

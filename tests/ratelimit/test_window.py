@@ -2,7 +2,7 @@
 
 import pytest
 
-from chatloom_async.ratelimit.log import DepartureLog
+from chatloom_async.ratelimit.departures import DepartureLog
 from chatloom_async.ratelimit.window import Finding, LearnedWindow, round_down, round_up
 
 

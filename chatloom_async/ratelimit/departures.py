@@ -1,18 +1,24 @@
-"""How many attempts of a key may be in flight at the same time.
+"""What has left: the log that measurements count, what is in flight, and the user's ceiling.
 
-As long as nothing is known, this is what holds a key back: a first refusal then wastes no more than
-what is in flight, and a slow server is asked slowly. Some servers limit nothing else (a pool of
-workers): they refuse whatever comes on top of so many, and accept again when one is done.
+Each process has its own ceiling. A store that several processes share is asked beside it, not in
+its place.
 
-Not here: limits over time (``ratelimit.bucket``, ``ratelimit.window``).
+Not here: limits over time, concluded from the log (``ratelimit.bucket``, ``ratelimit.window``), and
+that store (``ratelimit.shared``).
 """
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from collections import deque
 
 from attrs import define, field
 
+from chatloom_async.ratelimit.values import RateLimit
+
+_KEPT = 120.0  # seconds; no documented limit looks further back than a minute
+_MOST = 5000  # departures; a limit that lets more through in two minutes needs no longer memory
 _FIRST = 6.0  # in flight at first ("bucket 20/s burst 5": no more is refused at once)
 _OPENING = 16.0  # in flight soon after ("first read": 50 agents at 100 ms in 0.5 s)
 _PROVEN = 620  # answers, twice what is documented for a minute: there may be no limit at all …
@@ -26,11 +32,55 @@ _MANY = 8  # in flight: fewer are counted without an error ("bucket 20/s burst 5
 _NEAR, _SHRUNK = 0.8, 3  # of that count, and times: it may be some less ("20 in flight")
 _CONFIRMED = 10  # answers for each in flight, after which a count in flight is no coincidence
 _EXPLORED = 64  # answers for each in flight, after which one more is tried
+_RESTED = 1.0  # seconds in which all was refilled and nobody left: the next one begins a burst
+_MINUTE = 60.0  # seconds: the fair use that is documented is one "per minute"
+
+
+@define(eq=False, repr=False)
+class DepartureLog:
+    """The departures of the last two minutes in their order, refused ones taken out again."""
+
+    _departures: deque[float] = field(factory=lambda: deque(maxlen=_MOST))
+
+    def add(self, departure: float) -> None:
+        """Add the latest departure."""
+        departures = self._departures
+        departures.append(departure)
+        if departures[0] < departure - _KEPT:
+            departures.popleft()
+            if departures[0] < departure - _KEPT:
+                departures.popleft()  # two for one: it gets shorter, and nobody pays for it
+
+    def drop(self, departure: float) -> None:
+        """Take out one that was refused."""
+        index = bisect_left(self._departures, departure)
+        if index < len(self._departures) and self._departures[index] == departure:
+            del self._departures[index]
+
+    def count(self, since: float, before: float = math.inf) -> int:
+        """Return how many left at ``since`` or later, and before ``before``."""
+        departures = self._departures
+        return bisect_left(departures, before) - bisect_left(departures, since)
+
+    def last(self, number: int) -> float:
+        """Return when the last but (number - 1) left, -infinity if there were fewer."""
+        departures = self._departures
+        return departures[-number] if len(departures) >= number else -math.inf
+
+    def known_since(self) -> float:
+        """Return from when on nothing is missing."""
+        departures = self._departures
+        return departures[0] if len(departures) == _MOST else -math.inf
 
 
 @define(eq=False, repr=False)
 class Flights:
     """The attempts in flight and their number at most.
+
+    As long as nothing is known, this is what holds a key back: a first refusal then wastes no more
+    than what is in flight, and a slow server is asked slowly. Some servers limit nothing else (a
+    pool of workers): they refuse whatever comes on top of so many, and accept again when one is
+    done.
 
     Attributes:
         room: so many may be in flight.
@@ -151,3 +201,46 @@ class Flights:
         if not self._pardoned:
             self.room = min(self.room, room)
         self._before, self._pardoned = None, False
+
+
+@define(eq=False, repr=False)
+class Ceiling:
+    """What is left of a limit; is told the time of each departure.
+
+    A minute that begins with a burst holds no more than ``per_minute`` or the burst, so that it
+    stays within "a few hundred". What refills in that minute is kept for people until it is over.
+    """
+
+    limit: RateLimit
+    _interval: float = field(init=False)  # seconds that one departure uses up
+    _most: float = field(init=False)  # departures of bulk in a minute that begins with a burst
+    _paid: float = -math.inf  # up to when all is used
+    _began: float = -math.inf  # the departure with which the latest burst began
+    _used: int = 0  # departures since then
+
+    def __attrs_post_init__(self) -> None:
+        """Begin with a whole burst."""
+        per_minute = self.limit.per_minute
+        self._interval = 60 / per_minute if per_minute else 0.0
+        self._most = max(per_minute, self.limit.burst) if per_minute else math.inf
+
+    def pay(self, departure: float) -> float:
+        """Take note of a departure; return when the next one may leave."""
+        if not self._interval:
+            return -math.inf
+        if departure > self._paid + _RESTED:
+            self._began, self._used = departure, 0
+        self._paid = max(self._paid, departure) + self._interval
+        self._used += 1
+        return self.opens_at()
+
+    def opens_at(self, waiting: int = 1, *, urgent: bool = False) -> float:
+        """Return when so many more may have left."""
+        opens_at = self._paid + (waiting - self.limit.burst) * self._interval
+        if urgent or self._used + waiting <= self._most:
+            return opens_at
+        return max(opens_at, self._began + _MINUTE)
+
+    def is_whole(self, now: float) -> bool:
+        """Tell whether nothing is used any more."""
+        return self._paid <= now

@@ -1,0 +1,192 @@
+"""The log of departures, those in flight, and what the ceiling of a RateLimit lets through."""
+
+import math
+
+import pytest
+from attrs.exceptions import FrozenInstanceError
+
+from chatloom_async.errors import ConfigurationError
+from chatloom_async.ratelimit.departures import Ceiling, DepartureLog, Flights
+from chatloom_async.ratelimit.values import RateLimit
+
+
+def departures(limit: RateLimit, seconds: float, *, urgent: bool = False) -> list[float]:
+    """Return when attempts leave that never stop coming, from 1000 on."""
+    ceiling, left, now = Ceiling(limit), list[float](), 1000.0
+    while now <= 1000 + seconds:
+        left.append(now)
+        ceiling.pay(now)
+        now = max(now, ceiling.opens_at(urgent=urgent))
+    return left
+
+
+def test_the_default_is_fair_use() -> None:
+    assert RateLimit() == RateLimit(per_minute=300, burst=300)
+
+
+@pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, "300", True, [], 1e-9])
+def test_per_minute_is_refused_when_it_is_no_positive_number(value: object) -> None:
+    with pytest.raises(ConfigurationError, match=r"^RateLimit\.per_minute is"):
+        RateLimit(per_minute=value)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [0, 0.5, -1, math.nan, math.inf, "60", None, False])
+def test_burst_is_refused_below_one(value: object) -> None:
+    with pytest.raises(ConfigurationError, match=r"^RateLimit\.burst is"):
+        RateLimit(burst=value)  # type: ignore[arg-type]
+
+
+def test_the_ceiling_cannot_be_changed() -> None:
+    limit = RateLimit()
+    with pytest.raises(FrozenInstanceError):
+        limit.burst = 1000  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("urgent", [True, False])
+@pytest.mark.parametrize(
+    "limit", [RateLimit(), RateLimit(60, 1), RateLimit(1200, 7.5), RateLimit(30, 200)], ids=str
+)
+def test_no_window_ever_holds_more_than_the_ceiling(limit: RateLimit, *, urgent: bool) -> None:
+    left = departures(limit, 120, urgent=urgent)
+    assert limit.per_minute is not None
+    for first in range(0, len(left), 7):
+        for last in range(first, len(left)):
+            allowed = limit.burst + limit.per_minute / 60 * (left[last] - left[first])
+            assert last - first + 1 <= allowed + 1e-6
+
+
+@pytest.mark.parametrize(("limit", "most"), [(RateLimit(), 900), (RateLimit(60, 1), 121)], ids=str)
+def test_the_ceiling_is_used_to_the_full(limit: RateLimit, most: int) -> None:
+    assert len(departures(limit, 120.1)) == most
+
+
+def test_a_burst_begins_anew_after_a_rest() -> None:
+    ceiling = Ceiling(RateLimit())
+    for moment in (0.0, 100.0):
+        for _ in range(300):
+            assert ceiling.opens_at() <= moment + 1e-6
+            ceiling.pay(moment)
+        assert ceiling.opens_at() == pytest.approx(moment + 60)
+        assert ceiling.opens_at(urgent=True) == pytest.approx(moment + 0.2)
+
+
+def test_no_ceiling_is_always_open() -> None:
+    ceiling = Ceiling(RateLimit(per_minute=None))
+    ceiling.pay(1.0)
+    assert ceiling.opens_at(10**6) <= 1.0
+    assert ceiling.is_whole(1.0)
+
+
+def log(*departures: float) -> DepartureLog:
+    made = DepartureLog()
+    for departure in departures:
+        made.add(departure)
+    return made
+
+
+def test_departures_are_counted_between_two_moments() -> None:
+    assert log(1, 2, 3, 4).count(2) == 3
+    assert log(1, 2, 3, 4).count(2, 4) == 2
+
+
+def test_a_refused_departure_is_taken_out() -> None:
+    made = log(1, 2, 3)
+    made.drop(2)
+    made.drop(2.5)
+    assert made.count(0) == 2
+
+
+def test_the_last_ones_are_found() -> None:
+    assert log(1, 2, 3).last(2) == 2
+    assert log(1, 2, 3).last(4) == float("-inf")
+
+
+def test_what_is_older_than_two_minutes_is_forgotten() -> None:
+    made = log(*range(1000))
+    assert 120 <= made.count(0) <= 122
+
+
+def test_a_full_log_says_from_when_on_nothing_is_missing() -> None:
+    made = log(*(number / 1000 for number in range(6000)))
+    assert made.known_since() == 1.0
+    assert log(1, 2).known_since() == float("-inf")
+
+
+def fill(flights: Flights, start: float = 0.0) -> list[float]:
+    """Let as many leave as may."""
+    left = list[float]()
+    while not flights.full:
+        left.append(start + len(left))
+        flights.out.add(left[-1])
+    return left
+
+
+def answered(flights: Flights, answers: int) -> None:
+    for number in range(answers):
+        flights.out.add(-number)
+        flights.accepted(-number)
+
+
+def test_few_are_in_flight_at_first_and_more_with_each_good_answer() -> None:
+    flights = Flights()
+    assert len(fill(flights)) == 6
+    flights.accepted(0.0)
+    assert len(fill(flights, 100.0)) == 2
+
+
+def test_the_opening_ends_at_sixteen() -> None:
+    flights = Flights()
+    answered(flights, 300)
+    assert len(fill(flights)) == 16
+
+
+def test_a_server_without_limit_is_found_out() -> None:
+    flights = Flights()
+    answered(flights, 3000)
+    assert len(fill(flights)) >= 150
+
+
+def test_failures_let_fewer_be_in_flight() -> None:
+    flights = Flights()
+    answered(flights, 30)
+    for _ in range(100):
+        flights.failed()
+    assert flights.room == 6
+
+
+def test_those_in_flight_are_blamed_when_more_than_ever_are() -> None:
+    flights = Flights()
+    first, *_ = fill(flights)
+    flights.back(first)
+    flights.refused(told=False)
+    assert flights.most == 5
+
+
+def test_those_in_flight_are_not_blamed_when_the_server_says_when_to_return() -> None:
+    flights = Flights()
+    first, *_ = fill(flights)
+    flights.back(first)
+    flights.refused(told=True)
+    assert flights.most is None
+
+
+def test_a_refusal_with_hardly_anything_in_flight_acquits_their_number() -> None:
+    flights = Flights()
+    for departure in fill(flights):
+        flights.back(departure)
+        if flights.most is None:
+            flights.refused(told=False)
+    flights.refused(told=False)
+    assert flights.most is None
+
+
+@pytest.mark.parametrize("pardoned", [True, False])
+def test_what_was_before_503s_returns_only_where_they_were_no_refusals(*, pardoned: bool) -> None:
+    flights = Flights()
+    answered(flights, 30)
+    flights.halve()
+    flights.refused(told=False)
+    if pardoned:
+        flights.pardon()
+    flights.restart(1.0)
+    assert flights.room == (16 if pardoned else 1)
