@@ -1,9 +1,10 @@
-"""Audited workspaces that the tests of files, lines and differences share."""
+"""Audited agents and workspaces that the tests of what is made of them share."""
 
 from datetime import UTC, datetime
 
 from attrs import evolve
 
+from chatloom_async.audit.findings import agent_findings
 from chatloom_async.audit.results import AuditedAgent, Finding, Gap, WorkspaceAudit
 
 AGENT = AuditedAgent(
@@ -28,3 +29,15 @@ ACME = WorkspaceAudit(
     elapsed=2.5,
 )
 DEAD = WorkspaceAudit("dead", gaps=(Gap(None, "AuthenticationError", 401, "Invalid API key."),))
+
+
+def agent(
+    agent_id: str, name: str = "Helper", domains: tuple[str, ...] | None = ("shop.example",)
+) -> AuditedAgent:
+    return evolve(AGENT, id=agent_id, name=name, allowed_domains=domains)
+
+
+def workspace(name: str, *agents: AuditedAgent, gaps: tuple[Gap, ...] = ()) -> WorkspaceAudit:
+    """A workspace with what is found in its agents."""
+    found = tuple(finding for each in agents for finding in agent_findings(each))
+    return WorkspaceAudit(name, agents, found, gaps, requests=4, retried=1, elapsed=1.5)

@@ -6,12 +6,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from attrs import define, field
+from attrs import define, evolve, field
 
-from chatloom_async.audit.findings import agent_findings
 from chatloom_async.audit.page import ReportContext, write_report
 from chatloom_async.audit.results import AuditedAgent, Finding, Gap, WorkspaceAudit, rows
 from chatloom_async.errors import ConfigurationError
+from tests.audit.samples import AGENT, agent, workspace
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 HOSTILE = (
@@ -48,18 +48,6 @@ class Page(HTMLParser):
     @property
     def text(self) -> str:
         return " ".join(self.texts)
-
-
-def agent(
-    agent_id: str, name: str = "Helper", domains: tuple[str, ...] | None = ("shop.example",)
-) -> AuditedAgent:
-    look = ("#611F69", "#764ba2", "bottom-right", "modern", "active")
-    return AuditedAgent(agent_id, name, *look, NOON, domains)
-
-
-def workspace(name: str, *agents: AuditedAgent, gaps: tuple[Gap, ...] = ()) -> WorkspaceAudit:
-    found = tuple(finding for each in agents for finding in agent_findings(each))
-    return WorkspaceAudit(name, agents, found, gaps, requests=4, retried=1, elapsed=1.5)
 
 
 def page_of(folder: Path, *audits: WorkspaceAudit) -> tuple[Page, str]:
@@ -114,7 +102,7 @@ def reached(source: str, bar: str) -> list[str]:
         (
             [workspace("acme", agent("a1"))],
             [
-                "a1 · modern · bottom-right · 2026-03-01 shop.example",
+                "a1 · modern · bottom-right · 2026-01-15 shop.example",
                 "Nothing was found.",
                 "everything was read",
                 "page made 01 March 2026, 12:00 UTC",
@@ -216,7 +204,7 @@ def test_a_long_name_is_cut(tmp_path: Path) -> None:
 
 
 def test_colours_reach_the_style_only_as_hex(tmp_path: Path) -> None:
-    evil = AuditedAgent("a", "n", "red;} *{x:url(//e)", "#abc", "p", "t", "active", NOON, ())
+    evil = evolve(AGENT, primary_color="red;} *{x:url(//e)", secondary_color="#abc")
     page, _ = page_of(tmp_path, workspace("acme", evil))
     assert "url(" not in page.raw["style"]
     assert "linear-gradient(90deg, #8a8a94 50%, #abc 50%)" in page.raw["style"]

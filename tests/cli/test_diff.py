@@ -1,15 +1,15 @@
 """The command ``diff``."""
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from chatloom_async.audit.lines import dump_audit
-from chatloom_async.audit.results import AuditedAgent, Finding, Gap, WorkspaceAudit
+from chatloom_async.audit.results import Finding, Gap, WorkspaceAudit
 from chatloom_async.cli.main import main
 from chatloom_async.testing import Sandbox
+from tests.audit.samples import agent
 
 Captured = pytest.CaptureFixture[str]
 
@@ -25,12 +25,6 @@ def test_equal_audits_do_not_differ(
     assert served.count() == 6
 
 
-def agent(number: int, name: str, domains: tuple[str, ...] | None = ()) -> AuditedAgent:
-    created = datetime(2026, 1, 15, 9, tzinfo=UTC)
-    look = ("#611F69", "#764ba2", "bottom-right", "modern", "active")
-    return AuditedAgent(f"agt_{number}", name, *look, created, domains)
-
-
 def written(path: Path, *audits: WorkspaceAudit) -> str:
     path.write_text("".join(f"{dump_audit(audit)}\n" for audit in audits))
     return str(path)
@@ -44,7 +38,9 @@ def test_what_changed_is_told_apart_from_what_could_not_be_read(
     old = written(
         tmp_path / "old.jsonl",
         WorkspaceAudit(
-            "acme", (agent(1, "One"), agent(2, "Two", None), agent(4, "Four")), gaps=(failed,)
+            "acme",
+            (agent("agt_1", "One"), agent("agt_2", "Two", None), agent("agt_4", "Four")),
+            gaps=(failed,),
         ),
         WorkspaceAudit("dark", gaps=(refused,)),
         WorkspaceAudit("gone"),
@@ -53,7 +49,11 @@ def test_what_changed_is_told_apart_from_what_could_not_be_read(
         tmp_path / "new.jsonl",
         WorkspaceAudit(
             "acme",
-            (agent(1, "Uno", ("new.example",)), agent(2, "Two", ()), agent(3, "Third\x1b[31m")),
+            (
+                agent("agt_1", "Uno", ("shop.example", "new.example")),
+                agent("agt_2", "Two"),
+                agent("agt_3", "Third\x1b[31m"),
+            ),
         ),
         WorkspaceAudit("dark", gaps=(refused,)),
         WorkspaceAudit("fresh", gaps=(refused,)),
@@ -137,14 +137,14 @@ def test_new_findings_set_the_exit_status(
     status: int,
     tmp_path: Path,
 ) -> None:
-    agents = (agent(1, "One", ("one.example", "x.example/")),)
+    agents = (agent("agt_1", "One", ("one.example", "x.example/")),)
     old = written(tmp_path / "old", WorkspaceAudit("acme", agents, before))
     new = written(tmp_path / "new", WorkspaceAudit("acme", agents, after))
     assert main(["diff", old, new, *(f"--fail-on={level}" for level in fail_on)]) == status
 
 
 def test_new_and_gone_findings_are_told_apart(tmp_path: Path, capsys: Captured) -> None:
-    agents = (agent(1, "One", ("one.example", "x.example/")),)
+    agents = (agent("agt_1", "One", ("one.example", "x.example/")),)
     old = written(tmp_path / "old", WorkspaceAudit("acme", agents, (URL,)))
     new = written(tmp_path / "new", WorkspaceAudit("acme", agents, (HIGH,)))
     assert main(["diff", old, new]) == 1
@@ -157,7 +157,7 @@ def test_new_and_gone_findings_are_told_apart(tmp_path: Path, capsys: Captured) 
 
 def test_a_gap_in_the_new_audit_counts_at_every_level(tmp_path: Path) -> None:
     refused = Gap(None, "AuthenticationError", 401, "Invalid API key.")
-    old = written(tmp_path / "old", WorkspaceAudit("acme", (agent(1, "One"),)))
+    old = written(tmp_path / "old", WorkspaceAudit("acme", (agent("agt_1", "One"),)))
     new = written(tmp_path / "new", WorkspaceAudit("acme", gaps=(refused,)))
     for level in ("gap", "new-finding", "high"):
         assert main(["diff", old, new, "--fail-on", level]) == 1
