@@ -1,9 +1,11 @@
 """Audited agents and workspaces that the tests of what is made of them share."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 from attrs import evolve
 
+from chatloom_async.audit.files import AuditLog
 from chatloom_async.audit.findings import agent_findings
 from chatloom_async.audit.results import AuditedAgent, Finding, Gap, WorkspaceAudit
 
@@ -41,3 +43,9 @@ def workspace(name: str, *agents: AuditedAgent, gaps: tuple[Gap, ...] = ()) -> W
     """A workspace with what is found in its agents."""
     found = tuple(finding for each in agents for finding in agent_findings(each))
     return WorkspaceAudit(name, agents, found, gaps, requests=4, retried=1, elapsed=1.5)
+
+
+def write(path: Path, *audits: WorkspaceAudit, resume: bool = False) -> None:
+    with AuditLog.open(path, resume=resume) as log:
+        for audit in audits:
+            log.append(audit)

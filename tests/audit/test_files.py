@@ -10,13 +10,7 @@ from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.lines import dump_audit
 from chatloom_async.audit.results import Finding, WorkspaceAudit
 from chatloom_async.errors import ConfigurationError
-from tests.audit.samples import ACME, AGENT, DEAD
-
-
-def write(path: Path, *audits: WorkspaceAudit, resume: bool = False) -> None:
-    with AuditLog.open(path, resume=resume) as log:
-        for audit in audits:
-            log.append(audit)
+from tests.audit.samples import ACME, AGENT, DEAD, write
 
 
 def test_a_file_is_read_as_what_was_appended(tmp_path: Path) -> None:

@@ -10,13 +10,7 @@ from chatloom_async.audit.files import AuditFile, AuditLog, load_audits, read_au
 from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.results import Finding, Gap, WorkspaceAudit
 from chatloom_async.errors import ConfigurationError
-from tests.audit.samples import ACME, DEAD
-
-
-def write(path: Path, *audits: WorkspaceAudit, resume: bool = False) -> None:
-    with AuditLog.open(path, resume=resume) as log:
-        for audit in audits:
-            log.append(audit)
+from tests.audit.samples import ACME, DEAD, write
 
 
 @pytest.mark.parametrize("status", [None, 429, 500, 503])

@@ -12,7 +12,7 @@ import attrs
 import distributed
 import pytest
 
-from chatloom_async.audit.files import AuditLog, read_audits
+from chatloom_async.audit.files import read_audits
 from chatloom_async.audit.keys import KeysFile
 from chatloom_async.audit.lines import dump_audit
 from chatloom_async.audit.results import Finding, Gap, WorkspaceAudit
@@ -26,24 +26,13 @@ from chatloom_async.testing import (
     Workspace,
     make_workspace,
 )
+from tests.audit.samples import write
 from tests.cli.terminals import COMMAND, HOSTILE, ROOT
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 LOST = WorkspaceAudit("beta", gaps=(Gap(None, "APIConnectionError", None, "refused"),))
 Captured = pytest.CaptureFixture[str]
 clusters: Any = distributed
-
-
-def write(path: Path, *audits: WorkspaceAudit) -> None:
-    with AuditLog.open(path) as log:
-        for audit in audits:
-            log.append(audit)
-
-
-def uninstall(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
-    """Let these modules be missing."""
-    for module in modules:
-        monkeypatch.setitem(sys.modules, module, None)
 
 
 def workspaces_in(path: Path) -> list[str]:
@@ -438,7 +427,7 @@ def test_a_missing_extra_is_named(  # noqa: PLR0913, PLR0917 - fixtures
 ) -> None:
     monkeypatch.chdir(tmp_path)
     out.write_text(f"{dump_audit(WorkspaceAudit('acme'))}\n")
-    uninstall(monkeypatch, module)
+    monkeypatch.setitem(sys.modules, module, None)
     assert main([argument.format(keys=keys, out=out) for argument in arguments]) == 2
     shown = capsys.readouterr()
     assert shown.err.endswith(f"{told}\n")
