@@ -8,24 +8,17 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
-import attrs
 import distributed
 import pytest
 
 from chatloom_async.audit.files import read_audits
 from chatloom_async.audit.keys import KeysFile
-from chatloom_async.audit.lines import dump_audit
 from chatloom_async.audit.results import Finding, Gap, WorkspaceAudit
 from chatloom_async.audit.text import duration
 from chatloom_async.cli.main import main
 from chatloom_async.contrib import dask
 from chatloom_async.errors import ConfigurationError
-from chatloom_async.testing import (
-    Fault,
-    Sandbox,
-    Workspace,
-    make_workspace,
-)
+from chatloom_async.testing import Fault, Sandbox, SandboxAgent, Workspace
 from tests.audit.samples import write
 from tests.cli.terminals import COMMAND, HOSTILE, ROOT
 
@@ -140,7 +133,7 @@ def test_a_gap_counts_at_every_level_of_fail_on(served: Sandbox, keys: str, fail
 def test_any_of_several_levels_sets_the_exit_status(
     served: Sandbox, keys: str, fail_on: list[str], status: int
 ) -> None:
-    agent = attrs.evolve(make_workspace("x", "clf_x").agents[0], domains=("localhost",))
+    agent = SandboxAgent("agt_1", domains=("localhost",))
     served.add(Workspace("acme", "clf_key_of_acme", (agent,)))
     assert main(["audit", keys, *(f"--fail-on={level}" for level in fail_on)]) == status
 
@@ -148,7 +141,7 @@ def test_any_of_several_levels_sets_the_exit_status(
 def test_ignored_rules_are_in_no_output_and_no_status(
     served: Sandbox, keys: str, out: Path, capsys: Captured
 ) -> None:
-    agent = attrs.evolve(make_workspace("x", "clf_x").agents[0], domains=("localhost", "s.example"))
+    agent = SandboxAgent("agt_1", domains=("localhost", "s.example"))
     for name in ("acme", "beta"):
         served.add(Workspace(name, f"clf_key_of_{name}", (agent,)))
     ignored = ["--ignore", "private-address", "--ignore", "shared-domain"]
@@ -193,15 +186,12 @@ def test_two_names_for_one_key_are_noted(served: Sandbox, tmp_path: Path, capsys
     assert served.count() == 6
 
 
-def answer(path: str, content: object) -> Fault:
-    """Plant an answer that no workspace of the sandbox can hold: half a surrogate pair."""
-    return Fault.malformed(json.dumps(content).encode(), path=path)
-
-
 def test_hostile_names_reach_the_terminal_written_out(
     served: Sandbox, keys: str, capsys: Captured
 ) -> None:
-    served.plant(answer("*/agt_acme_1/allowed-domains", {"domains": [HOSTILE]}))
+    # No workspace of the sandbox can hold half a surrogate pair.
+    body = json.dumps({"domains": [HOSTILE]}).encode()
+    served.plant(Fault.malformed(body, path="*/agt_acme_1/allowed-domains"))
     assert main(["audit", keys]) == 0
     shown = capsys.readouterr().out
     assert "\\x1b[2J\\u202egnp" in shown
@@ -400,38 +390,24 @@ def test_a_key_in_the_environment_that_cannot_be_one_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "module", "told"),
-    [
-        (
-            ["audit", "{keys}", "--parquet", "out.parquet"],
-            "chatloom_async.contrib.parquet",
-            "--parquet needs pyarrow: pip install 'chatloom_async[parquet]'",
-        ),
-        (
-            ["audit", "{keys}", "--dask", "local"],
-            "chatloom_async.contrib.dask",
-            "--dask needs distributed: pip install 'chatloom_async[dask]'",
-        ),
-    ],
+    ("option", "value", "package"),
+    [("parquet", "out.parquet", "pyarrow"), ("dask", "local", "distributed")],
 )
 def test_a_missing_extra_is_named(  # noqa: PLR0913, PLR0917 - fixtures
     served: Sandbox,
     keys: str,
-    arguments: list[str],
-    module: str,
-    told: str,
+    option: str,
+    value: str,
+    package: str,
     capsys: Captured,
     tmp_path: Path,
-    out: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    out.write_text(f"{dump_audit(WorkspaceAudit('acme'))}\n")
-    monkeypatch.setitem(sys.modules, module, None)
-    assert main([argument.format(keys=keys, out=out) for argument in arguments]) == 2
-    shown = capsys.readouterr()
-    assert shown.err.endswith(f"{told}\n")
-    assert len(shown.err.splitlines()) == 1
+    monkeypatch.setitem(sys.modules, f"chatloom_async.contrib.{option}", None)
+    assert main(["audit", keys, f"--{option}", value]) == 2
+    told = f"--{option} needs {package}: pip install 'chatloom_async[{option}]'"
+    assert capsys.readouterr().err == f"chatloom-async: {told}\n"
     assert served.count() == 0
 
 

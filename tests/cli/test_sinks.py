@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import attrs
 import pytest
 from attrs import evolve
 from pyarrow import parquet
@@ -14,7 +13,7 @@ from pyarrow import parquet
 from chatloom_async.audit.results import Finding, WorkspaceAudit
 from chatloom_async.cli.main import main
 from chatloom_async.contrib.parquet import ParquetFile
-from chatloom_async.testing import Fault, Sandbox, SandboxAgent, Workspace, make_workspace
+from chatloom_async.testing import Fault, Sandbox, SandboxAgent, Workspace
 from tests.cli.terminals import COMMAND, ROOT, CtrlC
 
 Captured = pytest.CaptureFixture[str]
@@ -25,7 +24,7 @@ def workspace_of(row: dict[str, str]) -> str:
 
 
 def test_csv_tells_findings_and_gaps(served: Sandbox, keys: str, capsys: Captured) -> None:
-    agent = attrs.evolve(make_workspace("x", "clf_x").agents[0], domains=("localhost",))
+    agent = SandboxAgent("agt_1", domains=("localhost",))
     served.add(Workspace("acme", "clf_key_of_acme", (agent,)))
     served.revoke("beta")
     assert main(["audit", keys, "--format", "csv"]) == 0
