@@ -1,8 +1,11 @@
 """Audited agents and workspaces that the tests of what is made of them share."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from attrs import evolve
 
 from chatloom_async.audit.files import AuditLog
@@ -49,3 +52,15 @@ def write(path: Path, *audits: WorkspaceAudit, resume: bool = False) -> None:
     with AuditLog.open(path, resume=resume) as log:
         for audit in audits:
             log.append(audit)
+
+
+@contextmanager
+def no_file_beyond(size: int) -> Iterator[None]:
+    """Let no file grow beyond so many bytes, as on a disk that is full."""
+    resource = pytest.importorskip("resource", reason="limits of Unix")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

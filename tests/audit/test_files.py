@@ -10,7 +10,7 @@ from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.lines import dump_audit
 from chatloom_async.audit.results import Finding, WorkspaceAudit
 from chatloom_async.errors import ConfigurationError
-from tests.audit.samples import ACME, AGENT, DEAD, write
+from tests.audit.samples import ACME, AGENT, DEAD, no_file_beyond, write
 
 
 def test_a_file_is_read_as_what_was_appended(tmp_path: Path) -> None:
@@ -35,8 +35,7 @@ def test_of_a_workspace_in_a_file_twice_the_latest_counts(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("junk", [b"not an audit\n", b'{"workspace": "x"\n', b"\xff\xfe\n"])
-def test_junk_before_the_last_line_is_named_by_its_number(tmp_path: Path, junk: bytes) -> None:
-    path = tmp_path / "audit.jsonl"
+def test_junk_before_the_last_line_is_named_by_its_number(path: Path, junk: bytes) -> None:
     path.write_bytes(f"{dump_audit(ACME)}\n".encode() + junk)
     with pytest.raises(ConfigurationError, match="line 2"):
         list(read_audits(path))
@@ -44,8 +43,7 @@ def test_junk_before_the_last_line_is_named_by_its_number(tmp_path: Path, junk: 
         AuditLog.open(path, resume=True)
 
 
-def test_blank_lines_are_passed_over(tmp_path: Path) -> None:
-    path = tmp_path / "audit.jsonl"
+def test_blank_lines_are_passed_over(path: Path) -> None:
     path.write_text(f"\n{dump_audit(ACME)}\n\n{dump_audit(DEAD)}\n\n")
     assert list(read_audits(path)) == [ACME, DEAD]
 
@@ -60,17 +58,15 @@ def test_a_file_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> No
         AuditLog.open(tmp_path)
 
 
-def test_a_line_is_written_whole_when_the_system_takes_it_in_pieces(tmp_path: Path) -> None:
+def test_a_line_is_written_whole_when_the_system_takes_it_in_pieces(path: Path) -> None:
     # A pipe takes 64 KiB at a time, and less from a writer that must not block.
     many = evolve(ACME, agents=tuple(evolve(AGENT, id=f"agt_{n}") for n in range(2000)))
-    path = tmp_path / "audit.jsonl"
     write(path, many)
     assert os.stat(path).st_size == len(dump_audit(many)) + 1  # noqa: PTH116 - bytes as written
     assert list(read_audits(path)) == [many]
 
 
-def test_a_file_says_whether_its_run_reached_its_end(tmp_path: Path) -> None:
-    path = tmp_path / "audit.jsonl"
+def test_a_file_says_whether_its_run_reached_its_end(path: Path) -> None:
     with AuditLog.open(path) as log:
         log.of = 2
         assert load_audits(path) == ([], False)
@@ -84,15 +80,13 @@ def test_a_file_says_whether_its_run_reached_its_end(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("of", [None, "many", [2]])
 def test_a_file_that_does_not_say_how_many_there_are_is_taken_as_it_is(
-    tmp_path: Path, of: object
+    path: Path, of: object
 ) -> None:
-    path = tmp_path / "audit.jsonl"
     path.write_text(json.dumps({**json.loads(dump_audit(ACME)), "of": of}) + "\n")
     assert load_audits(path) == ([ACME], True)
 
 
-def test_two_runs_do_not_write_to_one_file(tmp_path: Path) -> None:
-    path = tmp_path / "audit.jsonl"
+def test_two_runs_do_not_write_to_one_file(path: Path) -> None:
     with AuditLog.open(path) as log:
         for resume in (False, True):
             with pytest.raises(ConfigurationError, match="another run writes to it"):
@@ -114,33 +108,20 @@ def test_a_full_disk_names_the_file() -> None:
         log.append(ACME)
 
 
-def full(path: Path, room: int) -> list[str]:
-    """Append ten workspaces with no more room than that, until one of them has failed."""
-    resource = pytest.importorskip("resource", reason="limits of Unix")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    kept = []
-    with AuditLog.open(path) as log:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
-        try:
-            for number in range(10):
-                try:
-                    log.append(WorkspaceAudit(f"{number}".ljust(2000, "x")))
-                    kept.append(f"{number}".ljust(2000, "x"))
-                except OSError:
-                    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    return kept
-
-
 @pytest.mark.parametrize("room", [1000, 6000, 9999])
-def test_a_half_written_line_is_taken_back(tmp_path: Path, room: int) -> None:
-    path = tmp_path / "audit.jsonl"
-    kept = full(path, room)
-    assert len(kept) == 9
-    assert [audit.workspace for audit in read_audits(path)] == kept
+def test_a_half_written_line_is_taken_back(path: Path, room: int) -> None:
+    audits = [WorkspaceAudit(f"{number}".ljust(2000, "x")) for number in range(10)]
+    left = iter(audits)
+    with AuditLog.open(path) as log:
+        with no_file_beyond(room), pytest.raises(OSError, match="File too large"):
+            for torn in left:
+                log.append(torn)
+        for audit in left:
+            log.append(audit)
+    audits.remove(torn)
+    assert list(read_audits(path)) == audits
     with AuditLog.open(path, resume=True) as log:
-        assert log.done == set(kept)
+        assert log.done == {audit.workspace for audit in audits}
 
 
 def test_a_file_says_what_its_run_was_made_with(tmp_path: Path) -> None:
@@ -160,8 +141,7 @@ def test_a_file_says_what_its_run_was_made_with(tmp_path: Path) -> None:
     assert list(read_audits(path)) == [ACME, DEAD]
 
 
-def test_a_cut_file_says_what_is_missing(tmp_path: Path) -> None:
-    path = tmp_path / "audit.jsonl"
+def test_a_cut_file_says_what_is_missing(tmp_path: Path, path: Path) -> None:
     with AuditLog.open(path, workspaces=["acme", "dead", "third"]) as log:
         log.append(ACME)
     file = AuditFile.read(path)

@@ -10,14 +10,13 @@ from chatloom_async.audit.files import AuditFile, AuditLog, load_audits, read_au
 from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.results import Finding, Gap, WorkspaceAudit
 from chatloom_async.errors import ConfigurationError
-from tests.audit.samples import ACME, DEAD, write
+from tests.audit.samples import ACME, DEAD, no_file_beyond, write
 
 
 @pytest.mark.parametrize("status", [None, 429, 500, 503])
 def test_a_workspace_that_only_an_outage_hid_is_taken_out_to_be_read_again(
-    tmp_path: Path, status: int | None
+    tmp_path: Path, path: Path, status: int | None
 ) -> None:
-    path = tmp_path / "audit.jsonl"
     hidden = WorkspaceAudit("hidden", gaps=(Gap(None, "SomeError", status, "down"),))
     write(path, hidden, ACME, DEAD)
     with AuditLog.open(path, resume=True) as log:
@@ -40,8 +39,7 @@ def test_a_resumed_file_keeps_its_mode_and_the_link_to_it(tmp_path: Path) -> Non
     assert list(read_audits(path)) == [ACME, DEAD]
 
 
-def test_a_resumed_file_is_still_closed_to_other_runs(tmp_path: Path) -> None:
-    path = tmp_path / "audit.jsonl"
+def test_a_resumed_file_is_still_closed_to_other_runs(tmp_path: Path, path: Path) -> None:
     write(path, ACME)
     with AuditLog.open(path, resume=True):
         with pytest.raises(ConfigurationError, match="another run writes to it"):
@@ -54,8 +52,7 @@ def test_resuming_what_never_began_begins(tmp_path: Path) -> None:
         assert log.done == frozenset()
 
 
-def test_a_run_cut_at_any_byte_is_resumed_with_every_workspace_once(tmp_path: Path) -> None:
-    path = tmp_path / "audit.jsonl"
+def test_a_run_cut_at_any_byte_is_resumed_with_every_workspace_once(path: Path) -> None:
     write(path, DEAD, ACME)
     whole = path.read_bytes()
     for size in range(len(whole)):
@@ -81,8 +78,7 @@ def test_junk_is_left_as_it_is_when_it_cannot_be_resumed(tmp_path: Path, junk: s
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_resumed_file_is_cut_until_it_holds_what_the_latest_run_expects(tmp_path: Path) -> None:
-    path = tmp_path / "audit.jsonl"
+def test_a_resumed_file_is_cut_until_it_holds_what_the_latest_run_expects(path: Path) -> None:
     with AuditLog.open(path) as log:
         log.of = 1
         log.append(ACME)
@@ -109,8 +105,7 @@ def test_what_lies_where_a_resume_writes_is_not_followed(
     assert list(read_audits(path)) == [ACME, DEAD]
 
 
-def test_a_resumed_run_judges_what_it_keeps(tmp_path: Path) -> None:
-    path = tmp_path / "audit.jsonl"
+def test_a_resumed_run_judges_what_it_keeps(path: Path) -> None:
     stays = Finding("count-mismatch", "medium", None, None, "count is 3, but 2 agents are listed")
     later = Finding("of-a-later-release", "low", None, None, "…")
     write(path, evolve(ACME, findings=(stays, later, *ACME.findings)))
@@ -127,16 +122,14 @@ def test_a_resumed_run_judges_what_it_keeps(tmp_path: Path) -> None:
     assert run.approved == ("example.com",)
 
 
-def test_a_resumed_file_says_how_old_it_is(tmp_path: Path) -> None:
-    path = tmp_path / "audit.jsonl"
+def test_a_resumed_file_says_how_old_it_is(path: Path) -> None:
     moments = [datetime(2026, 1, day, tzinfo=UTC) for day in (3, 2)]
     write(path, ACME, *(evolve(DEAD, workspace=str(day), read_at=day) for day in moments))
     with AuditLog.open(path, resume=True) as log:
         assert (len(log.done), log.oldest) == (3, moments[1])
 
 
-def test_a_file_of_other_workspaces_is_not_resumed(tmp_path: Path) -> None:
-    path = tmp_path / "audit.jsonl"
+def test_a_file_of_other_workspaces_is_not_resumed(tmp_path: Path, path: Path) -> None:
     write(path, ACME, DEAD)
     before = path.read_bytes()
     with pytest.raises(ConfigurationError, match=r"other workspaces, 'dead': write to another"):
@@ -145,16 +138,11 @@ def test_a_file_of_other_workspaces_is_not_resumed(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_resume_without_room_leaves_the_file_as_it_was(tmp_path: Path) -> None:
-    resource = pytest.importorskip("resource", reason="limits of Unix")
-    path, before = tmp_path / "audit.jsonl", resource.getrlimit(resource.RLIMIT_FSIZE)
+def test_a_resume_without_room_leaves_the_file_as_it_was(tmp_path: Path, path: Path) -> None:
     write(path, ACME, DEAD)
     held = path.read_bytes()
-    resource.setrlimit(resource.RLIMIT_FSIZE, (len(held) - 10, before[1]))
-    try:
-        with pytest.raises(ConfigurationError, match="resumed: File too large"):
-            AuditLog.open(path, resume=True)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    refused = pytest.raises(ConfigurationError, match="resumed: File too large")
+    with no_file_beyond(len(held) - 10), refused:
+        AuditLog.open(path, resume=True)
     assert path.read_bytes() == held
     assert list(tmp_path.iterdir()) == [path]

@@ -14,6 +14,7 @@ from chatloom_async.audit.results import Finding, WorkspaceAudit
 from chatloom_async.cli.main import main
 from chatloom_async.contrib.parquet import ParquetFile
 from chatloom_async.testing import Fault, Sandbox, SandboxAgent, Workspace
+from tests.audit.samples import no_file_beyond
 from tests.cli.terminals import COMMAND, ROOT, CtrlC
 
 Captured = pytest.CaptureFixture[str]
@@ -128,15 +129,9 @@ def test_an_interrupted_run_leaves_no_parquet_file(
 
 
 def test_a_parquet_file_for_which_there_is_no_room_is_named(tmp_path: Path) -> None:
-    resource = pytest.importorskip("resource", reason="limits of Unix")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
     finding = Finding("url", "low", None, None, "…")
     many = WorkspaceAudit("acme", findings=tuple(evolve(finding, rule=str(n)) for n in range(9999)))
     file = ParquetFile(tmp_path / "p")
     file.add(many)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-    try:
-        with pytest.raises(OSError, match="/p'"):
-            file.close()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with no_file_beyond(1000), pytest.raises(OSError, match="/p'"):
+        file.close()
