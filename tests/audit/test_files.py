@@ -119,7 +119,7 @@ def test_a_half_written_line_is_taken_back(path: Path, room: int) -> None:
         for audit in left:
             log.append(audit)
     audits.remove(torn)
-    assert list(read_audits(path)) == audits
+    assert path.read_text().splitlines() == [dump_audit(audit) for audit in audits]
     with AuditLog.open(path, resume=True) as log:
         assert log.done == {audit.workspace for audit in audits}
 
