@@ -83,18 +83,14 @@ def decode_json(body: bytes, scan: Scanner = _scan) -> Any:
         try:
             value, end = scan(text, 0)
         except StopIteration:  # no value begins here: there may be space before it
-            value, end = scan(text, _after_space(text, text.startswith("\ufeff")))
+            value, end = _scan_after_space(text, scan)
         if end == len(text) or (end := _after_space(text, end)) == len(text):
             return value
         reason = _at(json.JSONDecodeError("Extra data", text, end))
     except UnicodeDecodeError:
         reason = "not UTF-8"
-    except StopIteration as error:
-        reason = (
-            _at(json.JSONDecodeError("Expecting value", text, error.value)) if body else "empty"
-        )
     except json.JSONDecodeError as error:
-        reason = _at(error)
+        reason = _at(error) if body else "empty"
     except ValueError as error:
         reason = str(error)
     except RecursionError:
@@ -149,6 +145,13 @@ def _glance(body: bytes) -> bytes:
     """Return a few thousand bytes from all over a large answer."""
     step = len(body) // _GLANCES
     return b"".join([body[at : at + _GLANCE] for at in range(0, len(body), step)])
+
+
+def _scan_after_space(text: str, scan: Scanner) -> tuple[Any, int]:
+    try:
+        return scan(text, _after_space(text, text.startswith("\ufeff")))
+    except StopIteration as error:
+        raise json.JSONDecodeError("Expecting value", text, error.value) from None
 
 
 def _after_space(text: str, start: int) -> int:
