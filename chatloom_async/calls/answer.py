@@ -7,7 +7,7 @@ heal (``calls.retry``).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
@@ -31,13 +31,22 @@ _PHRASES = frozenset(HTTPStatus)
 def status_error(answer: Response, key: ApiKey, clock: Clock) -> APIStatusError:
     """Return the error for an answer, without the key: a server may repeat what it was sent."""
     redact = redactor(key)
-    headers = {redact(name.lower()): redact(value) for name, value in answer.headers.items()}
+    headers = {redact(name.lower()): redact(value) for name, value in _kept(answer.headers)}
     body = redact(answer.body[:MAX_ERROR_BODY].decode("latin-1")).encode("latin-1")
     kind = status_error_class(answer.status)
     message = _redirect(headers) if kind is RedirectError else _message(answer.status, body)
     # Once more: what is told apart in the body need not be in the message, and the other way round.
     message = redact(_clean(message))
     return kind(answer.status, message, body, headers, parse_retry_after(headers, clock))
+
+
+def _kept(headers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the first headers, together no longer than a body: to redact each takes time."""
+    room = MAX_ERROR_BODY
+    for name, value in headers.items():
+        room -= len(name) + len(value)
+        if room >= 0:
+            yield name, value
 
 
 def _redirect(headers: Mapping[str, str]) -> str:

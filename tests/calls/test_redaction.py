@@ -143,3 +143,10 @@ def test_of_a_long_text_full_of_escapes_the_beginning_is_kept(escape: str) -> No
     text = escape * 20_000
     assert redact(text).startswith(text[:1_000])
     assert len(redact(text)) < 10_000
+
+
+def test_of_endless_headers_the_first_are_kept() -> None:
+    headers = {"Retry-After": "7"} | {f"X-{number}": "v" * 8_000 for number in range(100)}
+    failure = error(b"", headers)
+    assert failure.retry_after == 7
+    assert 50_000 < sum(map(len, failure.headers.values())) < 64 * 1024
