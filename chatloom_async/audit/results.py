@@ -87,10 +87,6 @@ class WorkspaceAudit:
     to_dict = as_dict
 
 
-def _none_yet() -> dict[Severity, int]:
-    return {"high": 0, "medium": 0, "low": 0}
-
-
 @frozen
 class AuditTotals:
     """Counts over workspaces, added up one by one: ``totals = totals.plus(workspace)``.
@@ -103,7 +99,9 @@ class AuditTotals:
     unreadable: int = 0
     agents: int = 0
     domains: int = 0
-    findings: Mapping[Severity, int] = field(factory=_none_yet, hash=False)
+    findings: Mapping[Severity, int] = field(
+        factory=lambda: dict.fromkeys(SEVERITIES, 0), hash=False
+    )
     gaps: int = 0
     requests: int = 0
     retried: int = 0

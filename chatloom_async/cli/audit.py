@@ -26,10 +26,7 @@ from chatloom_async.cli.outputs import add_force, check_free
 from chatloom_async.cli.progress import Progress
 from chatloom_async.cli.proxy import add_proxy
 from chatloom_async.cli.run import Plan, Run
-from chatloom_async.cli.sinks import (
-    add_format,
-    is_parquet,
-)
+from chatloom_async.cli.sinks import add_format, is_parquet
 from chatloom_async.cli.streams import discard_output
 from chatloom_async.errors import ConfigurationError
 
@@ -177,12 +174,10 @@ def _printed(options: Namespace) -> str:
 
 
 def _only_key() -> dict[str, ApiKey]:
-    value = os.environ.get("CHATLOOM_API_KEY")
-    if not value:
+    if not os.environ.get("CHATLOOM_API_KEY"):
         raise ConfigurationError(
             "nothing to audit: give a keys file, or set CHATLOOM_API_KEY, or try --sandbox"
         )
-    del value
     try:
         return {ONLY_WORKSPACE: ApiKey(os.environ["CHATLOOM_API_KEY"])}
     except ConfigurationError as error:

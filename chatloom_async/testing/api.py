@@ -87,15 +87,11 @@ def pages(workspace: Workspace) -> dict[str, Reply]:
     return {AGENTS: Reply(200, _encode(listing)), **found}
 
 
-def answer(known: Mapping[str, Reply], method: str, path: str) -> Reply:
+def answer(known: Mapping[str, Reply], method: str, target: str) -> Reply:
     """What a workspace with these pages says to an authenticated request."""
-    page = known.get(path)
+    page = known.get(target)
     if page is not None and method == "GET":
         return page
-    return _unusual(known, method, path)
-
-
-def _unusual(known: Mapping[str, Reply], method: str, target: str) -> Reply:
     path = target.partition("?")[0]
     agent_id = _agent_id(path)
     if path != AGENTS and agent_id is None:

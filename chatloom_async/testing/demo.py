@@ -11,7 +11,8 @@ from chatloom_async.testing.api import AGENTS, domains_path
 from chatloom_async.testing.faults import Fault
 from chatloom_async.testing.workspaces import SandboxAgent, Workspace, iso
 
-_BRIGHTLEAF = """
+_TABLES = {
+    "brightleaf": """
 Garden Helper: brightleaf.example www.brightleaf.example
 Seed Finder: shop.brightleaf.example
 Order Status: shop.brightleaf.example account.brightleaf.example
@@ -23,9 +24,8 @@ Gift Card Helper: gifts.brightleaf.example
 Autumn Campaign 2024:
 Store Locator: stores.brightleaf.example
 Newsletter Sign-up: news.brightleaf.example brightleaf.example
-"""
-
-_NORTHWIND = """
+""",
+    "northwind-travel": """
 Booking Assistant: northwind-travel.example booking.northwind-travel.example
 Flight Changes: northwind-travel.example
 Group Tours: groups.northwind-travel.example
@@ -37,9 +37,8 @@ Corporate Travel: business.northwind-travel.example
 Weather Alerts:
 Cruise Advisor: cruises.northwind-travel.example
 Agent Portal: agents.northwind-travel.example partners.example
-"""
-
-_HALDEN = """
+""",
+    "halden-insurance": """
 Claims Intake: halden-insurance.example claims.halden-insurance.example
 Policy Questions: halden-insurance.example
 Car Insurance Quote: quote.halden-insurance.example
@@ -50,9 +49,8 @@ Staging Copy: localhost staging.halden-insurance.example
 Careers: jobs.halden-insurance.example
 Document Upload: https://docs.halden-insurance.example/upload
 Investor Relations: investors.halden-insurance.example
-"""
-
-_KITE = """
+""",
+    "kitesoft": """
 Onboarding Guide: kitesoft.example app.kitesoft.example
 Billing Help: billing.kitesoft.example app.kitesoft.example
 API Support: developers.kitesoft.example
@@ -65,9 +63,8 @@ Internal Sandbox: 192.0.2.44
 Bug Triage: support.kitesoft.example
 Partner Desk: partners.example
 Migration Coach: app.kitesoft.example
-"""
-
-_ORCHARD = """
+""",
+    "orchard-clinic": """
 Appointments: orchard-clinic.example termin.orchard-clinic.example
 Prescription Refill: orchard-clinic.example
 Insurance Questions: orchard-clinic.example billing.orchard-clinic.example
@@ -77,9 +74,8 @@ Lab Results: results.orchard-clinic.example
 Paediatrics: kids.orchard-clinic.example
 Old Widget:
 Parking & Directions: orchard-clinic.example
-"""
-
-_MERIDIAN = """
+""",
+    "meridian-books": """
 Reading Advisor: meridian-books.example www.meridian-books.example
 Rare Books: rare.meridian-books.example
 Event Tickets: events.meridian-books.example
@@ -91,12 +87,14 @@ Press Room: press.meridian-books.example
 Café Menu: cafe.meridian-books.example
 Christmas Shop:
 Subscription Box: box.meridian-books.example meridian-books.example
-"""
-
-_FORMER_CLIENT = """
+""",
+    "former-client": """
 Chat: former-client.example
 Support: help.former-client.example
-"""
+""",
+}
+
+_REVOKED = "former-client"
 
 _LOOK = (
     ("#611F69", "#764ba2", "bottom-right", "modern"),
@@ -115,15 +113,7 @@ def demo_workspaces() -> tuple[Workspace, ...]:
     Among the domains: a wildcard, localhost, an IP address, a URL, one name twice in different
     case, a look-alike in punycode, one domain in two workspaces, and agents with none at all.
     """
-    return (
-        _workspace("brightleaf", _BRIGHTLEAF),
-        _workspace("northwind-travel", _NORTHWIND),
-        _workspace("halden-insurance", _HALDEN),
-        _workspace("kitesoft", _KITE),
-        _workspace("orchard-clinic", _ORCHARD),
-        _workspace("meridian-books", _MERIDIAN),
-        _workspace("former-client", _FORMER_CLIENT, revoked=True),
-    )
+    return tuple(_workspace(*each) for each in _TABLES.items())
 
 
 def demo_faults() -> tuple[Fault, ...]:
@@ -144,10 +134,10 @@ def demo_faults() -> tuple[Fault, ...]:
     )
 
 
-def _workspace(name: str, table: str, *, revoked: bool = False) -> Workspace:
+def _workspace(name: str, table: str) -> Workspace:
     rows = enumerate(table.strip().splitlines(), start=1)
     agents = tuple(_agent(name, number, row) for number, row in rows)
-    return Workspace(name, f"clf_demo_{name}", agents, revoked)
+    return Workspace(name, f"clf_demo_{name}", agents, revoked=name == _REVOKED)
 
 
 def _agent(workspace: str, number: int, row: str) -> SandboxAgent:

@@ -13,7 +13,6 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from ssl import SSLContext
 from threading import Lock, Thread
-from types import TracebackType
 from typing import Self
 
 from aiohttp import web
@@ -172,17 +171,12 @@ class Sandbox:
         self._service = _Service(server, listener)
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         """Stop: refuse connections, cancel the answers waited for, drop what is open."""
         service, self._service = self._service, None
         if service is None:
             return
-        for _ in range(_TURNS):
+        for _turn in range(_TURNS):
             await asyncio.sleep(0)
         service.listener.close()
         for task in service.waiting:
