@@ -34,9 +34,7 @@ class ApprovedDomains:
         """
         names: set[str] = set()
         above: set[str] = set()
-        for number, line in enumerate(
-            lines.splitlines() if isinstance(lines, str) else lines, start=1
-        ):
+        for number, line in enumerate(lines, start=1):
             text = line.partition("#")[0].strip()
             if not text:
                 continue

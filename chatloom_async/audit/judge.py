@@ -41,7 +41,7 @@ class Judge:
 
     @classmethod
     def of(cls, approved: Iterable[str] | None = None, ignore: Iterable[str] = ()) -> Self:
-        """Return a judge.
+        """Return a judge; ``approved`` may be one text of many lines.
 
         Raises:
             ConfigurationError: a line is no domain, or a rule does not exist.
@@ -54,7 +54,7 @@ class Judge:
             raise ConfigurationError(f"no rule {unknown!r} to ignore; there are {rules}")
         if approved is None:
             return cls(None, ignored)
-        lines = tuple(approved)
+        lines = tuple(approved.splitlines() if isinstance(approved, str) else approved)
         return cls(lines, ignored, ApprovedDomains.of(lines))
 
     def agents(self, agents: Iterable[AuditedAgent]) -> tuple[Finding, ...]:

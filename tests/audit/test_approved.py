@@ -48,7 +48,7 @@ def test_the_approved_list_allows_what_it_names(
 
 
 def test_blank_lines_and_remarks_approve_nothing() -> None:
-    assert ApprovedDomains.of("# ours\n\n  \n#example.com\n") == ApprovedDomains.of([])
+    assert ApprovedDomains.of(["# ours", "", "  ", "#example.com"]) == ApprovedDomains.of([])
 
 
 @pytest.mark.parametrize("line", ["*", "https://example.com", "exa mple.com", "a.*.com", "10.*"])

@@ -26,3 +26,7 @@ def test_a_judge_travels() -> None:
 def test_a_rule_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"no rule 'wildcards' to ignore; there are .*url"):
         Judge.of(None, ["wildcards"])
+
+
+def test_an_approved_list_may_be_one_text() -> None:
+    assert Judge.of("example.com\n*.shop.example") == Judge.of(["example.com", "*.shop.example"])
