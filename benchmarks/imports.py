@@ -1,4 +1,4 @@
-"""What ``import chatloom_async`` costs beside ``import aiohttp`` alone.
+"""What ``import chatloom_async`` and ``chatloom-async --help`` cost beside ``import aiohttp``.
 
 ::
 
@@ -17,22 +17,30 @@ import resource
 import statistics
 import subprocess
 import sys
+from pathlib import Path
 
-STATEMENTS = ("import aiohttp", "import chatloom_async")
+START = Path(__file__).parents[1] / "chatloom_async" / "cli" / "start.py"
+HELP = f"import runpy, sys; sys.argv[1:] = ['--help']; runpy.run_path({str(START)!r})['main']()"
+STATEMENTS = {
+    "import aiohttp": "import aiohttp",
+    "import chatloom_async": "import chatloom_async",
+    "chatloom-async --help": HELP,
+}
 
 
 def _cpu(statement: str) -> float:
     """Return the CPU seconds of a process that does only this."""
     environment = {name: value for name, value in os.environ.items() if "BYTECODE" not in name}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-c", statement], check=True, env=environment)
+    command = [sys.executable, "-c", statement]
+    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def measure(rounds: int) -> dict[str, float]:
     """Return the median CPU milliseconds of each statement."""
-    turns = [[_cpu(statement) for statement in STATEMENTS] for _ in range(rounds + 1)][1:]
+    turns = [[_cpu(each) for each in STATEMENTS.values()] for _ in range(rounds + 1)][1:]
     medians = (statistics.median(times) * 1000 for times in zip(*turns, strict=True))
     return dict(zip(STATEMENTS, medians, strict=True))
 
@@ -44,13 +52,12 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     measured = measure(options.rounds)
-    ratio = measured[STATEMENTS[1]] / measured[STATEMENTS[0]]
     if options.json:
-        print(json.dumps({**measured, "ratio": ratio}))
+        print(json.dumps(measured))
         return
-    for statement, milliseconds in measured.items():
-        print(f"{statement:22} {milliseconds:7.1f} ms")
-    print(f"{'ratio':22} {ratio:7.2f}")
+    for name, milliseconds in measured.items():
+        ratio = milliseconds / measured["import aiohttp"]
+        print(f"{name:22} {milliseconds:7.1f} ms  {ratio:.2f}")
 
 
 if __name__ == "__main__":
