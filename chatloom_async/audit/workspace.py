@@ -47,7 +47,10 @@ async def audit_workspace(
         gaps: tuple[Gap, ...] = (gap(None, error),)
     else:
         agents, gaps = read.agents, read.gaps
-        findings = (*judge.listing(read.count, len(agents)), *judge.agents(agents))
+        listing = judge.listing(read.count, len(agents))
+        if listing and read.count > len(agents):  # agents that nobody has looked at
+            gaps = (Gap(None, "ResponseDecodeError", None, listing[0].message), *gaps)
+        findings = (*listing, *judge.agents(agents))
     spent = client.stats()
     return WorkspaceAudit(
         name,
