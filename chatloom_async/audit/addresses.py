@@ -20,7 +20,7 @@ _DOCUMENTATION = tuple(
 # WHATWG URL, "ends in a number": browsers read the whole name as an IPv4 address, or refuse it.
 _ENDS_IN_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?", re.DOTALL)
 # A zone may hold anything (RFC 4007 §11), for ipaddress also the rest of a URL.
-_ADDRESS = re.compile(r"[0-9.]+|(?P<open>\[)?[0-9a-fA-F:.]*:[0-9a-fA-F:.]*(?:%[^\]]*)?(?(open)\])")
+_ADDRESS = re.compile(r"[0-9.]+|(?P<open>\[)?[0-9a-fA-F.]*:[0-9a-fA-F:.]*(?:%[^\]]*)?(?(open)\])")
 _FOUR_PATTERN = re.compile(r"(?:(?:[0-9*]+|0x[0-9a-f*]*)(?:\.|$))+")
 _SIX_PATTERN = re.compile(r"\[?[0-9a-f:.*]+\]?")
 _FOUR_RANGE = re.compile(r"[0-9]+(?:\.[0-9]+){3}-[0-9.]+")

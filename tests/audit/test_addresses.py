@@ -78,3 +78,7 @@ def test_a_last_number_makes_an_address_of_a_name() -> None:
         "0x",
         "a.0x1f.",
     ]
+
+
+def test_a_long_row_of_colons_holds_nothing_up() -> None:
+    assert address_of(":" * 200_000 + "!") is None  # minutes, if each colon was tried as the first
