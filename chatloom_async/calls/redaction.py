@@ -70,17 +70,18 @@ def _without_pieces(grams: set[str], least: int, text: str) -> str:
         return text
     if len(text) > _KEPT:
         text = f"{text[:_KEPT]} {_REDACTED}"
-    signs = [(sign, letter) for sign in re.finditer(_SIGN, text) if (letter := _letter(sign))]
-    letters = "".join([letter for _, letter in signs])
+        plain = _letters(text)
+    signs = re.finditer(_SIGN, text)
+    spans = [sign.span() for sign in signs if len(sign[0]) == 1 or _letter(sign)]  # of each letter
     parts: list[str] = []
     kept = begin = 0
-    for at in range(len(letters) + 1):
-        if letters[at : at + _GRAM] in grams:
+    for at in range(len(plain) + 1):
+        if plain[at : at + _GRAM] in grams:
             continue
         end = at - 1 + _GRAM  # of the piece, if one began
         if at > begin and end - begin >= least:
-            parts += text[kept : signs[begin][0].start()], _REDACTED
-            kept = signs[end - 1][0].end()
+            parts += text[kept : spans[begin][0]], _REDACTED
+            kept = spans[end - 1][1]
         begin = at + 1
     return "".join((*parts, text[kept:]))
 
