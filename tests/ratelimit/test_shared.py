@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import logging
+import math
 import multiprocessing
 import os
 import shutil
@@ -32,6 +33,7 @@ from tests.virtual import virtual
 STORES = ["file", "script", *(["redis"] if shutil.which("redis-server") else [])]
 NAME = "a name that stands for a key"
 LIMIT = RateLimit(per_minute=60, burst=3)
+SLOW = RateLimit(per_minute=1, burst=3)
 
 
 @asynccontextmanager
@@ -81,7 +83,7 @@ async def test_a_burst_is_granted_once_for_all(store: SharedStore) -> None:
 async def test_beyond_the_burst_each_reserves_a_moment_of_its_own(store: SharedStore) -> None:
     await store.take(NAME, LIMIT, 3)
     waits = [(await store.take(NAME, LIMIT, 5)).wait for _ in range(3)]
-    assert waits == pytest.approx([1.0, 2.0, 3.0], abs=0.1)
+    assert [math.ceil(wait - 0.001) for wait in waits] == [1, 2, 3]
 
 
 async def test_names_do_not_meet(store: SharedStore) -> None:
@@ -99,7 +101,7 @@ async def test_nothing_leaves_while_the_key_is_closed(store: SharedStore) -> Non
     for wanted in (0, 1):
         grant = await store.take(NAME, LIMIT, wanted)
         assert grant.count == 0
-        assert grant.wait == pytest.approx(30.0, abs=0.2)
+        assert 30.0 >= grant.wait > 25
     await store.open(NAME)
     assert (await store.take(NAME, LIMIT, 1)).count == 1
 
@@ -114,7 +116,7 @@ async def test_after_a_closing_one_probe_leaves_alone(store: SharedStore) -> Non
     await store.close(NAME, 0.0)
     probe, other = await store.take(NAME, LIMIT, 3), await store.take(NAME, LIMIT, 3)
     assert (probe.count, other.count) == (1, 0)
-    assert other.wait == pytest.approx(2.0, abs=0.1)
+    assert 2.0 >= other.wait > 1
     await store.open(NAME)
     assert (await store.take(NAME, LIMIT, 3)).count == 2
 
@@ -148,7 +150,7 @@ async def test_a_lock_dies_with_its_holder(tmp_path: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform makes no process by forking")
 async def test_a_forked_process_takes_from_the_same_limit(tmp_path: Path) -> None:
     store = SharedFile(tmp_path / "limits")
-    await store.take(NAME, LIMIT, 1)
+    await store.take(NAME, SLOW, 1)
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe()
     child = context.Process(target=_take, args=(store, there))
@@ -159,7 +161,7 @@ async def test_a_forked_process_takes_from_the_same_limit(tmp_path: Path) -> Non
 
 
 def _take(store: SharedFile, parent: Connection) -> None:
-    grant = asyncio.run(store.take(NAME, LIMIT, 5))
+    grant = asyncio.run(store.take(NAME, SLOW, 5))
     parent.send((grant.count, grant.processes))
 
 
