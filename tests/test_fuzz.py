@@ -8,7 +8,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
 
@@ -42,7 +42,7 @@ from chatloom_async.calls.retry_after import parse_retry_after
 from chatloom_async.calls.wire import decode, decode_error
 from chatloom_async.testing import FakeClock
 from tests.faults.case import AGENT, DOCUMENT, answer
-from tests.faults.server import Close, Hang, Server
+from tests.faults.server import Close, Hang, Script, Server
 
 FEW = settings(
     max_examples=max(20, settings.default.max_examples // 4) if settings.default else 20,
@@ -62,6 +62,9 @@ VALID: tuple[tuple[type[Any], dict[str, Any]], ...] = (
     (AgentList, {"agents": [AGENT, {**AGENT, "id": "b", "new": 1}], "count": 2, "next": None}),
     (AllowedDomains, {"domains": ["example.com", "a.example"], "extra": {"a": []}}),
 )
+
+TEXTS = {re.sub("[A-Z]", r"_\g<0>", name).lower(): name for name in AGENT if name != "createdAt"}
+"""The fields of an agent that are texts, with their names on the wire."""
 
 
 def encode(value: Any) -> bytes:
@@ -89,22 +92,16 @@ def check_nothing_was_made_up(result: AllowedDomains | AgentList, sent: Any) -> 
         return
     assert result.count == sent["count"]
     for agent, fields in zip(result, sent["agents"], strict=True):
-        assert (agent.id, agent.name, agent.status) == tuple(
-            fields[name] for name in ("id", "name", "status")
-        )
-        assert (agent.primary_color, agent.secondary_color) == (
-            *(fields["primaryColor"], fields["secondaryColor"]),
-        )
-        assert (agent.position, agent.template) == (fields["position"], fields["template"])
+        assert {name: getattr(agent, name) for name in TEXTS} == {
+            name: fields[on_the_wire] for name, on_the_wire in TEXTS.items()
+        }
 
 
 def check_document(result: object) -> None:
     if isinstance(result, AgentList):
         assert type(result.count) is int
         for agent in result:
-            texts = [agent.id, agent.name, agent.primary_color, agent.secondary_color]
-            texts += [agent.position, agent.template, agent.status]
-            assert {type(text) for text in texts} == {str}
+            assert {type(getattr(agent, name)) for name in TEXTS} == {str}
             assert agent.created_at.tzinfo is not None
     elif isinstance(result, AllowedDomains):
         assert {type(domain) for domain in result} <= {str}
@@ -196,6 +193,22 @@ def test_a_retry_after_in_seconds_is_that_many(seconds: float) -> None:
     assert parse_retry_after({"retry-after": text}, CLOCK) == pytest.approx(float(text))
 
 
+@contextmanager
+def served(
+    script: Script, **options: Any
+) -> Iterator[tuple[asyncio.Runner, Server, AsyncChatloom]]:
+    """A server, and a client of it, on a loop that outlives each example."""
+    with asyncio.Runner() as runner:
+        stack = AsyncExitStack()
+        server = runner.run(stack.enter_async_context(Server([script])))
+        chatloom = AsyncChatloom(KEY, base_url=server.url, retry=ONCE, rate_limit=None, **options)
+        try:
+            yield runner, server, chatloom
+        finally:
+            runner.run(chatloom.aclose())
+            runner.run(stack.aclose())
+
+
 # What callers give
 
 
@@ -203,10 +216,7 @@ ids = st.text(max_size=30) | st.text("./%?#:@ \\ä\x00\u2028", max_size=6)
 
 
 def test_any_agent_id_is_one_encoded_segment_on_the_wire_or_refused() -> None:
-    with asyncio.Runner() as runner:
-        stack = AsyncExitStack()
-        server = runner.run(stack.enter_async_context(Server([(answer(),)])))
-        chatloom = AsyncChatloom(KEY, base_url=server.url, retry=ONCE, rate_limit=None)
+    with served((answer(),)) as (runner, server, chatloom):
 
         @FEW
         @given(agent_id=ids)
@@ -228,11 +238,7 @@ def test_any_agent_id_is_one_encoded_segment_on_the_wire_or_refused() -> None:
             assert re.fullmatch(rb"([A-Za-z0-9._~-]|%[0-9A-F]{2})+", found[1]) is not None
             assert unquote(found[1].decode(), errors="strict") == agent_id
 
-        try:
-            asked()
-        finally:
-            runner.run(chatloom.aclose())
-            runner.run(stack.aclose())
+        asked()
 
 
 steps = st.text("/.%aZ09?=&#\\ \r\n@:ä", max_size=3) | st.integers(0, 255).map("%{:02x}".format)
@@ -297,10 +303,7 @@ def test_any_api_key_is_a_clean_header_or_refused(text: str, header: Any) -> Non
 def test_any_noise_in_an_answer_ends_in_a_document_or_an_error_of_ours() -> None:
     chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n"
     originals = [answer(), answer(404), chunks % (len(DOCUMENT), DOCUMENT)]
-    with asyncio.Runner() as runner:
-        stack = AsyncExitStack()
-        server = runner.run(stack.enter_async_context(Server([()])))
-        chatloom = AsyncChatloom(KEY, base_url=server.url, retry=ONCE, rate_limit=None, timeout=0.5)
+    with served((), timeout=0.5) as (runner, server, chatloom):
 
         @FEW
         @given(original=st.sampled_from(originals), noise=st.binary(max_size=6), data=st.data())
@@ -315,11 +318,7 @@ def test_any_noise_in_an_answer_ends_in_a_document_or_an_error_of_ours() -> None
                 assert error.__context__ is None
             assert chatloom.stats().in_flight == 0
 
-        try:
-            answered()
-        finally:
-            runner.run(chatloom.aclose())
-            runner.run(stack.aclose())
+        answered()
 
 
 # Life cycles

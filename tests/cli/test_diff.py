@@ -98,21 +98,6 @@ def test_a_workspace_that_a_cut_run_did_not_come_to_is_not_called_removed(
     assert str(out) not in shown.err
 
 
-def test_a_workspace_missing_from_a_complete_run_is_removed(
-    served: Sandbox, keys: str, tmp_path: Path, out: Path, capsys: Captured
-) -> None:
-    assert main(["audit", keys, "--out", str(out)]) == 0
-    assert served.count() == 6
-    new = tmp_path / "new.jsonl"
-    Path(keys).write_text('beta = "clf_key_of_beta"\n')
-    assert main(["audit", keys, "--out", str(new)]) == 0
-    capsys.readouterr()
-    assert main(["diff", str(out), str(new)]) == 1
-    shown = capsys.readouterr()
-    assert "workspace removed" in shown.out
-    assert shown.err == ""
-
-
 URL = Finding("url", "medium", "agt_1", "x.example/", "'x.example/' is a URL")
 HIGH = Finding("look-alike", "high", "agt_1", "one.example", "'one.example' is like another")
 
