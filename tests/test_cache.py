@@ -63,10 +63,10 @@ def answers() -> Iterable[StubReply]:
 class Case:
     """A script of replies in virtual time, and clients of it."""
 
-    def __init__(self, *script: StubReply | ChatloomError, more: bool = True) -> None:
+    def __init__(self, *script: StubReply | ChatloomError) -> None:
         self.told: list[Event] = []
         self.pool = StubTransport(
-            itertools.chain(script, answers() if more else ()),
+            itertools.chain(script, answers()),
             observer=self.told.append,
         )
 
@@ -85,6 +85,15 @@ def first(*domains: str) -> StubReply:
 
 async def look_up(client: AsyncChatloom, agent_id: str = "agt_1") -> str:
     return (await client.get_allowed_domains(agent_id))[0]
+
+
+async def aged(case: Case, *agent_ids: str, **options: Any) -> Any:
+    """A client that keeps answers about these agents, too old to be served unasked."""
+    client = case.client(**options)
+    for agent_id in agent_ids or ("agt_1",):
+        await look_up(client, agent_id)
+    await asyncio.sleep(100)
+    return client
 
 
 # Kept answers
@@ -471,9 +480,7 @@ async def test_an_old_answer_is_better_than_a_failure(error: StubReply | Chatloo
 @virtual
 async def test_an_old_answer_is_better_than_a_passed_deadline() -> None:
     case = Case(first("old.example"), slow())
-    client = case.client(retry=RetryPolicy(deadline=2.0))
-    await look_up(client)
-    await asyncio.sleep(100)
+    client = await aged(case, retry=RetryPolicy(deadline=2.0))
     assert await look_up(client) == "old.example"
     assert now() == 102.0
 
@@ -492,9 +499,7 @@ async def test_a_very_old_answer_is_not_served() -> None:
 @virtual
 async def test_a_definite_answer_ends_the_old_one(status: int) -> None:
     case = Case(first("old.example"), StubReply(status=status), DOWN)
-    client = case.client()
-    await look_up(client)
-    await asyncio.sleep(100)
+    client = await aged(case)
     for expected in (status, 503):
         with pytest.raises(ChatloomError) as caught:
             await look_up(client)
@@ -504,10 +509,7 @@ async def test_a_definite_answer_ends_the_old_one(status: int) -> None:
 @virtual
 async def test_a_refused_key_ends_all_that_was_kept_for_it() -> None:
     case = Case(first("a.example"), first("b.example"), StubReply(status=401), DOWN)
-    client = case.client()
-    await look_up(client, "a")
-    await look_up(client, "b")
-    await asyncio.sleep(100)
+    client = await aged(case, "a", "b")
     with pytest.raises(AuthenticationError):
         await look_up(client, "a")
     with pytest.raises(InternalServerError):
@@ -518,10 +520,7 @@ async def test_a_refused_key_ends_all_that_was_kept_for_it() -> None:
 async def test_nobody_waits_for_what_is_known_to_fail() -> None:
     hangs = StubReply({}, after=9.0)
     case = Case(first("a.example"), first("b.example"), hangs, hangs, hangs)
-    client = case.client(retry=RetryPolicy(attempts=1, deadline=4.0))
-    await look_up(client, "a")
-    await look_up(client, "b")
-    await asyncio.sleep(100)
+    client = await aged(case, "a", "b", retry=RetryPolicy(attempts=1, deadline=4.0))
     waits = []
     for agent_id in ("a", "b", "a", "b"):
         since = now()
@@ -538,9 +537,7 @@ async def test_nobody_waits_for_what_is_known_to_fail() -> None:
 @virtual
 async def test_answers_are_young_again_when_the_api_works() -> None:
     case = Case(first("a.example"), DOWN)
-    client = case.client()
-    await look_up(client)
-    await asyncio.sleep(100)
+    client = await aged(case)
     found = []
     for _ in range(3):
         answer = await client.get_allowed_domains("agt_1")
@@ -552,10 +549,7 @@ async def test_answers_are_young_again_when_the_api_works() -> None:
 @virtual
 async def test_one_success_shows_that_all_may_be_asked_again() -> None:
     case = Case(first("a.example"), first("b.example"), DOWN)
-    client = case.client()
-    await look_up(client, "a")
-    await look_up(client, "b")
-    await asyncio.sleep(100)
+    client = await aged(case, "a", "b")
     found = []
     for agent_id in ("a", "a", "b"):
         found.append((await client.get_allowed_domains(agent_id)).is_stale)
@@ -576,9 +570,7 @@ async def test_one_agent_that_is_gone_leaves_the_others() -> None:
 @virtual
 async def test_closing_the_pool_ends_a_renewal_in_the_background() -> None:
     case = Case(first("a.example"), DOWN, StubReply({}, after=9.0))
-    client = case.client()
-    await look_up(client)
-    await asyncio.sleep(100)
+    client = await aged(case)
     await look_up(client)
     await asyncio.sleep(2)
     await look_up(client)

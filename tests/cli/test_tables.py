@@ -14,7 +14,7 @@ AGENT = "agt_0123456789abcdef Sales Assistant"
 FOUR = ("severity", "workspace", "agent", "what")
 
 
-def drawn(table: Table, monkeypatch: pytest.MonkeyPatch, columns: int = 80) -> list[str]:
+def drawn(table: Table, monkeypatch: pytest.MonkeyPatch, columns: int) -> list[str]:
     monkeypatch.setenv("COLUMNS", str(columns))
     stream = Terminal()
     draw(table, stream)

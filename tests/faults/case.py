@@ -72,7 +72,6 @@ class Case:
     memory: int | None = None
     peer: Peer = Peer()
     earlier_calls: int = 0  # which the first scripts answer well
-    never_sent: tuple[bytes, ...] = (b"cookie",)
 
     def __str__(self) -> str:
         return self.name
@@ -102,9 +101,9 @@ def says(value: object, *headers: str, status: int = 200) -> bytes:
     return answer(status, json.dumps(value).encode(), *headers)
 
 
-def chunked(*chunks: bytes, last: bytes = b"0\r\n\r\n", status: int = 200) -> bytes:
+def chunked(*chunks: bytes, last: bytes = b"0\r\n\r\n") -> bytes:
     """Encode an answer in chunks, maybe with a wrong end."""
-    head = answer(status, b"", "Transfer-Encoding: chunked", length="")
+    head = answer(200, b"", "Transfer-Encoding: chunked", length="")
     return head + b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks) + last
 
 

@@ -16,7 +16,6 @@ import trustme
 
 from chatloom_async import (
     APIConnectionError,
-    ApiKey,
     APIStatusError,
     AsyncChatloom,
     ChatloomError,
@@ -46,19 +45,10 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 
 def client_of(
-    sandbox: Sandbox,
-    api_key: str | ApiKey = KEY,
-    *,
-    pool: ConnectionPool | None = None,
-    retry: RetryPolicy = ONCE,
+    sandbox: Sandbox, api_key: str = KEY, *, pool: ConnectionPool | None = None
 ) -> AsyncChatloom:
-    return AsyncChatloom(
-        api_key,
-        base_url=sandbox.base_url,
-        pool=pool,
-        retry=retry,
-        rate_limit=None,
-    )
+    url = sandbox.base_url
+    return AsyncChatloom(api_key, base_url=url, pool=pool, retry=ONCE, rate_limit=None)
 
 
 # What goes over the wire

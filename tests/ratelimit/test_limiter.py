@@ -9,7 +9,6 @@ import weakref
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeVar
 
 import pytest
 from attrs import define, field
@@ -23,7 +22,6 @@ from chatloom_async.ratelimit.waiting import Waiter, WaitingLine
 from chatloom_async.testing import FakeClock, Quota
 from tests.virtual import now, virtual
 
-T = TypeVar("T")
 UNLIMITED = RateLimit(per_minute=None)
 ONE_A_SECOND = RateLimit(per_minute=60, burst=1)
 ERROR = ConnectionError("reset by the server")

@@ -24,9 +24,9 @@ URL = "https://chatloom.app/api/plugin/agents"
 REQUEST = Request("GET", "https://chatloom.app", "/api/plugin/agents", "/api/plugin/agents")
 
 
-def ask(*replies: StubReply | ChatloomError, timeout: float = 15.0) -> Response:
+def ask(*replies: StubReply | ChatloomError) -> Response:
     clock = FakeClock()
-    return clock.run(StubTransport(replies, clock=clock).exchange(REQUEST, KEY, timeout))
+    return clock.run(StubTransport(replies, clock=clock).exchange(REQUEST, KEY, 15.0))
 
 
 def test_a_reply_is_a_json_value() -> None:
