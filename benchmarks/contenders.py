@@ -85,9 +85,8 @@ async def chatloom(base_url: str, in_flight: int, *, direct: bool) -> AsyncGener
     """This package's fan-out: retries armed, the rate limiter on and open, results typed."""
     agents = _agents()
     open_wide = RateLimit(per_minute=None)
-    limit = in_flight * 10 // 9 + 1  # the last tenth is for other keys
     async with (
-        ConnectionPool(limit, direct=direct) as pool,
+        ConnectionPool(in_flight, direct=direct) as pool,
         AsyncChatloom(KEY, base_url=base_url, rate_limit=open_wide, pool=pool) as client,
     ):
 
