@@ -43,7 +43,7 @@ def test_what_changed_is_told_apart_from_what_could_not_be_read(
             gaps=(failed,),
         ),
         WorkspaceAudit("dark", gaps=(refused,)),
-        WorkspaceAudit("gone"),
+        WorkspaceAudit("gone", gaps=(refused,)),
     )
     new = written(
         tmp_path / "new.jsonl",
@@ -74,6 +74,7 @@ def test_what_changed_is_told_apart_from_what_could_not_be_read(
         "  ? acme: domains of agt_2, in the old audit",
         "  ? dark: its agents, in both audits",
         "  ? fresh: its agents, in the new audit",
+        "  ? gone: its agents, in the old audit",
     ]
     kinds = "1 agent added, 1 agent removed, 1 domain added, 1 field changed"
     assert counts == f"6 changes: {kinds}, 1 workspace added, 1 workspace removed"
