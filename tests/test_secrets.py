@@ -82,17 +82,9 @@ def _inside(value: object) -> Iterator[tuple[str, object]]:
             if "tests" not in value.f_code.co_filename.split("/"):
                 yield from ((f"·{name}", inner) for name, inner in value.f_locals.items())
             return
-        case MethodType():
-            yield ".__self__", value.__self__
-            return
-        case CoroutineType():
-            yield ".frame", value.cr_frame
-            return
-        case GeneratorType():
-            yield ".frame", value.gi_frame
-            return
-        case AsyncGeneratorType():
-            yield ".frame", value.ag_frame
+        case MethodType() | CoroutineType() | GeneratorType() | AsyncGeneratorType():
+            steps = ("__self__", "cr_frame", "gi_frame", "ag_frame")
+            yield from ((f".{s}", getattr(value, s)) for s in steps if hasattr(value, s))
             return
         case Mapping():
             yield from ((f"[{key!r:.40}]", inner) for key, inner in list(value.items()))
