@@ -45,22 +45,12 @@ class Quota:
         self.make()
 
     @classmethod
-    def token_bucket(
-        cls,
-        per_minute: float,
-        burst: float,
-        *,
-        retry_after: bool = True,
-        count_refused: bool = False,
-        precision: float = 1.0,
-    ) -> Quota:
+    def token_bucket(cls, per_minute: float, burst: float, *, count_refused: bool = False) -> Quota:
         """A bucket of ``burst`` tokens, full at first, refilled with ``per_minute`` a minute.
 
-        ``count_refused`` lets refused requests use up the quota too; ``retry_after=False`` tells
-        nothing; a ``precision`` below 1 s is for tests scaled in time.
+        ``count_refused`` lets refused requests use up the quota too.
         """
-        make = partial(meters.TokenBucket, per_minute, burst, count_refused)
-        return cls(make, dialect=_plain(precision, tells=retry_after))
+        return cls(partial(meters.TokenBucket, per_minute, burst, count_refused))
 
     @classmethod
     def token_steps(cls, limit: float, seconds: float, burst: float) -> Quota:
@@ -68,51 +58,22 @@ class Quota:
         return cls(partial(meters.TokenBucket, limit * 60 / seconds, burst, interval=seconds))
 
     @classmethod
-    def gcra(
-        cls,
-        per_minute: float,
-        burst: float,
-        *,
-        retry_after: bool = True,
-        count_refused: bool = False,
-        precision: float = 1.0,
-    ) -> Quota:
+    def gcra(cls, per_minute: float, burst: float, *, count_refused: bool = False) -> Quota:
         """The generic cell rate algorithm: one request each interval, ``burst`` of them early."""
-        make = partial(meters.Gcra, per_minute, burst, count_refused)
-        return cls(make, dialect=_plain(precision, tells=retry_after))
+        return cls(partial(meters.Gcra, per_minute, burst, count_refused))
 
     @classmethod
-    def fixed_window(  # noqa: PLR0913 - what a limit is, and how it is told: four options are old
-        cls,
-        limit: float,
-        seconds: float,
-        *,
-        retry_after: bool = True,
-        count_refused: bool = False,
-        precision: float = 1.0,
-        aligned: bool = False,
-    ) -> Quota:
+    def fixed_window(cls, limit: float, seconds: float, *, aligned: bool = False) -> Quota:
         """``limit`` requests in a window of ``seconds`` that starts with its first request.
 
         ``aligned``: that starts at multiples of ``seconds`` on the clock.
         """
-        del count_refused  # what is refused in one window cannot matter in the next
-        make = partial(meters.FixedWindow, limit, seconds, aligned)
-        return cls(make, dialect=_plain(precision, tells=retry_after))
+        return cls(partial(meters.FixedWindow, limit, seconds, aligned))
 
     @classmethod
-    def sliding_window(
-        cls,
-        limit: float,
-        seconds: float,
-        *,
-        retry_after: bool = True,
-        count_refused: bool = False,
-        precision: float = 1.0,
-    ) -> Quota:
+    def sliding_window(cls, limit: float, seconds: float, *, count_refused: bool = False) -> Quota:
         """``limit`` requests in any ``seconds``, kept as an exact log."""
-        make = partial(meters.SlidingWindow, limit, seconds, count_refused)
-        return cls(make, dialect=_plain(precision, tells=retry_after))
+        return cls(partial(meters.SlidingWindow, limit, seconds, count_refused))
 
     @classmethod
     def sliding_counters(cls, limit: float, seconds: float) -> Quota:
@@ -125,7 +86,10 @@ class Quota:
         return cls(partial(InFlight, limit), dialect=silent)
 
     def telling(self, dialect: DialectName | Dialect) -> Quota:
-        """The same quota with other headers, on every answer where the dialect has them."""
+        """The same quota with other headers, on every answer where the dialect has them.
+
+        ``"silent"`` tells nothing; ``dialects.in_steps(0.05)`` is for tests scaled in time.
+        """
         spoken = dialect if callable(dialect) else DIALECTS[dialect]
         return attrs.evolve(self, dialect=spoken)
 
@@ -199,7 +163,3 @@ class AppliedQuota:
         meter = self.meter(whose)
         if isinstance(meter, InFlight):
             meter.done()
-
-
-def _plain(precision: float, *, tells: bool) -> Dialect:
-    return in_steps(precision) if tells else silent
