@@ -177,7 +177,10 @@ class AsyncChatloom:
         resource = None if agent_id is None else _domains_request(mine.base_url, agent_id).resource
         if mine.credentials.current is not None:
             workspace = mine.credentials.current, mine.base_url
-            for store in list(mine.transport.shared.caches.values()):
+            stores = list(mine.transport.shared.caches.values())
+            if isinstance(self._calls, CachedCalls):  # there may be too many to be found there
+                stores.append(self._calls.store)
+            for store in stores:
                 store.forget(workspace, resource)
 
     async def get_raw(self, path: str) -> Any:

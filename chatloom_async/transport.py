@@ -24,6 +24,7 @@ from chatloom_async.models import shown
 from chatloom_async.ratelimit.registry import LimiterRegistry
 
 LATE = 0.02  # seconds: a timer later than this was held up by a blocked loop
+_MOST_CACHES = 16  # per pool; a time to live drawn for each client would make one for each
 _GRACE = 0.1  # seconds: time enough to read what lies in the sockets of a hundred requests
 
 
@@ -186,7 +187,7 @@ class Shared:
         clock: the time they go by.
         notify: the observer, guarded; None costs nothing.
         limiters: the rate limiters, one per key.
-        caches: the answers kept, for each ``Cache``.
+        caches: the answers kept, for each ``Cache``; of many, for those that serve the most.
         in_flight: the calls under way.
 
     """
@@ -208,7 +209,12 @@ class Shared:
     def answers(self, cache: Cache) -> AnswerStore:
         """Return the answers kept for the clients with this cache."""
         store = self.caches.get(cache)
-        return self.caches.setdefault(cache, AnswerStore(cache)) if store is None else store
+        if store is None:
+            if len(self.caches) >= _MOST_CACHES:
+                least = min(self.caches.copy().items(), key=lambda kept: kept[1].hits)
+                self.caches.pop(least[0], None)  # the clients that have it go on with it
+            store = self.caches.setdefault(cache, AnswerStore(cache))
+        return store
 
 
 class Transport(Protocol):

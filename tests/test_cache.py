@@ -145,6 +145,21 @@ async def test_a_client_per_request_finds_what_the_last_one_kept() -> None:
     assert {await look_up(case.client()) for _ in range(3)} == {"v1.example"}
 
 
+@virtual
+async def test_the_caches_of_a_pool_are_bounded() -> None:
+    case = Case()
+    own = case.client(cache=Cache(ttl=1_000))
+    assert await look_up(own) == "v1.example"
+    for ttl in range(1, 100):
+        await look_up(case.client())
+        await look_up(case.client(cache=Cache(ttl=ttl)))
+    assert len(case.pool.shared.caches) == 16
+    assert await look_up(case.client()) == "v2.example"
+    assert await look_up(own) == "v1.example"
+    own.invalidate()
+    assert await look_up(own) == f"v{case.requests}.example"
+
+
 @pytest.mark.parametrize(
     "other",
     [
