@@ -8,6 +8,7 @@ import pytest
 from chatloom_async.audit.files import AuditLog
 from chatloom_async.audit.results import Finding, WorkspaceAudit
 from chatloom_async.cli.main import main
+from tests.audit.samples import write
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 Captured = pytest.CaptureFixture[str]
@@ -16,8 +17,7 @@ Captured = pytest.CaptureFixture[str]
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     path = tmp_path / "out.jsonl"
-    with AuditLog.open(path) as log:
-        log.append(WorkspaceAudit("acme"))
+    write(path, WorkspaceAudit("acme"))
     return path
 
 
@@ -48,8 +48,7 @@ def test_a_file_that_exists_is_written_over_only_by_force(out: Path, capsys: Cap
 def test_a_page_says_what_is_new_since_an_earlier_audit(out: Path) -> None:
     finding = Finding("url", "medium", None, "x.example/", "'x.example/' is a URL")
     new = out.with_name("new.jsonl")
-    with AuditLog.open(new) as log:
-        log.append(WorkspaceAudit("acme", findings=(finding,), read_at=NOON))
+    write(new, WorkspaceAudit("acme", findings=(finding,), read_at=NOON))
     page = out.with_name("page.html")
     command = ["report", str(new), "--html", str(page), "--force", "--since"]
     assert main([*command, str(out)]) == 0
