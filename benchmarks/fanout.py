@@ -114,7 +114,7 @@ def _measure(base_url: str, in_flight: int, turns: int) -> dict[str, Measurement
     contest = _Contest(names, base_url, in_flight)
     spent: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     for name in names:
-        contest.look_up(name, max(LOOKUPS, 8 * in_flight))
+        contest.look_up(name, max(LOOKUPS, WARM * in_flight // 100))
     for turn in range(turns):
         for name in names if turn % 2 else reversed(names):
             spent[name].append(contest.look_up(name, LOOKUPS))
