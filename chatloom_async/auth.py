@@ -23,7 +23,6 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from chatloom_async.errors import ConfigurationError
 
 KeyHeader = Literal["Authorization", "X-API-Key"]
-KeySource = Callable[[], "str | ApiKey | Awaitable[str | ApiKey]"]
 
 _PREFIX = "clf_"
 _REDACTED = "clf_[redacted]"
@@ -48,7 +47,7 @@ class ApiKey:
 
     """
 
-    __slots__ = ("_digest", "fingerprint", "headers", "line")
+    __slots__ = ("__weakref__", "_digest", "fingerprint", "headers", "line")
 
     def __init__(self, value: str, header: KeyHeader = "Authorization") -> None:
         """Check the key; nothing is sent."""
@@ -97,6 +96,9 @@ class ApiKey:
     def __deepcopy__(self, _: object) -> ApiKey:
         """Return itself: a key never changes."""
         return self
+
+
+KeySource = Callable[[], str | ApiKey | Awaitable[str | ApiKey]]
 
 
 def _check(value: object) -> tuple[str, str | None]:

@@ -6,12 +6,13 @@ import json
 import subprocess
 import sys
 from importlib import metadata
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
 import chatloom_async
 from chatloom_async import audit, testing
+from chatloom_async.contrib import dask
 
 
 def loaded_by(statement: str) -> set[str]:
@@ -29,6 +30,16 @@ def test_every_exported_name_is_there_once_and_documented(module: Any) -> None:
     assert len(names) == len(set(names))
     exported = [(name, getattr(module, name)) for name in names]
     assert not [name for name, one in exported if callable(one) and not inspect.getdoc(one)]
+
+
+@pytest.mark.parametrize("module", [chatloom_async, audit, testing, dask])
+def test_annotations_can_be_read_at_run_time(module: Any) -> None:
+    for name in module.__all__:
+        exported = getattr(module, name)
+        methods = inspect.getmembers(exported, inspect.isfunction)
+        for one in (exported, *(method for _, method in methods)):
+            if inspect.isclass(one) or inspect.isfunction(one):
+                get_type_hints(one)
 
 
 def test_nothing_takes_more_than_six_keyword_options() -> None:

@@ -24,7 +24,7 @@ from chatloom_async.errors import ChatloomError
 from chatloom_async.network.pool import ConnectionPool
 from chatloom_async.ratelimit.values import RateLimit
 
-KeyByName = Callable[[str], "str | ApiKey | Awaitable[str | ApiKey]"]
+KeyByName = Callable[[str], str | ApiKey | Awaitable[str | ApiKey]]
 """Asked on the worker, with the name of a workspace: ``KeysFile``, or any callable
 that can be pickled and holds no key."""
 

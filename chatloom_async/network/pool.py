@@ -152,8 +152,11 @@ class ConnectionPool:
 
     @property
     def opened(self) -> int:
-        """How many connections this pool has opened on its running loop so far."""
-        connections = self._by_loop.get(asyncio.get_running_loop())
+        """How many connections this pool has opened on the running loop so far; 0 without one."""
+        try:
+            connections = self._by_loop.get(asyncio.get_running_loop())
+        except RuntimeError:  # as a debugger meets that shows attributes
+            return 0
         connector = None if connections is None else connections.session.connector
         return connector.opened if isinstance(connector, Connector) else 0
 

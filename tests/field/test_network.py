@@ -9,13 +9,14 @@ import weakref
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
-from unittest.mock import AsyncMock, patch
+from unittest.mock import AsyncMock, create_autospec, patch
 
 import aiohttp
 import pytest
 
 from chatloom_async import (
     APIConnectionError,
+    ApiKey,
     APITimeoutError,
     AsyncChatloom,
     ChatloomError,
@@ -361,6 +362,12 @@ async def test_a_copy_of_a_pool_is_the_pool() -> None:
         settings = {"pool": pool}
         assert copy.copy(pool) is pool
         assert copy.deepcopy(settings)["pool"] is pool
+
+
+def test_a_pool_and_a_key_can_be_looked_at_without_a_loop() -> None:
+    for one in (ConnectionPool(), ApiKey(KEY)):
+        create_autospec(one)  # which asks for every attribute
+        assert weakref.ref(one)() is one
 
 
 async def test_a_pool_can_be_held_weakly_and_patched() -> None:
