@@ -116,6 +116,19 @@ def test_who_waits_as_long_as_told_is_admitted(
             assert meter.admit(now) == 0
 
 
+@pytest.mark.parametrize("make", MAKERS)
+@given(gaps=GAPS)
+def test_so_many_are_let_in_as_are_told_to_remain(
+    make: Callable[..., Quota], gaps: list[float]
+) -> None:
+    meter, now = make().meter(), 1000.0
+    for gap in gaps:
+        now += round(gap) / 8  # exact in binary, as below
+        meter.admit(now)
+    left = meter.standing(now).remaining
+    assert [meter.admit(now) for _ in range(left + 1)].count(0) == left
+
+
 @given(gaps=GAPS)
 def test_a_sliding_window_never_admits_too_many(gaps: list[float]) -> None:
     meter, now, passed = Quota.sliding_window(5, 3.0).meter(), 0.0, list[float]()
