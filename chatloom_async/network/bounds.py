@@ -9,14 +9,12 @@ business (``transport``).
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import OrderedDict
 
 from attrs import define, field
 
 from chatloom_async.transport import Alarm
 
-_SILENT = 1.0  # seconds in which nothing comes back: calls that hang
 _Line = OrderedDict[asyncio.Future[None], None]
 
 
@@ -27,12 +25,13 @@ class Slots:
     Within a key, first come, first served; keys take turns. The last tenth of the places is for
     keys that hold few: calls of one key that hang leave room for the others, and several such keys
     leave less and less, but some. The fewer are free, the fewer a key may hold to get one of them.
-    As long as there has been one key only, it may have them all while its requests come back.
+    As long as there has been one key only, each request that comes back lets it have two places of
+    that tenth: it has them all while its requests return, and hardly any of them once they hang.
     """
 
     free: int
     _alone: str | None = field(default=None, init=False)  # the key there is; "" for several
-    _moved_at: float = field(default=-math.inf, init=False)  # when one of the last came back
+    _lent: int = field(default=0, init=False)  # places of the tenth that it may still take
     _reserve: int = field(init=False)
     _held: dict[str, int] = field(factory=dict, init=False)
     _waiting: OrderedDict[str, _Line] = field(factory=OrderedDict, init=False)  # next turn first
@@ -46,7 +45,7 @@ class Slots:
         held = self._held.get(key, 0)
         if not held and key != self._alone:
             self._alone = key if self._alone is None else ""
-        if key in self._waiting or not (self.free > self._reserve or self._may_take(key, held)):
+        if key in self._waiting or not (self.free > self._reserve or self._claim(key, held)):
             return False
         self._held[key] = held + 1
         self.free -= 1
@@ -71,8 +70,7 @@ class Slots:
         if held:
             self._held[key] = held
         self.free += 1
-        if self.free <= self._reserve + 1:
-            self._moved_at = asyncio.get_running_loop().time()
+        self._lent = 2
         if self._waiting:
             self._hand_out()
 
@@ -84,12 +82,14 @@ class Slots:
         """Return how many wait for a place."""
         return sum(len(line) for line in self._waiting.copy().values())
 
-    def _may_take(self, key: str, held: int) -> bool:
+    def _claim(self, key: str, held: int) -> bool:
+        """Tell whether a key may take a place, and count one that is lent to it as taken."""
         if self.free > self._reserve or 2 * held < self.free:
             return True
-        if key != self._alone or not self.free or self._moved_at == -math.inf:
+        if key != self._alone or not self.free or not self._lent:
             return False
-        return asyncio.get_running_loop().time() < self._moved_at + _SILENT
+        self._lent -= 1
+        return True
 
     def _hand_out(self) -> None:
         """Give free places to the keys that wait and may have one, one each turn."""
@@ -98,7 +98,7 @@ class Slots:
             key, line = next(iter(self._waiting.items()))
             held = self._held.get(key, 0)
             self._waiting.move_to_end(key)
-            if not self._may_take(key, held):
+            if not self._claim(key, held):
                 passed += 1
                 continue
             passed = 0

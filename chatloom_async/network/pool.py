@@ -87,7 +87,7 @@ class ConnectionPool:
         limit: requests in flight per event loop; more of them queue, which costs no timeout. Keys
             take turns, and the last tenth is for keys with few in flight, so that one key's calls
             which hang leave room for the others. As long as there has been one key only, it has
-            that tenth too, unless nothing comes back.
+            that tenth too while its requests come back.
         proxy: URL of an HTTP proxy; the key stays inside the TLS tunnel. Plain http, which is for
             loopback only, goes past every proxy.
         ssl: a context for private certificate authorities.
