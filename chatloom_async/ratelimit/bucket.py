@@ -131,8 +131,6 @@ class LearnedBucket:
             if self._cap <= max(_LITTLE, measured):
                 # It stores little: what it refilled while the gate was closed was lost in part,
                 # so the measured rate is a lower bound, as the rate in use is an upper one.
-                if accepted <= _LITTLE:
-                    self._cap = max(1.0, self._cap / 2)
                 if raised > measured:
                     measured = math.sqrt(measured * raised)
             elif since < span and lately < _FELL * measured:

@@ -31,13 +31,12 @@ from chatloom_async.ratelimit.departures import Ceiling, DepartureLog, Flights
 from chatloom_async.ratelimit.outage import OutageDetector
 from chatloom_async.ratelimit.told import ToldQuota
 from chatloom_async.ratelimit.values import RateLimit, ToldLimit
-from chatloom_async.ratelimit.window import Finding, LearnedWindow, round_down, round_up
+from chatloom_async.ratelimit.window import ENOUGH, Finding, LearnedWindow, round_down, round_up
 
 # Beside each constant: what it is, and the row of ``benchmarks.politeness`` that it decides.
 LONGEST = 120.0  # seconds: what is believed of a Retry-After ("an hour's quota")
 _OUTDATED = 120.0  # seconds, as far back as the log looks
 _IDLE = 1.0  # seconds the gate was ready and unused: that time proves nothing about the limit
-_LATE = 0.005  # seconds a timer may fire late: the next departure is moved forward by it ("gcra")
 _SOON = 0.25  # seconds to the first probe, where nothing is told ("bucket 20/s burst 5")
 _TOKENS = 1.5  # tokens that a bucket of a known rate refills before a probe ("bucket 2/s burst 1")
 _LEAST = 0.1  # seconds of a pause before a window's next probe
@@ -45,11 +44,9 @@ _FRESH = 20.0  # seconds open: later, the opening is no window's beginning ("a h
 _WINDOW = 1  # probes in vain that let a window be supposed ("window 10/1 s, silent")
 _HICCUP = 2  # probes in vain by 503, the next one let in: no limit after all ("a hiccup of 2 s")
 _VAIN = 3  # probes in vain by 503: an outage ("30 s of 503s")
-_ROUNDED = 1.0  # seconds by which a Retry-After in whole seconds is too long ("counters 100/10 s")
 _TOLD = 600.0  # seconds for which a rate that was told is not raised ("Upstash sliding 300/60 s")
 _CAUTIOUS = 1.0  # in flight after a pause, as long as no rate is known ("counters 300/60 s")
 _AGAIN = 4.0  # in flight after a pause, and at a window's beginning ("100/10 s at 300 ms")
-_ENOUGH = 3  # accepted between two openings: fewer are no window's worth
 
 
 @define(eq=False, repr=False)
@@ -89,7 +86,6 @@ class Schedule:
     _opened_at: float = field(init=False)  # the departure that opened the gate
     _closed_at: float = -math.inf
     _refused_at: float = -math.inf  # the departure whose refusal closed the gate
-    _asked_for: float = 0.0  # seconds, by the latest Retry-After
     _vain: int = 0  # probes refused in this pause
     _vain_at: float = -math.inf  # the departure of the last of them
     _period: float = 0.0  # seconds between the openings around the last pause with vain probes
@@ -138,7 +134,7 @@ class Schedule:
         else:
             if self.bucket.rate is not None:
                 self.bucket.spend(now)
-            self._hold(self._learned(now, now - min(late, _LATE)))
+            self._hold(self._learned(now, now))
 
     def admitted(self, now: float, departure: float, resource: str) -> bool:
         """Take note of an answer that is no refusal and no failure; True: it opens the gate."""
@@ -297,7 +293,6 @@ class Schedule:
         """Note how long the server asks to stay away; return what of it the gate waits."""
         wait = retry_after if retry_after and retry_after > 0 else 0.0
         self.not_before = now + wait if wait else -math.inf  # the latest word counts
-        self._asked_for = wait
         return min(wait, longest)
 
     def _close(self, now: float, departure: float) -> None:
@@ -333,8 +328,6 @@ class Schedule:
                 self._correct(now, self.window)
             if self._is_window(pause, cycle, worth):
                 span = round_down(cycle)
-                if span < self._asked_for - _ROUNDED:  # it was told to be longer
-                    span = cycle
                 vain = 0.0 if self.not_before > -math.inf else self._vain_at - self._opened_at
                 self.window = LearnedWindow(self._log, span, worth, probe, probe, vain)
                 self.window.begin(probe)
@@ -372,7 +365,7 @@ class Schedule:
             and unknown
             and waited
             and not self.told.guides
-            and worth >= _ENOUGH
+            and worth >= ENOUGH
             and 0.5 * cycle < pause
             and cycle < _OUTDATED
         )

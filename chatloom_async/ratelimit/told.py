@@ -35,6 +35,7 @@ class ToldQuota:
     _heard_at: float = -math.inf  # the departure of the request whose answer told the latest
     _awaited: float = 0.0  # the reset after which nothing was heard yet
     _limit: float = 0.0
+    _used_up: bool = False  # by a refusal, until the reset
     _own: int = 0  # requests since the last reset
     _neighbours: bool = False  # whether others used the last window up too
     _longest: float = 0.0  # seconds to a reset, as far as told
@@ -52,7 +53,7 @@ class ToldQuota:
         first = self.left < 1 and now >= self.reset_at
         if first:
             self._neighbours, self._own = self._own < (1 - _THEIRS) * self._limit, 0
-            self.left, self._awaited = math.inf, self.reset_at
+            self.left, self._awaited, self._used_up = math.inf, self.reset_at, False
         self.left -= 1
         self._own += 1
         return first
@@ -76,11 +77,14 @@ class ToldQuota:
         same = now <= self.reset_at and abs(reset_at - self.reset_at) < _ROUNDED
         self.reset_at = min(reset_at, self.reset_at) if same else reset_at
         self.left, self._limit = told.remaining - since, told.limit or 0.0
+        if self._used_up:  # an answer that is late
+            self.left = min(self.left, 0.0)
         return None
 
     def contradicted(self, now: float) -> bool:
         """Take note of a refusal; tell whether there should have been something left."""
         wrong = self._trusted and self.left > _SAME and now < self.reset_at
+        self._used_up = True
         if wrong:
             self.distrust()
         return wrong

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from enum import Enum
 
-from attrs import define, field
+from attrs import define
 
 from chatloom_async.ratelimit.departures import DepartureLog
 
@@ -21,10 +21,10 @@ _AFTER = 0.5  # seconds: what follows a minute in vain is asked no sooner ("four
 _MARGIN, _WIDEST = 0.03, 0.12  # seconds after a window's end: requests may overtake each other
 _SHORT = 0.9  # of its worth: refused after less, it is no window, or not ours alone
 _EMPTY = 0.1  # of its worth: a window that lets in less is none ("bucket 2/s burst 1")
+ENOUGH = 3  # of its worth: with less it is none
 _OVERTAKING = 9  # requests that may leave before a window ends and arrive after it ("sliding log")
 _MORE = 1.3  # of its worth: less is not worth a change of mind
 _USED_UP = 6  # in a sixth of the span a window is used up ("limit halves": less is in flight)
-_SOON = 3  # windows, after which one more is tried first: a rounded Retry-After looks like one
 _PATIENT = 150.0  # seconds without a refusal, after which one more is tried ("limit doubles")
 
 
@@ -45,7 +45,6 @@ class LearnedWindow:
     worth: int
     began_at: float  # the first departure of the present window
     refused_at: float
-    patience: float = field(init=False)  # seconds without a refusal, after which one more is tried
     vain: float = 0.0  # seconds after its beginning at which a probe was refused
     margin: float = _MARGIN
     trying: bool = False  # whether there is more by now
@@ -55,11 +54,8 @@ class LearnedWindow:
     _disproved: bool = False  # whether it was refused for that
     _began_before: float = 0.0  # the first departure of the window before
     _lengthened: bool = False
+    _lessened: bool = False
     _tried_at: float = 0.0
-
-    def __attrs_post_init__(self) -> None:
-        """Try soon whether it was taken for a window because a Retry-After is rounded up."""
-        self.patience = min(_PATIENT, _SOON * self.span)
 
     def free_at(self) -> float:
         """Return when fewer than its worth lie within the last span."""
@@ -84,8 +80,8 @@ class LearnedWindow:
     def due(self, now: float, after: float) -> float:
         """Return when the next attempt may leave, one having left at ``after``."""
         free, spaced = self.free_at(), after + self.span / _USED_UP / self.worth
-        if free > now and not self.trying and now > self.refused_at + self.patience:
-            self.trying, self.patience, self._tried_at = True, _PATIENT, now
+        if free > now and not self.trying and now > self.refused_at + _PATIENT:
+            self.trying, self._tried_at = True, now
         return spaced if self.trying else max(spaced, free)
 
     def is_refuted(self, now: float) -> bool:
@@ -105,12 +101,11 @@ class LearnedWindow:
         Where far fewer than the worth were let in, it is doubtful whether it is a window at all;
         a probe that is sent soon will show.
         """
-        if self._proving and self._got(sent_at) < _SHORT * self.worth - 1:
+        early = self._got(sent_at) < _SHORT * self.worth - 1
+        if self.shorter and (self._proving if early else sent_at > self.began_at + self.shorter):
             self.vain, self.shorter, self._disproved = math.inf, 0.0, True
         self._proving = False
-        self.doubted = (
-            not self.trying and not self._disproved and self._got(sent_at) < _SHORT * self.worth - 1
-        )
+        self.doubted = early and not self.trying and not self._disproved
 
     def correct(self, sent_at: float, vain: int, probe: float) -> Finding:
         """Correct what is known by the last refusal, when all in flight came back.
@@ -128,16 +123,16 @@ class LearnedWindow:
         elif self.doubted and vain:  # it has to end all the same: it is worth less by now
             if got < _EMPTY * self.worth:
                 return self._lengthen(probe - self._began_before)
-            self.worth = max(1, got, self.worth // 2)
+            self.worth = max(got, self.worth // 2)
         elif got < self.worth - _OVERTAKING and not self.doubted:
-            self.worth = max(1, got)
+            self.worth = got
         elif self.margin < _WIDEST:  # some left it and arrived in the next one, or the other way
             self.margin = _WIDEST
-        elif self.doubted:
+        elif self.doubted or self._lessened:
             return Finding.RATE
         else:
-            self.worth = max(1, self.worth - 1)
-        return Finding.WINDOW
+            self.worth, self._lessened = self.worth - 1, True
+        return Finding.WINDOW if self.worth >= ENOUGH else Finding.NOTHING
 
     def _lengthen(self, span: float) -> Finding:
         """Take the window for a longer one, once: the first one seen had begun before us."""

@@ -63,3 +63,11 @@ def test_neighbours_on_the_key_make_it_leave_evenly() -> None:
     quota.spend(10.5)
     quota.hear(10.6, 10.5, 0, told(99, 10))
     assert quota.due(10.7) == pytest.approx(10.7 + 9.9 / 99, abs=0.01)
+
+
+def test_a_late_answer_gives_nothing_back_after_a_refusal() -> None:
+    quota = heard(0, 10)
+    assert not quota.contradicted(1.0)
+    quota.hear(1.1, 0.9, 0, told(2, 9))
+    assert quota.due(2.0) > 9
+    assert quota.spend(10.1)  # the first one after the reset

@@ -71,3 +71,25 @@ def test_it_is_tried_at_times_whether_there_is_more() -> None:
 def test_round_times_are_what_people_choose(seconds: float, up: float, down: float) -> None:
     assert round_up(seconds) == up
     assert round_down(seconds) == down
+
+
+def test_a_shorter_span_refused_is_not_tried_again() -> None:
+    made = window(used=100, vain=5.0)
+    made.shorter = 8.0
+    made.refuse(8.1)
+    assert made.correct(8.1, vain=0, probe=10.1) is Finding.WINDOW
+    assert (made.shorter, made.margin) == (0.0, window().margin)
+
+
+def test_a_window_that_shrinks_to_two_is_none() -> None:
+    made = window(used=2)
+    made.worth = 4
+    made.refuse(1.0)
+    assert made.correct(1.0, vain=1, probe=10.1) is Finding.NOTHING
+
+
+def test_what_lets_in_less_and_less_is_a_rate() -> None:
+    made = window(used=100)
+    for sent_at, found in ((1.0, Finding.WINDOW), (2.0, Finding.WINDOW), (3.0, Finding.RATE)):
+        made.refuse(sent_at)
+        assert made.correct(sent_at, vain=0, probe=sent_at + 9) is found
