@@ -54,7 +54,6 @@ class LearnedWindow:
     _disproved: bool = False  # whether it was refused for that
     _began_before: float = 0.0  # the first departure of the window before
     _lengthened: bool = False
-    _lessened: bool = False
     _tried_at: float = 0.0
 
     def free_at(self) -> float:
@@ -128,10 +127,8 @@ class LearnedWindow:
             self.worth = got
         elif self.margin < _WIDEST:  # some left it and arrived in the next one, or the other way
             self.margin = _WIDEST
-        elif self.doubted or self._lessened:
-            return Finding.RATE
         else:
-            self.worth, self._lessened = self.worth - 1, True
+            return Finding.RATE
         return Finding.WINDOW if self.worth >= ENOUGH else Finding.NOTHING
 
     def _lengthen(self, span: float) -> Finding:

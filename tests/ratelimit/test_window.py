@@ -90,6 +90,6 @@ def test_a_window_that_shrinks_to_two_is_none() -> None:
 
 def test_what_lets_in_less_and_less_is_a_rate() -> None:
     made = window(used=100)
-    for sent_at, found in ((1.0, Finding.WINDOW), (2.0, Finding.WINDOW), (3.0, Finding.RATE)):
+    for sent_at, found in ((1.0, Finding.WINDOW), (2.0, Finding.RATE)):
         made.refuse(sent_at)
         assert made.correct(sent_at, vain=0, probe=sent_at + 9) is found
