@@ -152,7 +152,7 @@ _listed = attrgetter(*(name for name in fields_dict(Agent) if name != "extra"))
 
 
 @served
-@frozen
+@frozen(repr=False)  # an agent's own serves it too
 class AuditedAgent(Agent):
     """An agent and the domains that it may load on.
 
@@ -162,8 +162,6 @@ class AuditedAgent(Agent):
     """
 
     allowed_domains: tuple[str, ...] | None
-
-    __repr__ = shown
 
     @classmethod
     def of(cls, agent: Agent, allowed_domains: tuple[str, ...] | None) -> Self:

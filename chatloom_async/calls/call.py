@@ -192,6 +192,7 @@ class Caller:
             call.task = None  # which holds the error that holds this frame
             if call.notify is not None:
                 call.end(error, shared.clock.monotonic(), answered=answered)
+        assert error is not None  # noqa: S101 - all else has returned or raised
         return call.finished(error)
 
     def give_up_at(self) -> float:
@@ -264,7 +265,7 @@ class Caller:
         departure = None
         if limiter is not None and (departure := limiter.try_acquire()) is None:
             waited = await self._wait(call, limiter, key)
-            if not isinstance(waited, float):
+            if isinstance(waited, Response | FailedAttempt):
                 return waited
             departure = waited
         generation = credentials.generation

@@ -15,7 +15,7 @@ import inspect
 import logging
 from collections.abc import Coroutine
 from types import FunctionType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import aiohttp
 from attrs import define, field, frozen
@@ -135,7 +135,8 @@ class Direct:
         except BaseException as error:
             connection.close()  # what else arrives there belongs to no other request
             if isinstance(error, _aiohttp.http_exceptions.HttpProcessingError):
-                raise _aiohttp.ClientResponseError(None, (), message=error.message) from error
+                message = cast("Any", error).message  # of a class that aiohttp does not export
+                raise _aiohttp.ClientResponseError(None, (), message=message) from error
             if not isinstance(error, aiohttp.ClientOSError | aiohttp.ServerDisconnectedError):
                 raise
         else:
