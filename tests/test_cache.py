@@ -610,6 +610,8 @@ async def test_observers_hear_of_what_needed_no_request() -> None:
     told = [event for event in case.told if isinstance(event, CacheAnswered)]
     assert [event.how for event in told] == ["joined", "hit", "stale"]
     assert {event.path for event in told} == {"/api/plugin/agents/agt_1/allowed-domains"}
+    counted = case.pool.shared.answers(DEFAULT).statistics()
+    assert (counted.joined, counted.hits, counted.stale) == (1, 1, 1)
     assert len([event for event in case.told if isinstance(event, CallStarted)]) == 2
 
 
