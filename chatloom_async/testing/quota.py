@@ -45,12 +45,22 @@ class Quota:
         self.make()
 
     @classmethod
-    def token_bucket(cls, per_minute: float, burst: float, *, count_refused: bool = False) -> Quota:
+    def token_bucket(
+        cls,
+        per_minute: float,
+        burst: float,
+        *,
+        retry_after: bool = True,
+        count_refused: bool = False,
+        precision: float = 1.0,
+    ) -> Quota:
         """A bucket of ``burst`` tokens, full at first, refilled with ``per_minute`` a minute.
 
-        ``count_refused`` lets refused requests use up the quota too.
+        ``count_refused`` lets refused requests use up the quota too; ``retry_after=False`` tells
+        nothing; a ``precision`` below 1 s is for tests scaled in time.
         """
-        return cls(partial(meters.TokenBucket, per_minute, burst, count_refused))
+        make = partial(meters.TokenBucket, per_minute, burst, count_refused)
+        return cls(make, dialect=_plain(precision, tells=retry_after))
 
     @classmethod
     def token_steps(cls, limit: float, seconds: float, burst: float) -> Quota:
@@ -58,22 +68,51 @@ class Quota:
         return cls(partial(meters.TokenBucket, limit * 60 / seconds, burst, interval=seconds))
 
     @classmethod
-    def gcra(cls, per_minute: float, burst: float, *, count_refused: bool = False) -> Quota:
+    def gcra(
+        cls,
+        per_minute: float,
+        burst: float,
+        *,
+        retry_after: bool = True,
+        count_refused: bool = False,
+        precision: float = 1.0,
+    ) -> Quota:
         """The generic cell rate algorithm: one request each interval, ``burst`` of them early."""
-        return cls(partial(meters.Gcra, per_minute, burst, count_refused))
+        make = partial(meters.Gcra, per_minute, burst, count_refused)
+        return cls(make, dialect=_plain(precision, tells=retry_after))
 
     @classmethod
-    def fixed_window(cls, limit: float, seconds: float, *, aligned: bool = False) -> Quota:
+    def fixed_window(  # noqa: PLR0913 - what a limit is, and how it is told: four options are old
+        cls,
+        limit: float,
+        seconds: float,
+        *,
+        retry_after: bool = True,
+        count_refused: bool = False,
+        precision: float = 1.0,
+        aligned: bool = False,
+    ) -> Quota:
         """``limit`` requests in a window of ``seconds`` that starts with its first request.
 
         ``aligned``: that starts at multiples of ``seconds`` on the clock.
         """
-        return cls(partial(meters.FixedWindow, limit, seconds, aligned))
+        del count_refused  # what is refused in one window cannot matter in the next
+        make = partial(meters.FixedWindow, limit, seconds, aligned)
+        return cls(make, dialect=_plain(precision, tells=retry_after))
 
     @classmethod
-    def sliding_window(cls, limit: float, seconds: float, *, count_refused: bool = False) -> Quota:
+    def sliding_window(
+        cls,
+        limit: float,
+        seconds: float,
+        *,
+        retry_after: bool = True,
+        count_refused: bool = False,
+        precision: float = 1.0,
+    ) -> Quota:
         """``limit`` requests in any ``seconds``, kept as an exact log."""
-        return cls(partial(meters.SlidingWindow, limit, seconds, count_refused))
+        make = partial(meters.SlidingWindow, limit, seconds, count_refused)
+        return cls(make, dialect=_plain(precision, tells=retry_after))
 
     @classmethod
     def sliding_counters(cls, limit: float, seconds: float) -> Quota:
@@ -86,10 +125,7 @@ class Quota:
         return cls(partial(InFlight, limit), dialect=silent)
 
     def telling(self, dialect: DialectName | Dialect) -> Quota:
-        """The same quota with other headers, on every answer where the dialect has them.
-
-        ``"silent"`` tells nothing; ``dialects.in_steps(0.05)`` is for tests scaled in time.
-        """
+        """The same quota with other headers, on every answer where the dialect has them."""
         spoken = dialect if callable(dialect) else DIALECTS[dialect]
         return attrs.evolve(self, dialect=spoken)
 
@@ -163,3 +199,7 @@ class AppliedQuota:
         meter = self.meter(whose)
         if isinstance(meter, InFlight):
             meter.done()
+
+
+def _plain(precision: float, *, tells: bool) -> Dialect:
+    return in_steps(precision) if tells else silent

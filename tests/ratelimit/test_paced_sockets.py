@@ -15,12 +15,14 @@ IDEAL = 120.0  # seconds: 40 at once, and 80 that wait for two minutes' worth
 
 
 def quota(kind: str, *, tells: bool, counts: bool) -> Quota:
-    quotas = {
-        "token bucket": Quota.token_bucket(PER_MINUTE, PER_MINUTE, count_refused=counts),
-        "fixed window": Quota.fixed_window(PER_MINUTE, 60),
-        "sliding window": Quota.sliding_window(PER_MINUTE, 60, count_refused=counts),
-    }
-    return quotas[kind].telling("retry-after" if tells else "silent")
+    match kind:
+        case "token bucket":
+            return Quota.token_bucket(
+                PER_MINUTE, PER_MINUTE, retry_after=tells, count_refused=counts
+            )
+        case "fixed window":
+            return Quota.fixed_window(PER_MINUTE, 60, retry_after=tells, count_refused=counts)
+    return Quota.sliding_window(PER_MINUTE, 60, retry_after=tells, count_refused=counts)
 
 
 @pytest.mark.parametrize("tasks", [20, 120])

@@ -2,8 +2,9 @@
 
 import pytest
 
-from chatloom_async.testing.dialects import DIALECTS, in_steps
+from chatloom_async.testing.dialects import DIALECTS
 from chatloom_async.testing.meters import Standing
+from chatloom_async.testing.quota import Quota
 
 COUNTS = {"X-RateLimit-Limit": "100", "X-RateLimit-Remaining": "7"}
 REFUSED_COUNTS = {**COUNTS, "X-RateLimit-Remaining": "0"}
@@ -67,7 +68,7 @@ def test_a_dialect_tells_the_standing(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wait", "step", "header"),
+    ("wait", "precision", "header"),
     [
         (0.01, 1.0, "1"),
         (1.0, 1.0, "1"),
@@ -77,5 +78,6 @@ def test_a_dialect_tells_the_standing(name: str) -> None:
         (0.3, 0.1, "0.3"),
     ],
 )
-def test_retry_after_is_rounded_up(wait: float, step: float, header: str) -> None:
-    assert in_steps(step)(Standing(1, 9, 0, wait, wait=wait)) == {"Retry-After": header}
+def test_retry_after_is_rounded_up(wait: float, precision: float, header: str) -> None:
+    quota = Quota.fixed_window(1, 9, precision=precision)
+    assert quota.headers(Standing(1, 9, 0, wait, wait=wait)) == {"Retry-After": header}

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatloom_async.testing.dialects import in_steps
 from chatloom_async.testing.quota import AppliedQuota, Quota
 
 Step = tuple[float, int, int] | tuple[float, int, int, float]
@@ -91,7 +90,7 @@ def test_counting_refusals_starves_who_keeps_asking(
 MAKERS: list[Callable[..., Quota]] = [
     lambda **options: Quota.token_bucket(90, 5, **options),
     lambda **options: Quota.gcra(90, 5, **options),
-    lambda **_: Quota.fixed_window(5, 3.0),
+    lambda **options: Quota.fixed_window(5, 3.0, **options),
     lambda **options: Quota.sliding_window(5, 3.0, **options),
     lambda **_: Quota.sliding_counters(5, 3.0),
     lambda **_: Quota.token_steps(5, 3.0, 5),
@@ -156,7 +155,7 @@ def test_gcra_counts_as_the_bucket_does(gaps: list[float]) -> None:
         lambda: Quota.gcra(-1, 1),
         lambda: Quota.fixed_window(0, 1),
         lambda: Quota.sliding_window(1, 0),
-        lambda: Quota.sliding_window(1, 1).telling(in_steps(0)),
+        lambda: Quota.sliding_window(1, 1, precision=0),
     ],
 )
 def test_a_limit_that_is_none_is_refused(make: Callable[[], Quota]) -> None:

@@ -64,7 +64,7 @@ async def test_refused_keys_use_up_no_quota() -> None:
 
 @pytest.mark.parametrize(("tells", "header"), [(True, "4"), (False, None)])
 async def test_a_refusal_says_how_long_to_wait(*, tells: bool, header: str | None) -> None:
-    quota = Quota.fixed_window(1, 3.5).telling("retry-after" if tells else "silent")
+    quota = Quota.fixed_window(1, 3.5, retry_after=tells)
     async with (
         sandbox_with(quota, Time()) as sandbox,
         aiohttp.ClientSession(sandbox.base_url, headers={"X-API-Key": "clf_a"}) as session,
