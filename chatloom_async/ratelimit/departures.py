@@ -20,7 +20,7 @@ from chatloom_async.ratelimit.values import RateLimit
 _KEPT = 120.0  # seconds; no documented limit looks further back than a minute
 _MOST = 5000  # departures; a limit that lets more through in two minutes needs no longer memory
 _FIRST = 6.0  # in flight at first ("bucket 20/s burst 5": no more is refused at once)
-_OPENING = 14.0  # in flight soon after ("first read": 50 agents at 100 ms in 0.5 s)
+_OPENING = 16.0  # in flight soon after ("first read": 50 agents at 100 ms in 0.5 s)
 _PROVEN = 620  # answers, twice what is documented for a minute: there may be no limit at all …
 _SHARE = 16  # … so one in flight for each 16 answers, but no faster than …
 _FASTER = 0.5  # … so many more per answer ("no limit": 10,000 look-ups)

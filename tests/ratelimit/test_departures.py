@@ -137,7 +137,7 @@ def test_few_are_in_flight_at_first_and_more_with_each_good_answer() -> None:
 def test_the_opening_ends_at_fourteen() -> None:
     flights = Flights()
     answered(flights, 300)
-    assert len(fill(flights)) == 14
+    assert len(fill(flights)) == 16
 
 
 def test_a_server_without_limit_is_found_out() -> None:
@@ -189,4 +189,4 @@ def test_what_was_before_503s_returns_only_where_they_were_no_refusals(*, pardon
     if pardoned:
         flights.pardon()
     flights.restart(1.0)
-    assert flights.room == (14 if pardoned else 1)
+    assert flights.room == (16 if pardoned else 1)
