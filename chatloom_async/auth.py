@@ -1,8 +1,8 @@
 """API keys: checked early, shown never.
 
 Here: the key as a value, and where a client takes it from. Not here: how it travels
-(``network.exchange``), when another one is asked for after a 401 (``calls.call``), and how it is
-taken out of what a server says (``calls.redaction``).
+(``network.exchange``, ``network.direct``), when another one is asked for after a 401
+(``calls.call``), and how it is taken out of what a server says (``calls.redaction``).
 
 Keys, passwords and what holds them are deleted before an error is raised: a traceback shows the
 locals of its frames.
@@ -87,7 +87,7 @@ class ApiKey:
 
     def __reduce__(self) -> NoReturn:
         """Refuse: a pickle is a file with the key in it."""
-        raise TypeError("an ApiKey is not pickled or copied; pass the name of a secret instead")
+        raise TypeError("an ApiKey is not pickled; pass the name of a secret instead")
 
     def __copy__(self) -> ApiKey:
         """Return itself: a key never changes."""

@@ -35,8 +35,8 @@ class Cache:
     """How long answers are kept, and how many: ``AsyncChatloom(key, cache=Cache())``.
 
     Clients with an equal ``Cache`` on one pool share their answers, each key its own. Identical
-    calls at the same time share one request. Errors are never kept. Whatever is used least goes
-    first.
+    calls at the same time share one request. Errors are never kept. Whatever was not used for the
+    longest time goes first.
 
     Attributes:
         ttl: seconds for which an answer is served without asking again.

@@ -290,7 +290,7 @@ class NotFoundError(APIStatusError):
 
 
 class RateLimitError(APIStatusError):
-    """429: a rate limit was hit, and deadline or patience ended the waiting."""
+    """429: a rate limit was hit, and the policy's bounds or the deadline ended the waiting."""
 
 
 class InternalServerError(APIStatusError):

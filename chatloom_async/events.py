@@ -154,7 +154,7 @@ Manner = Literal["hit", "joined", "stale"]
 
 @frozen
 class CacheAnswered:
-    """A call was answered without a request of its own; no other event tells of it.
+    """A call was answered from a cache, or by the request of another call.
 
     Attributes:
         method: the HTTP method.

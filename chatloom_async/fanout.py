@@ -57,9 +57,10 @@ class FanOut(Generic[Item, Value]):
         async with FanOut(chatloom.get_allowed_domains, agent_ids, concurrency=100) as answers:
             async for answer in answers: ...
 
-    Workers pull from the items, so that neither items nor results pile up: when ``concurrency``
-    results wait to be read, the workers wait too. Leaving the block cancels what is under way. An
-    ``Exception`` becomes a ``Failure``; an error of the items themselves ends the iteration.
+    Workers pull from the items, so that neither items nor results pile up: when more than
+    ``concurrency`` results wait to be read, the workers wait too. Leaving the block cancels what is
+    under way. An ``Exception`` becomes a ``Failure``; an error of the items themselves ends the
+    iteration.
 
     Args:
         call: an asynchronous function of one item.

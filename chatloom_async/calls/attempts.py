@@ -68,7 +68,7 @@ class CallRecord:
         key: of the latest attempt; None while a callable has not given one.
         began: when the call began, if somebody is told; on the loop's clock, as all times.
         task: what makes the call; None while closing cannot end it.
-        owner: the client that makes it.
+        owner: whose closing ends it, the state of the client that makes it.
         cancelling: how often its task had been cancelled before.
         closed: whether it was cancelled by closing.
         give_up_at: when its deadline comes.
@@ -143,7 +143,7 @@ class CallRecord:
             self.notify(AttemptEnded(self.number, method, path, key, self.sent, outcome, seconds))
 
     def end(self, error: ChatloomError | None, now: float, *, answered: bool) -> None:
-        """Tell the observer how the call ended: answered, with an error, or else cancelled."""
+        """Tell the observer how the call ended: "cancelled" if it was not by us or the server."""
         if self.notify is not None:
             outcome = "ok" if answered else "cancelled" if error is None else type(error).__name__
             method, route, path = self.request.method, self.request.route, self.request.resource

@@ -1,8 +1,8 @@
 """One call, from its first attempt to its result or its error.
 
 An attempt passes the rate limiter, makes one exchange and judges the answer. The first attempt is
-made directly; only a failed one enters the retry engine. Errors travel as values and are raised in
-one place, without the inner frames: those hold nothing a caller could use.
+made directly; only a failed one enters the retry engine. Inside a call errors travel as values.
+``fetch`` raises the last one, without the inner frames: those hold nothing a caller could use.
 
 The way of a 429, as an example:
 
@@ -12,7 +12,8 @@ The way of a 429, as an example:
    failure costs: no attempt. Without a rate limiter it costs one.
 3. ``_repeat`` hands the failed attempt to the engine, which ends the call if the wait is longer
    than the policy or the deadline allows.
-4. Else the next ``_attempt`` follows at once, finds the gate closed, and waits at it.
+4. Else the next ``_attempt`` follows at once, finds the gate closed, and waits at it. Without a
+   rate limiter it follows after the policy's wait.
 
 Not here: the record of a call (``calls.attempts``), which failures are repeated and when
 (``calls.retry``), the gate (``ratelimit.limiter``), one exchange (``network.pool``), calls that
@@ -57,13 +58,13 @@ Model = TypeVar("Model")
 _Gate = tuple[ApiKey, asyncio.AbstractEventLoop, RateLimiter | None]
 
 _OK = range(200, 300)
-_UNDONE = ("", "identity", "gzip", "deflate", "br", "zstd")  # by whoever received the answer
+_UNDONE = ("", "identity", "gzip", "deflate", "br", "zstd")  # codings that the transport undoes
 _NO_CONTENT = (HTTPStatus.NO_CONTENT, HTTPStatus.RESET_CONTENT)
 _NOT_THE_SERVER = ("stale", "local")  # reasons that say nothing about the server
 _URGENT = 10.0  # a deadline up to this many seconds: a person waits
 # If the deadline cuts an attempt off before so many seconds, it does not count as a failure of the
 # server, which hardly had time to answer.
-_TELLING = 1.0
+_LEAST = 1.0
 
 
 @define(eq=False, repr=False)
@@ -153,8 +154,8 @@ class Caller:
     ) -> tuple[Model, bytes] | ChatloomError:
         """Run a call; return its model and the body, or its error as a value.
 
-        ``owner``: whose closing ends it. None: those who wait for it have begun and entered calls
-        of their own (``CachedCalls``).
+        Closing the ``owner`` ends the call. It is None for the request that several cached calls
+        share: each of those is ended by its own client (``CachedCalls``).
         """
         shared = self.transport.shared
         logs = log.isEnabledFor(logging.DEBUG)
@@ -211,7 +212,8 @@ class Caller:
     async def _race(self, call: CallRecord) -> Response | FailedAttempt:
         """Run the call until its deadline.
 
-        That of a flight moves to a later time when a call with a later deadline joins it.
+        A request that several cached calls share ends with the latest of their deadlines, which
+        moves when another call joins them.
         """
         loop = asyncio.get_running_loop()
         scope, armed = asyncio.timeout(None), call.give_up_at
@@ -337,7 +339,7 @@ class Caller:
         return await self._attempt(call)
 
     def _cut_short(self, call: CallRecord, departure: float | None, ending: BaseException) -> None:
-        """Take note of an attempt that was cancelled, maybe by the call's own deadline.
+        """Take note of an attempt that ended without an answer, maybe by the call's own deadline.
 
         To the limiter it is a failure of the server if the deadline cut it off after some time, and
         an attempt that was given up otherwise.
@@ -353,7 +355,7 @@ class Caller:
             call.attempt_ended("cancelled", now)
         if call.limiter is None or departure is None:
             return
-        if late and not queued and elapsed >= _TELLING:
+        if late and not queued and elapsed >= _LEAST:
             call.limiter.failed(departure, call.request.resource, error)
         else:
             call.limiter.abandoned(departure)

@@ -1,1 +1,1 @@
-"""Optional integrations, one module each; each needs the extra of its name."""
+"""Optional integrations, one module each; most need the extra of their name."""

@@ -1,8 +1,8 @@
-"""What bounds requests: places, shared fairly by keys, and timeouts, all on one timer.
+"""What bounds requests: places, shared fairly by keys, and timeouts that share a timer.
 
 Taking a free place costs no await. ``asyncio.timeout`` makes a timer for each block; blocks that
-all may last equally long expire in the order in which they began, so that an ordered dictionary and
-one alarm for its head do. What a blocked loop means for an answer that has arrived is the alarm's
+all may last equally long expire in the order in which they began, so that one alarm for the first
+of them does. What a blocked loop means for an answer that has arrived is the alarm's
 business (``transport``).
 """
 
@@ -23,8 +23,10 @@ class Slots:
     """Places for requests in flight.
 
     Within a key, first come, first served; keys take turns. The last tenth of the places is for
-    keys that hold few: calls of one key that hang leave room for the others, and several such keys
-    leave less and less, but some. The fewer are free, the fewer a key may hold to get one of them.
+    keys that hold few: a key that holds h places gets one of them only while more than 2h are
+    free. So calls of one key that hang leave room for the others: of 100 places it holds 90, and it
+    takes five more such keys to fill the rest.
+
     As long as there has been one key only, each request that comes back lets it have two places of
     that tenth: it has them all while its requests return, and hardly any of them once they hang.
     """
@@ -41,7 +43,7 @@ class Slots:
         self._reserve = max(self.free // 10, int(self.free >= 4))  # noqa: PLR2004 - said above
 
     def take(self, key: str) -> bool:
-        """Take a free place if this key may; a released one goes to whoever waits."""
+        """Take a free place if this key may and none of its requests waits for one."""
         held = self._held.get(key, 0)
         if not held and key != self._alone:
             self._alone = key if self._alone is None else ""
@@ -113,7 +115,7 @@ class Slots:
     def _leave(self, key: str, place: asyncio.Future[None]) -> None:
         line = self._waiting.get(key)
         if line is None or place not in line:
-            return  # passed over already
+            return  # it was its turn already
         del line[place]
         if not line:
             del self._waiting[key]

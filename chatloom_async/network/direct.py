@@ -53,7 +53,7 @@ class _Origin:
 
 
 class _Template:
-    """A request of aiohttp's whose key for connections is made once, not for each request."""
+    """A request of aiohttp's; which connections it may use is found out once, not each time."""
 
     def __init__(self, request: aiohttp.ClientRequest) -> None:
         self._request, self.proxy = request, request.proxy
@@ -94,12 +94,12 @@ class Direct:
     def takes(self, request: Request) -> bool:
         """Tell whether a request can go this way: a GET without a body.
 
-        None can while somebody has replaced a method of aiohttp's session, to record or to fake.
+        No request can while a recorder or a fake has replaced a method of aiohttp's session.
         """
         return (
             request.method == "GET"
             and request.body is None
-            and _aiohttp.ClientSession._request is self._methods[0]  # noqa: SLF001 - see there
+            and _aiohttp.ClientSession._request is self._methods[0]  # noqa: SLF001 - see _session_methods
             and _aiohttp.ClientSession.request is self._methods[1]
         )
 
@@ -164,7 +164,7 @@ class Direct:
 
 def _session_methods() -> tuple[Any, Any]:
     """Return the methods that recorders and fakes replace (aioresponses, vcrpy)."""
-    return _aiohttp.ClientSession._request, _aiohttp.ClientSession.request  # noqa: SLF001 - said
+    return _aiohttp.ClientSession._request, _aiohttp.ClientSession.request  # noqa: SLF001 - aioresponses does too
 
 
 def _doubt() -> str | None:

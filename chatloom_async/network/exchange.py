@@ -77,7 +77,7 @@ async def _guarded(
     aiohttp, if it saw a disconnect, would silently send the request a second time.
     """
     if request.proxy is not None and not request.is_ssl():
-        # A proxy would read the key. Plain http is for this very machine, where none is needed.
+        # A proxy would read the key. Plain http is for this very machine, which needs no proxy.
         request.update_proxy(None, None, None)
     try:
         return await handler(request)
@@ -91,7 +91,8 @@ async def _guarded(
 def unanswered(connector: aiohttp.BaseConnector | None) -> APIConnectionError:
     """Return the error of the running request, whose connection ended before an answer.
 
-    On a kept connection the reason is "stale", and those as old are not used again.
+    If the connection was a kept one, the reason is "stale", and this also ends the use of all that
+    are as old.
     """
     stale = isinstance(connector, Connector) and connector.lost_kept()
     return APIConnectionError(

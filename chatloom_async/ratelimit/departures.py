@@ -19,17 +19,20 @@ from chatloom_async.ratelimit.values import RateLimit
 
 _KEPT = 120.0  # seconds; no documented limit looks further back than a minute
 _MOST = 5000  # departures; a limit that lets more through in two minutes needs no longer memory
+# In quotes: the row of ``benchmarks.politeness`` that a constant decides.
 _FIRST = 6.0  # in flight at first ("bucket 20/s burst 5": no more is refused at once)
 _OPENING = 16.0  # in flight soon after ("first read": 50 agents at 100 ms in 0.5 s)
-_PROVEN = 620  # answers, twice what is documented for a minute: there may be no limit at all …
-_SHARE = 16  # … so one in flight for each 16 answers, but no faster than …
-_FASTER = 0.5  # … so many more per answer ("no limit": 10,000 look-ups)
+# After so many answers without a refusal there may be no limit at all. Then one may be in flight
+# for each 16 answers, growing by half a one with each ("no limit": 10,000 look-ups).
+_PROVEN, _SHARE, _FASTER = 620, 16, 0.5
 _SLOWLY = 1 / 16  # more in flight per answer, once something was refused ("bucket", slow servers)
 _RENEWED = 1 / 8  # more per answer after a pause, up to the opening's count ("window", "bucket")
-_LEAST = 3  # a refusal with fewer others in flight blames no count in flight ("bucket")
+_LEAST = 3  # in flight: with fewer a refusal blames no count, nor do 503s let it fall ("bucket")
 _ALIKE = 3  # refusals in a row with about as many in flight
 _MANY = 8  # in flight: fewer are counted without an error ("bucket 20/s burst 5")
-_NEAR, _SHRUNK = 0.8, 3  # of that count, and times: it may be some less ("20 in flight")
+# Refused with at least this share of the learned count in flight, the count is corrected, so often
+# in a row; then, or with fewer, it was none ("20 in flight").
+_NEAR, _SHRUNK = 0.8, 3
 _CONFIRMED = 10  # answers for each in flight, after which a count in flight is no coincidence
 _EXPLORED = 64  # answers for each in flight, after which one more is tried
 _RESTED = 1.0  # seconds in which all was refilled and nobody left: the next one begins a burst
@@ -38,7 +41,7 @@ _MINUTE = 60.0  # seconds: the fair use that is documented is one "per minute"
 
 @define(eq=False, repr=False)
 class DepartureLog:
-    """The departures of the last two minutes in their order, refused ones taken out again."""
+    """The departures of the last two minutes in their order, without refusals and 503s."""
 
     _departures: deque[float] = field(factory=lambda: deque(maxlen=_MOST))
 
@@ -63,7 +66,7 @@ class DepartureLog:
         return bisect_left(departures, before) - bisect_left(departures, since)
 
     def last(self, number: int) -> float:
-        """Return when the last but (number - 1) left, -infinity if there were fewer."""
+        """Return the last departure but ``number - 1``; -infinity if there were fewer."""
         departures = self._departures
         return departures[-number] if len(departures) >= number else -math.inf
 
@@ -98,8 +101,8 @@ class Flights:
     _refused: bool = False
     _shrunk: int = 0  # how often it was corrected in a row
     _exploring: bool = False  # whether one more than it accepted is tried
-    _before: tuple[float, bool] | None = None  # room and refusals before the first of some 503s
-    _pardoned: bool = False  # whether nothing has to be begun with little
+    _before: tuple[float, bool] | None = None  # room, and whether refused, before the first of 503s
+    _pardoned: bool = False  # the 503s were no refusals: the next pause lets it go on as it was
     _acquitted: bool = False  # it is not the count in flight that is limited
 
     def __len__(self) -> int:
@@ -147,11 +150,11 @@ class Flights:
             self.room += _FASTER
 
     def failed(self) -> None:
-        """Let fewer be in flight, after an answer that was an error of the server's."""
+        """Let one fewer be in flight, down to the first six, after an error of the server's."""
         self.room = max(min(self.room, _FIRST), self.room - 1)
 
     def halve(self) -> None:
-        """Let half as many be in flight, after a 503: it may be a refusal."""
+        """Let half as many be in flight, at least three, after a 503: it may be a refusal."""
         if self._before is None:
             self._before = self.room, self._refused
         self.room = max(_LEAST, self.room / 2)
@@ -235,7 +238,7 @@ class Ceiling:
         return self.opens_at()
 
     def opens_at(self, waiting: int = 1, *, urgent: bool = False) -> float:
-        """Return when so many more may have left."""
+        """Return when the last of so many that wait may leave."""
         opens_at = self._paid + (waiting - self.limit.burst) * self._interval
         if urgent or self._used + waiting <= self._most:
             return opens_at

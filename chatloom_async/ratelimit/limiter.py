@@ -161,7 +161,7 @@ class RateLimiter:
             self._schedule.heard(self._now(), departure, told)
 
     def admitted(self, departure: float, resource: str) -> None:
-        """Report any answer but a refusal or a failure."""
+        """Report an answer that is no refusal, or an error that waiting would not heal."""
         self._done += 1
         schedule = self._schedule
         # Only where an answer has to come first does it matter when this one came.

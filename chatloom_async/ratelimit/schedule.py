@@ -9,10 +9,10 @@ The gate of a key is open or closed. Open, an attempt leaves as soon as four thi
    Where nothing is asked, it waits a moment at first, and after a probe in vain until a round time
    after the last opening: servers count in windows of 1, 10 or 60 s. Then one attempt leaves, the
    probe. It exists because somebody must ask whether the way is clear, and one is enough.
-3. The probe's success opens the gate. Several probes in vain, or a long wait that was told, mean a
+3. The probe's success opens the gate. A probe in vain before it, or a wait that was told, mean a
    window that had to end; otherwise it is a bucket that refills.
-4. Ten failures in a row, not one resource's own, are an outage. It closes the gate too, with probes
-   after 0.5, 1, 2, 4, 4 … s.
+4. Ten failures in a row are an outage, unless they are of one resource and others were answered in
+   the last minute. It closes the gate too, with probes after 0.5, 1, 2, 4, 4 … s.
 
 Times are float seconds on the caller's clock. Not here: who is next (``ratelimit.waiting``), tasks,
 timers and log (``ratelimit.limiter``).
@@ -33,7 +33,7 @@ from chatloom_async.ratelimit.told import ToldQuota
 from chatloom_async.ratelimit.values import RateLimit, ToldLimit
 from chatloom_async.ratelimit.window import ENOUGH, Finding, LearnedWindow, round_down, round_up
 
-# Beside each constant: what it is, and the row of ``benchmarks.politeness`` that it decides.
+# In quotes beside a constant: the row of ``benchmarks.politeness`` that it decides.
 LONGEST = 120.0  # seconds: what is believed of a Retry-After ("an hour's quota")
 _OUTDATED = 120.0  # seconds, as far back as the log looks
 _IDLE = 1.0  # seconds the gate was ready and unused: that time proves nothing about the limit

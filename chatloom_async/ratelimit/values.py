@@ -156,7 +156,7 @@ class LimiterStatistics:
         waited: seconds spent at the gate, all calls together.
         waiting: calls at the gate.
         in_flight: attempts that left and did not come back.
-        rate: requests per minute learned from refusals, None as long as there were none.
+        rate: requests per minute, learned from refusals or told by the server; None: not known.
         state: "refused" and "outage" are the two reasons for a closed gate.
         limited_by: what holds the next attempt back: "nothing", "ceiling" (the ``RateLimit``),
             "told by " and a header, "measured" (a rate or a window learned from refusals), "in
