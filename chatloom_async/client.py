@@ -3,8 +3,8 @@
 A method for another endpoint builds its request (``build_request``: values of the path, ``query``,
 ``json``) and returns ``self._calls.fetch(request, model)``. The model of an answer is a frozen
 attrs class in ``models``, named in ``wire.prepare`` too. One that a GET returns has the fields
-``answered_at`` and ``is_stale``, which a cache sets. ``NoneType`` stands for an answer without
-content.
+``answered_at`` and ``is_stale``, which a cache sets; if it is about one agent, ``invalidate`` names
+its resource too. ``NoneType`` stands for an answer without content.
 
 Not here: how a request is checked (``calls.request``), one call (``calls.call``), and how JSON
 becomes a model (``calls.structure``).
