@@ -121,7 +121,7 @@ def _is_host(name: str, after: str) -> bool:
 
 def _browsed(url: str) -> str:
     # Imported on first use: few entries need it.
-    from can_ada import parse  # noqa: PLC0415
+    from can_ada import parse  # noqa: PLC0415 - said above
 
     # JavaScript's strings become URLs with U+FFFD in place of a lone surrogate.
     whole = url.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -55,7 +55,7 @@ class _Suffixes:
 def _suffixes() -> _Suffixes:
     # Imported and read on first use, in some 20 ms. The package's own look-ups are made for
     # splitting names and tell nothing of what is above a suffix.
-    from publicsuffixlist import PSLFILE  # noqa: PLC0415
+    from publicsuffixlist import PSLFILE  # noqa: PLC0415 - said above
 
     rules = set(_rules(Path(PSLFILE).read_text("utf-8")))
     wild = frozenset(rule[2:] for rule in rules if rule.startswith("*."))

@@ -141,7 +141,7 @@ def prepare() -> None:
 
     Not at import, where it would cost those who import much and call nothing.
     """
-    import tenacity  # noqa: F401, PLC0415
+    import tenacity  # noqa: F401, PLC0415 - said above
 
 
 async def repeat(

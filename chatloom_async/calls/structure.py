@@ -147,7 +147,7 @@ def _object_reader(model: Any, converter: Converter, spelling: Spelling) -> Read
     A frozen class sets its attributes through ``object.__setattr__``: four times as long. No
     ``__init__`` of the model's runs, nor a validator.
     """
-    from cattrs.gen import make_dict_structure_fn_from_attrs, override  # noqa: PLC0415
+    from cattrs.gen import make_dict_structure_fn_from_attrs, override  # noqa: PLC0415 - said above
 
     known = _spelt(model, spelling)
     names = frozenset(known)

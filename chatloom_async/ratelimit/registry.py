@@ -77,7 +77,7 @@ class LimiterRegistry:
         if isinstance(shared, SharedStore):
             return shared
         # Imported here: most applications share no limit, and everybody pays for an import.
-        from chatloom_async.ratelimit.shared_file import SharedFile  # noqa: PLC0415
+        from chatloom_async.ratelimit.shared_file import SharedFile  # noqa: PLC0415 - said above
 
         path = os.path.abspath(shared)  # noqa: PTH100 - it must not ask the disk
         return self._files.setdefault(path, SharedFile(path))

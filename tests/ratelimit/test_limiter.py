@@ -395,6 +395,18 @@ async def test_a_limit_and_an_outage_together_lose_nothing() -> None:
 
 
 @virtual
+async def test_an_outage_longer_than_the_patience_raises_for_everyone() -> None:
+    api = Api(limiter(), lambda _path: "503")
+
+    async def call(number: int) -> None:
+        with pytest.raises(ConnectionError, match="503"):
+            await api.call(f"/{number}", attempts=9)
+        assert 120 <= now() <= 135
+
+    await asyncio.gather(*map(call, range(100)))
+
+
+@virtual
 async def test_a_refusal_longer_than_the_patience_raises_for_everyone() -> None:
     api = Api(limiter(), lambda _path: "429")
 
