@@ -44,7 +44,6 @@ class ApiKey:
     Raises:
         ConfigurationError: it is empty, does not start with ``clf_`` or holds other than printable
             ASCII; the message never shows it.
-
     """
 
     __slots__ = ("__weakref__", "_digest", "fingerprint", "headers", "line")
@@ -126,7 +125,6 @@ class Credentials:
     Attributes:
         current: the key in use; None before the callable was first asked.
         generation: counts the answers.
-
     """
 
     __slots__ = ("_asking", "_source", "current", "generation")
@@ -136,7 +134,6 @@ class Credentials:
 
         Raises:
             ConfigurationError: the key cannot be one.
-
         """
         self.generation: int = 0
         self._source: KeySource | None = None
@@ -167,7 +164,6 @@ class Credentials:
 
         Raises:
             ConfigurationError: the callable returned something that is not a key, or was cancelled.
-
         """
         loop = asyncio.get_running_loop()
         asking = self._asking.get(loop)

@@ -47,7 +47,6 @@ class Cache:
 
     Raises:
         ConfigurationError: not such a number.
-
     """
 
     ttl: float = 60.0
@@ -76,7 +75,6 @@ class CacheStatistics:
         stale: calls answered with an old answer, because the API fails.
         entries: answers kept.
         size: bytes of memory that they take, about.
-
     """
 
     hits: int = 0
@@ -125,7 +123,6 @@ class Flight:
         waiting: how many calls wait.
         unattended: whether it goes on when none does, to renew what is served meanwhile.
         outdated: whether its answer must not be kept.
-
     """
 
     call: Any

@@ -74,7 +74,6 @@ class ChatloomError(Exception):
         path: the path below the base URL, or ``""``.
         attempts: the requests that were made for the call, oldest first.
         retry_after: after how many seconds another try is worth it, if anybody said.
-
     """
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
@@ -140,7 +139,6 @@ class ConfigurationError(ChatloomError, ValueError):
     Attributes:
         path_value: the name of what cannot be in a path, ``"agent_id"``; "" for anything else. A
             visitor may have given that, so it is a 404 for them, and anything else a 500.
-
     """
 
     def __init__(self, message: str, path_value: str = "") -> None:
@@ -168,7 +166,6 @@ class APIConnectionError(ChatloomError):
 
     Attributes:
         reason: what ended the exchange, one of ``ConnectionReason``.
-
     """
 
     def __init__(self, message: str, reason: ConnectionReason) -> None:
@@ -199,7 +196,6 @@ class DeadlineExceededError(ChatloomError, TimeoutError):
             none.
         retry_after: seconds until the client's own ``RateLimit`` has room for the call; None if
             that was not the reason.
-
     """
 
     def __init__(
@@ -235,7 +231,6 @@ class APIStatusError(ChatloomError):
         body: the answer's body, at most 64 KiB of it.
         headers: the answer's headers, names in lower case.
         retry_after: seconds the server asked to wait, or None.
-
     """
 
     def __init__(
@@ -343,7 +338,6 @@ def require_whole(name: str, value: object) -> None:
 
     Raises:
         ConfigurationError: it is not one.
-
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ConfigurationError(f"{name} is a whole number, 1 or more")
@@ -354,7 +348,6 @@ def require_seconds(name: str, value: object) -> None:
 
     Raises:
         ConfigurationError: it is not one.
-
     """
     if not _is_number(value) or not 0 < value <= _LONGEST:
         raise ConfigurationError(f"{name} is a positive number of seconds, not {value!r}")
@@ -365,7 +358,6 @@ def require_number(name: str, value: object, *, at_least: float) -> None:
 
     Raises:
         ConfigurationError: it is not one.
-
     """
     if not _is_number(value) or not at_least <= value < math.inf:
         raise ConfigurationError(f"{name} is a number, {at_least} or more, not {value!r}")

@@ -30,7 +30,6 @@ class CallStarted:
         path: the path below the base URL, without query.
         base_url: the server.
         key: the fingerprint of the key in use, or "" while a callable has not given one.
-
     """
 
     call: int
@@ -51,7 +50,6 @@ class LimiterWaited:
         call: as in ``CallStarted``.
         key: the key's fingerprint.
         seconds: how long it waited.
-
     """
 
     call: int
@@ -73,7 +71,6 @@ class AttemptEnded:
         number: 1 for the first attempt of the call.
         outcome: the status (``"200"``) or the reason (``"timeout"``, ``"cancelled"``).
         seconds: how long the exchange took.
-
     """
 
     call: int
@@ -100,7 +97,6 @@ class CallEnded:
         attempts: how many requests were made.
         outcome: ``"ok"``, ``"cancelled"``, or the name of the error's class.
         seconds: everything the caller waited for.
-
     """
 
     call: int
@@ -123,7 +119,6 @@ class LimiterClosed:
         key: the key's fingerprint.
         reason: the server refused, or it fails altogether.
         seconds: until a probe asks whether the way is clear.
-
     """
 
     key: str
@@ -140,7 +135,6 @@ class LimiterOpened:
     Attributes:
         key: the key's fingerprint.
         seconds: how long it was closed.
-
     """
 
     key: str
@@ -163,7 +157,6 @@ class CacheAnswered:
         key: the key's fingerprint.
         how: ``"hit"``: young enough; ``"joined"``: by the request of an identical call;
             ``"stale"``: an old answer, because the API fails.
-
     """
 
     method: str

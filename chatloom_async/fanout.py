@@ -69,7 +69,6 @@ class FanOut(Generic[Item, Value]):
 
     Raises:
         ConfigurationError: concurrency is not a whole positive number.
-
     """
 
     call: Callable[[Item], Awaitable[Value]]
@@ -127,7 +126,6 @@ class FanOut(Generic[Item, Value]):
 
         Raises:
             ConfigurationError: it is read outside its block, or by two tasks at once.
-
         """
         while not self._results and self._entered and not self._left:
             if self._broken is not None:
@@ -191,7 +189,6 @@ def _from_inside(cancellation: asyncio.CancelledError) -> RuntimeError:
 
     Raises:
         CancelledError: somebody did cancel the task.
-
     """
     task = asyncio.current_task()
     if task is None or task.cancelling():

@@ -27,7 +27,6 @@ def to_plain(value: Any) -> Any:
 
     Raises:
         TypeError: there is something in it that has no form in JSON.
-
     """
     kind = type(value)
     if kind in _PLAIN:
@@ -128,7 +127,6 @@ class Agent:
         status: usually "active"; deleted agents are not listed.
         created_at: aware datetime; the API sends ISO 8601.
         extra: fields this release does not know, as sent.
-
     """
 
     id: str
@@ -158,7 +156,6 @@ class AuditedAgent(Agent):
 
     Attributes:
         allowed_domains: oldest first; None: they could not be read, and a gap says why.
-
     """
 
     allowed_domains: tuple[str, ...] | None
@@ -204,7 +201,6 @@ class AgentList:
         extra: fields this release does not know, as sent.
         answered_at: when the API answered, as an aware datetime; None without a ``Cache``.
         is_stale: whether it is older than the cache's ``ttl``, because the API fails.
-
     """
 
     agents: tuple[Agent, ...]
@@ -252,7 +248,6 @@ class AllowedDomains:
         extra: fields this release does not know, as sent.
         answered_at: when the API answered, as an aware datetime; None without a ``Cache``.
         is_stale: whether it is older than the cache's ``ttl``, because the API fails.
-
     """
 
     domains: tuple[str, ...]
@@ -298,7 +293,6 @@ class WorkspaceSnapshot:
         count: the number of agents that the API sent.
         answered_at: when the oldest of its answers came; None without a ``Cache``.
         is_stale: whether one of them is stale, because the API fails.
-
     """
 
     agents: tuple[AuditedAgent, ...]

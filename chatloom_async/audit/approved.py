@@ -30,7 +30,6 @@ class ApprovedDomains:
 
         Raises:
             ConfigurationError: a line is neither a domain nor ``*.`` and a domain.
-
         """
         names: set[str] = set()
         above: set[str] = set()

@@ -58,7 +58,6 @@ class Entry:
         hidden: its host is not what a person reads in it: it stands behind credentials, or signs in
             it are read as others.
         covers: what it stands for.
-
     """
 
     text: str

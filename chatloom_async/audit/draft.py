@@ -27,7 +27,6 @@ class Draft:
         place: where it will be; for a link that is there, what the link points to.
         beside: where it is.
         file: open for writing, unbuffered; ``publish`` leaves it open.
-
     """
 
     place: Path
@@ -42,7 +41,6 @@ class Draft:
 
         Raises:
             ConfigurationError: it cannot be created.
-
         """
         place = Path(os.path.realpath(path))
         # A device would be replaced by a file, and so would a link that leads back to itself.
@@ -65,7 +63,6 @@ class Draft:
 
         Raises:
             OSError: it could not be; call ``discard`` then.
-
         """
         os.fsync(self.file.fileno())
         self.beside.replace(self.place)

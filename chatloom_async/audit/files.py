@@ -34,7 +34,6 @@ class AuditFile:
         runs: what those who wrote the file were made with, as far as they have said.
         missing: names of workspaces that a run was to read and that are in no line.
         lacking: how many are missing, also where their names are not known.
-
     """
 
     audits: tuple[WorkspaceAudit, ...]
@@ -48,7 +47,6 @@ class AuditFile:
 
         Raises:
             ConfigurationError: as for ``read_audits``.
-
         """
         audits: dict[str, WorkspaceAudit] = {}
         runs: dict[datetime, AuditRun] = {}
@@ -73,7 +71,6 @@ def read_audits(path: str | Path) -> Iterator[WorkspaceAudit]:
 
     Raises:
         ConfigurationError: the file cannot be read, or a line before the last is none of an audit.
-
     """
     latest = {line.workspace: line.number for line in read_lines(path)}
     for line in read_lines(path):
@@ -89,7 +86,6 @@ def load_audits(path: str | Path) -> tuple[list[WorkspaceAudit], bool]:
 
     Raises:
         ConfigurationError: as for ``read_audits``.
-
     """
     file = AuditFile.read(path)
     return list(file.audits), not file.lacking
@@ -106,7 +102,6 @@ class AuditLog:
         again: names of those which only an outage had hidden, and which were taken out: nothing
             was answered for them, or only 429 or 5xx.
         oldest: when the first of those ``done`` was read; None: there are none, or no line says it.
-
     """
 
     path: str | Path
@@ -141,7 +136,6 @@ class AuditLog:
             ConfigurationError: it cannot be written; another run writes to it; it is not empty and
                 neither ``resume`` nor ``force`` is given; it holds something else than an audit, or
                 workspaces that are none of ``workspaces``.
-
         """
         with ExitStack() as resources:
             file = resources.enter_context(_opened(path))
@@ -166,7 +160,6 @@ class AuditLog:
 
         Raises:
             OSError: it could not be written.
-
         """
         self._write(dump_audit(audit, self.of))
 
@@ -175,7 +168,6 @@ class AuditLog:
 
         Raises:
             OSError: it could not be written.
-
         """
         self._write(dump_run(evolve(self._run, ended_at=_now(), findings=tuple(findings))))
 

@@ -38,7 +38,6 @@ class Reading:
         url: there is more than a host.
         credentials: there is something before an ``@``.
         scheme_only: there is nothing but a scheme, as in ``https:``.
-
     """
 
     host: str

@@ -32,7 +32,6 @@ class Judge:
     Attributes:
         approved: the lines of the approved list; None: any domain may be listed.
         ignored: ids of the rules that are left out.
-
     """
 
     approved: tuple[str, ...] | None = None
@@ -45,7 +44,6 @@ class Judge:
 
         Raises:
             ConfigurationError: a line is no domain, or a rule does not exist.
-
         """
         ignored = tuple(ignore)
         unknown = next((rule for rule in ignored if rule not in FINDING_RULES), None)

@@ -52,7 +52,6 @@ class KeysFile:
             ConfigurationError: the file cannot be read, is empty or malformed, names a workspace
                 twice, or an entry's key cannot be one. The message names file and entry, never the
                 key.
-
         """
         values = _entries(self.path)
         if not values:

@@ -56,7 +56,6 @@ class Line:
         number: its place in the file, the first is 1.
         workspace: the name; None in the line of a run.
         sent: the JSON object.
-
     """
 
     path: str | Path
@@ -75,7 +74,6 @@ class Line:
 
         Raises:
             ConfigurationError: it is none; the message names the place.
-
         """
         for name in _LISTS:
             if name not in self.sent:
@@ -110,7 +108,6 @@ def read_lines(path: str | Path) -> Iterator[Line]:
 
     Raises:
         ConfigurationError: the file cannot be read, or a line before the last is none of an audit.
-
     """
     try:
         file = open(path, "rb")  # noqa: PTH123, SIM115 - closed by the block below

@@ -45,7 +45,6 @@ class ReportContext:
         since: when the earlier audit was made that findings are compared with; "" if with none.
         new: the findings which that audit has not, each with its workspace.
         ignored: ids of the rules that the run left out.
-
     """
 
     lacking: int = 0
@@ -78,7 +77,6 @@ def write_report(
 
     Raises:
         ConfigurationError: jinja2 is not installed, or the file cannot be written.
-
     """
     environment = _environment()
     found = sorted(map(_part, audits), key=_concern)

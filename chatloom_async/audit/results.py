@@ -71,7 +71,6 @@ class WorkspaceAudit:
         elapsed: seconds from opening the workspace to its last answer, waiting included.
         read_at: when that last answer had come, as an aware datetime; None: an old file does not
             say.
-
     """
 
     workspace: str
@@ -144,7 +143,6 @@ class AuditReport:
         findings: by rules that compare workspaces; those of one workspace are with it.
         totals: counts over both.
         elapsed: seconds from the beginning to the end.
-
     """
 
     workspaces: tuple[WorkspaceAudit, ...]
@@ -166,7 +164,6 @@ class AuditRun:
         approved: the lines of the approved list; None: any domain was.
         ignored: ids of the rules that were left out.
         findings: by rules that compare workspaces.
-
     """
 
     began_at: datetime

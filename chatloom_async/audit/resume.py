@@ -36,7 +36,6 @@ def take_over(
     Raises:
         ConfigurationError: it holds something else than an audit or other workspaces, or the new
             file cannot be written.
-
     """
     draft = Draft.begin(path, ".resumed")
     try:

@@ -41,7 +41,6 @@ async def audit(
 
     Raises:
         ConfigurationError: an option or one of the workspaces cannot work.
-
     """
     judge = Judge.of(approved, ignore)
     started = asyncio.get_running_loop().time()
@@ -92,7 +91,6 @@ def stream_audit(
 
     Raises:
         ConfigurationError: an option cannot work.
-
     """
     return _stream(workspaces, concurrency, lookups, Judge.of(approved, ignore))
 
@@ -140,7 +138,6 @@ class AuditStream:
 
         Raises:
             ConfigurationError: it is read outside its block, or by two tasks at once.
-
         """
         answer = await anext(self._audits)
         if isinstance(answer, Failure):

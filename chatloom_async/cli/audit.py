@@ -122,7 +122,6 @@ def make_plan(options: Namespace) -> Plan:
 
     Raises:
         ConfigurationError: something does not fit or cannot be read.
-
     """
     printed = _printed(options)
     log = None if options.out == _STDOUT else options.out

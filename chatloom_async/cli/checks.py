@@ -18,7 +18,6 @@ class Check:
         verdict: "note" for what is worth knowing and stops nothing.
         message: what was found.
         advice: what to do about it; "" where there is nothing to do.
-
     """
 
     name: str

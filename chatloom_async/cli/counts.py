@@ -38,7 +38,6 @@ class Counts:
         requests: requests answered, failed or given up.
         refusals: answers with status 429.
         retries: repeated requests, by what they followed.
-
     """
 
     names: Mapping[str, str]

@@ -60,7 +60,6 @@ class Interrupts:
 
         Raises:
             KeyboardInterrupt: it was cancelled and had no status of its own to return.
-
         """
 
         async def main() -> int:

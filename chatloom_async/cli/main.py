@@ -85,7 +85,6 @@ def _check_no_key(arguments: list[str]) -> None:
 
     Raises:
         ConfigurationError: an argument holds one.
-
     """
     if any(_KEY.search(argument) for argument in arguments):
         raise ConfigurationError(

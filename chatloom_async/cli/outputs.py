@@ -20,7 +20,6 @@ def check_free(path: str, *, force: bool) -> None:
 
     Raises:
         ConfigurationError: the file exists and holds something.
-
     """
     file = Path(path)
     if not force and file.is_file() and file.stat().st_size:
@@ -33,7 +32,6 @@ def write_whole(path: str, text: str) -> None:
     Raises:
         ConfigurationError: it cannot be made.
         OSError: it cannot be written.
-
     """
     draft = Draft.begin(path)
     try:

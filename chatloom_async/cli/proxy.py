@@ -32,7 +32,6 @@ def proxy_for(base_url: str, given: str | None) -> str | None:
 
     Raises:
         ConfigurationError: it is none that speaks HTTP. The message leaves its password out.
-
     """
     server = urlsplit(base_url)
     if given is None:
@@ -56,6 +55,5 @@ def open_pool(
 
     Raises:
         ConfigurationError: the base URL or the proxy cannot be used.
-
     """
     return ConnectionPool(proxy=proxy_for(check_base_url(base_url), given), observer=observer)

@@ -53,7 +53,6 @@ class Plan:
         log: path of the file of JSON lines, or None.
         printed: "table", "jsonl" or "csv".
         proxy: what --proxy says.
-
     """
 
     keys: Mapping[str, ApiKey]
@@ -84,7 +83,6 @@ class Run:
 
         Raises:
             ConfigurationError: something cannot be opened.
-
         """
         if self.plan.log is not None:
             # Before anything else: a run that is refused must not have touched another file.

@@ -74,7 +74,6 @@ def parquet_sink(path: str, resources: ExitStack) -> Sink:
 
     Raises:
         ConfigurationError: pyarrow is not installed, or the file cannot be written.
-
     """
     try:
         from chatloom_async.contrib.parquet import ParquetFile  # noqa: PLC0415 - an extra

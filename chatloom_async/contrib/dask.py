@@ -88,7 +88,6 @@ def audit_on(  # noqa: PLR0913 - what is audited, where, and how it is judged
     Raises:
         ConfigurationError: an option cannot work.
         ChatloomError: from the iteration: the scheduler is gone, and with it what was not yielded.
-
     """
     if isinstance(cluster, Client) and not cluster.asynchronous:
         raise ConfigurationError("the distributed.Client was not made with asynchronous=True")
@@ -103,7 +102,6 @@ class ClusterAudit:
     Attributes:
         places: workspaces which the workers take at once, when it was entered. With 0 it waits for
             workers, as long as it takes: a cluster may start them only when there are tasks.
-
     """
 
     _cluster: str | Client

@@ -50,7 +50,6 @@ class ParquetFile:
     Raises:
         ConfigurationError: the file cannot be made.
         OSError: it cannot be written.
-
     """
 
     path: str | Path

@@ -65,7 +65,6 @@ class StubTransport:
         Raises:
             AssertionError: the script is at its end.
             APITimeoutError: the reply comes later than the timeout.
-
         """
         if self.closed:
             raise ClientClosedError("the transport is closed")
