@@ -88,13 +88,11 @@ class ApiKey:
         """Refuse: a pickle is a file with the key in it."""
         raise TypeError("an ApiKey is not pickled; pass the name of a secret instead")
 
-    def __copy__(self) -> ApiKey:
+    def __copy__(self, _: object = None) -> ApiKey:
         """Return itself: a key never changes."""
         return self
 
-    def __deepcopy__(self, _: object) -> ApiKey:
-        """Return itself: a key never changes."""
-        return self
+    __deepcopy__ = __copy__
 
 
 KeySource = Callable[[], str | ApiKey | Awaitable[str | ApiKey]]
@@ -125,36 +123,29 @@ class Credentials:
     Attributes:
         current: the key in use; None before the callable was first asked.
         generation: counts the answers.
+        renewable: whether there is anybody to ask for another key.
     """
 
-    __slots__ = ("_asking", "_source", "current", "generation")
+    __slots__ = ("_asking", "_source", "current", "generation", "renewable")
 
     def __init__(self, api_key: str | ApiKey | KeySource | None) -> None:
-        """Take the key, or CHATLOOM_API_KEY if it is None.
-
-        Raises:
-            ConfigurationError: the key cannot be one.
-        """
+        """Take the key, or CHATLOOM_API_KEY if it is None; ConfigurationError: it cannot be one."""
         self.generation: int = 0
-        self._source: KeySource | None = None
+        self.renewable: bool = False
         self.current: ApiKey | None = None
         self._asking: dict[asyncio.AbstractEventLoop, asyncio.Task[ApiKey]] = {}
         try:
             if isinstance(api_key, ApiKey):
                 self.current = api_key
             elif callable(api_key):
-                self._source = api_key
+                self._source: KeySource = api_key
+                self.renewable = True
             else:
                 self.current = ApiKey(
                     os.environ.get("CHATLOOM_API_KEY", "") if api_key is None else api_key
                 )
         finally:
             del api_key  # a traceback shows the locals of its frames
-
-    @property
-    def renewable(self) -> bool:
-        """Whether there is anybody to ask for another key."""
-        return self._source is not None
 
     async def renew(self, generation: int) -> ApiKey:
         """Ask the callable, unless somebody does or has since this generation; return the key.
@@ -168,7 +159,7 @@ class Credentials:
         loop = asyncio.get_running_loop()
         asking = self._asking.get(loop)
         if asking is None or asking.done():
-            known = self._source is None or self.generation != generation
+            known = not self.renewable or self.generation != generation
             if known and self.current is not None:
                 return self.current
             asking = self._asking[loop] = loop.create_task(self._ask())
@@ -185,8 +176,6 @@ class Credentials:
             del error, asking  # the traceback holds this frame: either would close a circle
 
     async def _ask(self) -> ApiKey:
-        if self._source is None:  # pragma: no cover - a fixed key is set by the constructor
-            raise ConfigurationError(f"no API key: {_HOW}")
         try:
             answer = self._source()
             if inspect.isawaitable(answer):

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from operator import add
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, field, frozen
+from attrs import astuple, define, field, frozen
 
 from chatloom_async.auth import ApiKey
 from chatloom_async.errors import require_number, require_seconds, require_whole
@@ -88,14 +89,7 @@ class CacheStatistics:
 
     def plus(self, other: CacheStatistics) -> CacheStatistics:
         """Return the sums."""
-        return CacheStatistics(
-            self.hits + other.hits,
-            self.joined + other.joined,
-            self.misses + other.misses,
-            self.stale + other.stale,
-            self.entries + other.entries,
-            self.size + other.size,
-        )
+        return CacheStatistics(*map(add, astuple(self), astuple(other)))
 
 
 @define(eq=False, repr=False)

@@ -18,8 +18,7 @@
         ├── RateLimitError          429
         └── InternalServerError     500 and above
 
-Not here: which of them are retried (``calls.retry``), and how an
-answer becomes one of them (``calls.answer``).
+Not here: which of them are retried (``calls.retry``), how an answer becomes one (``calls.answer``).
 """
 
 from __future__ import annotations
@@ -334,31 +333,19 @@ _LONGEST = 1e9  # seconds, some thirty years: no timer takes much more
 
 
 def require_whole(name: str, value: object) -> None:
-    """Accept a whole number, 1 or more.
-
-    Raises:
-        ConfigurationError: it is not one.
-    """
+    """Accept a whole number, 1 or more; raise ConfigurationError for anything else."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ConfigurationError(f"{name} is a whole number, 1 or more")
 
 
 def require_seconds(name: str, value: object) -> None:
-    """Accept a positive, finite number of seconds.
-
-    Raises:
-        ConfigurationError: it is not one.
-    """
+    """Accept a positive, finite number of seconds, as ``require_whole`` does."""
     if not _is_number(value) or not 0 < value <= _LONGEST:
         raise ConfigurationError(f"{name} is a positive number of seconds, not {value!r}")
 
 
 def require_number(name: str, value: object, *, at_least: float) -> None:
-    """Accept a finite number that is large enough.
-
-    Raises:
-        ConfigurationError: it is not one.
-    """
+    """Accept a finite number that is large enough, as ``require_whole`` does."""
     if not _is_number(value) or not at_least <= value < math.inf:
         raise ConfigurationError(f"{name} is a number, {at_least} or more, not {value!r}")
 

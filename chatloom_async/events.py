@@ -2,8 +2,9 @@
 
 ``ConnectionPool(observer=…)`` takes one function of an event. It runs inside the call that it is
 told of, so it must be quick and must not block. An exception of its own is logged, the first one
-only, and reaches no call. No event holds a key, a body or a header; ``key`` is always the key's
-fingerprint. Not here: who tells (``calls``, ``ratelimit``).
+only, and reaches no call. No event holds a key, a body or a header. What several events have
+is described at ``CallStarted``; ``seconds`` is how long it took what is told of. Not here: who
+tells (``calls``, ``ratelimit``).
 """
 
 from __future__ import annotations
@@ -44,13 +45,7 @@ class CallStarted:
 
 @frozen
 class LimiterWaited:
-    """An attempt passed the rate limiter of its key after a wait, or gave up there.
-
-    Attributes:
-        call: as in ``CallStarted``.
-        key: the key's fingerprint.
-        seconds: how long it waited.
-    """
+    """An attempt passed the rate limiter of its key after a wait, or gave up there."""
 
     call: int
     key: str
@@ -64,13 +59,8 @@ class AttemptEnded:
     """One request of a call was answered, failed or was given up.
 
     Attributes:
-        call: as in ``CallStarted``.
-        method: the HTTP method.
-        path: the path below the base URL, without query.
-        key: the key's fingerprint.
         number: 1 for the first attempt of the call.
         outcome: the status (``"200"``) or the reason (``"timeout"``, ``"cancelled"``).
-        seconds: how long the exchange took.
     """
 
     call: int
@@ -89,11 +79,6 @@ class CallEnded:
     """A call returned or raised, in the task that made it.
 
     Attributes:
-        call: as in ``CallStarted``.
-        method: the HTTP method.
-        route: as in ``CallStarted``.
-        path: the path below the base URL, without query.
-        key: the key's fingerprint.
         attempts: how many requests were made.
         outcome: ``"ok"``, ``"cancelled"``, or the name of the error's class.
         seconds: everything the caller waited for.
@@ -116,7 +101,6 @@ class LimiterClosed:
     """The rate limiter of a key stopped all requests.
 
     Attributes:
-        key: the key's fingerprint.
         reason: the server refused, or it fails altogether.
         seconds: until a probe asks whether the way is clear.
     """
@@ -130,12 +114,7 @@ class LimiterClosed:
 
 @frozen
 class LimiterOpened:
-    """The rate limiter of a key lets requests pass again.
-
-    Attributes:
-        key: the key's fingerprint.
-        seconds: how long it was closed.
-    """
+    """The rate limiter of a key, closed for so many seconds, lets requests pass again."""
 
     key: str
     seconds: float
@@ -151,10 +130,6 @@ class CacheAnswered:
     """A call was answered from a cache, or by the request of another call.
 
     Attributes:
-        method: the HTTP method.
-        route: as in ``CallStarted``.
-        path: the path below the base URL, without query.
-        key: the key's fingerprint.
         how: ``"hit"``: young enough; ``"joined"``: by the request of an identical call;
             ``"stale"``: an old answer, because the API fails.
     """

@@ -149,14 +149,11 @@ class FanOut(Generic[Item, Value]):
             try:
                 results.append(Success(item, await call(item)))
             except Exception as error:  # noqa: BLE001 - one item's trouble is its own result
-                # Its traceback holds this frame: a local that holds the Failure would close a
-                # circle.
+                # Its traceback holds this frame: a local with the Failure would close a circle.
                 results.append(Failure(item, error))
             except asyncio.CancelledError as cancellation:
                 results.append(Failure(item, _from_inside(cancellation)))
-            reader = self._reader
-            if reader is not None and not reader.done():
-                reader.set_result(None)
+            _wake(self._reader)
             while len(results) > self.concurrency and not self._left:
                 room = asyncio.get_running_loop().create_future()
                 self._full.append(room)
@@ -180,8 +177,7 @@ class FanOut(Generic[Item, Value]):
             self._broken = asyncio.CancelledError("a call of this FanOut was cancelled")
         elif worker.exception() is not None:
             self._broken = worker.exception()
-        if self._reader is not None:
-            _wake(self._reader)
+        _wake(self._reader)
 
 
 def _from_inside(cancellation: asyncio.CancelledError) -> RuntimeError:
@@ -206,6 +202,6 @@ def _useful(concurrency: int, items: Iterable[object]) -> int:
         return concurrency
 
 
-def _wake(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
+def _wake(waiter: asyncio.Future[None] | None) -> None:
+    if waiter is not None and not waiter.done():
         waiter.set_result(None)

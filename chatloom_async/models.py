@@ -57,7 +57,10 @@ def to_plain_once(value: Any) -> dict[str, Any] | str:
 
 
 def as_dict(value: AttrsInstance) -> dict[str, Any]:
-    """Return an attrs instance as a dictionary of plain JSON values; every ``to_dict`` is this."""
+    """Return plain JSON values by the attributes' names: for ``json.dumps`` or a web framework.
+
+    Every ``to_dict`` is this.
+    """
     found: dict[str, Any] = {}
     for name in _names(type(value)):
         inner = getattr(value, name)
@@ -141,9 +144,7 @@ class Agent:
 
     __repr__ = shown
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values by these names: for ``json.dumps`` or a web framework."""
-        return as_dict(self)
+    to_dict = as_dict
 
 
 _listed = attrgetter(*(name for name in fields_dict(Agent) if name != "extra"))
@@ -182,9 +183,7 @@ class Gap:
 
     __repr__ = shown
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values by these names: for ``json.dumps`` or a web framework."""
-        return as_dict(self)
+    to_dict = as_dict
 
 
 @served
@@ -231,9 +230,7 @@ class AgentList:
         """Return one agent, or a tuple of them for a slice."""
         return self.agents[index]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values by these names: for ``json.dumps`` or a web framework."""
-        return as_dict(self)
+    to_dict = as_dict
 
 
 @served
@@ -277,9 +274,7 @@ class AllowedDomains:
         """Return one domain, or a tuple of them for a slice."""
         return self.domains[index]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values by these names: for ``json.dumps`` or a web framework."""
-        return as_dict(self)
+    to_dict = as_dict
 
 
 @served
@@ -303,6 +298,4 @@ class WorkspaceSnapshot:
 
     __repr__ = shown
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values by these names: for ``json.dumps`` or a web framework."""
-        return as_dict(self)
+    to_dict = as_dict
