@@ -40,27 +40,22 @@ class FakeClock:
 
         Raises RuntimeError when every task waits and no timer is left that could wake one.
         """
-        with asyncio.Runner(loop_factory=lambda: _VirtualLoop(self._now, self._move)) as runner:
+        with asyncio.Runner(loop_factory=lambda: _VirtualLoop(self, self._jump)) as runner:
             return runner.run(coroutine)
 
-    def _move(self, now: float) -> None:
-        self._now = now
+    def _jump(self, seconds: float) -> None:
+        self._now += seconds
 
 
 class _VirtualLoop(asyncio.SelectorEventLoop):
     """A subclass, because ``time`` is the only public seam for the clock of asyncio's timers."""
 
-    def __init__(self, now: float, moved: Callable[[float], None]) -> None:
-        self._virtual_now = now
-        self._moved = moved
-        super().__init__(_JumpingSelector(self._jump))
+    def __init__(self, clock: FakeClock, jump: Callable[[float], None]) -> None:
+        self._virtual = clock
+        super().__init__(_JumpingSelector(jump))
 
     def time(self) -> float:
-        return self._virtual_now
-
-    def _jump(self, seconds: float) -> None:
-        self._virtual_now += seconds
-        self._moved(self._virtual_now)
+        return self._virtual.monotonic()
 
 
 class _JumpingSelector(selectors.DefaultSelector):

@@ -1,98 +1,18 @@
 """A demonstration: workspaces like those of an agency's clients, and faults that heal on retry.
 
-Invented data only, with something in it for an audit to find; nothing here serves it.
+Invented data only, in ``demo.toml``, with something in it for an audit to find.
 """
 
 from __future__ import annotations
 
+import tomllib
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from importlib.resources import files
 
 from chatloom_async.testing.api import AGENTS, domains_path
 from chatloom_async.testing.faults import Fault
 from chatloom_async.testing.workspaces import SandboxAgent, Workspace, iso
-
-_TABLES = {
-    "brightleaf": """
-Garden Helper: brightleaf.example www.brightleaf.example
-Seed Finder: shop.brightleaf.example
-Order Status: shop.brightleaf.example account.brightleaf.example
-Delivery Questions: brightleaf.example help.brightleaf.example
-Plant Doctor: care.brightleaf.example xn--brightlef-7yh.example
-Wholesale Desk: trade.brightleaf.example
-Returns Assistant: BrightLeaf.example brightleaf.example
-Gift Card Helper: gifts.brightleaf.example
-Autumn Campaign 2024:
-Store Locator: stores.brightleaf.example
-Newsletter Sign-up: news.brightleaf.example brightleaf.example
-""",
-    "northwind-travel": """
-Booking Assistant: northwind-travel.example booking.northwind-travel.example
-Flight Changes: northwind-travel.example
-Group Tours: groups.northwind-travel.example
-Hotel Concierge: stay.northwind-travel.example *.northwind-travel.example
-Baggage Help: help.northwind-travel.example
-Visa Questions: help.northwind-travel.example
-Loyalty Club: club.northwind-travel.example northwind-travel.example
-Corporate Travel: business.northwind-travel.example
-Weather Alerts:
-Cruise Advisor: cruises.northwind-travel.example
-Agent Portal: agents.northwind-travel.example partners.example
-""",
-    "halden-insurance": """
-Claims Intake: halden-insurance.example claims.halden-insurance.example
-Policy Questions: halden-insurance.example
-Car Insurance Quote: quote.halden-insurance.example
-Home Insurance Quote: quote.halden-insurance.example
-Broker Support: brokers.halden-insurance.example
-Emergency Line: halden-insurance.example sos.halden-insurance.example
-Staging Copy: localhost staging.halden-insurance.example
-Careers: jobs.halden-insurance.example
-Document Upload: https://docs.halden-insurance.example/upload
-Investor Relations: investors.halden-insurance.example
-""",
-    "kitesoft": """
-Onboarding Guide: kitesoft.example app.kitesoft.example
-Billing Help: billing.kitesoft.example app.kitesoft.example
-API Support: developers.kitesoft.example
-Status Bot: status.kitesoft.example
-Sales Assistant: kitesoft.example www.kitesoft.example
-Demo Scheduler: demo.kitesoft.example
-Community Helper: community.kitesoft.example
-Release Notes: docs.kitesoft.example
-Internal Sandbox: 192.0.2.44
-Bug Triage: support.kitesoft.example
-Partner Desk: partners.example
-Migration Coach: app.kitesoft.example
-""",
-    "orchard-clinic": """
-Appointments: orchard-clinic.example termin.orchard-clinic.example
-Prescription Refill: orchard-clinic.example
-Insurance Questions: orchard-clinic.example billing.orchard-clinic.example
-Vaccination Info: orchard-clinic.example
-Opening Hours: orchard-clinic.example www.orchard-clinic.example
-Lab Results: results.orchard-clinic.example
-Paediatrics: kids.orchard-clinic.example
-Old Widget:
-Parking & Directions: orchard-clinic.example
-""",
-    "meridian-books": """
-Reading Advisor: meridian-books.example www.meridian-books.example
-Rare Books: rare.meridian-books.example
-Event Tickets: events.meridian-books.example
-Library Services: libraries.meridian-books.example
-E-book Support: ebooks.meridian-books.example help.meridian-books.example
-Author Services: authors.meridian-books.example
-School Orders: schools.meridian-books.example
-Press Room: press.meridian-books.example
-Café Menu: cafe.meridian-books.example
-Christmas Shop:
-Subscription Box: box.meridian-books.example meridian-books.example
-""",
-    "former-client": """
-Chat: former-client.example
-Support: help.former-client.example
-""",
-}
 
 _REVOKED = "former-client"
 
@@ -113,7 +33,8 @@ def demo_workspaces() -> tuple[Workspace, ...]:
     Among the domains: a wildcard, localhost, an IP address, a URL, one name twice in different
     case, a look-alike in punycode, one domain in two workspaces, and agents with none at all.
     """
-    return tuple(_workspace(*each) for each in _TABLES.items())
+    tables = tomllib.loads(files("chatloom_async.testing").joinpath("demo.toml").read_text("utf-8"))
+    return tuple(_workspace(*each) for each in tables.items())
 
 
 def demo_faults() -> tuple[Fault, ...]:
@@ -134,14 +55,12 @@ def demo_faults() -> tuple[Fault, ...]:
     )
 
 
-def _workspace(name: str, table: str) -> Workspace:
-    rows = enumerate(table.strip().splitlines(), start=1)
-    agents = tuple(_agent(name, number, row) for number, row in rows)
-    return Workspace(name, f"clf_demo_{name}", agents, revoked=name == _REVOKED)
+def _workspace(name: str, table: Mapping[str, list[str]]) -> Workspace:
+    agents = (_agent(name, number, *row) for number, row in enumerate(table.items(), start=1))
+    return Workspace(name, f"clf_demo_{name}", tuple(agents), revoked=name == _REVOKED)
 
 
-def _agent(workspace: str, number: int, row: str) -> SandboxAgent:
-    title, _, domains = row.partition(":")
+def _agent(workspace: str, number: int, title: str, domains: list[str]) -> SandboxAgent:
     newest = (workspace, number) == ("kitesoft", 12)
     primary, secondary, position, template = _NEW_LOOK if newest else _LOOK[number % len(_LOOK)]
     return SandboxAgent(
@@ -152,7 +71,7 @@ def _agent(workspace: str, number: int, row: str) -> SandboxAgent:
         position,
         template,
         created_at=iso(datetime(2025, 2, 3, 9, 30, tzinfo=UTC) + timedelta(days=19 * number)),
-        domains=tuple(domains.split()),
+        domains=tuple(domains),
     )
 
 

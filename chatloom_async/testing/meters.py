@@ -59,13 +59,15 @@ class Meter(Protocol):
 class TokenBucket:
     """``burst`` tokens, full at first; ``limit`` come back a minute, steadily.
 
-    With ``interval``, all tokens of so many seconds come back at once, at their end.
+    With ``interval``, all tokens of so many seconds come back at once, at their end. ``cells``: it
+    tells when all are back, as the generic cell rate algorithm does, which admits the same.
     """
 
     limit: float = field(validator=gt(0))
     burst: float = field(validator=gt(0))
     count_refused: bool = False
     interval: float = 0.0
+    cells: bool = False
     _level: float = field(init=False)
     _at: float | None = field(default=None, init=False)
 
@@ -84,10 +86,12 @@ class TokenBucket:
         return self._until_a_token(now)
 
     def standing(self, now: float) -> Standing:
-        """See ``Meter``; ``reset`` is when there is a token."""
+        """See ``Meter``; ``reset`` is when there is a token, or with ``cells`` all of them."""
         self._refill(now)
         window = self.burst * 60 / self.limit
-        return Standing(self.burst, window, int(self._level), self._until_a_token(now))
+        full = (self.burst - self._level) * 60 / self.limit
+        left = int(self._level + TOLERANCE)
+        return Standing(self.burst, window, left, full if self.cells else self._until_a_token(now))
 
     def _refill(self, now: float) -> None:
         if self._at is None:
@@ -102,37 +106,6 @@ class TokenBucket:
         if self.interval:
             return (self._at or 0.0) + self.interval - now
         return max(0.0, 1 - self._level) * 60 / self.limit
-
-
-@define(eq=False)
-class Gcra:
-    """The generic cell rate algorithm: ``limit`` a minute, evenly; ``burst`` may come early."""
-
-    limit: float = field(validator=gt(0))
-    burst: float = field(validator=gt(0))
-    count_refused: bool = False
-    _arrival: float = field(default=-math.inf, init=False)
-    """The theoretical arrival time: when a client that kept the pace would send next."""
-
-    def admit(self, now: float) -> float:
-        """See ``Meter``."""
-        interval = 60 / self.limit
-        following = max(self._arrival, now) + interval
-        early = following - now - max(1.0, self.burst) * interval
-        if early <= TOLERANCE:
-            self._arrival = following
-            return 0.0
-        if not self.count_refused:
-            return early
-        self._arrival = now + max(1.0, self.burst) * interval
-        return interval
-
-    def standing(self, now: float) -> Standing:
-        """See ``Meter``; ``reset`` is when the whole burst is back."""
-        interval = 60 / self.limit
-        ahead = max(0.0, self._arrival - now)
-        left = max(0, int(self.burst - ahead / interval + TOLERANCE))
-        return Standing(self.burst, self.burst * interval, left, ahead)
 
 
 @define(eq=False)

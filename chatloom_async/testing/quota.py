@@ -5,7 +5,7 @@ How requests are counted is in ``meters``, the headers of an answer in ``dialect
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 
 import attrs
@@ -31,8 +31,10 @@ class Quota:
     A refusal is a 429 with Retry-After in whole seconds (RFC 9110 §10.2.3), rounded up.
     """
 
-    make: Callable[[], Meter]
-    dialect: Dialect = field(default=in_steps(1.0), kw_only=True)
+    meter: Callable[[], Meter]
+    """Makes a meter with nothing used up."""
+    headers: Dialect = field(default=in_steps(1.0), kw_only=True)
+    """Makes what an answer tells."""
     status: int = field(default=429, kw_only=True)
     html: bool = field(default=False, kw_only=True)
     cache: bool = field(default=False, kw_only=True)
@@ -42,7 +44,7 @@ class Quota:
 
     def __attrs_post_init__(self) -> None:
         """Refuse figures that no meter can be made of."""
-        self.make()
+        self.meter()
 
     @classmethod
     def token_bucket(
@@ -60,7 +62,7 @@ class Quota:
         nothing; a ``precision`` below 1 s is for tests scaled in time.
         """
         make = partial(meters.TokenBucket, per_minute, burst, count_refused)
-        return cls(make, dialect=_plain(precision, tells=retry_after))
+        return cls(make, headers=_plain(precision, tells=retry_after))
 
     @classmethod
     def token_steps(cls, limit: float, seconds: float, burst: float) -> Quota:
@@ -78,8 +80,8 @@ class Quota:
         precision: float = 1.0,
     ) -> Quota:
         """The generic cell rate algorithm: one request each interval, ``burst`` of them early."""
-        make = partial(meters.Gcra, per_minute, burst, count_refused)
-        return cls(make, dialect=_plain(precision, tells=retry_after))
+        make = partial(meters.TokenBucket, per_minute, burst, count_refused, cells=True)
+        return cls(make, headers=_plain(precision, tells=retry_after))
 
     @classmethod
     def fixed_window(  # noqa: PLR0913 - what a limit is, and how it is told: four options are old
@@ -98,7 +100,7 @@ class Quota:
         """
         del count_refused  # what is refused in one window cannot matter in the next
         make = partial(meters.FixedWindow, limit, seconds, aligned)
-        return cls(make, dialect=_plain(precision, tells=retry_after))
+        return cls(make, headers=_plain(precision, tells=retry_after))
 
     @classmethod
     def sliding_window(
@@ -112,7 +114,7 @@ class Quota:
     ) -> Quota:
         """``limit`` requests in any ``seconds``, kept as an exact log."""
         make = partial(meters.SlidingWindow, limit, seconds, count_refused)
-        return cls(make, dialect=_plain(precision, tells=retry_after))
+        return cls(make, headers=_plain(precision, tells=retry_after))
 
     @classmethod
     def sliding_counters(cls, limit: float, seconds: float) -> Quota:
@@ -122,12 +124,11 @@ class Quota:
     @classmethod
     def in_flight(cls, limit: float) -> Quota:
         """``limit`` requests at a time; a refusal cannot know how long to wait: it says nothing."""
-        return cls(partial(InFlight, limit), dialect=silent)
+        return cls(partial(InFlight, limit), headers=silent)
 
     def telling(self, dialect: DialectName | Dialect) -> Quota:
         """The same quota with other headers, on every answer where the dialect has them."""
-        spoken = dialect if callable(dialect) else DIALECTS[dialect]
-        return attrs.evolve(self, dialect=spoken)
+        return attrs.evolve(self, headers=dialect if callable(dialect) else DIALECTS[dialect])
 
     def answering(self, status: int, *, html: bool = False) -> Quota:
         """The same quota, refusing with another status or with a proxy's page."""
@@ -144,14 +145,6 @@ class Quota:
     def on(self, *, path: str | None = None, workspace: str | None = None) -> Quota:
         """The same quota for this path (or shell pattern) and workspace only."""
         return attrs.evolve(self, path=path, workspace=workspace)
-
-    def meter(self) -> Meter:
-        """A fresh meter, with nothing used up."""
-        return self.make()
-
-    def headers(self, standing: Standing) -> Mapping[str, str]:
-        """What an answer tells."""
-        return self.dialect(standing)
 
     def refusal(self, standing: Standing) -> Reply:
         """The answer to a request that is refused."""

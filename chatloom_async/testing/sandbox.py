@@ -20,8 +20,8 @@ from attrs import define, field
 
 from chatloom_async.testing import api
 from chatloom_async.testing.delivery import spoilt, whole
-from chatloom_async.testing.faults import Fault
-from chatloom_async.testing.quota import Quota
+from chatloom_async.testing.faults import Fault, PlantedFault
+from chatloom_async.testing.quota import AppliedQuota, Quota
 from chatloom_async.testing.records import Ledger, RecordedRequest, redacted
 from chatloom_async.testing.tenants import Delivery, Tenants
 from chatloom_async.testing.workspaces import Workspace
@@ -131,12 +131,12 @@ class Sandbox:
     def plant(self, fault: Fault) -> None:
         """Let this fault happen; of several that hit a request, the one planted first does."""
         with self._lock:
-            self._tenants.plant(fault)
+            self._tenants.planted.append(PlantedFault(fault))
 
     def limit(self, quota: Quota) -> None:
         """Hold requests to this quota from now on, beside those they are held to already."""
         with self._lock:
-            self._tenants.limit(quota)
+            self._tenants.quotas.append(AppliedQuota(quota))
 
     def revoke(self, name_or_key: str) -> None:
         """Refuse the key of this workspace from now on; LookupError when there is none."""

@@ -14,7 +14,7 @@ from attrs import define, field, frozen
 from chatloom_async.testing import api
 from chatloom_async.testing.api import Reply
 from chatloom_async.testing.faults import Drip, Fault, Mishap, PlantedFault
-from chatloom_async.testing.quota import AppliedQuota, Quota
+from chatloom_async.testing.quota import AppliedQuota
 from chatloom_async.testing.records import NO_ANSWER
 from chatloom_async.testing.workspaces import Workspace
 
@@ -53,17 +53,9 @@ class Tenants:
     """Every workspace of one sandbox, by name and by key; their quotas and faults."""
 
     latency: float = 0.0
-    _quotas: list[AppliedQuota] = field(factory=list[AppliedQuota], init=False)
-    _planted: list[PlantedFault] = field(factory=list[PlantedFault], init=False)
+    quotas: list[AppliedQuota] = field(factory=list[AppliedQuota], init=False)
+    planted: list[PlantedFault] = field(factory=list[PlantedFault], init=False)
     _by_key: dict[str, Tenant] = field(factory=dict[str, Tenant], init=False, repr=False)
-
-    def limit(self, quota: Quota) -> None:
-        """Hold requests to this quota, too."""
-        self._quotas.append(AppliedQuota(quota))
-
-    def plant(self, fault: Fault) -> None:
-        """Let this fault strike, after those planted before it."""
-        self._planted.append(PlantedFault(fault))
 
     def add(self, workspace: Workspace) -> None:
         """Take in a workspace, in place of one with the same name; ValueError for a key in use."""
@@ -95,15 +87,13 @@ class Tenants:
         self, key: str | None, address: str, method: str, path: str, *, now: float, wall: float
     ) -> Delivery:
         """Decide about a request: is the key known, has it quota left, does a fault strike."""
-        tenant = self._by_key.get(key) if key is not None else None
-        if key is None or tenant is None:
-            return self._struck(Delivery(api.refusal(key), None, self.latency), path)
-        name = tenant.workspace.name
-        if tenant.workspace.revoked:
-            refusal = api.unauthorized(api.REVOKED_KEY)
+        tenant = self._by_key.get(key or "")
+        if key is None or tenant is None or tenant.workspace.revoked:
+            refusal = api.refusal(key) if tenant is None else api.unauthorized(api.REVOKED_KEY)
             return self._struck(Delivery(refusal, None, self.latency), path)
+        name = tenant.workspace.name
         told, held = dict[str, str](), list[tuple[AppliedQuota, str]]()
-        for applied in self._quotas:
+        for applied in self.quotas:
             if not applied.concerns(path, name):
                 continue
             whose = address if applied.quota.address else key
@@ -128,10 +118,10 @@ class Tenants:
             applied.done(whose)
 
     def _struck(self, delivery: Delivery, path: str) -> Delivery:
-        for planted in self._planted:
+        for planted in self.planted:
             if planted.strikes(path, delivery.workspace):
                 if planted.spent:
-                    self._planted.remove(planted)
+                    self.planted.remove(planted)
                 return _changed(delivery, planted.fault)
         return delivery
 
