@@ -2,14 +2,17 @@
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from inspect import iscoroutinefunction
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
 from chatloom_async.network import direct
 from chatloom_async.testing import Sandbox, make_workspace
+from tests.virtual import virtual
 
 pytest_plugins = ["chatloom_async.testing.pytest_plugin"]
 
@@ -24,9 +27,20 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 match os.environ.get("CHATLOOM_TEST_WAY"):
     case "session":  # never the direct one
-        direct.Direct.of = lambda _: None  # type: ignore[method-assign, assignment]
+        direct.Direct.of = lambda _: None  # type: ignore[method-assign, assignment]  # as if for none
     case "direct":  # however new aiohttp is
         direct.NEWEST = (99,)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)  # before pytest-asyncio takes what is asynchronous
+def pytest_pycollect_makeitem() -> Generator[None, Any, Any]:
+    """Run the asynchronous tests of a module that is marked ``virtual`` in virtual time."""
+    made = yield
+    for item in made if isinstance(made, list) else ():
+        if item.get_closest_marker("virtual") and iscoroutinefunction(item.obj):
+            item.obj = virtual(item.obj)
+    return made
+
 
 LOOP = os.environ.get("CHATLOOM_TEST_LOOP")  # "uvloop" or "eager" instead of asyncio's own
 

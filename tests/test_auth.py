@@ -23,8 +23,9 @@ from chatloom_async import (
     RetryPolicy,
 )
 from chatloom_async.testing import FakeClock, StubReply, StubTransport
-from tests.virtual import now, virtual
+from tests.virtual import now
 
+pytestmark = pytest.mark.virtual
 KEY = "clf_current"
 NO_AGENTS = StubReply({"agents": [], "count": 0})
 REFUSED = StubReply({"error": "Invalid API key"}, 401)
@@ -63,9 +64,6 @@ def made(
     return client, transport
 
 
-# Keys that cannot be one
-
-
 BAD_KEYS = [
     ("", "no API key: generate one"),
     ("  \n", "no API key: generate one"),
@@ -100,7 +98,6 @@ def test_a_missing_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("given", "environment"), [(None, f"{KEY}\n"), (KEY, "clf_other")])
-@virtual
 async def test_the_key_is_taken_from_the_environment_unless_given(
     given: str | None, environment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,9 +118,6 @@ def test_an_empty_key_is_not_replaced_from_the_environment(
 @pytest.mark.parametrize("text", [f"{KEY}\n", f"  {KEY}\r\n", f"\t{KEY} "])
 def test_white_space_around_a_key_is_dropped(text: str) -> None:
     assert ApiKey(text).headers() == {"Authorization": f"Bearer {KEY}"}
-
-
-# The key as a value
 
 
 def test_the_key_goes_into_the_second_header_when_asked() -> None:
@@ -166,12 +160,8 @@ def test_a_copied_key_is_the_key_itself(duplicate: Callable[[ApiKey], ApiKey]) -
     assert duplicate(key) is key
 
 
-# Callables
-
-
 @pytest.mark.parametrize("kind", ["sync", "async"])
 @pytest.mark.parametrize("answer", [KEY, f"{KEY}\n", ApiKey(KEY)])
-@virtual
 async def test_a_callable_gives_the_key(kind: str, answer: str | ApiKey) -> None:
     source = Source(answer)
     client, transport = made(source if kind == "sync" else source.later, NO_AGENTS)
@@ -185,7 +175,6 @@ def test_a_callable_is_not_asked_before_the_first_call() -> None:
     assert source.asked == 0
 
 
-@virtual
 async def test_a_callable_is_asked_once_for_many_calls() -> None:
     source = Source(KEY, after=1.0)
     client, _ = made(source.later, *[NO_AGENTS] * 20)
@@ -193,7 +182,6 @@ async def test_a_callable_is_asked_once_for_many_calls() -> None:
     assert source.asked == 1
 
 
-@virtual
 async def test_an_error_of_the_callable_reaches_its_caller() -> None:
     client, transport = made(Source(LookupError("vault is sealed")))
     with pytest.raises(LookupError, match="vault is sealed"):
@@ -201,7 +189,6 @@ async def test_an_error_of_the_callable_reaches_its_caller() -> None:
     assert transport.requests == []
 
 
-@virtual
 async def test_a_callable_is_asked_again_when_its_first_answer_failed() -> None:
     client, _ = made(Source(LookupError("sealed"), KEY), NO_AGENTS)
     with pytest.raises(LookupError):
@@ -209,15 +196,11 @@ async def test_a_callable_is_asked_again_when_its_first_answer_failed() -> None:
     assert len(await client.list_agents()) == 0
 
 
-@virtual
 async def test_a_callable_that_gives_no_key_is_a_configuration_error() -> None:
     client, transport = made(Source("sk_wrong"))
     with pytest.raises(ConfigurationError, match="starts with clf_"):
         await client.list_agents()
     assert transport.requests == []
-
-
-# One asker, whatever becomes of it
 
 
 def errors_of_a_kind() -> tuple[Exception, ...]:
@@ -257,7 +240,6 @@ async def cancelled() -> str:
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
 @pytest.mark.parametrize("answer", [OSError("vault is down"), "sk_wrong"])
-@virtual
 async def test_a_callable_that_fails_is_asked_once_for_many_calls(
     kind: str, answer: str | Exception
 ) -> None:
@@ -269,7 +251,6 @@ async def test_a_callable_that_fails_is_asked_once_for_many_calls(
     assert now() == (0 if kind == "sync" else 2)
 
 
-@virtual
 async def test_each_call_gets_the_error_of_the_callable_with_a_traceback_of_its_own() -> None:
     problem = OSError(5, "vault is down")
     problem.__cause__ = KeyError("why")
@@ -285,7 +266,6 @@ async def test_each_call_gets_the_error_of_the_callable_with_a_traceback_of_its_
 
 
 @pytest.mark.parametrize("kind", [1, 2])
-@virtual
 async def test_an_error_that_cannot_be_copied_reaches_every_call_unchanged(kind: int) -> None:
     problem = errors_of_a_kind()[kind]
     client, _ = made(Source(problem))
@@ -316,7 +296,6 @@ def test_an_error_of_the_callable_needs_no_garbage_collection(kind: int) -> None
         gc.enable()
 
 
-@virtual
 async def test_a_slow_callable_is_not_asked_anew_when_calls_give_up() -> None:
     source = Source(KEY, after=5.0)
     client, transport = made(source.later, NO_AGENTS, retry=RetryPolicy(deadline=3.0))
@@ -326,7 +305,6 @@ async def test_a_slow_callable_is_not_asked_anew_when_calls_give_up() -> None:
     assert (source.asked, len(transport.requests), now()) == (1, 1, 5)
 
 
-@virtual
 async def test_a_callable_cancelled_from_inside_is_an_error_of_the_call() -> None:
     client, transport = made(cancelled)
     with pytest.raises(ConfigurationError, match="the key source was cancelled"):
@@ -336,7 +314,6 @@ async def test_a_callable_cancelled_from_inside_is_an_error_of_the_call() -> Non
 
 @pytest.mark.parametrize("problem", [None, LookupError("sealed"), asyncio.CancelledError()])
 @pytest.mark.parametrize("stay", [0.5, 2.0])
-@virtual
 async def test_a_callable_that_nobody_waits_for_any_more_makes_no_noise(
     problem: BaseException | None, stay: float
 ) -> None:
@@ -360,7 +337,6 @@ async def test_a_callable_that_nobody_waits_for_any_more_makes_no_noise(
     assert complaints == []
 
 
-@virtual
 async def test_a_callable_goes_on_when_its_client_is_closed() -> None:
     source = Source(KEY, after=1.0)
     client, transport = made(source.later, NO_AGENTS)
@@ -375,7 +351,6 @@ async def test_a_callable_goes_on_when_its_client_is_closed() -> None:
     assert (source.asked, len(transport.requests)) == (1, 1)
 
 
-@virtual
 async def test_every_401_comes_out_when_the_one_asking_for_another_key_fails() -> None:
     source = Source(KEY, LookupError("sealed"), after=0.5)
     client, _ = made(source.later, *[StubReply(status=401, after=1.0)] * 20)
@@ -384,10 +359,6 @@ async def test_every_401_comes_out_when_the_one_asking_for_another_key_fails() -
     assert source.asked == 2
 
 
-# After a 401
-
-
-@virtual
 async def test_a_401_is_final_with_a_fixed_key() -> None:
     client, transport = made(KEY, REFUSED)
     with pytest.raises(AuthenticationError, match="Invalid API key") as caught:
@@ -396,7 +367,6 @@ async def test_a_401_is_final_with_a_fixed_key() -> None:
     assert not hasattr(caught.value, "__notes__")  # nobody was asked for another one
 
 
-@virtual
 async def test_a_401_is_replayed_at_once_with_the_rotated_key() -> None:
     client, transport = made(Source("clf_old", "clf_new"), REFUSED, NO_AGENTS)
     await client.list_agents()
@@ -411,7 +381,6 @@ async def test_a_401_is_replayed_at_once_with_the_rotated_key() -> None:
     [([KEY], 4, 1), (["clf_1", "clf_2", "clf_3"], 4, 2), (["clf_1", "clf_2"], 1, 1)],
     ids=["the same key", "another and another", "one attempt"],
 )
-@virtual
 async def test_a_401_is_replayed_once_at_most_and_with_another_key(
     keys: list[str], attempts: int, requests: int
 ) -> None:
@@ -425,7 +394,6 @@ async def test_a_401_is_replayed_once_at_most_and_with_another_key(
 
 
 @pytest.mark.parametrize("calls", [2, 50])
-@virtual
 async def test_many_calls_that_fail_together_have_one_asker(calls: int) -> None:
     source = Source("clf_old", "clf_new", after=0.5)
     refused = StubReply(status=401, after=1.0)
@@ -434,7 +402,6 @@ async def test_many_calls_that_fail_together_have_one_asker(calls: int) -> None:
     assert (source.asked, len(transport.requests)) == (2, 2 * calls)
 
 
-@virtual
 async def test_a_call_refused_with_a_key_replaced_meanwhile_takes_the_new_one_unasked() -> None:
     source = Source("clf_old", "clf_new")
     late = StubReply(status=401, after=5.0)
@@ -443,7 +410,6 @@ async def test_a_call_refused_with_a_key_replaced_meanwhile_takes_the_new_one_un
     assert source.asked == 2
 
 
-@virtual
 async def test_a_call_refused_as_the_key_came_has_another_one_asked_for() -> None:
     answers: list[asyncio.Future[str]] = []
 
@@ -462,7 +428,6 @@ async def test_a_call_refused_as_the_key_came_has_another_one_asked_for() -> Non
     assert transport.requests[-1].fingerprint == fingerprint("clf_new")
 
 
-@virtual
 async def test_the_401_comes_out_when_asking_again_fails() -> None:
     client, transport = made(Source(KEY, LookupError(f"no {KEY}")), REFUSED)
     with pytest.raises(AuthenticationError) as caught:

@@ -38,8 +38,9 @@ from chatloom_async.testing import (
     StubTransport,
     make_workspace,
 )
-from tests.virtual import now, virtual
+from tests.virtual import now
 
+pytestmark = pytest.mark.virtual
 KEY = "clf_cached"
 DEFAULT = Cache()
 ONCE = RetryPolicy(attempts=1)
@@ -96,10 +97,6 @@ async def aged(case: Case, *agent_ids: str, **options: Any) -> Any:
     return client
 
 
-# Kept answers
-
-
-@virtual
 async def test_an_answer_is_served_until_it_is_old() -> None:
     case = Case()
     client = case.client(cache=Cache(ttl=60))
@@ -110,7 +107,6 @@ async def test_an_answer_is_served_until_it_is_old() -> None:
     assert found == ["v1.example", "v1.example", "v2.example"]
 
 
-@virtual
 async def test_an_answer_tells_when_it_came() -> None:
     case = Case()
     client, before = case.client(), datetime.now(UTC)
@@ -129,7 +125,6 @@ class Ageless:
     domains: tuple[str, ...]
 
 
-@virtual
 async def test_a_model_that_tells_no_age_is_kept_too() -> None:
     case = Case()
     url = "https://chatloom.app"
@@ -139,13 +134,11 @@ async def test_a_model_that_tells_no_age_is_kept_too() -> None:
     assert [await calls.fetch(request, Ageless) for _ in range(2)] == [Ageless(("v1.example",))] * 2
 
 
-@virtual
 async def test_a_client_per_request_finds_what_the_last_one_kept() -> None:
     case = Case()
     assert {await look_up(case.client()) for _ in range(3)} == {"v1.example"}
 
 
-@virtual
 async def test_the_caches_of_a_pool_are_bounded() -> None:
     case = Case()
     own = case.client(cache=Cache(ttl=1_000))
@@ -171,14 +164,12 @@ async def test_the_caches_of_a_pool_are_bounded() -> None:
     ],
     ids=lambda other: next(iter(other)),
 )
-@virtual
 async def test_nothing_is_shared_beyond_key_server_pool_and_cache(other: dict[str, Any]) -> None:
     case = Case()
     mine, theirs = await look_up(case.client()), await look_up(case.client(**other))
     assert mine != theirs
 
 
-@virtual
 async def test_an_error_is_never_kept() -> None:
     case = Case(StubReply(status=404), DOWN)
     client = case.client()
@@ -189,7 +180,6 @@ async def test_an_error_is_never_kept() -> None:
     assert await look_up(client) == "v1.example"
 
 
-@virtual
 async def test_plain_values_are_each_callers_own() -> None:
     case = Case(StubReply({"hooks": [1]}, after=1.0))
     client = case.client()
@@ -201,7 +191,6 @@ async def test_plain_values_are_each_callers_own() -> None:
     assert case.requests == 1
 
 
-@virtual
 async def test_queries_are_told_apart() -> None:
     case = Case(StubReply(1), StubReply(2))
     client = case.client()
@@ -212,7 +201,6 @@ ONE = 2400 + 3 * len(b'{"domains": ["v1.example"]}')
 
 
 @pytest.mark.parametrize("cache", [Cache(max_entries=2), Cache(max_bytes=2 * ONE)])
-@virtual
 async def test_what_was_used_least_recently_goes_first(cache: Cache) -> None:
     case = Case()
     client = case.client(cache=cache)
@@ -222,7 +210,6 @@ async def test_what_was_used_least_recently_goes_first(cache: Cache) -> None:
     assert case.pool.shared.answers(cache).statistics().entries == 2
 
 
-@virtual
 async def test_an_answer_larger_than_the_cache_is_not_kept() -> None:
     case = Case()
     client = case.client(cache=Cache(max_bytes=100))
@@ -230,7 +217,6 @@ async def test_an_answer_larger_than_the_cache_is_not_kept() -> None:
 
 
 @pytest.mark.parametrize("agent_id", [None, "agt_1"])
-@virtual
 async def test_what_is_invalidated_is_asked_again(agent_id: str | None) -> None:
     case = Case()
     client = case.client()
@@ -242,7 +228,6 @@ async def test_what_is_invalidated_is_asked_again(agent_id: str | None) -> None:
     ]
 
 
-@virtual
 async def test_invalidating_one_workspace_leaves_the_others() -> None:
     case = Case()
     await look_up(case.client())
@@ -250,7 +235,6 @@ async def test_invalidating_one_workspace_leaves_the_others() -> None:
     assert (await look_up(case.client())) == "v1.example"
 
 
-@virtual
 async def test_an_answer_under_way_is_not_kept_when_invalidated() -> None:
     case = Case(StubReply({"domains": ["old.example"]}, after=1.0))
     client = case.client()
@@ -264,7 +248,6 @@ async def test_an_answer_under_way_is_not_kept_when_invalidated() -> None:
     ]
 
 
-@virtual
 async def test_a_change_drops_what_was_kept() -> None:
     case = Case(first("old.example"), StubReply(status=204))
     client = case.client()
@@ -273,14 +256,10 @@ async def test_a_change_drops_what_was_kept() -> None:
     assert await look_up(client) == "v1.example"
 
 
-# Calls that share a request
-
-
 def slow() -> StubReply:
     return StubReply({"domains": ["slow.example"]}, after=5.0)
 
 
-@virtual
 async def test_a_thousand_identical_calls_make_one_request() -> None:
     case = Case(slow())
     assert set(await asyncio.gather(*(look_up(case.client()) for _ in range(1000)))) == {
@@ -292,7 +271,6 @@ async def test_a_thousand_identical_calls_make_one_request() -> None:
     )
 
 
-@virtual
 async def test_a_cancelled_call_cancels_no_other() -> None:
     case = Case(slow())
     calls = [asyncio.create_task(look_up(case.client())) for _ in range(1000)]
@@ -303,7 +281,6 @@ async def test_a_cancelled_call_cancels_no_other() -> None:
     assert await calls[-1] == "slow.example"
 
 
-@virtual
 async def test_the_last_cancelled_call_cancels_the_request() -> None:
     case = Case(slow())
     calls = [asyncio.create_task(look_up(case.client())) for _ in range(10)]
@@ -318,7 +295,6 @@ async def test_the_last_cancelled_call_cancels_the_request() -> None:
     ]
 
 
-@virtual
 async def test_a_call_after_the_last_cancelled_one_asks_anew() -> None:
     case = Case(slow())
     call = asyncio.create_task(look_up(case.client()))
@@ -329,7 +305,6 @@ async def test_a_call_after_the_last_cancelled_one_asks_anew() -> None:
     assert (await look_up(case.client())) == "v1.example"
 
 
-@virtual
 async def test_each_call_has_its_own_deadline() -> None:
     case = Case(slow())
     hasty, patient = (case.client(retry=RetryPolicy(deadline=limit)) for limit in (3.0, 10.0))
@@ -341,7 +316,6 @@ async def test_each_call_has_its_own_deadline() -> None:
 
 
 @pytest.mark.parametrize("deadline", [6.0, None])
-@virtual
 async def test_a_later_call_keeps_the_request_going(deadline: float | None) -> None:
     case = Case(slow())
     policy = RetryPolicy(deadline=3.0)
@@ -354,7 +328,6 @@ async def test_a_later_call_keeps_the_request_going(deadline: float | None) -> N
     assert case.requests == 1
 
 
-@virtual
 async def test_a_later_call_waits_longer_at_a_closed_gate() -> None:
     refusals = [StubReply(status=429, headers={"retry-after": wait}) for wait in ("2", "30")]
     case = Case(*refusals)
@@ -368,7 +341,6 @@ async def test_a_later_call_waits_longer_at_a_closed_gate() -> None:
     assert {other, late} == {"v1.example", "v2.example"}
 
 
-@virtual
 async def test_a_deadline_ends_a_request_that_nobody_waits_for() -> None:
     case = Case(slow())
     client = case.client(retry=RetryPolicy(deadline=3.0))
@@ -382,7 +354,6 @@ async def test_a_deadline_ends_a_request_that_nobody_waits_for() -> None:
     assert now() == 3.0
 
 
-@virtual
 async def test_all_who_wait_get_the_error_each_a_copy() -> None:
     case = Case(StubReply(status=404, after=1.0))
     calls = (look_up(case.client()) for _ in range(3))
@@ -392,7 +363,6 @@ async def test_all_who_wait_get_the_error_each_a_copy() -> None:
     assert {len(error.attempts) for error in errors} == {1}
 
 
-@virtual
 async def test_closing_a_client_ends_its_own_calls_only() -> None:
     case = Case(slow())
     mine, theirs = case.client(), case.client()
@@ -404,7 +374,6 @@ async def test_closing_a_client_ends_its_own_calls_only() -> None:
     assert answered == "slow.example"
 
 
-@virtual
 async def test_closing_the_pool_ends_what_is_under_way() -> None:
     case = Case(slow())
     call = asyncio.create_task(look_up(case.client()))
@@ -417,7 +386,6 @@ async def test_closing_the_pool_ends_what_is_under_way() -> None:
     assert tasks == 1
 
 
-@virtual
 async def test_an_answer_to_a_renewed_key_reaches_no_holder_of_the_old_one() -> None:
     case = Case(StubReply(status=401, after=1.0), first("of the new key"), first("of the old key"))
     keys = iter([KEY, "clf_of_another_workspace"])
@@ -431,7 +399,6 @@ async def test_an_answer_to_a_renewed_key_reaches_no_holder_of_the_old_one() -> 
     ] * 2
 
 
-@virtual
 async def test_waiting_for_the_key_counts_against_the_deadline() -> None:
     case = Case()
 
@@ -478,11 +445,7 @@ def sandbox() -> Any:
         yield sandbox
 
 
-# When the API fails
-
-
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
-@virtual
 async def test_an_old_answer_is_better_than_a_failure(error: StubReply | ChatloomError) -> None:
     case = Case(first("old.example"), error)
     client = case.client(cache=Cache(ttl=60, stale_if_error=300))
@@ -492,7 +455,6 @@ async def test_an_old_answer_is_better_than_a_failure(error: StubReply | Chatloo
     assert (old[0], old.is_stale, old.answered_at) == ("old.example", True, young.answered_at)
 
 
-@virtual
 async def test_an_old_answer_is_better_than_a_passed_deadline() -> None:
     case = Case(first("old.example"), slow())
     client = await aged(case, retry=RetryPolicy(deadline=2.0))
@@ -500,7 +462,6 @@ async def test_an_old_answer_is_better_than_a_passed_deadline() -> None:
     assert now() == 102.0
 
 
-@virtual
 async def test_a_very_old_answer_is_not_served() -> None:
     case = Case(first("old.example"), DOWN)
     client = case.client(cache=Cache(ttl=60, stale_if_error=300))
@@ -511,7 +472,6 @@ async def test_a_very_old_answer_is_not_served() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404])
-@virtual
 async def test_a_definite_answer_ends_the_old_one(status: int) -> None:
     case = Case(first("old.example"), StubReply(status=status), DOWN)
     client = await aged(case)
@@ -521,7 +481,6 @@ async def test_a_definite_answer_ends_the_old_one(status: int) -> None:
         assert getattr(caught.value, "status", None) == expected
 
 
-@virtual
 async def test_a_refused_key_ends_all_that_was_kept_for_it() -> None:
     case = Case(first("a.example"), first("b.example"), StubReply(status=401), DOWN)
     client = await aged(case, "a", "b")
@@ -531,7 +490,6 @@ async def test_a_refused_key_ends_all_that_was_kept_for_it() -> None:
         await look_up(client, "b")
 
 
-@virtual
 async def test_nobody_waits_for_what_is_known_to_fail() -> None:
     hangs = StubReply({}, after=9.0)
     case = Case(first("a.example"), first("b.example"), hangs, hangs, hangs)
@@ -549,7 +507,6 @@ async def test_nobody_waits_for_what_is_known_to_fail() -> None:
     assert case.requests == 4
 
 
-@virtual
 async def test_answers_are_young_again_when_the_api_works() -> None:
     case = Case(first("a.example"), DOWN)
     client = await aged(case)
@@ -561,7 +518,6 @@ async def test_answers_are_young_again_when_the_api_works() -> None:
     assert found == [("a.example", True), ("a.example", True), ("v1.example", False)]
 
 
-@virtual
 async def test_one_success_shows_that_all_may_be_asked_again() -> None:
     case = Case(first("a.example"), first("b.example"), DOWN)
     client = await aged(case, "a", "b")
@@ -572,7 +528,6 @@ async def test_one_success_shows_that_all_may_be_asked_again() -> None:
     assert found == [True, True, False]
 
 
-@virtual
 async def test_one_agent_that_is_gone_leaves_the_others() -> None:
     case = Case(first("a.example"), StubReply(status=404))
     client = case.client()
@@ -582,7 +537,6 @@ async def test_one_agent_that_is_gone_leaves_the_others() -> None:
     assert await look_up(client, "a") == "a.example"
 
 
-@virtual
 async def test_closing_the_pool_ends_a_renewal_in_the_background() -> None:
     case = Case(first("a.example"), DOWN, StubReply({}, after=9.0))
     client = await aged(case)
@@ -596,10 +550,6 @@ async def test_closing_the_pool_ends_a_renewal_in_the_background() -> None:
     assert len(asyncio.all_tasks()) == 1
 
 
-# What is told
-
-
-@virtual
 async def test_observers_hear_of_what_needed_no_request() -> None:
     case = Case(slow(), DOWN)
     client = case.client()
@@ -615,7 +565,6 @@ async def test_observers_hear_of_what_needed_no_request() -> None:
     assert len([event for event in case.told if isinstance(event, CallStarted)]) == 2
 
 
-@virtual
 async def test_every_call_is_counted_once() -> None:
     case = Case(slow())
     client = case.client()
@@ -647,7 +596,6 @@ def test_what_is_no_cache_is_refused() -> None:
         AsyncChatloom(KEY, cache=60)  # type: ignore[arg-type]  # the point
 
 
-@virtual
 async def test_a_closed_client_answers_from_no_cache() -> None:
     case = Case()
     client = case.client()

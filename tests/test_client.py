@@ -29,8 +29,9 @@ from chatloom_async import (
 )
 from chatloom_async.testing import StubReply, StubTransport
 from tests.faults.case import AGENT
-from tests.virtual import now, virtual
+from tests.virtual import now
 
+pytestmark = pytest.mark.virtual
 KEY = "clf_client"
 OTHER = "clf_other"
 NO_AGENTS = StubReply({"agents": [], "count": 0})
@@ -44,10 +45,6 @@ def made(*replies: StubReply, **options: Any) -> tuple[AsyncChatloom, StubTransp
     return AsyncChatloom(KEY, pool=transport, **options), transport
 
 
-# Methods
-
-
-@virtual
 async def test_requests_are_gets_below_the_base_url() -> None:
     client, transport = made(
         NO_AGENTS,
@@ -64,9 +61,6 @@ async def test_requests_are_gets_below_the_base_url() -> None:
         ("GET", f"{root}/plugin/agents/a%2Fb/allowed-domains"),
         ("GET", f"{root}/v2/x?y=1"),
     ]
-
-
-# Options
 
 
 @pytest.mark.parametrize("timeout", [0, -1, math.nan, math.inf, 10**400, "15", None, True])
@@ -106,7 +100,6 @@ def test_with_options_refuses_a_key_that_cannot_be_one() -> None:
         client.with_options(api_key="sk_1")
 
 
-@virtual
 async def test_the_timeout_bounds_one_attempt() -> None:
     client, _ = made(SLOW, timeout=2, retry=ONCE)
     with pytest.raises(APITimeoutError, match="within 2 s"):
@@ -114,7 +107,6 @@ async def test_the_timeout_bounds_one_attempt() -> None:
     assert now() == 2
 
 
-@virtual
 async def test_there_is_one_timeout_of_fifteen_seconds_by_default() -> None:
     client, _ = made(StubReply(after=60), retry=ONCE)
     with pytest.raises(APITimeoutError):
@@ -122,7 +114,6 @@ async def test_there_is_one_timeout_of_fifteen_seconds_by_default() -> None:
     assert now() == 15
 
 
-@virtual
 async def test_the_environment_is_read_when_the_client_is_made(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -141,7 +132,6 @@ async def test_the_environment_is_read_when_the_client_is_made(
     [([SLOW, SLOW, SLOW], {"timeout": 1}), ([DOWN, DOWN, NO_AGENTS], {"retry": ONCE})],
     ids=["timeout", "policy"],
 )
-@virtual
 async def test_another_option_holds_for_the_new_client_only(
     script: list[StubReply], options: dict[str, Any]
 ) -> None:
@@ -152,7 +142,6 @@ async def test_another_option_holds_for_the_new_client_only(
     assert len(await client.list_agents()) == 0
 
 
-@virtual
 async def test_what_with_options_is_not_told_is_kept() -> None:
     client, transport = made(
         SLOW, timeout=2, retry=ONCE, rate_limit=None, base_url="https://a.example"
@@ -166,7 +155,6 @@ async def test_what_with_options_is_not_told_is_kept() -> None:
     assert transport.requests[0].fingerprint == ApiKey(KEY).fingerprint
 
 
-@virtual
 async def test_a_refused_key_does_not_delay_another() -> None:
     refused = StubReply(status=429, headers={"Retry-After": "60"})
     client, _ = made(refused, NO_AGENTS, NO_AGENTS)
@@ -180,7 +168,6 @@ async def test_a_refused_key_does_not_delay_another() -> None:
     assert now() >= 60
 
 
-@virtual
 async def test_no_rate_limit_switches_the_limiter_off() -> None:
     limited, _ = made(*[NO_AGENTS] * 200)
     client = limited.with_options(rate_limit=None)
@@ -188,14 +175,10 @@ async def test_no_rate_limit_switches_the_limiter_off() -> None:
     assert now() == 0
 
 
-@virtual
 async def test_the_rate_limit_paces_calls() -> None:
     client, _ = made(*[NO_AGENTS] * 30, rate_limit=RateLimit(per_minute=60, burst=10))
     await asyncio.gather(*(client.list_agents() for _ in range(30)))
     assert now() == pytest.approx(20, rel=0.05)
-
-
-# Statistics
 
 
 def test_statistics_are_empty_before_the_first_call() -> None:
@@ -203,7 +186,6 @@ def test_statistics_are_empty_before_the_first_call() -> None:
     assert client.stats() == ClientStatistics(0, 0, 0, 0, None)
 
 
-@virtual
 async def test_statistics_count_calls_requests_and_retries() -> None:
     client, _ = made(StubReply(status=503), NO_AGENTS, NO_AGENTS)
     await client.list_agents()
@@ -212,7 +194,6 @@ async def test_statistics_count_calls_requests_and_retries() -> None:
     assert (stats.calls, stats.requests, stats.retried, stats.in_flight) == (2, 3, 1, 0)
 
 
-@virtual
 async def test_statistics_count_failed_calls() -> None:
     client, _ = made(StubReply(status=404))
     with pytest.raises(Exception, match="404"):
@@ -220,7 +201,6 @@ async def test_statistics_count_failed_calls() -> None:
     assert (client.stats().calls, client.stats().requests) == (1, 1)
 
 
-@virtual
 async def test_statistics_are_each_client_s_own() -> None:
     client, _ = made(NO_AGENTS)
     other = client.with_options(timeout=1)
@@ -228,7 +208,6 @@ async def test_statistics_are_each_client_s_own() -> None:
     assert (client.stats().calls, other.stats().calls) == (1, 0)
 
 
-@virtual
 async def test_statistics_show_the_calls_in_flight_on_the_pool() -> None:
     client, _ = made(SLOW, SLOW)
     other = client.with_options(api_key=OTHER)
@@ -240,10 +219,6 @@ async def test_statistics_show_the_calls_in_flight_on_the_pool() -> None:
     assert client.stats().in_flight == 0
 
 
-# Closing
-
-
-@virtual
 async def test_async_with_gives_the_client_and_closes_it() -> None:
     client, transport = made(NO_AGENTS)
     async with client as entered:
@@ -254,7 +229,6 @@ async def test_async_with_gives_the_client_and_closes_it() -> None:
     assert len(transport.requests) == 1
 
 
-@virtual
 async def test_a_pool_that_was_passed_in_stays_open() -> None:
     transport = StubTransport([NO_AGENTS])
     async with AsyncChatloom(KEY, pool=transport):
@@ -263,7 +237,6 @@ async def test_a_pool_that_was_passed_in_stays_open() -> None:
     assert not transport.closed
 
 
-@virtual
 async def test_closing_the_client_ends_its_calls_in_flight() -> None:
     client, _ = made(SLOW)
     task = asyncio.create_task(client.list_agents())
@@ -274,7 +247,6 @@ async def test_closing_the_client_ends_its_calls_in_flight() -> None:
     assert now() == 1
 
 
-@virtual
 async def test_closing_ends_a_call_between_its_attempts() -> None:
     client, _ = made(StubReply(status=503, headers={"Retry-After": "60"}))
     task = asyncio.create_task(client.list_agents())
@@ -285,7 +257,6 @@ async def test_closing_ends_a_call_between_its_attempts() -> None:
     assert [attempt.outcome for attempt in caught.value.attempts] == ["503"]
 
 
-@virtual
 async def test_closing_one_client_leaves_the_calls_of_another() -> None:
     client, _ = made(SLOW)
     other = client.with_options(timeout=10)
@@ -303,9 +274,6 @@ async def test_closing_the_owner_of_the_pool_closes_the_clients_beside_it() -> N
         await beside.list_agents()
 
 
-# How it reads
-
-
 def test_a_client_shows_its_key_s_fingerprint_and_where_it_points() -> None:
     client, _ = made(base_url="https://a.example/")
     assert repr(client) == f"AsyncChatloom({ApiKey(KEY)!r}, https://a.example)"
@@ -314,9 +282,6 @@ def test_a_client_shows_its_key_s_fingerprint_and_where_it_points() -> None:
 def test_a_client_whose_callable_was_not_asked_shows_no_key() -> None:
     client = AsyncChatloom(lambda: KEY, pool=StubTransport([]), base_url="https://a.example")
     assert repr(client) == "AsyncChatloom(key from a callable, https://a.example)"
-
-
-# A whole workspace
 
 
 def listed(count: int) -> StubReply:
@@ -328,7 +293,6 @@ def domains(*names: str, after: float = 0.0) -> StubReply:
     return StubReply({"domains": list(names)}, after=after)
 
 
-@virtual
 async def test_a_workspace_is_agents_with_their_domains() -> None:
     client, _ = made(listed(2), domains("a.example"), domains())
     workspace = await client.get_workspace()
@@ -343,7 +307,6 @@ async def test_a_workspace_is_agents_with_their_domains() -> None:
     ]
 
 
-@virtual
 async def test_what_a_workspace_does_not_tell_is_a_gap() -> None:
     gone = StubReply({"error": "no"}, 404)
     client, _ = made(listed(3), domains("a.example"), gone, domains())
@@ -352,7 +315,6 @@ async def test_what_a_workspace_does_not_tell_is_a_gap() -> None:
     assert [each.allowed_domains for each in workspace.agents] == [("a.example",), None, ()]
 
 
-@virtual
 async def test_a_key_refused_meanwhile_is_one_gap() -> None:
     refused = StubReply(status=401, after=0.1)
     client, _ = made(listed(150), *[refused] * 100, rate_limit=None)
@@ -361,14 +323,12 @@ async def test_a_key_refused_meanwhile_is_one_gap() -> None:
     assert len(workspace.agents) == 150
 
 
-@virtual
 async def test_a_workspace_that_cannot_be_listed_raises() -> None:
     client, _ = made(StubReply(status=401))
     with pytest.raises(AuthenticationError):
         await client.get_workspace()
 
 
-@virtual
 async def test_a_deadline_is_for_a_whole_workspace() -> None:
     late = domains("a.example", after=2.0)
     brisk = RetryPolicy(deadline=5.0)
@@ -380,7 +340,6 @@ async def test_a_deadline_is_for_a_whole_workspace() -> None:
     assert len(transport.requests) == 301  # what could not be answered in time was not sent
 
 
-@virtual
 async def test_closing_a_client_ends_the_reading_of_a_workspace() -> None:
     client, _ = made(listed(2), SLOW, SLOW, retry=RetryPolicy(deadline=9.0))
 
@@ -392,7 +351,6 @@ async def test_closing_a_client_ends_the_reading_of_a_workspace() -> None:
 
 
 @pytest.mark.parametrize("deadline", [None, 5.0])
-@virtual
 async def test_a_page_survives_an_outage_with_old_answers(deadline: float | None) -> None:
     down = StubReply(status=503, after=0.1)
     replies = [listed(60), *[domains("a.example")] * 60, *[down] * 5000]
@@ -420,9 +378,6 @@ async def test_a_page_survives_an_outage_with_old_answers(deadline: float | None
     assert len(transport.requests) < 61 + 200
 
 
-# Clients as objects
-
-
 class Tenant(AsyncChatloom):
     __slots__ = ("__colour", "name")
 
@@ -443,7 +398,6 @@ COPIES: list[Callable[[Any], Any]] = [
 
 
 @pytest.mark.parametrize("copied", COPIES)
-@virtual
 async def test_a_copy_shares_the_pool_and_keeps_what_is_its_own(
     copied: Callable[[Any], Any],
 ) -> None:
@@ -470,7 +424,6 @@ def test_a_client_can_be_referred_to_weakly() -> None:
     assert weakref.WeakSet([client]).pop() is client
 
 
-@virtual
 async def test_one_method_of_one_client_can_be_replaced() -> None:
     transport = StubTransport([NO_AGENTS])
     client: Any = AsyncChatloom(KEY, pool=transport)

@@ -88,9 +88,6 @@ def fields(error: ChatloomError) -> dict[str, object]:
     }
 
 
-# The tree
-
-
 @pytest.mark.parametrize(
     ("kind", "bases"),
     [
@@ -121,9 +118,6 @@ def test_the_module_holds_no_class_beside_the_tree() -> None:
     assert len(CLASSES) == 15
 
 
-# Copies
-
-
 @pytest.mark.parametrize("kind", CLASSES)
 def test_pickle_keeps_every_field_in_every_protocol(kind: type[ChatloomError]) -> None:
     error = filled(kind)
@@ -149,9 +143,6 @@ def test_a_note_on_a_copy_stays_off_the_original(
     error = filled(RateLimitError)
     duplicate(error).add_note("of the copy")
     assert error.__notes__ == ["tried 2 times, 16.8 s in all"]
-
-
-# Status to class
 
 
 @pytest.mark.parametrize(
@@ -182,9 +173,6 @@ def test_a_status_becomes_its_class(status: int, kind: type[APIStatusError]) -> 
     error = status_error(status)
     assert type(error) is kind
     assert error.status == status
-
-
-# What a status error carries
 
 
 def test_the_documented_error_text_is_the_message() -> None:
@@ -261,9 +249,6 @@ def test_an_error_tells_what_its_headers_say(
 def test_a_redirect_names_the_host_it_points_to(location: str | None, named: str) -> None:
     message = status_error(302, headers={"Location": location} if location else {}).message
     assert message == f"a redirect to {named} is not followed; set base_url to the API itself"
-
-
-# What every error of a call carries
 
 
 @pytest.mark.parametrize(
@@ -350,9 +335,6 @@ def test_a_note_says_how_often_and_how_long_was_tried() -> None:
     assert error.__notes__ == ["tried 4 times, 94.0 s in all"]
 
 
-# How they read
-
-
 @pytest.mark.parametrize(
     ("error", "text"),
     [
@@ -379,9 +361,6 @@ def test_the_message_is_the_argument_as_with_any_exception() -> None:
 
 def test_an_attempt_timeout_has_its_reason() -> None:
     assert APITimeoutError("slow").reason == "timeout"
-
-
-# What a backend tells its visitor
 
 
 LATE = APITimeoutError("no complete answer within 15 s")

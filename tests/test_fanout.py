@@ -19,8 +19,9 @@ from chatloom_async import (
     Success,
 )
 from chatloom_async.testing import FakeClock, StubReply, StubTransport
-from tests.virtual import now, virtual
+from tests.virtual import now
 
+pytestmark = pytest.mark.virtual
 Answer = Success[int, int] | Failure[int]
 
 
@@ -67,10 +68,6 @@ def items_of(answers: Iterable[Answer]) -> list[int]:
     return [answer.item for answer in answers]
 
 
-# Results
-
-
-@virtual
 async def test_results_come_as_calls_finish() -> None:
     answers = await collect(FanOut(Calls(), [3, 1, 2]))
     assert answers == [Success(1, 10), Success(2, 20), Success(3, 30)]
@@ -121,7 +118,6 @@ def test_a_failing_call_is_a_result_and_results_match_by_position() -> None:
     assert told == [(1, LookupError), (2, 2)]
 
 
-@virtual
 async def test_a_client_s_method_is_fanned_out() -> None:
     replies = [StubReply({"domains": ["a.example"]}), StubReply(status=404)]
     client = AsyncChatloom("clf_fanout", pool=StubTransport(replies))
@@ -130,9 +126,6 @@ async def test_a_client_s_method_is_fanned_out() -> None:
     assert found == Success("agt_1", AllowedDomains(("a.example",)))
     assert isinstance(failed, Failure)
     assert isinstance(failed.error, NotFoundError)
-
-
-# Items
 
 
 @pytest.mark.parametrize("items", [[], (), iter(()), one_by_one([])])
@@ -146,7 +139,6 @@ def test_items_may_come_asynchronously(concurrency: int) -> None:
     assert sorted(items_of(FakeClock().run(collect(fan)))) == list(range(50))
 
 
-@virtual
 async def test_asynchronous_items_are_called_while_the_next_are_awaited() -> None:
     await collect(FanOut(Calls(seconds=10), one_by_one(range(5), pause=1), concurrency=5))
     assert now() == 15
@@ -169,7 +161,6 @@ def test_an_error_of_the_items_ends_the_iteration(items: Any, concurrency: int) 
         FakeClock().run(collect(FanOut(double, items(), concurrency=concurrency)))
 
 
-@virtual
 async def test_results_before_an_error_of_the_items_are_delivered() -> None:
     told: list[Answer] = []
     with pytest.raises(OSError, match="the file ended"):
@@ -179,9 +170,6 @@ async def test_results_before_an_error_of_the_items_are_delivered() -> None:
     assert told == [Success(1, 2)]
 
 
-# Bounds
-
-
 @pytest.mark.parametrize("concurrency", [1, 3, 100])
 def test_never_more_calls_are_in_flight_than_allowed(concurrency: int) -> None:
     calls = Calls(seconds=1)
@@ -189,7 +177,6 @@ def test_never_more_calls_are_in_flight_than_allowed(concurrency: int) -> None:
     assert calls.peak == concurrency
 
 
-@virtual
 async def test_no_more_tasks_are_started_than_there_are_items() -> None:
     async with FanOut(Calls(seconds=1), [1, 2, 3], concurrency=100) as answers:
         tasks = len(asyncio.all_tasks()) - 1
@@ -219,7 +206,6 @@ def test_every_item_is_called_whatever_length_the_items_tell(length: Any) -> Non
     assert items_of(answers) == [1, 2, 3]
 
 
-@virtual
 async def test_items_may_be_more_than_a_length_can_tell() -> None:
     async with FanOut(double, range(2**70), concurrency=2) as answers:
         assert (await anext(answers)).item == 0
@@ -227,7 +213,6 @@ async def test_items_may_be_more_than_a_length_can_tell() -> None:
 
 @pytest.mark.parametrize("call", [double, Calls(seconds=1)])
 @pytest.mark.parametrize("asynchronous", [False, True])
-@virtual
 async def test_items_are_read_only_as_fast_as_results_are(call: Any, asynchronous: bool) -> None:  # noqa: FBT001
     read = worst = 0
 
@@ -246,10 +231,6 @@ async def test_items_are_read_only_as_fast_as_results_are(call: Any, asynchronou
     assert worst <= 2 * 10 + 1
 
 
-# Leaving early
-
-
-@virtual
 async def test_leaving_the_block_cancels_the_rest_and_waits_for_it() -> None:
     cleaned = []
 
@@ -268,7 +249,6 @@ async def test_leaving_the_block_cancels_the_rest_and_waits_for_it() -> None:
 
 
 @pytest.mark.parametrize("read", [0, 1, 5])
-@virtual
 async def test_leaving_early_leaves_no_task_behind(read: int) -> None:
     async with FanOut(double, iter(range(10**9)), concurrency=5) as answers:
         for _ in range(read):
@@ -277,7 +257,6 @@ async def test_leaving_early_leaves_no_task_behind(read: int) -> None:
     assert (asyncio.all_tasks() - {asyncio.current_task()}) == set()
 
 
-@virtual
 async def test_leaving_early_calls_nothing_more() -> None:
     calls = Calls(seconds=1)
     async with FanOut(calls, range(100), concurrency=5) as answers:
@@ -287,7 +266,6 @@ async def test_leaving_early_calls_nothing_more() -> None:
     assert calls.started == started <= 10
 
 
-@virtual
 async def test_an_error_in_the_block_comes_out_and_cancels_the_rest() -> None:
     calls = Calls(seconds=60)
     with pytest.raises(KeyError):
@@ -297,7 +275,6 @@ async def test_an_error_in_the_block_comes_out_and_cancels_the_rest() -> None:
     assert calls.in_flight == 0
 
 
-@virtual
 async def test_cancelling_the_reader_cancels_the_rest() -> None:
     calls = Calls(seconds=60)
     reader = asyncio.create_task(collect(FanOut(calls, range(5))))
@@ -309,7 +286,6 @@ async def test_cancelling_the_reader_cancels_the_rest() -> None:
     assert (calls.started, calls.in_flight) == (5, 0)
 
 
-@virtual
 async def test_a_reader_whose_wait_timed_out_reads_on() -> None:
     read: list[int] = []
     async with FanOut(Calls(), [1, 2, 3, 4]) as answers:
@@ -343,7 +319,6 @@ async def leave(answers: FanOut[int, int]) -> None:
 
 @pytest.mark.parametrize("at_once", [0, 1])
 @pytest.mark.parametrize("asynchronous", [False, True])
-@virtual
 async def test_leaving_calls_nothing_more_when_calls_swallow_their_cancellation(
     at_once: int,
     asynchronous: bool,  # noqa: FBT001
@@ -354,7 +329,6 @@ async def test_leaving_calls_nothing_more_when_calls_swallow_their_cancellation(
     assert (call.started, now()) == (at_once + 1, 1)
 
 
-@virtual
 async def test_leaving_calls_nothing_more_when_the_items_swallow_their_cancellation() -> None:
     calls = Calls()
 
@@ -367,7 +341,6 @@ async def test_leaving_calls_nothing_more_when_the_items_swallow_their_cancellat
     assert (calls.started, now()) == (0, 1)
 
 
-@virtual
 async def test_a_reader_left_behind_in_the_block_is_told() -> None:
     async with FanOut(Stubborn(), range(10), concurrency=1) as answers:
         reader = asyncio.ensure_future(anext(answers))
@@ -376,7 +349,6 @@ async def test_a_reader_left_behind_in_the_block_is_told() -> None:
         await reader
 
 
-@virtual
 async def test_a_call_cancelled_from_inside_is_a_failure_and_the_others_go_on() -> None:
     async def lose_odd(item: int) -> int:
         if item % 2:
@@ -393,7 +365,6 @@ async def test_a_call_cancelled_from_inside_is_a_failure_and_the_others_go_on() 
         assert isinstance(answer.error.__cause__, asyncio.CancelledError)
 
 
-@virtual
 async def test_a_call_that_cancels_its_task_ends_the_reading_instead_of_hanging() -> None:
     async def give_up(item: int) -> int:
         task = asyncio.current_task()
@@ -406,9 +377,6 @@ async def test_a_call_that_cancels_its_task_ends_the_reading_instead_of_hanging(
         await collect(FanOut(give_up, [1], concurrency=1))
 
 
-# Misuse
-
-
 @pytest.mark.parametrize("concurrency", [0, -1, 1.5, "10", None, True])
 def test_a_concurrency_that_cannot_work_is_refused(concurrency: Any) -> None:
     with pytest.raises(ConfigurationError, match="concurrency is a whole number"):
@@ -416,7 +384,6 @@ def test_a_concurrency_that_cannot_work_is_refused(concurrency: Any) -> None:
 
 
 @pytest.mark.parametrize("items", [[1], []])
-@virtual
 async def test_a_fan_out_runs_once(items: list[int]) -> None:
     answers = FanOut(double, items)
     await collect(answers)
@@ -424,7 +391,6 @@ async def test_a_fan_out_runs_once(items: list[int]) -> None:
         await collect(answers)
 
 
-@virtual
 async def test_a_second_reader_is_refused_while_the_first_one_waits() -> None:
     async with FanOut(Calls(), [1, 2]) as answers:
         first = asyncio.ensure_future(anext(answers))
@@ -434,13 +400,11 @@ async def test_a_second_reader_is_refused_while_the_first_one_waits() -> None:
         assert [(await first).item, *[answer.item async for answer in answers]] == [1, 2]
 
 
-@virtual
 async def test_reading_before_the_block_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="inside its 'async with' block"):
         [answer async for answer in FanOut(double, [1])]
 
 
-@virtual
 async def test_reading_after_the_block_is_refused() -> None:
     async with FanOut(double, range(100)) as answers:
         await anext(answers)

@@ -107,9 +107,6 @@ def check_document(result: object) -> None:
         assert {type(domain) for domain in result} <= {str}
 
 
-# Payloads
-
-
 @given(value=values, model=st.sampled_from([AgentList, AllowedDomains, object]))
 def test_any_json_is_a_document_or_refused(value: Any, model: type[Any]) -> None:
     decoded(encode(value), model)
@@ -170,9 +167,6 @@ def test_domains_arrive_as_they_were_sent(domains: list[str], extra: dict[str, A
     assert result.extra == extra
 
 
-# Retry-After
-
-
 @given(
     text=st.text(max_size=40)
     | st.from_regex(r"[-+ ]?[0-9]{0,20}([.,][0-9]{0,4})?([eE]-?[0-9]{1,3})?", fullmatch=True)
@@ -207,9 +201,6 @@ def served(
         finally:
             runner.run(chatloom.aclose())
             runner.run(stack.aclose())
-
-
-# What callers give
 
 
 ids = st.text(max_size=30) | st.text("./%?#:@ \\ä\x00\u2028", max_size=6)
@@ -297,9 +288,6 @@ def test_any_api_key_is_a_clean_header_or_refused(text: str, header: Any) -> Non
     assert text.strip() not in repr(key).replace("clf_[redacted]", "")
 
 
-# The wire
-
-
 def test_any_noise_in_an_answer_ends_in_a_document_or_an_error_of_ours() -> None:
     chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n"
     originals = [answer(), answer(404), chunks % (len(DOCUMENT), DOCUMENT)]
@@ -319,9 +307,6 @@ def test_any_noise_in_an_answer_ends_in_a_document_or_an_error_of_ours() -> None
             assert chatloom.stats().in_flight == 0
 
         answered()
-
-
-# Life cycles
 
 
 class LifeCycles(RuleBasedStateMachine):

@@ -51,9 +51,6 @@ async def until(condition: Callable[[], object]) -> None:
         await asyncio.sleep(0.001)
 
 
-# Closing
-
-
 @pytest.mark.looptime
 async def test_closing_the_pool_ends_the_calls_of_all_its_clients() -> None:
     async with Server([SILENT]) as server:
@@ -132,9 +129,6 @@ async def test_closing_while_closing_is_harmless() -> None:
         chatloom = AsyncChatloom(KEY, base_url=server.url)
         await chatloom.get_allowed_domains("a")
         await asyncio.gather(*(chatloom.aclose() for _ in range(5)))
-
-
-# Event loops
 
 
 def test_one_client_made_at_import_serves_three_runs_with_few_connections(sandbox: Sandbox) -> None:
@@ -339,9 +333,6 @@ def test_a_client_made_and_used_before_a_fork_works_in_both_processes(sandbox: S
             assert os.waitpid(child, 0)[1] == 0
     """
     assert run_strictly(script) == ""
-
-
-# Leaving nothing behind
 
 
 def run_strictly(script: str) -> str:

@@ -22,6 +22,7 @@ from chatloom_async import (
     RateLimit,
     RetryPolicy,
 )
+from chatloom_async.network.bounds import Timeouts
 from tests.faults.case import answer, says
 from tests.faults.server import HOST
 
@@ -240,3 +241,18 @@ async def test_without_a_deadline_patience_ends_a_total_outage_with_the_real_err
         assert took <= 20.0 + 4.5  # the last probe's wait
         assert type(error) is InternalServerError
         assert len(getattr(error, "__notes__", ())) <= 1
+
+
+def alive() -> int:
+    gc.collect()
+    return sum(isinstance(each, Timeouts) for each in gc.get_objects())
+
+
+@pytest.mark.looptime
+async def test_a_timeout_of_its_own_for_each_call_leaves_none_but_the_latest() -> None:
+    before = alive()
+    async with Quick().serve() as url, AsyncChatloom(KEY, base_url=url) as chatloom:
+        for extra in range(20):
+            await chatloom.with_options(timeout=2 + extra / 100).get_allowed_domains("agt_1")
+        await asyncio.sleep(3)
+        assert alive() <= before + 1  # the latest

@@ -69,9 +69,6 @@ def test_models_survive_pickle_and_copy(model: object) -> None:
     assert copy.deepcopy(model) == copy.copy(model) == model
 
 
-# Plain JSON values
-
-
 def test_an_agent_becomes_plain_values_by_python_names() -> None:
     assert MORE.to_dict() == {
         "id": "b",

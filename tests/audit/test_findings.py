@@ -242,9 +242,6 @@ def test_a_long_entry_is_cut_in_its_findings() -> None:
     assert finding.domain == "a" * 2048
 
 
-# Several workspaces
-
-
 def workspace(name: str, *agents: tuple[str, ...] | None) -> WorkspaceAudit:
     return WorkspaceAudit(name, tuple(evolve(AGENT, allowed_domains=each) for each in agents))
 
@@ -271,9 +268,6 @@ def test_of_many_workspaces_five_are_named() -> None:
     assert (
         shared_domains(many)[0].message == "allowed by 7 workspaces: w0, w1, w2, w3, w4 and 2 more"
     )
-
-
-# In general
 
 
 @given(st.text())

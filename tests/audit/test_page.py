@@ -335,9 +335,6 @@ def test_an_unwritable_page_is_told(tmp_path: Path) -> None:
         write_report([], tmp_path / "none" / "report.html", NOON)
 
 
-# Rows
-
-
 def test_what_concerns_an_agent_listed_twice_is_in_one_row() -> None:
     finding, gap = Finding("url", "low", "a1", None, "…"), Gap("a1", "E", 500, "…")
     audit = WorkspaceAudit("acme", (agent("a1"), agent("a1")), (finding,), (gap,))

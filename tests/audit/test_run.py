@@ -108,9 +108,6 @@ def by_name(report: AuditReport) -> dict[str, WorkspaceAudit]:
     return {workspace.workspace: workspace for workspace in report.workspaces}
 
 
-# What is read
-
-
 def test_every_agent_of_every_workspace_comes_with_its_domains(wire: Wire) -> None:
     found = by_name(run(wire))
     assert sorted(found) == ["w0", "w1", "w2"]
@@ -200,9 +197,6 @@ def test_a_workspace_says_when_it_was_read(wire: Wire) -> None:
     assert before <= min(moments) <= max(moments) <= datetime.now(UTC)
 
 
-# What cannot be read
-
-
 def test_a_dead_key_costs_one_request_and_one_gap(wire: Wire) -> None:
     wire.workspaces["w1"] = evolve(wire.workspaces["w1"], revoked=True)
     found = by_name(run(wire))
@@ -286,9 +280,6 @@ def test_a_failing_key_source_is_a_gap_of_its_workspace_without_its_words(wire: 
     assert {len(each.agents) for each in found.values()} == {3}
 
 
-# Policies and clients
-
-
 def test_a_client_with_the_default_policy_gets_eight_attempts(wire: Wire) -> None:
     wire.trouble = lambda *_: error(500, "broken")
     assert by_name(run(wire))["w0"].requests == 8
@@ -305,9 +296,6 @@ async def test_clients_can_be_used_after_the_audit(wire: Wire) -> None:
     mine = clients(wire)
     await audit(mine)
     assert len(await mine["w0"].list_agents()) == 3
-
-
-# Streaming
 
 
 async def listed(pairs: Pairs) -> AsyncIterator[tuple[str, AsyncChatloom]]:
@@ -393,9 +381,6 @@ async def test_a_key_in_place_of_a_client_is_refused_and_not_shown() -> None:
     assert "secret" not in str(caught.value)
 
 
-# Fairness
-
-
 def mixed(wire: Wire, slow: int, rate_limit: RateLimit) -> dict[str, AsyncChatloom]:
     """The first ones of a fleet limited, the others free."""
     return {
@@ -453,9 +438,6 @@ async def test_slow_keys_hold_nobody_up_while_a_place_is_left(
     assert fast_first is (concurrency > len(slow))
     if fast_first:
         assert done[19][1] < 2  # 20 workspaces, four at once, three answers of 0.05 s in a row
-
-
-# The package
 
 
 def test_the_public_suffix_list_is_read_only_when_needed() -> None:

@@ -17,9 +17,6 @@ def domains_path(agent_id: Any) -> str:
     return build_request("GET", "", route, {"agent_id": agent_id}).target
 
 
-# Base URLs
-
-
 @pytest.mark.parametrize(
     ("given", "used"),
     [
@@ -122,9 +119,6 @@ def test_a_given_base_url_wins_over_the_environment(monkeypatch: pytest.MonkeyPa
     assert check_base_url("https://chatloom.app") == "https://chatloom.app"
 
 
-# Agent ids
-
-
 @pytest.mark.parametrize(
     ("agent_id", "segment"),
     [
@@ -174,9 +168,6 @@ def test_a_refused_agent_id_makes_no_request() -> None:
     with pytest.raises(ConfigurationError):
         FakeClock().run(AsyncChatloom(KEY, pool=transport).get_allowed_domains(".."))
     assert transport.requests == []
-
-
-# Raw paths
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,9 @@ from chatloom_async import (
 )
 from chatloom_async.errors import ConnectionReason
 from chatloom_async.testing import FakeClock, StubReply, StubTransport
-from tests.virtual import now, virtual
+from tests.virtual import now
 
+pytestmark = pytest.mark.virtual
 KEY = "clf_retry"
 OK = StubReply({"agents": [], "count": 0})
 FAILING = StubReply(status=503)
@@ -100,9 +101,6 @@ def calls(
     return told
 
 
-# The policy as a value
-
-
 @pytest.mark.parametrize("attempts", [0, -1, 1.5, 4.0, "4", None, True, math.inf])
 def test_attempts_that_are_no_positive_whole_number_are_refused(attempts: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"^RetryPolicy\.attempts "):
@@ -133,9 +131,6 @@ def test_the_defaults_are_the_documented_ones() -> None:
         max_delay=8.0,
         max_retry_after=120.0,
     )
-
-
-# Backoff
 
 
 @pytest.mark.parametrize(
@@ -175,9 +170,6 @@ def test_the_waits_between_attempts_are_slept_on_the_clock_of_the_client(
     monkeypatch.setattr(FakeClock, "sleep", sleep)
     error = call(*[FAILING] * 4, rate_limit=None).error
     assert slept == pytest.approx([attempt.wait for attempt in error.attempts[:3]])
-
-
-# Retry-After
 
 
 @pytest.mark.parametrize("seconds", [1.0, 20.0, 120.0])
@@ -223,9 +215,6 @@ def test_a_retry_after_just_inside_the_deadline_is_waited_for() -> None:
     for _ in range(20):
         told = call(asking(503, 4.9), OK, retry=RetryPolicy(deadline=5))
         assert told.succeeded
-
-
-# How often
 
 
 @pytest.mark.parametrize("attempts", [1, 2, 7])
@@ -274,9 +263,6 @@ def test_calls_that_fail_together_keep_their_attempts_apart() -> None:
     assert len({one.error.attempts for one in told}) == 50
 
 
-# What is tried again
-
-
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504, 507, 520, 522, 524, 529, 599])
 def test_a_status_that_may_heal_is_tried_again(status: int) -> None:
     assert call(StubReply(status=status), OK, rate_limit=None).succeeded
@@ -317,9 +303,6 @@ def test_only_the_first_loss_on_a_kept_connection_is_repeated_at_once() -> None:
 
 def test_a_loss_on_a_kept_connection_costs_an_attempt() -> None:
     assert len(call(*[APIConnectionError("x", "stale")] * 5).at) == 4
-
-
-# Refusals
 
 
 def test_refusals_cost_no_attempts_when_a_limiter_paces() -> None:
@@ -367,9 +350,6 @@ def test_the_note_counts_the_time_at_the_gate() -> None:
     assert told.error.__notes__ == [f"tried 2 times, {told.ended:.1f} s in all"]
 
 
-# The deadline
-
-
 def test_the_last_failure_is_inside_the_error_of_the_deadline() -> None:
     told = call(FAILING, StubReply(after=60), retry=RetryPolicy(deadline=5))
     assert isinstance(told.error, DeadlineExceededError)
@@ -394,7 +374,6 @@ def test_there_is_no_last_failure_of_a_call_that_only_waited_its_turn() -> None:
     assert last.error.last_failure is None
 
 
-@virtual
 async def test_what_keeps_the_gate_closed_is_the_last_failure_of_a_call_that_only_waited() -> None:
     transport = StubTransport([LIMITED, StubReply({"agents": [], "count": 0}, after=10)])
     bulk = AsyncChatloom(KEY, pool=transport)
@@ -409,7 +388,6 @@ async def test_what_keeps_the_gate_closed_is_the_last_failure_of_a_call_that_onl
     assert error.attempts == ()
 
 
-@virtual
 async def test_a_call_is_told_at_once_of_a_wait_beyond_its_deadline() -> None:
     transport = StubTransport([asking(429, 60), OK, OK])
     bulk = AsyncChatloom(KEY, pool=transport)
@@ -433,7 +411,6 @@ def test_everyone_is_told_at_once_when_the_server_asks_for_longer_than_anyone_wo
     assert {each.ended for each in told} == {0.0}
 
 
-@virtual
 async def test_those_who_wait_are_told_when_the_server_asks_for_longer() -> None:
     refusal = StubReply(status=429, headers={"Retry-After": "200"}, after=1.0)
     transport = StubTransport([refusal, OK])
@@ -454,7 +431,6 @@ async def test_those_who_wait_are_told_when_the_server_asks_for_longer() -> None
     assert len(transport.requests) == 2
 
 
-@virtual
 async def test_a_server_that_asked_for_an_hour_is_asked_again_after_two_minutes() -> None:
     transport = StubTransport([asking(429, 3600), OK])
     client = AsyncChatloom(KEY, pool=transport)
@@ -466,7 +442,6 @@ async def test_a_server_that_asked_for_an_hour_is_asked_again_after_two_minutes(
     assert len(transport.requests) == 2
 
 
-@virtual
 async def test_the_latest_word_of_the_server_counts() -> None:
     transport = StubTransport([asking(429, 3600), asking(429, 1), OK, OK])
     client = AsyncChatloom(KEY, pool=transport, retry=RetryPolicy(patience=600))
@@ -484,7 +459,6 @@ def test_a_longer_retry_after_is_waited_for_when_the_policy_allows() -> None:
     assert 300 <= told.at[1] <= 300.2
 
 
-@virtual
 async def test_a_service_that_hangs_until_the_deadlines_is_an_outage() -> None:
     transport = StubTransport([StubReply(after=60)] * 200)
     client = AsyncChatloom(KEY, pool=transport, retry=RetryPolicy(attempts=3, deadline=5))
@@ -541,9 +515,6 @@ def test_a_timeout_of_the_key_source_is_not_taken_for_the_deadline() -> None:
     client = AsyncChatloom(slow, pool=StubTransport([]), retry=RetryPolicy(deadline=2))
     with pytest.raises(TimeoutError, match="the vault is slow"):
         FakeClock().run(client.list_agents())
-
-
-# What the log says
 
 
 def levels(caplog: pytest.LogCaptureFixture) -> list[int]:

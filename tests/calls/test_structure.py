@@ -111,9 +111,6 @@ def test_a_field_that_is_not_compared_is_none_of_the_answer() -> None:
     assert from_dict(to_plain(attrs.evolve(found, is_old=True)), Conversation).is_old
 
 
-# The way back from to_plain
-
-
 @pytest.mark.parametrize("model", [*MODELS, page(FULL)])
 def test_plain_values_become_the_same_again(model: object) -> None:
     assert from_dict(json.loads(json.dumps(to_plain(model))), type(model)) == model
@@ -126,9 +123,6 @@ def test_plain_values_of_a_later_release_are_read() -> None:
 def test_what_is_not_a_plain_value_is_refused() -> None:
     with pytest.raises(ResponseDecodeError, match=r"^\$\.created_at: expected str"):
         from_dict(MODELS[0].to_dict() | {"created_at": None}, Agent)
-
-
-# An instance that was filled before it was frozen
 
 
 def agent() -> Agent:

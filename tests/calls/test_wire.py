@@ -29,9 +29,6 @@ def refusal(body: object, model: type[object] = AgentList) -> str:
     return caught.value.message
 
 
-# The documented answers
-
-
 def test_the_documented_agent_becomes_a_model() -> None:
     assert agents(AGENT)[0] == Agent(
         id="agt_1",
@@ -57,9 +54,6 @@ def test_agents_keep_the_order_in_which_they_were_sent() -> None:
 
 def test_the_count_is_kept_as_sent_when_it_differs_from_the_list() -> None:
     assert agents(AGENT, count=7).count == 7
-
-
-# Strict where documented
 
 
 @pytest.mark.parametrize("field", AGENT)
@@ -129,9 +123,6 @@ def test_a_refused_answer_hangs_no_foreign_error_on_itself() -> None:
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
 
 
-# Open where the API may grow
-
-
 def test_unknown_fields_of_an_agent_are_kept() -> None:
     agent = agents(AGENT | {"language": "sv", "tags": [1, None]})[0]
     assert agent.extra == {"language": "sv", "tags": [1, None]}
@@ -156,9 +147,6 @@ def test_an_unknown_enumerated_value_is_kept_as_text(name: str) -> None:
 def test_text_is_kept_as_sent() -> None:
     name = " \U0001f916 <b>ünï</b>\u202e\x00 "
     assert agents(AGENT | {"name": name})[0].name == name
-
-
-# Timestamps
 
 
 @pytest.mark.parametrize(
@@ -186,9 +174,6 @@ def test_a_timestamp_becomes_an_aware_datetime(text: str, moment: datetime) -> N
 def test_what_is_no_timestamp_is_refused_with_its_path(text: str) -> None:
     body = {"agents": [AGENT | {"createdAt": text}], "count": 1}
     assert refusal(body) == "$.agents[0].createdAt: expected an ISO 8601 timestamp"
-
-
-# JSON itself
 
 
 @pytest.mark.parametrize(
@@ -227,9 +212,6 @@ def test_any_json_value_is_taken_as_it_is_when_no_model_is_known() -> None:
 
 def test_json_is_plain_python_values() -> None:
     assert decode_json(b' {"a": [1.5, true, "\xc3\xa9"]}\n') == {"a": [1.5, True, "é"]}
-
-
-# The cost of refusing
 
 
 def cost(body: bytes, model: type[object]) -> tuple[int, int]:
@@ -334,9 +316,6 @@ def test_want_of_memory_is_an_error_of_ours(
     assert refusal(Body(b"{}"), AllowedDomains) == f"the answer is not JSON: {reason}"
     monkeypatch.setattr(wire, "reader", lambda _: fail)
     assert refusal(b"{}", AllowedDomains) == f"$: {reason}"
-
-
-# Error answers
 
 
 @pytest.mark.parametrize(

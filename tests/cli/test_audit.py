@@ -32,9 +32,6 @@ def workspaces_in(path: Path) -> list[str]:
     return sorted(audit.workspace for audit in read_audits(path))
 
 
-# The demonstration
-
-
 @pytest.fixture(scope="module")
 def demonstration() -> subprocess.CompletedProcess[str]:
     """The demonstration as a user runs it: a process of its own, an empty environment."""
@@ -70,9 +67,6 @@ def test_the_last_line_of_the_demonstration_counts_the_retries(
     causes = {"500": 6, "429": 4, "503": 1, "502": 1, "lost connection": 1, "cut answer": 1}
     for cause, count in causes.items():
         assert f"{cause} {TIMES}{count}" in last
-
-
-# Whole runs
 
 
 def test_a_keys_file_is_audited(served: Sandbox, keys: str, capsys: Captured) -> None:
@@ -214,9 +208,6 @@ def test_a_time_is_said_as_people_say_it(seconds: float, said: str) -> None:
     assert duration(seconds) == said
 
 
-# Cut runs and files
-
-
 def test_a_resumed_run_asks_only_for_what_is_missing(
     served: Sandbox, keys: str, out: Path, capsys: Captured
 ) -> None:
@@ -318,9 +309,6 @@ def test_a_severity_of_a_later_release_ends_no_command(
     assert served.count() == 3
 
 
-# What is refused
-
-
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -409,9 +397,6 @@ def test_a_missing_extra_is_named(  # noqa: PLR0913, PLR0917 - fixtures
     told = f"--{option} needs {package}: pip install 'chatloom_async[{option}]'"
     assert capsys.readouterr().err == f"chatloom-async: {told}\n"
     assert served.count() == 0
-
-
-# Dask
 
 
 def test_an_audit_runs_on_a_cluster(

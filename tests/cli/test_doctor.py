@@ -193,9 +193,6 @@ def test_headers_about_limits_are_noted(
     assert advice in check["advice"]
 
 
-# The way, where the sandbox does not lead
-
-
 async def last(server: str, proxy: str | None = None) -> dict[str, str]:
     return attrs.asdict([check async for check in way(urlsplit(server), proxy)][-1])
 

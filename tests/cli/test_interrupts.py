@@ -4,7 +4,6 @@ import asyncio
 import json
 import signal
 import sys
-import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -93,11 +92,11 @@ def test_a_hanging_audit_is_gone_with_130(
     served: Sandbox, keys: str, first: signal.Signals, more: tuple[signal.Signals, ...]
 ) -> None:
     served.plant(Fault.hang(workspace="beta", times=None))
-    with started("audit", keys) as audit:
-        while served.count(workspace="acme") < 3:
-            time.sleep(0.01)
+    with started("audit", keys, "--out", "-") as audit:
+        assert audit.stdout is not None
+        assert audit.stderr is not None
+        assert json.loads(audit.stdout.readline())["workspace"] == "acme"
         for each in (first, *more):
             audit.send_signal(each)
         assert audit.wait(20) == 130
-        assert audit.stderr is not None
         assert len(audit.stderr.read().splitlines()) <= 1

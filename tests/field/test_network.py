@@ -44,9 +44,6 @@ async def keep(client: AsyncChatloom, connections: int) -> None:
     await asyncio.gather(*(client.get_allowed_domains(f"agt_{n}") for n in range(connections)))
 
 
-# Connections that die in silence
-
-
 @asynccontextmanager
 async def forgetful() -> AsyncGenerator[tuple[int, Callable[[], None]]]:
     """A balancer: its port, and what makes it forget, without a word, the connections it has."""
@@ -140,9 +137,6 @@ async def test_a_call_given_up_at_once_keeps_the_others_connections() -> None:
         assert pool.opened == 2
 
 
-# Names that move
-
-
 @pytest.fixture
 def looked_up(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
@@ -177,9 +171,6 @@ async def test_a_lost_connection_lets_the_name_be_looked_up_again(
             sandbox.plant(fault)
             await client.with_options(timeout=0.1).list_agents()
     assert looked_up == ["localhost"] * 2
-
-
-# A loop that was held up
 
 
 def run(main: Callable[[], Any]) -> Any:
@@ -271,9 +262,6 @@ def test_a_late_connect_timeout_connects_once_more(
     assert len(tried) == tries
 
 
-# One tenant's trouble
-
-
 @pytest.mark.looptime
 @pytest.mark.parametrize(("limit", "hanging"), [(100, 1), (10, 1), (100, 3)])
 async def test_hanging_tenants_leave_places_to_the_others(limit: int, hanging: int) -> None:
@@ -296,9 +284,6 @@ async def test_hanging_tenants_leave_places_to_the_others(limit: int, hanging: i
         for task in noise:
             task.cancel()
         await asyncio.gather(*noise, return_exceptions=True)
-
-
-# Blame
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL])
@@ -354,9 +339,6 @@ async def test_a_mistyped_proxy_of_the_environment_is_named_at_once(
             await client.list_agents()
 
 
-# Pools as objects
-
-
 async def test_a_copy_of_a_pool_is_the_pool() -> None:
     async with ConnectionPool() as pool:
         settings = {"pool": pool}
@@ -381,9 +363,6 @@ async def test_a_pool_can_be_held_weakly_and_patched() -> None:
 def test_a_pool_is_not_pickled() -> None:
     with pytest.raises(TypeError, match="make one in each process"):
         pickle.dumps(ConnectionPool())
-
-
-# Sessions with credentials
 
 
 @pytest.mark.parametrize(

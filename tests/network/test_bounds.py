@@ -1,17 +1,14 @@
 """What bounds requests: places, none of which is ever lost, and timeouts that end one block."""
 
 import asyncio
-import gc
 from collections.abc import Callable
 
 import pytest
 
-from chatloom_async import AsyncChatloom
 from chatloom_async.network.bounds import Slots, Timeouts
-from tests.faults.case import answer
-from tests.faults.server import Server
-from tests.virtual import now, virtual
+from tests.virtual import now
 
+pytestmark = pytest.mark.virtual
 KEY = "one"
 
 
@@ -25,14 +22,12 @@ async def use(slots: Slots, seconds: float = 1.0) -> None:
 
 
 @pytest.mark.parametrize(("places", "seconds"), [(1, 12), (3, 4), (12, 2), (50, 1)])
-@virtual
 async def test_places_are_used_in_turns(places: int, seconds: int) -> None:
     slots = Slots(places)
     await asyncio.gather(*(use(slots) for _ in range(12)))
     assert now() == seconds
 
 
-@virtual
 async def test_who_came_first_is_served_first() -> None:
     order = []
     slots = Slots(1)
@@ -48,7 +43,6 @@ async def test_who_came_first_is_served_first() -> None:
     assert order == list(range(6))
 
 
-@virtual
 async def test_a_place_given_back_goes_to_who_waits_and_not_to_a_latecomer() -> None:
     slots = Slots(1)
     slots.take(KEY)
@@ -60,7 +54,6 @@ async def test_a_place_given_back_goes_to_who_waits_and_not_to_a_latecomer() -> 
     assert latecomer is False
 
 
-@virtual
 async def test_a_cancelled_waiter_is_passed_over() -> None:
     slots = Slots(1)
     slots.take(KEY)
@@ -72,7 +65,6 @@ async def test_a_cancelled_waiter_is_passed_over() -> None:
     await second
 
 
-@virtual
 async def test_no_place_is_lost_when_a_waiter_is_cancelled_in_the_tick_of_its_turn() -> None:
     slots = Slots(1)
     slots.take(KEY)
@@ -85,7 +77,6 @@ async def test_no_place_is_lost_when_a_waiter_is_cancelled_in_the_tick_of_its_tu
     assert slots.take(KEY) is True
 
 
-@virtual
 async def test_the_next_in_line_is_served_when_one_is_cancelled_in_the_tick_of_its_turn() -> None:
     slots = Slots(1)
     slots.take(KEY)
@@ -114,7 +105,6 @@ def test_several_keys_that_hang_leave_a_place() -> None:
     assert slots.take("e")
 
 
-@virtual
 async def test_keys_take_turns() -> None:
     order = []
     slots = Slots(1)
@@ -133,7 +123,6 @@ async def test_keys_take_turns() -> None:
     assert order == ["a", "b", "c", "a", "b", "a"]
 
 
-@virtual
 async def test_a_key_with_few_in_flight_passes_one_that_must_wait() -> None:
     slots = Slots(10)
     while slots.take("a"):
@@ -147,7 +136,6 @@ async def test_a_key_with_few_in_flight_passes_one_that_must_wait() -> None:
     assert passed
 
 
-@virtual
 async def test_a_key_whose_waiters_left_may_take_again() -> None:
     slots = Slots(1)
     slots.take("a")
@@ -186,20 +174,17 @@ async def guarded(timeouts: Timeouts, seconds: float) -> str:
     return "done"
 
 
-@virtual
 async def test_a_block_ends_when_its_time_is_over() -> None:
     assert (await guarded(Timeouts(2), 60)) == "expired"
     assert now() == 2
 
 
-@virtual
 async def test_a_block_that_is_quicker_is_left_alone() -> None:
     ended = await guarded(Timeouts(2), 1.9)
     await asyncio.sleep(60)
     assert ended == "done"
 
 
-@virtual
 async def test_blocks_begun_apart_end_apart() -> None:
     timeouts = Timeouts(5)
 
@@ -217,7 +202,6 @@ async def test_blocks_begun_apart_end_apart() -> None:
     ]
 
 
-@virtual
 async def test_a_block_after_an_idle_time_has_its_full_time() -> None:
     timeouts = Timeouts(2)
     await guarded(timeouts, 1)
@@ -226,7 +210,6 @@ async def test_a_block_after_an_idle_time_has_its_full_time() -> None:
     assert now() == pytest.approx(3.9)
 
 
-@virtual
 async def test_an_expired_block_leaves_its_task_uncancelled() -> None:
     await guarded(Timeouts(1), 60)
     task = asyncio.current_task()
@@ -234,7 +217,6 @@ async def test_an_expired_block_leaves_its_task_uncancelled() -> None:
     assert task.cancelling() == 0
 
 
-@virtual
 async def test_a_cancellation_from_outside_is_not_taken_for_the_timeout() -> None:
     task = asyncio.create_task(guarded(Timeouts(10), 60))
     await asyncio.sleep(1)
@@ -244,7 +226,6 @@ async def test_a_cancellation_from_outside_is_not_taken_for_the_timeout() -> Non
 
 
 @pytest.mark.parametrize("first", ["timeout", "cancellation"])
-@virtual
 async def test_a_cancellation_in_the_tick_of_the_timeout_wins(first: str) -> None:
     loop = asyncio.get_running_loop()
     task = asyncio.create_task(guarded(Timeouts(1), 60))
@@ -255,7 +236,6 @@ async def test_a_cancellation_in_the_tick_of_the_timeout_wins(first: str) -> Non
         await task
 
 
-@virtual
 async def test_a_shorter_timeout_of_the_caller_comes_first() -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(1):
@@ -263,7 +243,6 @@ async def test_a_shorter_timeout_of_the_caller_comes_first() -> None:
     assert now() == 1
 
 
-@virtual
 async def test_one_timer_serves_any_number_of_blocks() -> None:
     timers = 0
     loop = asyncio.get_running_loop()
@@ -275,31 +254,13 @@ async def test_one_timer_serves_any_number_of_blocks() -> None:
         return call_at(when, *arguments)
 
     timeouts = Timeouts(5)
-    loop.call_at = counting  # type: ignore[method-assign, assignment]
+    loop.call_at = counting  # type: ignore[method-assign, assignment]  # of this loop only
     watches = [timeouts.start() for _ in range(1000)]
     for watch in watches:
         timeouts.end(watch)
     assert timers == 1
 
 
-def alive() -> int:
-    gc.collect()
-    return sum(isinstance(each, Timeouts) for each in gc.get_objects())
-
-
-@pytest.mark.looptime
-async def test_a_timeout_of_its_own_for_each_call_leaves_none_but_the_latest() -> None:
-    before = alive()
-    async with Server([(answer(),)]) as server:
-        base_url = server.url
-        async with AsyncChatloom("clf_timeouts", base_url=base_url, rate_limit=None) as chatloom:
-            for extra in range(20):
-                await chatloom.with_options(timeout=2 + extra / 100).get_allowed_domains("agt_1")
-            await asyncio.sleep(3)
-            assert alive() <= before + 1  # the latest
-
-
-@virtual
 async def test_a_timeout_outside_a_task_is_refused() -> None:
     problems = []
     loop = asyncio.get_running_loop()

@@ -51,9 +51,6 @@ def client_of(
     return AsyncChatloom(api_key, base_url=url, pool=pool, retry=ONCE, rate_limit=None)
 
 
-# What goes over the wire
-
-
 async def test_a_request_names_what_it_accepts_and_who_sends_it(sandbox: Sandbox) -> None:
     async with client_of(sandbox) as client:
         await client.list_agents()
@@ -71,9 +68,6 @@ async def test_cookies_are_not_kept(sandbox: Sandbox) -> None:
             await client.list_agents()
         await client.list_agents()
     assert "Cookie" not in sandbox.requests[1].headers
-
-
-# Connections
 
 
 async def test_a_connection_is_kept_after_an_error_answer(sandbox: Sandbox) -> None:
@@ -169,9 +163,6 @@ async def test_a_dead_connection_says_nothing_about_those_opened_since_its_time(
         assert pool.opened == 3
 
 
-# When it breaks
-
-
 async def test_a_kept_connection_is_stale_whoever_opens_another_meanwhile(sandbox: Sandbox) -> None:
     async with ConnectionPool() as pool:
         client = client_of(sandbox, pool=pool)
@@ -194,9 +185,6 @@ async def test_an_answer_too_large_is_that_on_a_kept_connection_too(sandbox: San
     assert caught.value.reason == "too large"
 
 
-# TLS
-
-
 async def test_a_private_authority_is_trusted_when_the_environment_names_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,9 +198,6 @@ async def test_a_private_authority_is_trusted_when_the_environment_names_it(
         client_of(secured) as client,
     ):
         assert len(await client.list_agents()) == 2
-
-
-# Options
 
 
 @pytest.mark.parametrize("limit", [0, -1, 1.5, "100", None, True])
@@ -299,9 +284,6 @@ async def test_a_proxy_that_refuses_is_asked_once_and_one_in_trouble_again(
             with pytest.raises(APIConnectionError, match=f"the proxy answered {status}"):
                 await client.list_agents()
         assert len(proxy.requests) == asked
-
-
-# A session that was brought along
 
 
 async def test_a_session_that_keeps_cookies_is_refused() -> None:
@@ -394,9 +376,6 @@ def test_a_session_that_was_brought_is_refused_in_a_second_event_loop() -> None:
         asyncio.run(first())
         with pytest.raises(ConfigurationError, match="works on one event loop"):
             asyncio.run(client_of(sandbox, pool=pools[0]).list_agents())
-
-
-# Closing
 
 
 async def test_answers_are_told_apart_from_those_of_other_keys(sandbox: Sandbox) -> None:

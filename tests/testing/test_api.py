@@ -18,9 +18,6 @@ async def served(path: str, *headers: str, method: str = "GET", key: str | None 
         return await ask(sandbox, path, *headers, method=method, key=key)
 
 
-# Endpoints
-
-
 async def test_agents_come_newest_first_without_deleted_ones() -> None:
     answer = (await served(AGENTS)).json
     # By creation time, not by its spelling: offsets differ.
@@ -52,9 +49,6 @@ async def test_head_answers_like_get_without_the_body() -> None:
 @pytest.mark.parametrize("path", [AGENTS + "?page=2", "http://elsewhere.example" + AGENTS])
 async def test_a_query_and_a_whole_url_are_understood(path: str) -> None:
     assert (await served(path)).json["count"] == 5
-
-
-# Authentication
 
 
 @pytest.mark.parametrize(
@@ -91,9 +85,6 @@ async def test_four_kinds_of_unusable_keys_are_told_apart() -> None:
     answers = [await served(AGENTS, key=key) for key in keys]
     assert [answer.status for answer in answers] == [401] * 4
     assert len({answer.json["error"] for answer in answers}) == 4
-
-
-# Errors
 
 
 @pytest.mark.parametrize(
