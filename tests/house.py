@@ -27,7 +27,6 @@ STAIRS: tuple[frozenset[str], ...] = tuple(
         "audit.text",
         "audit.keys audit.suffixes audit.addresses audit.hosts audit.look_alikes audit.results",
         "audit.domains audit.draft",
-        "audit.approved",
         "audit.findings",
         "audit.judge audit.diff",
         "audit.workspace audit.lines audit.figures",

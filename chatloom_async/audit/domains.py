@@ -1,4 +1,4 @@
-"""A domain as it is listed, taken apart: its host, and what it covers.
+"""A domain as it is listed, taken apart: its host, and what it covers; and the approved list.
 
 Pure functions over text. What is wrong with an entry, and how wrong, is said in ``audit.findings``.
 """
@@ -6,7 +6,8 @@ Pure functions over text. What is wrong with an entry, and how wrong, is said in
 from __future__ import annotations
 
 import re
-from typing import Literal
+from collections.abc import Iterable
+from typing import Literal, Self
 
 from attrs import evolve, frozen
 
@@ -18,7 +19,8 @@ from chatloom_async.audit.addresses import (
     is_all_addresses,
 )
 from chatloom_async.audit.hosts import Reading, is_idna, read_host, trimmed
-from chatloom_async.audit.suffixes import is_above_suffix, is_public_suffix
+from chatloom_async.audit.suffixes import is_above_suffix, is_public_suffix, parents
+from chatloom_async.errors import ConfigurationError
 
 Coverage = Literal["one host", "hosts below", "anybody's hosts", "addresses", "everything"]
 """What an entry stands for, the most last. ``anybody's hosts`` are those that anybody can have."""
@@ -31,6 +33,7 @@ _HOST = re.compile(r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}")
 _OUTER_HYPHEN = re.compile(r"(?:^|\.)-|-(?:\.|$)")
 _LONGEST = 253  # RFC 1035 §2.3.4, without the final dot
 _LONGEST_WORTH_PARSING = 2048
+_SHOWN = 80  # characters of a line of the approved list in a message
 _HIDDEN = "holds characters that are not what they look like"
 _NO_HOST = "is no host name: labels of letters, digits and inner hyphens, joined by dots"
 _HYPHEN = "has a label that begins or ends with a hyphen"
@@ -78,6 +81,57 @@ class Entry:
     def fixed(self) -> str:
         """The end of the host that no wildcard stands for, in whole labels."""
         return _fixed(self.host)
+
+
+@frozen
+class ApprovedDomains:
+    """The domains that may be listed.
+
+    ``*.example.com`` approves every name below example.com, and not example.com itself.
+    """
+
+    names: frozenset[str]
+    parents: frozenset[str]
+
+    @classmethod
+    def of(cls, lines: Iterable[str]) -> Self:
+        """Read one pattern per line; blank lines and what follows a ``#`` do not count.
+
+        Raises:
+            ConfigurationError: a line is neither a domain nor ``*.`` and a domain.
+        """
+        names: set[str] = set()
+        above: set[str] = set()
+        for number, line in enumerate(lines, start=1):
+            text = line.partition("#")[0].strip()
+            if not text:
+                continue
+            entry = parse_entry(text)
+            if not entry.host or entry.url or entry.problem:
+                raise ConfigurationError(
+                    f"approved list, line {number}: {text[:_SHOWN]!r} is no domain; "
+                    "write example.com or *.example.com"
+                )
+            (above if entry.wildcard else names).add(entry.host)
+        return cls(frozenset(names), frozenset(above))
+
+    def allows(self, entry: Entry) -> bool:
+        """Tell whether everything an entry stands for is approved.
+
+        What hides its host is never: credentials before it, or signs that browsers read as others.
+        """
+        if entry.hidden or not entry.host:
+            return False
+        if entry.wildcard:
+            return entry.fixed in self.parents or self._allows_below(entry.fixed)
+        return self.allows_host(entry.host)
+
+    def allows_host(self, host: str) -> bool:
+        """Tell whether a host is approved."""
+        return host in self.names or self._allows_below(host)
+
+    def _allows_below(self, host: str) -> bool:
+        return bool(self.parents) and any(parent in self.parents for parent in parents(host))
 
 
 def parse_entry(text: str) -> Entry:

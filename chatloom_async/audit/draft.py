@@ -21,7 +21,7 @@ _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | getattr(os, "O_BIN
 
 @define(eq=False)
 class Draft:
-    """A file being written; ``publish`` or ``discard`` ends it.
+    """A file being written; ``publish`` or ``discard`` ends it, and so does its ``with`` block.
 
     Attributes:
         place: where it will be; for a link that is there, what the link points to.
@@ -66,6 +66,24 @@ class Draft:
         """
         os.fsync(self.file.fileno())
         self.beside.replace(self.place)
+
+    def write(self, data: bytes) -> None:
+        """Write all of it."""
+        left = memoryview(data)
+        while left:
+            left = left[self.file.write(left) :]
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        """Put it in its place, or remove it after an exception."""
+        try:
+            if kind is None:
+                self.publish()
+        finally:
+            self.discard()
 
     def discard(self) -> None:
         """Remove it; what is in its place stays."""

@@ -13,8 +13,7 @@ from functools import lru_cache
 from attrs import frozen
 
 from chatloom_async.audit.addresses import Address, is_documentation, is_private
-from chatloom_async.audit.approved import ApprovedDomains
-from chatloom_async.audit.domains import Entry, is_local, is_plain, parse_entry
+from chatloom_async.audit.domains import ApprovedDomains, Entry, is_local, is_plain, parse_entry
 from chatloom_async.audit.hosts import shown
 from chatloom_async.audit.look_alikes import look_alike
 from chatloom_async.audit.results import AuditedAgent, Finding, Severity, WorkspaceAudit

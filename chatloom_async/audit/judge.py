@@ -11,7 +11,7 @@ from typing import Self
 
 from attrs import field, frozen
 
-from chatloom_async.audit.approved import ApprovedDomains
+from chatloom_async.audit.domains import ApprovedDomains
 from chatloom_async.audit.findings import (
     FINDING_RULES,
     agent_findings,

@@ -9,12 +9,11 @@ import base64
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from importlib.resources import files
-from io import BufferedWriter, TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
@@ -81,26 +80,6 @@ def write_report(
     environment = _environment()
     found = sorted(map(_part, audits), key=_concern)
     parts = [evolve(part, number=number) for number, part in enumerate(found)]
-    draft = Draft.begin(path)
-    try:
-        buffer = BufferedWriter(draft.file)
-        with TextIOWrapper(buffer, encoding="utf-8", errors="backslashreplace") as file:
-            _render(environment, parts, made_at, context, file)
-            file.flush()
-            draft.publish()
-    except OSError as error:
-        raise ConfigurationError(f"cannot write {str(path)!r}: {error.strerror}") from None
-    finally:
-        draft.discard()
-
-
-def _render(
-    environment: Environment,
-    parts: Sequence[WorkspacePart],
-    made_at: datetime,
-    context: ReportContext,
-    file: TextIO,
-) -> None:
     looks = _looks(parts)
     style, script = _asset("report.css") + _launchers(looks), _asset("report.js")
     page = environment.get_template("report.html").stream(
@@ -120,8 +99,13 @@ def _render(
         few=_FEW,
         most_named=_MOST_NAMED,
     )
-    page.enable_buffering(100)
-    file.writelines(page)
+    page.enable_buffering(1000)
+    try:
+        with Draft.begin(path) as draft:
+            for text in page:
+                draft.write(text.encode("utf-8", "backslashreplace"))
+    except OSError as error:
+        raise ConfigurationError(f"cannot write {str(path)!r}: {error.strerror}") from None
 
 
 def _environment() -> Environment:

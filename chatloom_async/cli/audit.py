@@ -22,11 +22,10 @@ from chatloom_async.audit.results import AuditTotals
 from chatloom_async.auth import ApiKey
 from chatloom_async.calls.request import check_base_url
 from chatloom_async.cli.interrupts import INTERRUPTED
-from chatloom_async.cli.outputs import add_force, check_free
 from chatloom_async.cli.progress import Progress
 from chatloom_async.cli.proxy import add_proxy
 from chatloom_async.cli.run import Plan, Run
-from chatloom_async.cli.sinks import add_format, is_parquet
+from chatloom_async.cli.sinks import add_force, add_format, check_free, is_parquet
 from chatloom_async.cli.streams import discard_output
 from chatloom_async.errors import ConfigurationError
 

@@ -1,6 +1,7 @@
 """The way to the server, step by step: its name, a connection, TLS; through a proxy if need be.
 
-Not here: requests (``cli.doctor``). Nothing but TLS and CONNECT is spoken, and no key is sent.
+And what the ``doctor`` says of each thing that it looks at, a ``Check``. Not here: requests
+(``cli.doctor``). Nothing but TLS and CONNECT is spoken, and no key is sent.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from typing import Literal
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from attrs import frozen
+
 from chatloom_async.audit.text import plural
-from chatloom_async.cli.checks import Check
 
 PATIENCE = 5.0  # seconds for each step
 _DAY = 86_400
@@ -37,6 +40,23 @@ _OPENED = (
     "certificate and set SSL_CERT_FILE to it"
 )
 _UNKNOWN_AUTHORITY = ("comes from an authority that is not trusted here", _OPENED)
+
+
+@frozen
+class Check:
+    """One line of the doctor's report.
+
+    Attributes:
+        name: what was looked at.
+        verdict: "note" for what is worth knowing and stops nothing.
+        message: what was found.
+        advice: what to do about it; "" where there is nothing to do.
+    """
+
+    name: str
+    verdict: Literal["ok", "note", "problem"]
+    message: str
+    advice: str = ""
 
 
 async def way(server: SplitResult, proxy: str | None) -> AsyncIterator[Check]:

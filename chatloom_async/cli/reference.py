@@ -15,7 +15,7 @@ from attrs import frozen
 
 from chatloom_async.audit.text import plural
 from chatloom_async.calls.wire import decode
-from chatloom_async.cli.checks import Check
+from chatloom_async.cli.reach import Check
 from chatloom_async.errors import ResponseDecodeError
 from chatloom_async.models import Agent, AgentList, AllowedDomains
 

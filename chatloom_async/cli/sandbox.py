@@ -11,8 +11,9 @@ from collections.abc import Coroutine, Iterable
 from pathlib import Path
 from typing import Any
 
+from chatloom_async.audit.draft import Draft
 from chatloom_async.audit.text import say, visible
-from chatloom_async.cli.outputs import add_force, check_free, write_whole
+from chatloom_async.cli.sinks import add_force, check_free
 from chatloom_async.cli.streams import tell_interrupted
 from chatloom_async.errors import ConfigurationError
 from chatloom_async.testing import Sandbox, Workspace, demo_faults, demo_workspaces
@@ -68,7 +69,8 @@ def _write_keys(path: str, workspaces: Iterable[Workspace], *, force: bool) -> N
         if Path(path).is_file() and Path(path).read_bytes() == text.encode():
             return  # it is what an earlier sandbox has written
         check_free(path, force=force)
-        write_whole(path, text)
+        with Draft.begin(path) as draft:
+            draft.write(text.encode())
     except OSError as error:
         raise ConfigurationError(f"cannot write {path!r}: {error.strerror}") from None
 

@@ -1,4 +1,4 @@
-"""Where an audit's workspaces go as they complete: files, and standard output as data."""
+"""What commands write: files, none by accident over another, and standard output as data."""
 
 from __future__ import annotations
 
@@ -33,6 +33,18 @@ _COLUMNS = (
     "findings",
     "gaps",
 )
+
+
+def add_force(command: ArgumentParser) -> None:
+    """Add --force to a command's options."""
+    command.add_argument("--force", action="store_true", help="write over files that exist")
+
+
+def check_free(path: str, *, force: bool) -> None:
+    """Refuse (ConfigurationError) to write over a file that holds something, unless wanted."""
+    file = Path(path)
+    if not force and file.is_file() and file.stat().st_size:
+        raise ConfigurationError(f"{path} exists; write to another file, or replace it: --force")
 
 
 def add_format(command: ArgumentParser) -> None:

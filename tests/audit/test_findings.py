@@ -5,7 +5,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatloom_async.audit.approved import ApprovedDomains
+from chatloom_async.audit.domains import ApprovedDomains
 from chatloom_async.audit.findings import (
     FINDING_RULES,
     Rule,

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from chatloom_async.cli.checks import Check
+from chatloom_async.cli.reach import Check
 from chatloom_async.cli.reference import agents_checks, domains_checks, error_check
 from tests.faults.case import AGENT
 
