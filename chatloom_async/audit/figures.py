@@ -17,12 +17,10 @@ from chatloom_async.audit.results import (
     WorkspaceAudit,
 )
 from chatloom_async.audit.text import plural
-
-SHARED = None
-"""In place of a workspace: the finding concerns several."""
+from chatloom_async.models import AuditedAgent
 
 NewFindings = Collection[tuple[str | None, Finding]]
-"""Findings that an earlier audit has not, each with its workspace."""
+"""Findings that an earlier audit has not, each with its workspace; None: it concerns several."""
 
 _MOST_DOMAINS = 12
 _QUOTED = 80  # characters of an entry that a finding's message quotes
@@ -45,29 +43,8 @@ class Bar:
 
 
 @frozen
-class Marks:
-    """The numbers of the bars that can be clicked, by domain.
-
-    The page finds rows by them and not by text: texts are cut, and one may be part of another.
-    """
-
-    domains: Mapping[str, int]
-
-    def domain(self, listed: str) -> int | None:
-        """Return the number of the domain's bar, if it is among the most allowed ones."""
-        return self.domains.get(listed.lower())
-
-    def of(self, audit: WorkspaceAudit) -> list[int]:
-        """Return the numbers of all bars that lead to this workspace."""
-        numbers = {
-            self.domain(domain) for agent in audit.agents for domain in agent.allowed_domains or ()
-        }
-        return sorted(number for number in numbers if number is not None)
-
-
-@frozen
 class Line:
-    """One finding where it is told; ``agent`` is a name, "" where it concerns none."""
+    """One finding where it is told; ``agent`` is a name, "" where it concerns none or several."""
 
     workspace: str | None
     agent: str
@@ -92,14 +69,18 @@ class Group:
 
 @frozen
 class Figures:
-    """What the page shows above the workspaces."""
+    """What the page shows above the workspaces.
+
+    ``marks`` are the numbers of the bars that can be clicked, by domain in lower case. The page
+    finds rows by them and not by text: texts are cut, and one may be part of another.
+    """
 
     totals: AuditTotals
     distinct: int
     groups: Sequence[Group]
     by_domain: Sequence[Bar]
     by_spread: Sequence[Bar]
-    marks: Marks
+    marks: Mapping[str, int]
 
     @property
     def found(self) -> int:
@@ -123,16 +104,31 @@ def figures(audits: Sequence[WorkspaceAudit], new: NewFindings, judge: Judge) ->
         totals = totals.plus(audit)
     listed = _listed(audits)
     most = listed.most_common(_MOST_DOMAINS)
-    marks = Marks({domain: number for number, (domain, _) in enumerate(most)})
-    reach = Counter(number for audit in audits for number in marks.of(audit))
+    marks = {domain: number for number, (domain, _) in enumerate(most)}
+    reach = Counter(number for audit in audits for number in bars_of(audit, marks))
+    bars = (
+        Bar(
+            domain,
+            amount,
+            amount / most[0][1],
+            hint=f"{plural(amount, 'agent')} in {plural(reach[number], 'workspace')}",
+            number=number,
+        )
+        for number, (domain, amount) in enumerate(most)
+    )
     return Figures(
         totals.plus_findings(shared),
         len(listed),
         _groups(audits, shared, frozenset(new)),
-        _domains(most, marks, reach),
+        tuple(bars),
         _spread(listed),
         marks,
     )
+
+
+def bars_of(audit: WorkspaceAudit, marks: Mapping[str, int]) -> list[int]:
+    """Return the numbers of all bars that lead to this workspace."""
+    return sorted(marks[domain] for domain in _domains(audit.agents) & marks.keys())
 
 
 def _groups(
@@ -142,13 +138,11 @@ def _groups(
     for audit in audits:
         names = {agent.id: agent.name for agent in audit.agents}
         for each in audit.findings:
-            is_new = (audit.workspace, each) in new
-            line = Line(
-                audit.workspace, names.get(each.agent or "", each.agent or ""), each, is_new
-            )
+            agent = names.get(each.agent or "", each.agent or "")
+            line = Line(audit.workspace, agent, each, (audit.workspace, each) in new)
             lines.setdefault((each.rule, each.severity), []).append(line)
     for each in shared:
-        line = Line(SHARED, "", each, (SHARED, each) in new)
+        line = Line(None, "", each, (None, each) in new)
         lines.setdefault((each.rule, each.severity), []).append(line)
     return tuple(
         Group(
@@ -165,27 +159,12 @@ def _groups(
 
 def _listed(audits: Iterable[WorkspaceAudit]) -> Counter[str]:
     """Count for each domain the agents that list it."""
-    return Counter(
-        domain
-        for audit in audits
-        for agent in audit.agents
-        for domain in {each.lower() for each in agent.allowed_domains or ()}
-    )
+    agents = (agent for audit in audits for agent in audit.agents)
+    return Counter(domain for agent in agents for domain in _domains([agent]))
 
 
-def _domains(
-    most: Sequence[tuple[str, int]], marks: Marks, reach: Mapping[int, int]
-) -> tuple[Bar, ...]:
-    return tuple(
-        Bar(
-            domain,
-            amount,
-            amount / most[0][1],
-            hint=f"{plural(amount, 'agent')} in {plural(reach[number], 'workspace')}",
-            number=number,
-        )
-        for (domain, amount), number in zip(most, marks.domains.values(), strict=True)
-    )
+def _domains(agents: Iterable[AuditedAgent]) -> set[str]:
+    return {domain.lower() for agent in agents for domain in agent.allowed_domains or ()}
 
 
 def _spread(listed: Mapping[str, int]) -> tuple[Bar, ...]:

@@ -1,4 +1,4 @@
-"""Findings: the table of rules, and pure functions that apply them.
+"""Findings: the table of rules, from ``findings.json``, and pure functions that apply them.
 
 What they look at is data already read; nothing here asks the API. The API reference says little
 about what an allowed domain may be, and the rules say no more: each names its source.
@@ -6,9 +6,11 @@ about what an allowed domain may be, and the rules say no more: each names its s
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
+from importlib.resources import files
 
 from attrs import frozen
 
@@ -43,108 +45,9 @@ class Rule:
     source: str
 
 
-def _table(*rules: Rule) -> Mapping[str, Rule]:
-    return {rule.id: rule for rule in rules}
+_data = json.loads(files("chatloom_async.audit").joinpath("findings.json").read_text("utf-8"))
 
-
-FINDING_RULES = _table(
-    Rule(
-        "no-domain",
-        "low",
-        "No domain is listed; what that means is not documented.",
-        "API reference, allowed-domains: an empty list is not described",
-    ),
-    Rule(
-        "wildcard",
-        "medium",
-        "A wildcard stands for names nobody has reviewed.",
-        "API reference, allowed-domains: wildcards are not described",
-    ),
-    Rule(
-        "public-suffix",
-        "high",
-        "It stands for hosts that anybody can have, or for every host there is.",
-        "publicsuffix.org, ICANN and private sections",
-    ),
-    Rule(
-        "address-space",
-        "high",
-        "It stands for many IP addresses, whoever has them.",
-        "RFC 4632 §3.1, RFC 4291 §2.3: how networks are written",
-    ),
-    Rule(
-        "private-address",
-        "medium",
-        "A local name or private address is another machine for everybody, or none.",
-        "RFC 6761, 6762, 7686, 8375, 9476, 5737, 3849; IANA special-purpose address registries",
-    ),
-    Rule(
-        "unknown-top-level",
-        "medium",
-        "No such top-level domain is known: a slip of the pen, or a name inside some network.",
-        "publicsuffix.org, ICANN section: every top-level domain of the Internet",
-    ),
-    Rule(
-        "ip-address",
-        "low",
-        "An IP address is listed where domains belong.",
-        "API reference, allowed-domains: the entries are domains",
-    ),
-    Rule(
-        "url",
-        "medium",
-        "A URL or port is listed where a domain belongs.",
-        "API reference, allowed-domains: the entries are domains",
-    ),
-    Rule(
-        "malformed",
-        "medium",
-        "This is not how a host name is written; what it matches, if anything, is not documented.",
-        "WHATWG URL, host parsing; UTS #46; RFC 1123 §2.1",
-    ),
-    Rule(
-        "duplicate",
-        "low",
-        "The same domain is listed more than once.",
-        "RFC 4343: names differing only in case are one",
-    ),
-    Rule(
-        "look-alike",
-        "high",
-        "The name can be taken for another one.",
-        "Unicode Technical Standard #39, §3 to §5",
-    ),
-    Rule(
-        "not-approved",
-        "high",
-        "The domain is not on the approved list.",
-        "the approved list given to the audit",
-    ),
-    Rule(
-        "not-judged",
-        "high",
-        "More odd entries are listed than an audit judges.",
-        "ten thousand entries of one agent, so that no list holds up an audit",
-    ),
-    Rule(
-        "shared-domain",
-        "low",
-        "Several workspaces allow the same domain.",
-        "a comparison of the workspaces in one audit",
-    ),
-    Rule(
-        "unknown-value",
-        "low",
-        "A field has a value that is not documented.",
-        "API reference, agents: position, status",
-    ),
-    Rule(
-        "count-mismatch",
-        "medium",
-        "The answer holds another number of agents than it says.",
-        'API reference, agents: "same as agents.length"',
-    ),
-)
+FINDING_RULES: Mapping[str, Rule] = {each: Rule(each, **rule) for each, rule in _data.items()}
 """Every rule by its id."""
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -15,10 +16,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from chatloom_async.audit.draft import Draft
-from chatloom_async.audit.figures import NewFindings, figures, told
+from chatloom_async.audit.figures import NewFindings, bars_of, figures, told
 from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.results import AuditedAgent, Severity, WorkspaceAudit
 from chatloom_async.audit.text import plural, visible
@@ -59,8 +60,16 @@ class WorkspacePart:
 
     number: int
     audit: WorkspaceAudit
-    domains: int
-    severities: Mapping[Severity, int]
+
+    @property
+    def domains(self) -> int:
+        """How many domains its agents list."""
+        return sum(len(agent.allowed_domains or ()) for agent in self.audit.agents)
+
+    @property
+    def severities(self) -> Mapping[Severity, int]:
+        """How many findings there are of each severity."""
+        return Counter(finding.severity for finding in self.audit.findings)
 
 
 def write_report(
@@ -78,8 +87,7 @@ def write_report(
         ConfigurationError: jinja2 is not installed, or the file cannot be written.
     """
     environment = _environment()
-    found = sorted(map(_part, audits), key=_concern)
-    parts = [evolve(part, number=number) for number, part in enumerate(found)]
+    parts = list(map(WorkspacePart, itertools.count(), sorted(audits, key=_concern)))
     looks = _looks(parts)
     style, script = _asset("report.css") + _launchers(looks), _asset("report.js")
     page = environment.get_template("report.html").stream(
@@ -88,7 +96,6 @@ def write_report(
         ),
         workspaces=parts,
         numbers={part.audit.workspace: part.number for part in parts},
-        gaps=sum(len(part.audit.gaps) for part in parts),
         looks=looks,
         made_at=made_at,
         context=context,
@@ -122,10 +129,13 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["shown"] = _shown
-    environment.filters["plural"] = plural
-    environment.filters["look"] = _look
-    environment.filters["told"] = told
+    environment.filters |= {
+        "shown": _shown,
+        "plural": plural,
+        "look": _look,
+        "told": told,
+        "bars_of": bars_of,
+    }
     return environment
 
 
@@ -167,16 +177,6 @@ def _launchers(looks: Mapping[tuple[str, str], str]) -> str:
     )
 
 
-def _part(audit: WorkspaceAudit) -> WorkspacePart:
-    return WorkspacePart(
-        0,
-        audit,
-        sum(len(agent.allowed_domains or ()) for agent in audit.agents),
-        Counter(finding.severity for finding in audit.findings),
-    )
-
-
-def _concern(part: WorkspacePart) -> tuple[int, int, int, int, str]:
-    counts = part.severities
-    worst = (-counts.get("high", 0), -len(part.audit.gaps))
-    return (*worst, -counts.get("medium", 0), -counts.get("low", 0), part.audit.workspace)
+def _concern(audit: WorkspaceAudit) -> tuple[int, int, int, int, str]:
+    found = Counter(finding.severity for finding in audit.findings)
+    return (-found["high"], -len(audit.gaps), -found["medium"], -found["low"], audit.workspace)

@@ -13,7 +13,7 @@ from chatloom_async.audit.findings import (
     list_findings,
     shared_domains,
 )
-from chatloom_async.audit.results import AuditedAgent, WorkspaceAudit
+from chatloom_async.audit.results import SEVERITIES, AuditedAgent, WorkspaceAudit
 from tests.audit.samples import AGENT
 
 
@@ -282,3 +282,4 @@ def test_no_text_is_too_odd_to_be_judged(domain: str) -> None:
 def test_every_rule_has_a_sentence_and_a_source(rule: Rule) -> None:
     assert rule.sentence.endswith(".")
     assert rule.source
+    assert rule.severity in SEVERITIES
