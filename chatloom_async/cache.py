@@ -7,6 +7,7 @@ a call uses an answer, starts a flight or joins one (``calls.cached``).
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections.abc import Callable
 from operator import add
@@ -36,8 +37,8 @@ class Cache:
     """How long answers are kept, and how many: ``AsyncChatloom(key, cache=Cache())``.
 
     Clients with an equal ``Cache`` on one pool share their answers, each key its own. Identical
-    calls at the same time share one request. Errors are never kept. Whatever was not used for the
-    longest time goes first.
+    calls at the same time share one request, made with the options of the first of them; each has
+    its own deadline. Errors are never kept. Whatever was not used for the longest time goes first.
 
     Attributes:
         ttl: seconds for which an answer is served without asking again.
@@ -139,6 +140,7 @@ class AnswerStore:
     misses: int = 0
     stale: int = 0
     _kept: LRUCache[Identity, KeptAnswer] = field(init=False)
+    _answered: LRUCache[Workspace, float] = field(init=False)  # when it last was
     _failing: LRUCache[Workspace, float] = field(init=False)  # when it may be tried again
     _lock: threading.Lock = field(factory=threading.Lock)  # cachetools has none
     _flights: dict[asyncio.AbstractEventLoop, dict[Identity, Flight]] = field(factory=dict)
@@ -148,6 +150,7 @@ class AnswerStore:
         from cachetools import LRUCache  # noqa: PLC0415 - a client without a cache needs none
 
         self._kept = LRUCache(self.cache.max_bytes, getsizeof=lambda kept: kept.size)
+        self._answered = LRUCache(self.cache.max_entries)
         self._failing = LRUCache(self.cache.max_entries)
 
     def get(self, identity: Identity) -> KeptAnswer | None:
@@ -166,35 +169,53 @@ class AnswerStore:
             flights = self._flights[loop] = {}
         return flights
 
-    def answer(
-        self, size: int, fresh: Callable[[], Any], stale: Callable[[], Any], now: float
-    ) -> KeptAnswer:
-        """Return what to keep of an answer that came now, whose body has ``size`` bytes."""
-        old = now + self.cache.ttl
-        size = _PER_ENTRY + _PER_BYTE * size
-        return KeptAnswer(size, fresh, stale, old, old + self.cache.stale_if_error)
+    def land(self, identity: Identity, flight: Flight) -> None:
+        """Let nobody join a flight of the running loop any more."""
+        flights = self.flights_here()
+        if flights.get(identity) is flight:
+            flights.pop(identity, None)  # ``forget`` may have removed it, in another thread
 
-    def keep(self, identity: Identity, answer: KeptAnswer) -> None:
-        """Keep an answer that has come, and take note that the API works."""
+    def answered(self, workspace: Workspace, now: float) -> None:
+        """Take note that the API works."""
         with self._lock:
-            self._failing.pop(identity[0], None)
+            self._failing.pop(workspace, None)
+            self._answered[workspace] = now
+
+    def keep(
+        self,
+        identity: Identity,
+        size: int,
+        fresh: Callable[[], Any],
+        stale: Callable[[], Any],
+        now: float,
+    ) -> None:
+        """Keep an answer that came now, whose body has ``size`` bytes."""
+        fresh_until = now + self.cache.ttl
+        usable_until = fresh_until + self.cache.stale_if_error
+        kept = KeptAnswer(_PER_ENTRY + _PER_BYTE * size, fresh, stale, fresh_until, usable_until)
+        with self._lock:
             self._kept.pop(identity, None)
-            if answer.size > self.cache.max_bytes:
+            if kept.size > self.cache.max_bytes:
                 return
             while len(self._kept) >= self.cache.max_entries:
                 self._kept.popitem()
-            self._kept[identity] = answer
+            self._kept[identity] = kept
 
-    def failed(self, identity: Identity, now: float) -> None:
-        """Take note that the API does not answer; for a while nobody need find that out again."""
+    def failed(self, identity: Identity, began: float, now: float) -> None:
+        """Take note of a request that failed; for a while nobody need find that out again.
+
+        Was the workspace answered meanwhile, or just before the request ``began``, then it is this
+        resource alone that fails.
+        """
         with self._lock:
-            self._failing[identity[0]] = now + _PAUSE
+            if self._answered.get(identity[0], -math.inf) < began - _PAUSE:
+                self._failing[identity[0]] = now + _PAUSE
             kept = self._kept.get(identity)
             if kept is not None:
                 kept.retry_at = now + _PAUSE
 
     def is_failing(self, kept: KeptAnswer, workspace: Workspace) -> bool:
-        """Tell whether asking is known to be in vain."""
+        """Tell whether asking is known to be in vain: the old answer is served at once."""
         return bool(kept.retry_at) or workspace in self._failing
 
     def may_retry(self, kept: KeptAnswer, workspace: Workspace, now: float) -> bool:
@@ -217,7 +238,7 @@ class AnswerStore:
                 del self._kept[identity]
         for flights in list(self._flights.values()):
             for identity in filter(is_meant, list(flights)):
-                flight = flights.pop(identity, None)
+                flight = flights.pop(identity, None)  # its loop may have removed it meanwhile
                 if flight is not None:
                     flight.outdated = True
 

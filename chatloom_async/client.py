@@ -27,6 +27,7 @@ from chatloom_async.calls.call import Caller, ClientState
 from chatloom_async.calls.request import Query, build_request, check_base_url, check_raw_path
 from chatloom_async.calls.retry import RetryPolicy
 from chatloom_async.calls.workspace import read_workspace
+from chatloom_async.errors import ConfigurationError
 from chatloom_async.models import AgentList, AllowedDomains, WorkspaceSnapshot, shown
 from chatloom_async.network.pool import ConnectionPool
 from chatloom_async.ratelimit.values import LimiterStatistics, RateLimit
@@ -165,23 +166,23 @@ class AsyncChatloom:
         return await read_workspace(reader.list_agents, reader.get_allowed_domains)
 
     def invalidate(self, agent_id: str | None = None) -> None:
-        """Drop what caches keep of this workspace: all of it, or the domains of one agent.
+        """Drop what the caches of its pool keep of this workspace: all, or the domains of one agent.
 
-        An answer that is under way is not kept either. Without a cache it does nothing.
+        An answer that is under way is not kept either.
 
         Raises:
-            ConfigurationError: the id cannot be one.
+            ConfigurationError: the id cannot be one, or ``api_key`` is a callable that no call has
+                asked yet, so that it is not known which workspace this is.
 
         """
         mine = self._caller
         resource = None if agent_id is None else _domains_request(mine.base_url, agent_id).resource
-        if mine.credentials.current is not None:
-            workspace = mine.credentials.current, mine.base_url
-            stores = list(mine.transport.shared.caches.values())
-            if isinstance(self._calls, CachedCalls):  # there may be too many to be found there
-                stores.append(self._calls.store)
-            for store in stores:
-                store.forget(workspace, resource)
+        key = mine.credentials.current
+        if key is None:
+            raise ConfigurationError(
+                "the callable api_key was not asked yet; make a call first, or give the key itself"
+            )
+        mine.transport.shared.forget((key, mine.base_url), resource)
 
     async def get_raw(self, path: str) -> Any:
         """Return the JSON of a path this release has no method for, as plain Python values.

@@ -14,11 +14,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 from typing import Protocol
+from weakref import WeakSet
 
 from attrs import Factory, define, field
 
 from chatloom_async.auth import ApiKey
-from chatloom_async.cache import AnswerStore, Cache
+from chatloom_async.cache import AnswerStore, Cache, Workspace
 from chatloom_async.events import Observer
 from chatloom_async.models import shown
 from chatloom_async.ratelimit.registry import LimiterRegistry
@@ -52,11 +53,12 @@ class InFlight:
     def end(self, owner: object | None = None) -> None:
         """Cancel the calls of one client, or all; each is told by its ``closed``."""
         for call in self.calls.copy():
-            if call.task is None or not (owner is None or call.owner is owner):
+            task = call.task  # once: the call may end meanwhile, in another thread
+            if task is None or not (owner is None or call.owner is owner):
                 continue
-            loop = call.task.get_loop()
+            loop = task.get_loop()
             if not loop.is_closed():
-                loop.call_soon_threadsafe(self._cancel, call, call.task)
+                loop.call_soon_threadsafe(self._cancel, call, task)
 
     def _cancel(self, call: UnderWay, task: asyncio.Task[object]) -> None:
         # Only if the call still is under way: its task has other things to do afterwards.
@@ -187,7 +189,7 @@ class Shared:
         clock: the time they go by.
         notify: the observer, guarded; None costs nothing.
         limiters: the rate limiters, one per key.
-        caches: the answers kept, for each ``Cache``; of many, for those that serve the most.
+        caches: the answers kept, for each ``Cache``; at most 16, those that have served the most.
         in_flight: the calls under way.
 
     """
@@ -198,6 +200,8 @@ class Shared:
         default=Factory(lambda self: LimiterRegistry(self.notify), takes_self=True)
     )
     caches: dict[Cache, AnswerStore] = field(factory=dict)
+    # With those that went: the clients that have one go on with it.
+    _stores: WeakSet[AnswerStore] = field(factory=WeakSet)
     in_flight: InFlight = field(factory=InFlight)
     # One observer may hear of several pools.
     _calls: Iterator[int] = field(factory=lambda: count(random.getrandbits(20) << 32))
@@ -212,9 +216,15 @@ class Shared:
         if store is None:
             if len(self.caches) >= _MOST_CACHES:
                 least = min(self.caches.copy().items(), key=lambda kept: kept[1].hits)
-                self.caches.pop(least[0], None)  # the clients that have it go on with it
+                self.caches.pop(least[0], None)
             store = self.caches.setdefault(cache, AnswerStore(cache))
+            self._stores.add(store)
         return store
+
+    def forget(self, workspace: Workspace, resource: str | None = None) -> None:
+        """Drop what all caches keep of a workspace, or of one resource of it."""
+        for store in self._stores.copy():
+            store.forget(workspace, resource)
 
 
 class Transport(Protocol):

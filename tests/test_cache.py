@@ -24,6 +24,7 @@ from chatloom_async import (
     DeadlineExceededError,
     InternalServerError,
     NotFoundError,
+    RateLimit,
     RetryPolicy,
 )
 from chatloom_async.auth import Credentials
@@ -248,12 +249,28 @@ async def test_an_answer_under_way_is_not_kept_when_invalidated() -> None:
     ]
 
 
-async def test_a_change_drops_what_was_kept() -> None:
+@pytest.mark.parametrize("cache", [DEFAULT, Cache(ttl=7), None], ids=["same", "other", "none"])
+async def test_a_change_drops_what_was_kept(cache: Cache | None) -> None:
     case = Case(first("old.example"), StubReply(status=204))
     client = case.client()
     await look_up(client)
-    await client.send_raw("PUT", "/api/plugin/agents/agt_1", json={})
+    await case.client(cache=cache).send_raw("PUT", "/api/plugin/agents/agt_1", json={})
     assert await look_up(client) == "v1.example"
+
+
+async def test_a_get_with_a_body_is_always_asked() -> None:
+    case = Case()
+    client = case.client()
+    for number in (1, 2):
+        found = await client.send_raw("GET", "/api/plugin/search", json={"page": number})
+        assert found == {"domains": [f"v{number}.example"]}
+
+
+async def test_a_workspace_without_a_key_cannot_be_invalidated() -> None:
+    case = Case()
+    await look_up(case.client())
+    with pytest.raises(ConfigurationError, match="make a call first"):
+        case.client(lambda: KEY).invalidate()
 
 
 def slow() -> StubReply:
@@ -328,6 +345,16 @@ async def test_a_later_call_keeps_the_request_going(deadline: float | None) -> N
     assert case.requests == 1
 
 
+async def test_each_call_tells_its_own_deadline() -> None:
+    case = Case(slow())
+    early = asyncio.create_task(look_up(case.client(retry=RetryPolicy(deadline=1.0))))
+    await asyncio.sleep(0)
+    with pytest.raises(DeadlineExceededError, match="within 3 s"):
+        await look_up(case.client(retry=RetryPolicy(deadline=3.0)))
+    with pytest.raises(DeadlineExceededError, match="within 1 s"):
+        await early
+
+
 async def test_a_later_call_waits_longer_at_a_closed_gate() -> None:
     refusals = [StubReply(status=429, headers={"retry-after": wait}) for wait in ("2", "30")]
     case = Case(*refusals)
@@ -371,6 +398,7 @@ async def test_closing_a_client_ends_its_own_calls_only() -> None:
     await mine.aclose()
     closed, answered = await asyncio.gather(*calls, return_exceptions=True)
     assert isinstance(closed, ClientClosedError)
+    assert closed.path == "/api/plugin/agents/agt_1/allowed-domains"
     assert answered == "slow.example"
 
 
@@ -526,6 +554,24 @@ async def test_one_success_shows_that_all_may_be_asked_again() -> None:
         found.append((await client.get_allowed_domains(agent_id)).is_stale)
         await asyncio.sleep(1.5)
     assert found == [True, True, False]
+
+
+async def test_one_agent_that_fails_leaves_the_others_young() -> None:
+    case = Case(first("a.example"), first("b.example"), *(first("a.example"), DOWN) * 3)
+    client = await aged(case, "a", "b")
+    for _ in range(3):
+        assert not (await client.get_allowed_domains("a")).is_stale
+        assert (await client.get_allowed_domains("b")).is_stale
+        await asyncio.sleep(70)
+
+
+async def test_a_full_rate_limit_is_no_failure_of_the_api() -> None:
+    case = Case()
+    await aged(case)
+    full = case.client(rate_limit=RateLimit(per_minute=1, burst=1), retry=RetryPolicy(deadline=1))
+    await look_up(full, "agt_2")
+    assert (await full.get_allowed_domains("agt_1")).is_stale
+    assert not (await case.client().get_allowed_domains("agt_1")).is_stale
 
 
 async def test_one_agent_that_is_gone_leaves_the_others() -> None:

@@ -47,21 +47,16 @@ class CachedCalls:
     async def fetch(self, request: Request, model: type[Model]) -> Model:
         """Return the model that the request is answered with, maybe some time ago.
 
-        A request that may change something goes past the cache, and what is kept of its workspace
-        is dropped.
+        All but a GET without a body goes past the cache.
 
         Raises:
             ChatloomError: there is no answer, not even an old one.
 
         """
-        if request.method == "GET":
-            self.caller.begin()
-            return await self._fetch(request, model)  # type: ignore[no-any-return]  # of any model
-        try:
+        if request.method != "GET" or request.body is not None:
             return await self.caller.fetch(request, model)
-        finally:
-            if request.method != "HEAD" and (key := self.caller.credentials.current) is not None:
-                self.store.forget((key, request.base_url))
+        self.caller.begin()
+        return await self._fetch(request, model)  # type: ignore[no-any-return]  # of any model
 
     async def _fetch(self, request: Request, model: type[Any]) -> Any:
         caller, store = self.caller, self.store
@@ -78,10 +73,9 @@ class CachedCalls:
             return kept.fresh()
         if kept is not None and now < kept.usable_until:
             if store.is_failing(kept, identity[0]):
-                if identity not in self.store.flights_here() and store.may_retry(
-                    kept, identity[0], now
-                ):
-                    self._start(request, identity, caller.give_up_at()).unattended = True
+                under_way = identity in store.flights_here()
+                if not under_way and store.may_retry(kept, identity[0], now):
+                    self._start(request, identity, caller.give_up_at(), unattended=True)
                 return self._old(kept, request, key)
         else:
             kept = None
@@ -119,8 +113,7 @@ class CachedCalls:
         """Join a flight or start one; return what it brings, an error as a value."""
         caller, store = self.caller, self.store
         while True:
-            flights = self.store.flights_here()
-            flight = flights.get(identity)
+            flight = store.flights_here().get(identity)
             leads = flight is None
             if flight is None:
                 store.misses += 1
@@ -136,15 +129,20 @@ class CachedCalls:
                 flight.waiting -= 1
                 if not flight.waiting and not flight.unattended and not flight.task.done():
                     flight.task.cancel()
-                    if flights.get(identity) is flight:
-                        flights.pop(identity, None)  # ``forget`` may, in another thread
+                    store.land(identity, flight)
             if leads:
                 return answer
             if flight.call.key in (identity[0][0], caller.credentials.current, None):
                 store.joined += 1
                 self._tell(request, identity[0][0], "joined")
-                return copy.copy(answer) if isinstance(answer, ChatloomError) else answer
+                return self._shared(flight.call, answer)
             # The key was renewed on the way, and the new one is not this client's.
+
+    def _shared(self, call: CallRecord, answer: Any) -> Any:
+        """Return what another call's request brought, an error in this call's own words."""
+        if isinstance(answer, DeadlineExceededError) and answer.retry_after is None:
+            return call.finished(self.caller.too_late(call))
+        return copy.copy(answer) if isinstance(answer, ChatloomError) else answer
 
     async def _wait(
         self, call: CallRecord, answer: Any, give_up_at: float, *, shared: bool = False
@@ -171,47 +169,54 @@ class CachedCalls:
         except asyncio.CancelledError:
             if not waiter.claim_cancellation():
                 raise
-            return ClientClosedError("the client was closed during the call")
+            return waiter.finished(ClientClosedError("the client was closed during the call"))
         finally:
             in_flight.calls.discard(waiter)
             waiter.task = None  # which may hold an error that holds this frame
             if alarm is not None:
                 alarm.cancel()
 
-    def _start(self, request: Request, identity: Identity, give_up_at: float) -> Flight:
+    def _start(
+        self, request: Request, identity: Identity, give_up_at: float, *, unattended: bool = False
+    ) -> Flight:
         """Begin a flight, in a task of its own."""
         loop = asyncio.get_running_loop()
         call = CallRecord(request, give_up_at=give_up_at)
-        flight = self.store.flights_here()[identity] = Flight(call)
+        flight = self.store.flights_here()[identity] = Flight(call, unattended=unattended)
         flight.task = loop.create_task(self._run(flight, identity))
         flight.task.add_done_callback(_heard)
         return flight
 
     async def _run(self, flight: Flight, identity: Identity) -> Any:
         """Make the request of a flight, and keep what it brings."""
-        caller, call, flights = self.caller, flight.call, self.store.flights_here()
+        caller, call = self.caller, flight.call
         owner = flight if flight.unattended else None
+        clock, store = caller.transport.shared.clock, self.store
+        began = clock.monotonic()
         answer: tuple[Any, bytes] | ChatloomError
         try:
             answer = await caller.conclude(call, identity[3], owner)
         finally:
-            if flights.get(identity) is flight:
-                flights.pop(identity, None)  # as above
+            store.land(identity, flight)
         if call.key is not None:
             identity = ((call.key, identity[0][1]), *identity[1:])
         if isinstance(answer, ChatloomError):
-            self._note(identity, answer)
+            self._note(identity, answer, began)
             return answer
-        clock = caller.transport.shared.clock
-        kept = self.store.answer(*_served(*answer, identity[3], clock.wall()), clock.monotonic())
+        result, body = answer
+        fresh, stale = _served(result, body, identity[3], clock.wall())
+        now = clock.monotonic()
+        store.answered(identity[0], now)
         if not flight.outdated:
-            self.store.keep(identity, kept)
-        return kept.fresh
+            store.keep(identity, len(body), fresh, stale, now)
+        return fresh
 
-    def _note(self, identity: Identity, error: ChatloomError) -> None:
+    def _note(self, identity: Identity, error: ChatloomError, began: float) -> None:
         """Draw from an error what it says of the answers that are kept."""
+        if isinstance(error, DeadlineExceededError) and error.retry_after is not None:
+            return  # the client's own RateLimit: nothing was asked
         if _serves_old(error):
-            self.store.failed(identity, self.caller.transport.shared.clock.monotonic())
+            self.store.failed(identity, began, self.caller.transport.shared.clock.monotonic())
         elif isinstance(error, APIStatusError):
             refused = error.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
             self.store.forget(identity[0], None if refused else identity[1])
@@ -219,21 +224,21 @@ class CachedCalls:
 
 def _served(
     answer: Any, body: bytes, model: type[Any], wall: float
-) -> tuple[int, Callable[[], Any], Callable[[], Any]]:
-    """Return the size of an answer, and what each caller gets while it is young, and once old."""
+) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    """Return what makes the answer for each caller while it is young, and once it is old."""
     if model is object:  # plain values, which a caller may change: each gets its own
         nothing = answer is None
 
         def plain() -> Any:
             return None if nothing else decode(body, object)
 
-        return len(body), plain, plain
+        return plain, plain
     if not hasattr(model, "answered_at"):  # a model that does not tell its age
-        return len(body), lambda: answer, lambda: answer
+        return lambda: answer, lambda: answer
     moment = datetime.fromtimestamp(wall, UTC)
     young = evolve(answer, answered_at=moment)
     old = evolve(young, is_stale=True)
-    return len(body), lambda: young, lambda: old
+    return lambda: young, lambda: old
 
 
 def _serves_old(error: ChatloomError) -> bool:

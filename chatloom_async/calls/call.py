@@ -59,6 +59,7 @@ _Gate = tuple[ApiKey, asyncio.AbstractEventLoop, RateLimiter | None]
 
 _OK = range(200, 300)
 _UNDONE = ("", "identity", "gzip", "deflate", "br", "zstd")  # codings that the transport undoes
+_SAFE = ("GET", "HEAD")  # RFC 9110 §9.2.1
 _NO_CONTENT = (HTTPStatus.NO_CONTENT, HTTPStatus.RESET_CONTENT)
 _NOT_THE_SERVER = ("stale", "local")  # reasons that say nothing about the server
 _URGENT = 10.0  # a deadline up to this many seconds: a person waits
@@ -117,6 +118,8 @@ class Caller:
     async def fetch(self, request: Request, model: type[Model]) -> Model:
         """Return the model that the request is answered with.
 
+        What may change something drops what caches keep of its workspace.
+
         ``model`` is an attrs class, ``object`` for plain JSON values, or ``NoneType`` where the
         body does not matter.
 
@@ -127,7 +130,11 @@ class Caller:
         state, call = self.begin(), CallRecord(request)
         if self.retry.deadline is not None:
             call.give_up_at = self.give_up_at()
-        answer = await self.conclude(call, model, state)
+        try:
+            answer = await self.conclude(call, model, state)
+        finally:
+            if request.method not in _SAFE and call.key is not None:
+                self.transport.shared.forget((call.key, request.base_url))
         if not isinstance(answer, ChatloomError):
             return answer[0]
         try:
@@ -420,8 +427,11 @@ class Caller:
 
 
 def _structured(answer: Response, request: Request, model: type[Model]) -> Model:
-    """Return what the answer says; None where it has no content (RFC 9110 §15.3.5)."""
-    empty = answer.status in _NO_CONTENT or request.method == "HEAD"
+    """Return what the answer says; None where it has no content (RFC 9110 §15.3.5).
+
+    To what is no GET, many a server answers 200 or 201 without one.
+    """
+    empty = answer.status in _NO_CONTENT or (request.method != "GET" and not answer.body)
     if model is NoneType or (empty and model is object):
         return None  # type: ignore[return-value]  # the model is NoneType or object: None is one
     try:
