@@ -39,7 +39,7 @@ class ApiKey:
     Attributes:
         fingerprint: eight hex digits of its SHA-256: tells keys apart in logs and statistics.
         headers: returns the header to send; for the transport, and never to be kept.
-        line: returns it as it is sent.
+        line: returns that header as a line of HTTP/1.1.
 
     Raises:
         ConfigurationError: it is empty, does not start with ``clf_`` or holds other than printable
@@ -122,7 +122,7 @@ class Credentials:
 
     Attributes:
         current: the key in use; None before the callable was first asked.
-        generation: counts the answers.
+        generation: how often the callable was asked.
         renewable: whether there is anybody to ask for another key.
     """
 
@@ -148,7 +148,9 @@ class Credentials:
             del api_key  # a traceback shows the locals of its frames
 
     async def renew(self, generation: int) -> ApiKey:
-        """Ask the callable, unless somebody does or has since this generation; return the key.
+        """Return the key; ask the callable for it, once for all who want another one than this.
+
+        It is not asked if it was since ``generation``, and who comes while it is being asked waits.
 
         Every call that waits gets a copy of what the callable raises. A call that comes later uses
         the key there is, or asks again if there is none.

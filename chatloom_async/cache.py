@@ -74,7 +74,7 @@ class CacheStatistics:
         hits: calls answered at once, with an answer that was young enough.
         joined: calls answered by the request of another call.
         misses: calls that made a request.
-        stale: calls answered with an old answer, because the API fails.
+        stale: calls answered with an old answer, because the API failed or refused.
         entries: answers kept.
         size: bytes of memory that they take, about.
     """

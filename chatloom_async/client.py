@@ -4,7 +4,7 @@ A method for another endpoint builds its request (``build_request``: values of t
 ``json``) and returns ``self._calls.fetch(request, model)``. The model of an answer is a frozen
 attrs class in ``models``, named in ``wire.prepare`` too. One that a GET returns has the fields
 ``answered_at`` and ``is_stale``, which a cache sets; if it is about one agent, ``invalidate`` names
-its resource too. ``NoneType`` stands for an answer without content.
+its resource too. ``NoneType`` stands for an answer whose body does not matter.
 
 Not here: how a request is checked (``calls.request``), one call (``calls.call``), and how JSON
 becomes a model (``calls.structure``).
@@ -56,7 +56,7 @@ class ClientStatistics:
         calls: calls made.
         requests: requests handed to the transport for them.
         retried: attempts after the first ones.
-        in_flight: calls under way on its pool, of all its clients.
+        in_flight: calls under way on its pool, of all clients there.
         limiter: the gate of its key in the latest event loop; None before the first call, and
             without a rate limit.
 
@@ -83,8 +83,10 @@ class AsyncChatloom:
         base_url: None: ``CHATLOOM_BASE_URL``, or https://chatloom.app.
         timeout: seconds for one attempt, from connecting (at most 5 s of it) to the last byte.
         retry: what is tried again, how often and for how long.
-        rate_limit: pacing, shared by all clients with this key on this pool; None: none.
-        cache: how long answers are kept, for all clients with this key on this pool; None: not.
+        rate_limit: pacing, shared by all clients with this key and an equal limit on this pool;
+            None: none.
+        cache: how long answers are kept, for all clients with this key and an equal cache on this
+            pool; None: not.
         pool: shared connections; the caller closes them. None: a pool of its own.
 
     Raises:
@@ -150,10 +152,10 @@ class AsyncChatloom:
         )
 
     async def get_workspace(self) -> WorkspaceSnapshot:
-        """Return all agents with their domains, read as fast as pool and rate limiter allow.
+        """Return all agents with their domains, with up to 100 look-ups at the same time.
 
-        What cannot be read is a gap in it. The policy's deadline is for all of it together: then
-        what is missing are gaps, or answers that a cache has kept.
+        What cannot be read is a gap in it. The policy's deadline is for all of it together. What is
+        not read by then is a gap, or an old answer from the cache.
 
         Raises:
             AuthenticationError: the key is invalid, expired or revoked.
@@ -166,9 +168,9 @@ class AsyncChatloom:
         return await read_workspace(reader.list_agents, reader.get_allowed_domains)
 
     def invalidate(self, agent_id: str | None = None) -> None:
-        """Drop what the caches of its pool keep of this workspace: all, or the domains of one agent.
+        """Drop what the caches of its pool keep of this workspace.
 
-        An answer that is under way is not kept either.
+        All of it, or the domains of one agent. An answer that is under way is not kept either.
 
         Raises:
             ConfigurationError: the id cannot be one, or ``api_key`` is a callable that no call has
@@ -215,10 +217,11 @@ class AsyncChatloom:
             json: the body; None: no body.
             repeatable: True if sending it twice does no harm, because it carries an idempotency
                 key, say; None: GET, HEAD, PUT and DELETE are (RFC 9110 §9.2.2). What is not is
-                sent again only when nothing of it can have arrived.
+                sent again only if no connection was made or the server refused it.
 
         Returns:
-            The JSON of the answer as plain Python values; None for an answer without content.
+            The JSON of the answer as plain Python values; None where there is none (a 204, a HEAD,
+            an empty answer to a POST).
 
         Raises:
             ConfigurationError: the request cannot be one; nothing was sent.
@@ -320,8 +323,7 @@ class AsyncChatloom:
 
     async def __aenter__(self) -> Self:
         """Return the client, ready; the first call opens the pool."""
-        wire.prepare()
-        retrying.prepare()
+        prepare()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -336,6 +338,12 @@ class AsyncChatloom:
         return (
             f"AsyncChatloom({mine.credentials.current or 'key from a callable'}, {mine.base_url})"
         )
+
+
+def prepare() -> None:
+    """Import what the first answer and the first failure need: there it would hold up the loop."""
+    wire.prepare()
+    retrying.prepare()
 
 
 def _calls(caller: Caller) -> Caller | CachedCalls:

@@ -70,7 +70,7 @@ class ChatloomError(Exception):
     Attributes:
         message: what happened, without the request it happened to.
         method: the HTTP method, or ``""`` when no request was made.
-        path: the path below the base URL, or ``""``.
+        path: path and query below the base URL, or ``""``.
         attempts: the requests that were made for the call, oldest first.
         retry_after: after how many seconds another try is worth it, if anybody said.
     """
@@ -88,8 +88,8 @@ class ChatloomError(Exception):
     def http_status(self) -> int:
         """The status with which a backend answers its own visitor.
 
-        502: the API cannot be reached, makes no sense or refuses the workspace's key; 503: somebody
-        is to come back later; 504: time ran out; 404: there is none; 500: our own configuration.
+        502: the API cannot be reached, makes no sense or refuses the workspace's key; 503: try
+        again later; 504: time ran out; 404: no such thing; 500: our own configuration.
         """
         return HTTPStatus.BAD_GATEWAY
 
@@ -104,7 +104,9 @@ class ChatloomError(Exception):
         problem: dict[str, Any] = {"type": "about:blank", "title": status.phrase, "status": +status}
         problem["detail"] = _REFUSED if isinstance(self, AuthenticationError) else _TOLD[status]
         if status == HTTPStatus.SERVICE_UNAVAILABLE:
-            problem["retry_after"] = max(1, math.ceil(self.retry_after or _SOON))
+            last = getattr(self, "last_failure", None)
+            asked = self.retry_after or (last and last.retry_after) or _SOON
+            problem["retry_after"] = max(1, math.ceil(asked))
         return problem
 
     def __str__(self) -> str:
@@ -209,8 +211,10 @@ class DeadlineExceededError(ChatloomError, TimeoutError):
 
     @property
     def http_status(self) -> int:
-        """503 if a rate limit held it up until then, the client's own or a 429; else 504."""
-        limited = self.retry_after is not None or isinstance(self.last_failure, RateLimitError)
+        """503 if ``RateLimit`` held it up until then, or the last failure was one; else 504."""
+        last = self.last_failure
+        refused = last is not None and last.http_status == HTTPStatus.SERVICE_UNAVAILABLE
+        limited = self.retry_after is not None or refused
         return HTTPStatus.SERVICE_UNAVAILABLE if limited else HTTPStatus.GATEWAY_TIMEOUT
 
 

@@ -90,7 +90,7 @@ class FanOut(Generic[Item, Value]):
     async def __aenter__(self) -> Self:
         """Start the workers."""
         if self._entered:
-            raise ConfigurationError("it runs once; make another one")
+            raise ConfigurationError("a FanOut runs once; make another one")
         self._entered = True
         items = self.items
         if isinstance(items, AsyncIterable):
@@ -133,7 +133,9 @@ class FanOut(Generic[Item, Value]):
             if not self._running:
                 raise StopAsyncIteration
             if self._reader is not None and not self._reader.done():
-                raise ConfigurationError("it has one reader, which is waiting in another task")
+                raise ConfigurationError(
+                    "a FanOut has one reader, which is waiting in another task"
+                )
             self._reader = asyncio.get_running_loop().create_future()
             await self._reader
         if self._left or not self._entered:  # else it would look like one without items

@@ -133,7 +133,7 @@ class Alarm:
 
 MAX_ERROR_BODY = 64 * 1024
 QUEUED = "the request waited for a free connection and was never sent"
-"""The note on a ``CancelledError`` of an exchange that was cancelled before anything was sent."""
+"""The note on a ``CancelledError`` of an exchange that was cancelled while it queued."""
 
 
 @define(eq=False)
@@ -188,7 +188,7 @@ class Shared:
     Attributes:
         clock: the time they go by.
         notify: the observer, guarded; None costs nothing.
-        limiters: the rate limiters, one per key.
+        limiters: the rate limiters, one per base URL, key, limit and loop.
         caches: the answers kept, for each ``Cache``; at most 16, those that have served the most.
         in_flight: the calls under way.
 
@@ -244,7 +244,7 @@ class Transport(Protocol):
 
         Raises:
             APIConnectionError: no complete answer arrived; its reason decides about another try.
-            CancelledError: with the note ``QUEUED`` if it was cancelled before it was sent.
+            CancelledError: with the note ``QUEUED`` if it was cancelled while it queued.
             ChatloomError: no request can be made: the transport is closed, for example.
 
         Any other exception passes through the call as it is.

@@ -61,6 +61,15 @@ def test_a_failed_call_is_told_with_its_error(reply: StubReply, outcomes: list[s
     assert [event.outcome for event in events if hasattr(event, "outcome")] == outcomes
 
 
+def test_a_failing_key_source_is_told_by_its_error() -> None:
+    heard: list[Event] = []
+    transport = StubTransport([], observer=heard.append)
+    chatloom = AsyncChatloom(lambda: {"a": "clf_a"}["b"], pool=transport)
+    with pytest.raises(KeyError):
+        FakeClock().run(chatloom.list_agents())
+    assert [event.outcome for event in heard if hasattr(event, "outcome")] == ["KeyError"]
+
+
 @virtual
 async def test_a_cancelled_call_is_told_as_cancelled() -> None:
     heard: list[Event] = []

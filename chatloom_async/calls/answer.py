@@ -35,7 +35,7 @@ def status_error(answer: Response, key: ApiKey, clock: Clock) -> APIStatusError:
     body = redact(answer.body[:MAX_ERROR_BODY].decode("latin-1")).encode("latin-1")
     kind = status_error_class(answer.status)
     message = _redirect(headers) if kind is RedirectError else _message(answer.status, body)
-    # Once more: what is told apart in the body need not be in the message, and the other way round.
+    # Once more: what decoding JSON and joining lines makes of the body may hold the key again.
     message = redact(_clean(message))
     return kind(answer.status, message, body, headers, parse_retry_after(headers, clock))
 

@@ -142,10 +142,13 @@ class CallRecord:
             key, seconds = self.fingerprint(), now - self.started
             self.notify(AttemptEnded(self.number, method, path, key, self.sent, outcome, seconds))
 
-    def end(self, error: ChatloomError | None, now: float, *, answered: bool) -> None:
-        """Tell the observer how the call ended: "cancelled" if it was not by us or the server."""
+    def end(self, error: BaseException | None, now: float, *, answered: bool) -> None:
+        """Tell the observer how the call ended."""
         if self.notify is not None:
-            outcome = "ok" if answered else "cancelled" if error is None else type(error).__name__
+            ending = (
+                "cancelled" if isinstance(error, asyncio.CancelledError) else type(error).__name__
+            )
+            outcome = "ok" if answered else ending
             method, route, path = self.request.method, self.request.route, self.request.resource
             key, sent, seconds = self.fingerprint(), self.sent, now - self.began
             self.notify(CallEnded(self.number, method, route, path, key, sent, outcome, seconds))

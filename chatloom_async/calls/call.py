@@ -13,7 +13,7 @@ The way of a 429, as an example:
 3. ``_repeat`` hands the failed attempt to the engine, which ends the call if the wait is longer
    than the policy or the deadline allows.
 4. Else the next ``_attempt`` follows at once, finds the gate closed, and waits at it. Without a
-   rate limiter it follows after the policy's wait.
+   rate limiter it follows after the policy's wait, of which the Retry-After is the least.
 
 Not here: the record of a call (``calls.attempts``), which failures are repeated and when
 (``calls.retry``), the gate (``ratelimit.limiter``), one exchange (``network.pool``), calls that
@@ -25,6 +25,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import sys
 from http import HTTPStatus
 from types import NoneType
 from typing import TypeVar
@@ -93,7 +94,7 @@ class Caller:
     until: float = math.inf  # when all its calls end, on the loop's clock
     state: ClientState = field(factory=ClientState)
     _gate: _Gate | None = None
-    _limits: WaitLimits = field(init=False)  # of a call without deadline
+    _limits: WaitLimits = field(init=False)  # of its calls, but for their deadline
 
     def __attrs_post_init__(self) -> None:
         """Refuse options that cannot work, before any request."""
@@ -152,7 +153,8 @@ class Caller:
         """
         state = self.state
         if state.closed or self.transport.closed:
-            raise ClientClosedError("the client is closed; make a new one")
+            what = "client" if state.closed else "client's pool"
+            raise ClientClosedError(f"the {what} is closed; make a new one")
         state.calls += 1
         return state
 
@@ -199,7 +201,8 @@ class Caller:
             shared.in_flight.calls.discard(call)
             call.task = None  # which holds the error that holds this frame
             if call.notify is not None:
-                call.end(error, shared.clock.monotonic(), answered=answered)
+                ending = error or sys.exception()
+                call.end(ending, shared.clock.monotonic(), answered=answered)
         assert error is not None  # noqa: S101 - all else has returned or raised
         return call.finished(error)
 

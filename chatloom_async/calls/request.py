@@ -49,7 +49,7 @@ def check_base_url(base_url: str | None) -> str:
     problem = _problem(url)
     if problem:
         del url, base_url  # it may hold a password, and a traceback shows locals
-        raise ConfigurationError(f"the base URL {problem}, like {DEFAULT_BASE_URL}")
+        raise ConfigurationError(f"the base URL {problem}; example: {DEFAULT_BASE_URL}")
     return url.rstrip("/")
 
 

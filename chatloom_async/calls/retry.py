@@ -41,13 +41,13 @@ class RetryPolicy:
     together do not return together. A Retry-After is a floor under that wait.
 
     Attributes:
-        attempts: requests per call; 1 never makes a second request. At a rate limiter, a 429 and a
-            failed probe do not use attempts up: deadline and patience bound them. Without one
+        attempts: counted tries per call; 1 never makes a second request. At a rate limiter, a 429
+            and a failed probe do not use attempts up: deadline and patience bound them. Without one
             (``rate_limit=None``) they do.
         deadline: the most a caller waits for one call, everything included; None: no deadline,
             the other bounds still hold.
         patience: how long a gate may stay closed, by refusals or an outage, before a failed probe
-            fails everyone waiting.
+            ends the call's wait.
         initial_delay: upper end of the first wait.
         max_delay: upper end of any wait.
         max_retry_after: a Retry-After above it is not waited for; the error is raised at once.

@@ -1,9 +1,9 @@
 """JSON values to attrs instances: the only door of cattrs.
 
 Strict where a type is given (a null or a number is never turned into text), open where the API may
-grow: unknown fields are kept in ``extra`` if the class has it. Any attrs class with annotated
-fields can be read, none is registered here. Not here: JSON itself (``calls.wire``), and the way
-back (``models``).
+grow: unknown fields are kept in ``extra`` if the class has it. Any attrs class can be read whose
+fields are text, numbers, truth values, moments, ``Literal``, tuples, ``Mapping`` or such classes.
+Not here: JSON itself (``calls.wire``), and the way back (``models``).
 """
 
 from __future__ import annotations

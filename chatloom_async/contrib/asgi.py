@@ -20,6 +20,7 @@ from typing import Any
 
 from attrs import define, field
 
+from chatloom_async.client import prepare
 from chatloom_async.errors import ChatloomError
 from chatloom_async.network.pool import ConnectionPool
 
@@ -41,6 +42,7 @@ def pool_lifespan(
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[None]:
+        prepare()
         async with make_pool() as pool:
             app.state.chatloom_pool = pool
             yield

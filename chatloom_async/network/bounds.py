@@ -85,7 +85,7 @@ class Slots:
         return sum(len(line) for line in self._waiting.copy().values())
 
     def _claim(self, key: str, held: int) -> bool:
-        """Tell whether a key may take a place, and count one that is lent to it as taken."""
+        """Tell whether a key may take a place; use up a lent one if that is why."""
         if self.free > self._reserve or 2 * held < self.free:
             return True
         if key != self._alone or not self.free or not self._lent:

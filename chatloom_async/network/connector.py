@@ -1,4 +1,4 @@
-"""What aiohttp keeps open: which of its connections may carry another request, and which did.
+"""Which of the connections that aiohttp keeps open may carry another request, and which did.
 
 Not here: sessions and their loops (``network.pool``), the request itself (``network.exchange``).
 """

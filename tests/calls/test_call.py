@@ -107,6 +107,8 @@ def test_a_get_that_may_not_be_repeated_is_final() -> None:
         ("DELETE", StubReply(status=204, body=b"")),
         ("POST", StubReply(status=205, body=b"")),
         ("HEAD", StubReply(status=200, body=b"")),
+        ("DELETE", StubReply(status=200, body=b"")),
+        ("POST", StubReply(status=201, body=b"")),
     ],
 )
 def test_an_answer_without_content_is_none(method: str, reply: StubReply) -> None:
