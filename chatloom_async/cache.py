@@ -17,7 +17,7 @@ from attrs import astuple, define, field, frozen
 
 from chatloom_async.auth import ApiKey
 from chatloom_async.errors import require_number, require_seconds, require_whole
-from chatloom_async.models import shown
+from chatloom_async.models import as_dict, served, shown
 
 if TYPE_CHECKING:
     from cachetools import LRUCache
@@ -66,6 +66,7 @@ class Cache:
         require_whole("Cache.max_bytes", self.max_bytes)
 
 
+@served
 @frozen
 class CacheStatistics:
     """What caches have done so far.
@@ -87,6 +88,7 @@ class CacheStatistics:
     size: int = 0
 
     __repr__ = shown
+    to_dict = as_dict
 
     def plus(self, other: CacheStatistics) -> CacheStatistics:
         """Return the sums."""

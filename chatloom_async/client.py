@@ -28,7 +28,14 @@ from chatloom_async.calls.request import Query, build_request, check_base_url, c
 from chatloom_async.calls.retry import RetryPolicy
 from chatloom_async.calls.workspace import read_workspace
 from chatloom_async.errors import ConfigurationError
-from chatloom_async.models import AgentList, AllowedDomains, WorkspaceSnapshot, shown
+from chatloom_async.models import (
+    AgentList,
+    AllowedDomains,
+    WorkspaceSnapshot,
+    as_dict,
+    served,
+    shown,
+)
 from chatloom_async.network.pool import ConnectionPool
 from chatloom_async.ratelimit.values import LimiterStatistics, RateLimit
 from chatloom_async.transport import Request, Transport
@@ -48,6 +55,7 @@ class _Unchanged(Enum):
 _UNCHANGED = _Unchanged.UNCHANGED
 
 
+@served
 @frozen
 class ClientStatistics:
     """What a client has done so far.
@@ -69,6 +77,7 @@ class ClientStatistics:
     limiter: LimiterStatistics | None
 
     __repr__ = shown
+    to_dict = as_dict
 
 
 class AsyncChatloom:

@@ -80,19 +80,20 @@ def _names(kind: type[AttrsInstance]) -> tuple[str, ...]:
 
 
 def served(model: type[Model]) -> type[Model]:
-    """Let a web framework take the values of a class as they are.
+    """Let a web framework take the values of a class that has ``to_dict`` as they are.
 
     FastAPI asks pydantic about the type that an endpoint is annotated with, and makes a ``dict`` of
     a value without annotation.
     """
 
-    def keys(self: AttrsInstance) -> tuple[str, ...]:
-        return _names(type(self))
+    def keys(self: Any) -> tuple[str, ...]:
+        plain = self.to_dict.__func__ is as_dict
+        return _names(self.__class__) if plain else tuple(self.to_dict())
 
     def core_schema(cls: type[Model], _source: Any, _handler: Any) -> Any:
         from pydantic_core import core_schema  # noqa: PLC0415 - pydantic asks, so it is there
 
-        plain = core_schema.plain_serializer_function_ser_schema(to_plain)
+        plain = core_schema.plain_serializer_function_ser_schema(lambda value: value.to_dict())
         return core_schema.is_instance_schema(cls, serialization=plain)
 
     def json_schema(cls: type[Model], _schema: Any, _handler: Any) -> dict[str, Any]:

@@ -11,12 +11,13 @@ from attrs import frozen
 from chatloom_async.audit.domains import parse_entry
 from chatloom_async.audit.findings import shared_domains
 from chatloom_async.audit.results import AGENT_FIELDS, AuditedAgent, Finding, WorkspaceAudit
-from chatloom_async.models import as_dict
+from chatloom_async.models import as_dict, served
 
 Audits = Mapping[str, WorkspaceAudit]
 Kind = Literal["added", "removed", "changed"]
 
 
+@served
 @frozen
 class Change:
     """One difference.
@@ -35,6 +36,7 @@ class Change:
     to_dict = as_dict
 
 
+@served
 @frozen
 class Unknown:
     """Something that cannot be compared: it could not be read on one side or on both.
@@ -50,6 +52,7 @@ class Unknown:
     to_dict = as_dict
 
 
+@served
 @frozen
 class FindingChange:
     """A finding that only one of the audits has; ``workspace`` is None where it concerns several.
@@ -64,6 +67,7 @@ class FindingChange:
     to_dict = as_dict
 
 
+@served
 @frozen
 class AuditDiff:
     """Every change, and what is not known; both by workspace name, agents in the order listed.

@@ -12,7 +12,7 @@ from typing import Literal, Self, TypeVar
 
 from attrs import evolve, field, fields_dict, frozen
 
-from chatloom_async.models import AuditedAgent, Gap, as_dict
+from chatloom_async.models import AuditedAgent, Gap, as_dict, served
 
 __all__ = [
     "AGENT_FIELDS",
@@ -39,6 +39,7 @@ AGENT_FIELDS = tuple(name for name in fields_dict(AuditedAgent) if name not in (
 """What a table has a column for, beside the agent's id."""
 
 
+@served
 @frozen
 class Finding:
     """Something worth a look, by one of ``FINDING_RULES``.
@@ -56,6 +57,7 @@ class Finding:
     to_dict = as_dict
 
 
+@served
 @frozen
 class WorkspaceAudit:
     """One workspace: what it holds, what is wrong, what could not be read, and what that cost.
@@ -86,6 +88,7 @@ class WorkspaceAudit:
     to_dict = as_dict
 
 
+@served
 @frozen
 class AuditTotals:
     """Counts over workspaces, added up one by one: ``totals = totals.plus(workspace)``.
@@ -134,6 +137,7 @@ def _counted(before: Mapping[Severity, int], findings: Iterable[Finding]) -> dic
     return counts
 
 
+@served
 @frozen
 class AuditReport:
     """A whole audit in memory.
@@ -153,6 +157,7 @@ class AuditReport:
     to_dict = as_dict
 
 
+@served
 @frozen
 class AuditRun:
     """What a run of audits was made with, and what shows only when its workspaces are compared.

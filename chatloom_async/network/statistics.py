@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from attrs import frozen
 
 from chatloom_async.cache import CacheStatistics
-from chatloom_async.models import as_dict, shown
+from chatloom_async.models import as_dict, served, shown
 from chatloom_async.ratelimit.values import LimiterStatistics
 
 
+@served
 @frozen
 class PoolStatistics:
     """A pool at one moment, all its event loops together.
@@ -36,7 +36,4 @@ class PoolStatistics:
     cache: CacheStatistics
 
     __repr__ = shown
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values by these names."""
-        return as_dict(self)
+    to_dict = as_dict

@@ -13,7 +13,7 @@ from typing import Literal, Protocol, runtime_checkable
 from attrs import frozen
 
 from chatloom_async.errors import ConfigurationError, require_number
-from chatloom_async.models import shown
+from chatloom_async.models import as_dict, served, shown
 
 
 @frozen
@@ -146,6 +146,7 @@ class Cost(Enum):
     FINAL = "its patience: the error is to be raised"
 
 
+@served
 @frozen
 class LimiterStatistics:
     """One key's gate at one moment.
@@ -178,3 +179,4 @@ class LimiterStatistics:
     most_in_flight: int | None = None
 
     __repr__ = shown
+    to_dict = as_dict
