@@ -859,7 +859,7 @@ async def test_a_late_timer_lets_no_one_leave_before_the_answers_are_read() -> N
     first = await departure(gate)
     waiting = asyncio.create_task(departure(gate))
     await asyncio.sleep(0)
-    loop._virtual_now += 3.0  # type: ignore[attr-defined] # noqa: SLF001 - a loop held up
+    loop._virtual._jump(3.0)  # type: ignore[attr-defined] # noqa: SLF001 - a loop held up
     loop.call_later(0.01, gate.refused, first, ERROR, 60)  # what the sockets held
     await asyncio.sleep(0.5)
     left = waiting.done()
