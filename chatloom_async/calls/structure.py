@@ -8,6 +8,7 @@ Not here: JSON itself (``calls.wire``), and the way back (``models``).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cache
@@ -275,8 +276,16 @@ def _moment(value: Any, _: Any) -> datetime:
     except TypeError:
         raise _expected("str", value) from None
     except ValueError:
-        raise TypeError("expected an ISO 8601 timestamp") from None
+        moment = _of_rfc_3339(value)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _of_rfc_3339(text: str) -> datetime:
+    """Read what it allows and Python does not: "t" and "z", and a leap second."""
+    try:
+        return datetime.fromisoformat(re.sub(r"(:\d\d:)60", r"\g<1>59", text.upper()))
+    except ValueError:
+        raise TypeError("expected an ISO 8601 timestamp") from None
 
 
 def _choice(kind: Any) -> Reader:

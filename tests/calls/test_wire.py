@@ -163,6 +163,8 @@ def test_text_is_kept_as_sent() -> None:
         ("2026-01-15", datetime(2026, 1, 15, tzinfo=UTC)),
         ("20260115T090000Z", datetime(2026, 1, 15, 9, tzinfo=UTC)),
         ("2026-W03-4", datetime(2026, 1, 15, tzinfo=UTC)),
+        ("2026-01-15t09:00:00z", datetime(2026, 1, 15, 9, tzinfo=UTC)),
+        ("2016-12-31T23:59:60Z", datetime(2016, 12, 31, 23, 59, 59, tzinfo=UTC)),
     ],
 )
 def test_a_timestamp_becomes_an_aware_datetime(text: str, moment: datetime) -> None:
@@ -170,7 +172,9 @@ def test_a_timestamp_becomes_an_aware_datetime(text: str, moment: datetime) -> N
     assert (created_at, created_at.utcoffset()) == (moment, moment.utcoffset())
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "2026-13-01", "1768467600", "2026-01-15T25:00"])
+@pytest.mark.parametrize(
+    "text", ["", "yesterday", "2026-13-01", "1768467600", "2026-01-15T25:00", "2026-01-15T09:60"]
+)
 def test_what_is_no_timestamp_is_refused_with_its_path(text: str) -> None:
     body = {"agents": [AGENT | {"createdAt": text}], "count": 1}
     assert refusal(body) == "$.agents[0].createdAt: expected an ISO 8601 timestamp"
