@@ -24,7 +24,8 @@ from chatloom_async.errors import ConfigurationError
 STANDARD_INPUT = "-"
 
 _ENVIRONMENT = "env:"
-_HEADER = ("name", "key")
+_COLUMNS = 2
+_HEADING = re.compile(r"(?ia:(api[ _-]?)?key)")  # which no key is
 _DELIMITERS = (",", ";", "\t")
 _SUFFIXES = {".toml": "toml", ".csv": "csv", ".tsv": "csv"}
 _MOST_BYTES = 16 * 1024 * 1024
@@ -172,7 +173,7 @@ def _misfit(name: str, value: object) -> str:
 
 
 def _from_csv(text: str) -> tuple[list[tuple[str, str]], str]:
-    """Return names and values, and what is wrong; a first line ``name,key`` is a header."""
+    """Return names and values, and what is wrong; a first line like ``name,key`` is a header."""
     first = next((line for line in text.splitlines() if line.strip()), "")
     delimiter = max(_DELIMITERS, key=first.count)
     reader = csv.reader(
@@ -184,9 +185,9 @@ def _from_csv(text: str) -> tuple[list[tuple[str, str]], str]:
             cells = [cell.strip() for cell in row]
             if not any(cells) or cells[0].startswith("#"):
                 continue
-            if not values and tuple(cell.lower() for cell in cells) == _HEADER:
+            if not values and len(cells) == _COLUMNS and _HEADING.fullmatch(cells[1]):
                 continue
-            if len(cells) != len(_HEADER):
+            if len(cells) != _COLUMNS:
                 number, columns = reader.line_num, len(cells)
                 return [], f"line {number} has {columns} columns, not two: name{delimiter}key"
             if _looks_like_a_key(cells[0]):
