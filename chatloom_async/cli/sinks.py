@@ -42,6 +42,8 @@ def add_force(command: ArgumentParser) -> None:
 
 def check_free(path: str, *, force: bool) -> None:
     """Refuse (ConfigurationError) to write over a file that holds something, unless wanted."""
+    if path == "-":
+        raise ConfigurationError("'-' is standard output after --out only: name a file")
     file = Path(path)
     if not force and file.is_file() and file.stat().st_size:
         raise ConfigurationError(f"{path} exists; write to another file, or replace it: --force")

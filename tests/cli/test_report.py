@@ -45,6 +45,11 @@ def test_a_file_that_exists_is_written_over_only_by_force(out: Path, capsys: Cap
     assert "acme" in page.read_text(encoding="utf-8")
 
 
+def test_a_dash_is_no_file_for_a_page(out: Path, capsys: Captured) -> None:
+    assert main(["report", str(out), "--html", "-"]) == 2
+    assert "name a file" in capsys.readouterr().err
+
+
 def test_a_page_says_what_is_new_since_an_earlier_audit(out: Path) -> None:
     finding = Finding("url", "medium", None, "x.example/", "'x.example/' is a URL")
     new = out.with_name("new.jsonl")
