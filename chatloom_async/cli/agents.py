@@ -8,14 +8,10 @@ from argparse import ArgumentParser, Namespace
 
 from chatloom_async.audit.text import plural, say, visible
 from chatloom_async.cli.proxy import add_proxy, open_pool
-from chatloom_async.cli.sinks import add_format, csv_writer
+from chatloom_async.cli.sinks import AGENT_COLUMNS, add_format, agent_cells, csv_writer
 from chatloom_async.cli.streams import tell
 from chatloom_async.cli.tables import Table, draw
 from chatloom_async.client import AsyncChatloom
-from chatloom_async.models import Agent
-
-_COLUMNS = ("id", "name", "status", "template", "position", "created_at")
-
 
 _AGENTS_EXAMPLE = """\
 example, with CHATLOOM_API_KEY set:
@@ -48,16 +44,16 @@ async def agents(options: Namespace) -> int:
         found = await chatloom.list_agents()
     if options.format == "jsonl":
         for agent in found:
-            say(json.dumps(dict(zip(_COLUMNS, _row(agent), strict=True))), sys.stdout)
+            say(json.dumps(dict(zip(AGENT_COLUMNS, agent_cells(agent), strict=True))), sys.stdout)
     elif options.format == "csv":
         write = csv_writer(sys.stdout)
-        write(_COLUMNS)
+        write(AGENT_COLUMNS)
         for agent in found:
-            write(_row(agent))
+            write(agent_cells(agent))
     else:
-        rows = [(*_row(agent)[:-1], agent.created_at.date().isoformat()) for agent in found]
+        rows = [(*agent_cells(agent)[:-1], agent.created_at.date().isoformat()) for agent in found]
         title = plural(len(found), "agent")
-        draw(Table(title, _COLUMNS, rows, spare=frozenset({3, 4})), sys.stdout)
+        draw(Table(title, AGENT_COLUMNS, rows, spare=frozenset({3, 4})), sys.stdout)
     return 0
 
 
@@ -70,8 +66,3 @@ async def domains(options: Namespace) -> int:
     if not found:
         tell("no domain listed")
     return 0
-
-
-def _row(agent: Agent) -> tuple[str, ...]:
-    created = agent.created_at.isoformat()
-    return (agent.id, agent.name, agent.status, agent.template, agent.position, created)

@@ -117,11 +117,7 @@ async def _audit(plan: Plan, options: Namespace) -> int:
 
 
 def make_plan(options: Namespace) -> Plan:
-    """Check the options of ``audit`` and read the files they name.
-
-    Raises:
-        ConfigurationError: something does not fit or cannot be read.
-    """
+    """Check the options of ``audit`` and read the files they name."""
     printed = _printed(options)
     log = None if options.out == _STDOUT else options.out
     if options.resume and log is None:

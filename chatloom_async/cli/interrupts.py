@@ -74,7 +74,7 @@ class Interrupts:
             try:
                 return await work
             finally:
-                self._end = _nothing
+                self._end = lambda: None  # the command has ended, and its loop is closing
 
         try:
             return asyncio.run(main())
@@ -100,7 +100,3 @@ def leave(status: int) -> NoReturn:
     with suppress(OSError, ValueError):
         sys.stdout.flush()
     os._exit(status)
-
-
-def _nothing() -> None:
-    """Do nothing: the command has ended, and its loop is closing."""

@@ -81,11 +81,7 @@ def _run(arguments: list[str], interrupts: Interrupts) -> int:
 
 
 def _check_no_key(arguments: list[str]) -> None:
-    """Refuse a key among the arguments, before anything repeats it.
-
-    Raises:
-        ConfigurationError: an argument holds one.
-    """
+    """Refuse a key among the arguments, before anything repeats it."""
     if any(_KEY.search(argument) for argument in arguments):
         raise ConfigurationError(
             "an API key does not belong on the command line, where other users and the shell's "

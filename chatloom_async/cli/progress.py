@@ -6,7 +6,7 @@ import time
 from collections import deque
 from typing import TextIO
 
-from attrs import define, field, frozen
+from attrs import define, field
 from rich.console import Console
 from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
@@ -25,54 +25,14 @@ _BARS = (12, 30)  # columns of the bar on a narrow and on a wide terminal
 _BESIDE = 4  # columns of the spinner, and between it, the bar and the figures
 
 
-@frozen
-class Standing:
-    """How far a run has come; ``total`` is None while nobody knows it."""
-
-    done: int
-    total: int | None
-    requests: int
-    refusals: int
-    gaps: int
-
-
-@define
-class Speed:
-    """How far it is, requests per second of late, and what is left at the pace so far."""
-
-    _started: float = field(factory=time.monotonic)
-    _samples: deque[tuple[float, int]] = field(factory=deque[tuple[float, int]])
-
-    def tell(self, standing: Standing, room: int) -> str:
-        """Return one line of figures; of those that do not fit into ``room`` the last go."""
-        now = time.monotonic()
-        self._samples.append((now, standing.requests))
-        while len(self._samples) > 1 and now - self._samples[0][0] > _WINDOW:
-            self._samples.popleft()
-        (then, before), took = self._samples[0], now - self._started
-        rate = (standing.requests - before) / (now - then) if now > then else 0.0
-        parts = [plural(standing.gaps, "gap"), plural(standing.refusals, "refusal")]
-        parts.append(f"{rate:,.0f} requests/s")
-        if standing.total and 0 < standing.done < standing.total:
-            left = took / standing.done * (standing.total - standing.done)
-            parts.insert(0, f"{duration(left)} left")
-        line = plural(standing.done, "workspace")
-        if standing.total is not None:
-            line = f"{standing.done:,} of {plural(standing.total, 'workspace')}"
-        for part in parts:
-            if len(f"{line} · {part}") > room:
-                break
-            line = f"{line} · {part}"
-        return line
-
-
 @define
 class Progress:
     """A bar with the figures beside it, on a terminal; elsewhere nothing but notes, if wanted."""
 
     stream: TextIO
     notes_anywhere: bool = False
-    _speed: Speed = field(factory=Speed, init=False)
+    _started: float = field(factory=time.monotonic, init=False)
+    _samples: deque[tuple[float, int]] = field(factory=deque[tuple[float, int]], init=False)
     _bar: Bar = field(init=False)
     _task: TaskID = field(init=False)
     _long: int = field(init=False)
@@ -92,17 +52,31 @@ class Progress:
         )
         self._task = self._bar.add_task("", total=None, figures="")
 
-    def show(self, standing: Standing) -> None:
-        """Draw the state of things."""
+    def show(self, *, done: int, total: int, requests: int, refusals: int, gaps: int) -> None:
+        """Draw how far a run has come; of the figures that do not fit in a line the last go."""
+        now = time.monotonic()
+        parts = [plural(gaps, "gap"), plural(refusals, "refusal")]
+        parts.append(f"{self._rate(requests, now):,.0f} requests/s")
+        if 0 < done < total:
+            left = (now - self._started) / done * (total - done)
+            parts.insert(0, f"{duration(left)} left")
         room = max(self._bar.console.width, _NARROWEST) - self._long - _BESIDE
+        line = f"{done:,} of {plural(total, 'workspace')}"
+        for part in parts:
+            if len(f"{line} · {part}") > room:
+                break
+            line = f"{line} · {part}"
         self._bar.start()
-        self._bar.update(
-            self._task,
-            completed=standing.done,
-            total=standing.total,
-            figures=self._speed.tell(standing, room),
-        )
+        self._bar.update(self._task, completed=done, total=total, figures=line)
         self._bar.refresh()
+
+    def _rate(self, requests: int, now: float) -> float:
+        """Return how many requests a second were made of late."""
+        self._samples.append((now, requests))
+        while len(self._samples) > 1 and now - self._samples[0][0] > _WINDOW:
+            self._samples.popleft()
+        then, before = self._samples[0]
+        return (requests - before) / (now - then) if now > then else 0.0
 
     def note(self, text: str, *, good: bool, last: bool = False) -> None:
         """Print a line that stays; good news or not, and whether it is the last word."""

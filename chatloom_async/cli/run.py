@@ -23,7 +23,7 @@ from chatloom_async.audit.text import duration, plural
 from chatloom_async.auth import ApiKey
 from chatloom_async.calls.retry import RetryPolicy
 from chatloom_async.cli.counts import Counts
-from chatloom_async.cli.progress import TICK, Progress, Standing
+from chatloom_async.cli.progress import TICK, Progress
 from chatloom_async.cli.proxy import open_pool
 from chatloom_async.cli.sinks import Sink, parquet_sink, print_shared, printing
 from chatloom_async.cli.streams import tell, tell_interrupted
@@ -79,11 +79,7 @@ class Run:
     _started: float = field(factory=time.monotonic)
 
     def prepare(self, options: Namespace, files: ExitStack) -> None:
-        """Open what is written to, and take in what a cut run has left.
-
-        Raises:
-            ConfigurationError: something cannot be opened.
-        """
+        """Open what is written to, and take in what a cut run has left."""
         if self.plan.log is not None:
             # Before anything else: a run that is refused must not have touched another file.
             log = AuditLog.open(
@@ -107,11 +103,7 @@ class Run:
         """Take in what the file holds, and write to it from now on."""
         self.done = log.done
         if log.done:
-            since = (
-                ""
-                if log.oldest is None
-                else f", the first of them read {log.oldest:%Y-%m-%d %H:%M %Z}"
-            )
+            since = f", the first of them read {log.oldest:%Y-%m-%d %H:%M %Z}" if log.oldest else ""
             tell(f"note: keeping {plural(len(log.done), 'workspace')} of {log.path}{since}")
         hidden = sum(name in self.plan.keys for name in log.again)
         if hidden:
@@ -194,19 +186,15 @@ class Run:
 
     async def _tick(self) -> None:
         while True:
-            self.progress.show(self._standing())
+            totals, counts = self.overview.totals, self.counts
+            self.progress.show(
+                done=totals.workspaces - len(self.done),
+                total=self._total,
+                requests=totals.requests if counts is None else counts.requests,
+                refusals=totals.refused if counts is None else counts.refusals,
+                gaps=totals.gaps,
+            )
             await asyncio.sleep(TICK)
-
-    def _standing(self) -> Standing:
-        totals, counts = self.overview.totals, self.counts
-        before = len(self.done)
-        return Standing(
-            done=totals.workspaces - before,
-            total=self._total,
-            requests=totals.requests if counts is None else counts.requests,
-            refusals=totals.refused if counts is None else counts.refusals,
-            gaps=totals.gaps,
-        )
 
     def _tell_interrupted(self) -> None:
         """Show what was read, and say what is left of it."""

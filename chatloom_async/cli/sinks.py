@@ -17,22 +17,13 @@ from chatloom_async.audit.lines import dump_audit, dump_run
 from chatloom_async.audit.results import AuditRow, AuditRun, Finding, WorkspaceAudit, rows
 from chatloom_async.audit.text import say, spreadsheet
 from chatloom_async.errors import ConfigurationError
+from chatloom_async.models import Agent, to_plain
 
 _PARQUET = b"PAR1"  # how such a file begins
 Sink = Callable[[WorkspaceAudit], None]
 
-_COLUMNS = (
-    "workspace",
-    "agent",
-    "name",
-    "status",
-    "template",
-    "position",
-    "created_at",
-    "allowed_domains",
-    "findings",
-    "gaps",
-)
+AGENT_COLUMNS = ("id", "name", "status", "template", "position", "created_at")
+_COLUMNS = ("workspace", "agent", *AGENT_COLUMNS[1:], "allowed_domains", "findings", "gaps")
 
 
 def add_force(command: ArgumentParser) -> None:
@@ -84,11 +75,7 @@ def is_parquet(path: str) -> bool:
 
 
 def parquet_sink(path: str, resources: ExitStack) -> Sink:
-    """Return what writes workspaces to a Parquet file.
-
-    Raises:
-        ConfigurationError: pyarrow is not installed, or the file cannot be written.
-    """
+    """Return what writes workspaces to a Parquet file; pyarrow may not be installed."""
     try:
         from chatloom_async.contrib.parquet import ParquetFile  # noqa: PLC0415 - an extra
     except ImportError:
@@ -120,6 +107,11 @@ def csv_rows(stream: TextIO) -> Callable[[Sequence[str]], None]:
     return write
 
 
+def agent_cells(agent: Agent) -> list[str]:
+    """Return what stands in ``AGENT_COLUMNS``."""
+    return [str(to_plain(getattr(agent, name))) for name in AGENT_COLUMNS]
+
+
 def _csv_sink(stream: TextIO) -> Sink:
     """Print one row per agent, several values of a cell separated by spaces or semicolons."""
     write = csv_writer(stream)
@@ -134,20 +126,10 @@ def _csv_rows(write: Callable[[Sequence[str]], None], audit: WorkspaceAudit) -> 
 
 def _cells(row: AuditRow) -> tuple[str, ...]:
     agent = row.agent
-    concern = (
-        "; ".join(f"{each.severity} {each.rule}: {told(each)}" for each in row.findings),
-        "; ".join(f"{each.error}: {each.message}" for each in row.gaps),
-    )
-    if agent is None:
-        return (row.workspace, *[""] * 7, *concern)
     return (
         row.workspace,
-        agent.id,
-        agent.name,
-        agent.status,
-        agent.template,
-        agent.position,
-        agent.created_at.isoformat(),
-        " ".join(agent.allowed_domains or ()),
-        *concern,
+        *([""] * len(AGENT_COLUMNS) if agent is None else agent_cells(agent)),
+        " ".join(agent.allowed_domains or ()) if agent is not None else "",
+        "; ".join(f"{each.severity} {each.rule}: {told(each)}" for each in row.findings),
+        "; ".join(f"{each.error}: {each.message}" for each in row.gaps),
     )

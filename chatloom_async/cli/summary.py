@@ -20,7 +20,6 @@ from chatloom_async.audit.results import (
     SEVERITIES,
     AuditTotals,
     Finding,
-    Gap,
     Severity,
     WorkspaceAudit,
 )
@@ -79,12 +78,9 @@ class Overview:
         for finding in audit.findings:
             self._add_finding(audit.workspace, names.get(finding.agent or "", ""), finding)
         for gap in audit.gaps:
-            self._add_gap(audit.workspace, gap)
-
-    def _add_gap(self, workspace: str, gap: Gap) -> None:
-        status = "" if gap.status is None else str(gap.status)
-        what = gap.agent or "(whole workspace)"
-        self._gaps.add(0, (workspace, what, gap.error, status, gap.message))
+            status = "" if gap.status is None else str(gap.status)
+            what = gap.agent or "(whole workspace)"
+            self._gaps.add(0, (audit.workspace, what, gap.error, status, gap.message))
 
     def compare(self, judge: Judge) -> tuple[Finding, ...]:
         """Take in, and return, what only shows when all workspaces are compared; at the end."""

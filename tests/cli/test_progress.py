@@ -5,19 +5,19 @@ import re
 
 import pytest
 
-from chatloom_async.cli.progress import Progress, Standing
+from chatloom_async.cli.progress import Progress
 from tests.cli.terminals import HOSTILE, Terminal
 
 
-def standing(done: int) -> Standing:
-    return Standing(done=done, total=10, requests=100, refusals=2, gaps=1)
+def standing(done: int) -> dict[str, int]:
+    return {"done": done, "total": 10, "requests": 100, "refusals": 2, "gaps": 1}
 
 
 def test_off_a_terminal_nothing_but_notes_is_written(capsys: pytest.CaptureFixture[str]) -> None:
     for notes in (False, True):
         stream = io.StringIO()
         bar = Progress(stream, notes_anywhere=notes)
-        bar.show(standing(3))
+        bar.show(**standing(3))
         bar.note("something", good=True)
         bar.close()
         assert stream.getvalue() == ""
@@ -30,7 +30,7 @@ def test_the_bar_tells_workspaces_refusals_gaps_and_what_is_left(
     monkeypatch.setenv("COLUMNS", "150")
     stream = Terminal()
     bar = Progress(stream)
-    bar.show(standing(3))
+    bar.show(**standing(3))
     bar.note(f"acme: {HOSTILE}", good=False)
     bar.close()
     shown = stream.getvalue()
@@ -44,7 +44,7 @@ def test_the_last_figures_go_where_the_terminal_is_narrow(monkeypatch: pytest.Mo
     monkeypatch.setenv("COLUMNS", "60")
     stream = Terminal()
     bar = Progress(stream)
-    bar.show(Standing(done=1530, total=20_000, requests=9, refusals=1204, gaps=317))
+    bar.show(done=1530, total=20_000, requests=9, refusals=1204, gaps=317)
     shown = re.sub(r"\x1b\[[\d;?]*\w", "", stream.getvalue())
     bar.close()
     assert "1,530 of 20,000 workspaces · " in shown
@@ -57,7 +57,7 @@ def test_the_last_figures_go_where_the_terminal_is_narrow(monkeypatch: pytest.Mo
 def test_the_bar_does_not_guess_at_the_beginning_and_the_end(done: int) -> None:
     stream = Terminal()
     bar = Progress(stream)
-    bar.show(standing(done))
+    bar.show(**standing(done))
     bar.close()
     assert "left" not in stream.getvalue()
 
