@@ -49,7 +49,6 @@ class ApiKey:
     __slots__ = ("__weakref__", "_digest", "fingerprint", "headers", "line")
 
     def __init__(self, value: str, header: KeyHeader = "Authorization") -> None:
-        """Check the key; nothing is sent."""
         self.fingerprint: str = ""  # a traceback shows the locals of its frames: self too
         key, problem = _check(value)
         del value
@@ -77,11 +76,9 @@ class ApiKey:
         return self._digest == other._digest
 
     def __hash__(self) -> int:
-        """Agree with equality."""
         return hash(self._digest)
 
     def __repr__(self) -> str:
-        """Show the fingerprint only."""
         return f"ApiKey({_REDACTED}, fingerprint={self.fingerprint})"
 
     def __reduce__(self) -> NoReturn:

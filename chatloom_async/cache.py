@@ -59,7 +59,6 @@ class Cache:
     __repr__ = shown
 
     def __attrs_post_init__(self) -> None:
-        """Refuse what cannot work."""
         require_seconds("Cache.ttl", self.ttl)
         require_number("Cache.stale_if_error", self.stale_if_error, at_least=0)
         require_whole("Cache.max_entries", self.max_entries)
@@ -112,21 +111,13 @@ class KeptAnswer:
 
 @define(eq=False, repr=False)
 class Flight:
-    """One request that several calls wait for.
+    """One request that several calls wait for."""
 
-    Attributes:
-        call: its record, a ``CallRecord``.
-        task: what runs it.
-        waiting: how many calls wait.
-        unattended: whether it goes on when none does, to renew what is served meanwhile.
-        outdated: whether its answer must not be kept.
-    """
-
-    call: Any
+    call: Any  # its record, a ``CallRecord``
     task: asyncio.Task[Any] = field(init=False)
-    waiting: int = 0
-    unattended: bool = False
-    outdated: bool = False
+    waiting: int = 0  # calls
+    unattended: bool = False  # it goes on when none waits, to renew what is served meanwhile
+    outdated: bool = False  # its answer must not be kept
 
 
 @define(eq=False, repr=False)
@@ -148,7 +139,6 @@ class AnswerStore:
     _flights: dict[asyncio.AbstractEventLoop, dict[Identity, Flight]] = field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
-        """Make room."""
         from cachetools import LRUCache  # noqa: PLC0415 - a client without a cache needs none
 
         self._kept = LRUCache(self.cache.max_bytes, getsizeof=lambda kept: kept.size)

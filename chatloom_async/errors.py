@@ -110,7 +110,6 @@ class ChatloomError(Exception):
         return problem
 
     def __str__(self) -> str:
-        """Return the message and the request it belongs to."""
         return f"{self.message} ({self.method} {self.path})" if self.path else self.message
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -143,7 +142,6 @@ class ConfigurationError(ChatloomError, ValueError):
     """
 
     def __init__(self, message: str, path_value: str = "") -> None:
-        """Make the error."""
         super().__init__(message)
         self.path_value = path_value
 
@@ -170,7 +168,6 @@ class APIConnectionError(ChatloomError):
     """
 
     def __init__(self, message: str, reason: ConnectionReason) -> None:
-        """Make the error."""
         super().__init__(message)
         self.reason: ConnectionReason = reason
 
@@ -185,7 +182,6 @@ class APITimeoutError(APIConnectionError, TimeoutError):
     """One attempt took longer than ``timeout``, or connecting longer than 5 s."""
 
     def __init__(self, message: str) -> None:
-        """Make the error."""
         super().__init__(message, "timeout")
 
 
@@ -205,7 +201,6 @@ class DeadlineExceededError(ChatloomError, TimeoutError):
         last_failure: ChatloomError | None = None,
         retry_after: float | None = None,
     ) -> None:
-        """Make the error."""
         super().__init__(message, retry_after)
         self.last_failure = last_failure
 
@@ -244,7 +239,6 @@ class APIStatusError(ChatloomError):
         headers: Mapping[str, str] | None = None,
         retry_after: float | None = None,
     ) -> None:
-        """Make the error."""
         super().__init__(message, retry_after)
         self.status = status
         self.body = body
@@ -258,7 +252,6 @@ class APIStatusError(ChatloomError):
         return _FOR_VISITORS.get(self.status, HTTPStatus.BAD_GATEWAY)
 
     def __str__(self) -> str:
-        """Return status, message and request."""
         return f"{self.status} {super().__str__()}"
 
     @property

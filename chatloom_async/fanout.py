@@ -88,7 +88,6 @@ class FanOut(Generic[Item, Value]):
         require_whole("FanOut's concurrency", self.concurrency)
 
     async def __aenter__(self) -> Self:
-        """Start the workers."""
         if self._entered:
             raise ConfigurationError("a FanOut runs once; make another one")
         self._entered = True
@@ -118,7 +117,6 @@ class FanOut(Generic[Item, Value]):
         self._results.clear()
 
     def __aiter__(self) -> AsyncIterator[Success[Item, Value] | Failure[Item]]:
-        """Return itself."""
         return self
 
     async def __anext__(self) -> Success[Item, Value] | Failure[Item]:

@@ -212,15 +212,12 @@ class AgentList:
     __repr__ = shown
 
     def __iter__(self) -> Iterator[Agent]:
-        """Iterate over the agents."""
         return iter(self.agents)
 
     def __len__(self) -> int:
-        """Return how many agents were sent."""
         return len(self.agents)
 
     def __contains__(self, agent: object) -> bool:
-        """Tell whether an equal agent was sent."""
         return agent in self.agents
 
     @overload
@@ -228,7 +225,6 @@ class AgentList:
     @overload
     def __getitem__(self, index: slice) -> tuple[Agent, ...]: ...
     def __getitem__(self, index: int | slice) -> Agent | tuple[Agent, ...]:
-        """Return one agent, or a tuple of them for a slice."""
         return self.agents[index]
 
     to_dict = as_dict
@@ -256,15 +252,12 @@ class AllowedDomains:
     __repr__ = shown
 
     def __iter__(self) -> Iterator[str]:
-        """Iterate over the domains."""
         return iter(self.domains)
 
     def __len__(self) -> int:
-        """Return how many domains are listed."""
         return len(self.domains)
 
     def __contains__(self, domain: object) -> bool:
-        """Tell whether exactly this domain is listed."""
         return domain in self.domains
 
     @overload
@@ -272,7 +265,6 @@ class AllowedDomains:
     @overload
     def __getitem__(self, index: slice) -> tuple[str, ...]: ...
     def __getitem__(self, index: int | slice) -> str | tuple[str, ...]:
-        """Return one domain, or a tuple of them for a slice."""
         return self.domains[index]
 
     to_dict = as_dict

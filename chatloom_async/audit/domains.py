@@ -50,25 +50,17 @@ _LOCAL = (".localhost", ".local", ".internal", ".home.arpa", ".test", ".invalid"
 class Entry:
     """One listed domain.
 
-    Attributes:
-        text: as listed.
-        host: as browsers ask for it: lower case, IDNA-encoded; without a leading ``*.`` and a final
-            dot; "" when there is none.
-        wildcard: it has a ``*``.
-        url: it has a scheme, port, path or credentials around the host.
-        address: the host, when it is an IP address.
-        problem: why it is no host name, or None.
-        hidden: its host is not what a person reads in it: it stands behind credentials, or signs in
-            it are read as others.
-        covers: what it stands for.
+    ``host`` is as browsers ask for it: lower case, IDNA-encoded; without a leading ``*.`` and a
+    final dot; "" when there is none. It is ``hidden`` when it is not what a person reads in it: it
+    stands behind credentials, or signs in it are read as others.
     """
 
-    text: str
+    text: str  # as listed
     host: str
-    wildcard: bool = False
-    url: bool = False
-    address: Address | None = None
-    problem: str | None = None
+    wildcard: bool = False  # it has a "*"
+    url: bool = False  # it has a scheme, port, path or credentials around the host
+    address: Address | None = None  # the host, when it is one
+    problem: str | None = None  # why it is no host name
     hidden: bool = False
     covers: Coverage = "one host"
 

@@ -21,26 +21,17 @@ _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | getattr(os, "O_BIN
 
 @define(eq=False)
 class Draft:
-    """A file being written; ``publish`` or ``discard`` ends it, and so does its ``with`` block.
+    """A file being written; ``publish`` or ``discard`` ends it, and so does its ``with`` block."""
 
-    Attributes:
-        place: where it will be; for a link that is there, what the link points to.
-        beside: where it is.
-        file: open for writing, unbuffered; ``publish`` leaves it open.
-    """
-
-    place: Path
-    beside: Path
-    file: FileIO = field(repr=False)
+    place: Path  # where it will be; for a link that is there, what the link points to
+    beside: Path  # where it is
+    file: FileIO = field(repr=False)  # open for writing, unbuffered; ``publish`` leaves it open
 
     @classmethod
     def begin(cls, path: str | Path, suffix: str = ".draft") -> Self:
-        """Create the draft, in place of one that a killed run has left.
+        """Create the draft, in place of one that a killed run has left, or ConfigurationError.
 
         It is created exclusively: a link that somebody has put there is removed, never followed.
-
-        Raises:
-            ConfigurationError: it cannot be created.
         """
         place = Path(os.path.realpath(path))
         # A device would be replaced by a file, and so would a link that leads back to itself.
@@ -59,11 +50,7 @@ class Draft:
         return draft
 
     def publish(self) -> None:
-        """Put it in its place.
-
-        Raises:
-            OSError: it could not be; call ``discard`` then.
-        """
+        """Put it in its place; after an OSError call ``discard``."""
         os.fsync(self.file.fileno())
         self.beside.replace(self.place)
 
@@ -74,7 +61,6 @@ class Draft:
             left = left[self.file.write(left) :]
 
     def __enter__(self) -> Self:
-        """Return itself."""
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:

@@ -176,11 +176,9 @@ class AuditLog:
         self._file.close()
 
     def __enter__(self) -> Self:
-        """Return the log."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close it."""
         self.close()
 
     def _begin(self, workspaces: tuple[str, ...], judge: Judge) -> None:

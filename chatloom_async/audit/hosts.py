@@ -30,21 +30,13 @@ _VARIATION = "\ufe0f"  # asks for the coloured form of an emoji; UTS #46 ignores
 
 @frozen
 class Reading:
-    """What a browser makes of a text.
+    """What a browser makes of a text."""
 
-    Attributes:
-        host: as it is asked for, a final dot included; "" when the text is refused.
-        written: the host as it is written.
-        url: there is more than a host.
-        credentials: there is something before an ``@``.
-        scheme_only: there is nothing but a scheme, as in ``https:``.
-    """
-
-    host: str
-    written: str
-    url: bool = False
-    credentials: bool = False
-    scheme_only: bool = False
+    host: str  # as it is asked for, a final dot included; "" when the text is refused
+    written: str  # the host as it is written
+    url: bool = False  # there is more than a host
+    credentials: bool = False  # there is something before an "@"
+    scheme_only: bool = False  # there is nothing but a scheme, as in "https:"
 
     @property
     def hidden(self) -> bool:

@@ -50,18 +50,12 @@ def dump_run(run: AuditRun) -> str:
 
 @frozen
 class Line:
-    """What a line says; fields that this release does not know are in ``sent`` alone.
-
-    Attributes:
-        number: its place in the file, the first is 1.
-        workspace: the name; None in the line of a run.
-        sent: the JSON object.
-    """
+    """What a line says; fields that this release does not know are in ``sent`` alone."""
 
     path: str | Path
-    number: int
-    workspace: str | None
-    sent: Mapping[str, Any]
+    number: int  # its place in the file, the first is 1
+    workspace: str | None  # None in the line of a run
+    sent: Mapping[str, Any]  # the JSON object
 
     @property
     def of(self) -> int | None:

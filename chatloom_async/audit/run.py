@@ -130,7 +130,6 @@ class AuditStream:
         await self._audits.__aexit__(*problem)
 
     def __aiter__(self) -> AsyncIterator[WorkspaceAudit]:
-        """Return itself."""
         return self
 
     async def __anext__(self) -> WorkspaceAudit:

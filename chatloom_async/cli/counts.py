@@ -30,21 +30,13 @@ _TIMES = "\N{MULTIPLICATION SIGN}"
 
 @define(eq=False)
 class Counts:
-    """What the requests of an audit came to.
+    """What the requests of an audit came to."""
 
-    Attributes:
-        names: of the workspaces, by the fingerprints of their keys.
-        progress: where failures are told of; None: nowhere.
-        requests: requests answered, failed or given up.
-        refusals: answers with status 429.
-        retries: repeated requests, by what they followed.
-    """
-
-    names: Mapping[str, str]
-    progress: Progress | None = None
-    requests: int = 0
-    refusals: int = 0
-    retries: Counter[str] = field(factory=Counter[str])
+    names: Mapping[str, str]  # of the workspaces, by the fingerprints of their keys
+    progress: Progress | None = None  # where failures are told of
+    requests: int = 0  # answered, failed or given up
+    refusals: int = 0  # answers with status 429
+    retries: Counter[str] = field(factory=Counter[str])  # by what they followed
     _failures: dict[int, list[str]] = field(factory=dict[int, list[str]])
     _untold: dict[int, AttemptEnded] = field(factory=dict[int, AttemptEnded])
 

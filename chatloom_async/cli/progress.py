@@ -38,7 +38,6 @@ class Progress:
     _long: int = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        """Make the bar; the first drawing starts it."""
         console = Console(file=self.stream)
         self._long = _BARS[console.width >= _WIDE]
         self._bar = Bar(

@@ -44,19 +44,12 @@ _UNKNOWN_AUTHORITY = ("comes from an authority that is not trusted here", _OPENE
 
 @frozen
 class Check:
-    """One line of the doctor's report.
-
-    Attributes:
-        name: what was looked at.
-        verdict: "note" for what is worth knowing and stops nothing.
-        message: what was found.
-        advice: what to do about it; "" where there is nothing to do.
-    """
+    """One line of the doctor's report: what was looked at, and what was found."""
 
     name: str
-    verdict: Literal["ok", "note", "problem"]
+    verdict: Literal["ok", "note", "problem"]  # "note": worth knowing, and stops nothing
     message: str
-    advice: str = ""
+    advice: str = ""  # what to do about it
 
 
 async def way(server: SplitResult, proxy: str | None) -> AsyncIterator[Check]:

@@ -42,26 +42,15 @@ _NEXT = (
 
 @frozen
 class Plan:
-    """An audit's sources and limits.
+    """An audit's sources and limits."""
 
-    Attributes:
-        keys: of every workspace, by name; of the sandbox's if ``sandbox``.
-        keys_file: path of the file they come from, absolute, for workers run in other folders; ""
-            if from somewhere else.
-        base_url: the server; None: the sandbox's, known when it serves.
-        judge: which findings are told of.
-        log: path of the file of JSON lines, or None.
-        printed: "table", "jsonl" or "csv".
-        proxy: what --proxy says.
-    """
-
-    keys: Mapping[str, ApiKey]
-    keys_file: str
-    base_url: str | None
+    keys: Mapping[str, ApiKey]  # of every workspace, by name
+    keys_file: str  # where they come from, as an absolute path: workers run in other folders
+    base_url: str | None  # None: the sandbox's, known when it serves
     judge: Judge
-    log: str | None
-    printed: str
-    proxy: str | None
+    log: str | None  # path of the file of JSON lines
+    printed: str  # "table", "jsonl" or "csv"
+    proxy: str | None  # what --proxy says
 
 
 @define(eq=False)

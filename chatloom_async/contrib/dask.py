@@ -137,7 +137,6 @@ class ClusterAudit:
         await self._resources.aclose()
 
     def __aiter__(self) -> AsyncIterator[WorkspaceAudit]:
-        """Return itself."""
         return self
 
     async def __anext__(self) -> WorkspaceAudit:

@@ -58,7 +58,6 @@ class ParquetFile:
     _rows: list[dict[str, Any]] = field(factory=list[dict[str, Any]], init=False)
 
     def __attrs_post_init__(self) -> None:
-        """Open the file."""
         self._draft = Draft.begin(self.path)
         self._writer = parquet.ParquetWriter(self._draft.file, SCHEMA, compression="zstd")
 
@@ -99,11 +98,9 @@ class ParquetFile:
             raise
 
     def __enter__(self) -> Self:
-        """Return itself."""
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        """Close it, or let go of it."""
         if kind is None:
             self.close()
         else:

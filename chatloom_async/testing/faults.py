@@ -12,7 +12,7 @@ from random import Random
 
 import attrs
 from attrs import define, field, frozen
-from attrs.validators import ge, gt, le, lt, optional
+from attrs.validators import ge, gt, le, lt
 
 from chatloom_async.testing.api import Reply, default_error
 from chatloom_async.testing.records import matches
@@ -43,20 +43,17 @@ class Occurrence:
     """Which of the requests a fault fits it strikes: at most ``times`` of them (None: no end).
 
     With ``every``, each n-th one; with ``probability``, each with that chance, drawn from a
-    generator seeded with ``seed``. ValueError when both are given or a number makes no sense.
+    generator seeded with ``seed``. ValueError when a number makes no sense.
     """
 
     times: int | None = 1
-    every: int | None = field(default=None, validator=optional(ge(1)))
-    probability: float | None = field(default=None, validator=optional((gt(0), le(1))))
+    every: int = field(default=1, validator=ge(1))
+    probability: float = field(default=1.0, validator=[gt(0), le(1)])
     seed: int = 0
 
     def __attrs_post_init__(self) -> None:
-        """Refuse what could never strike or contradicts itself."""
         if self.times is not None and self.times < 1:
             raise ValueError(f"times must be at least 1, or None for ever, not {self.times!r}")
-        if self.every is not None and self.probability is not None:
-            raise ValueError("a fault strikes every n-th request or by chance, not both")
 
 
 @frozen
@@ -196,36 +193,26 @@ class PlantedFault:
 
     fault: Fault
     _met: int = field(default=0, init=False)
-    _left: float = field(init=False)
+    _struck: int = field(default=0, init=False)
     _random: Random = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        """Wind it up."""
-        occurrence = self.fault.occurrence
-        self._left = math.inf if occurrence.times is None else occurrence.times
-        self._random = Random(occurrence.seed)
+        self._random = Random(self.fault.occurrence.seed)
 
     @property
     def spent(self) -> bool:
         """Whether it can strike no more."""
-        return self._left <= 0
+        return self._struck == self.fault.occurrence.times
 
     def strikes(self, path: str, workspace: str | None) -> bool:
         """Meet one request; whether it is hit."""
-        fits = self.fault.workspace in (None, workspace) and matches(path, self.fault.path)
-        if self.spent or not fits or not self._due():
+        fault, occurrence = self.fault, self.fault.occurrence
+        if fault.workspace not in (None, workspace) or not matches(path, fault.path):
             return False
-        self._left -= 1
-        return True
-
-    def _due(self) -> bool:
-        occurrence = self.fault.occurrence
         self._met += 1
-        if occurrence.every is not None:
-            return self._met % occurrence.every == 0
-        if occurrence.probability is not None:
-            return self._random.random() < occurrence.probability
-        return True
+        hit = self._met % occurrence.every == 0 and self._random.random() < occurrence.probability
+        self._struck += hit
+        return hit
 
 
 def _reply(status: int, body: bytes | None, extra: Mapping[str, str]) -> Reply:

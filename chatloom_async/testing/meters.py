@@ -72,7 +72,6 @@ class TokenBucket:
     _at: float | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        """Fill it."""
         self.burst = self._level = max(1.0, self.burst)
 
     def admit(self, now: float) -> float:

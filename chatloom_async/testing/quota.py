@@ -43,7 +43,6 @@ class Quota:
     workspace: str | None = field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
-        """Refuse figures that no meter can be made of."""
         self.meter()
 
     @classmethod

@@ -84,7 +84,6 @@ class Sandbox:
     _service: _Service | None = field(default=None, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        """Take in what was given."""
         self._tenants = Tenants(self._latency)
         for quota in (self._quota,) if isinstance(self._quota, Quota) else self._quota or ():
             self.limit(quota)

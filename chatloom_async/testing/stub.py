@@ -55,7 +55,6 @@ class StubTransport:
     _left: Iterator[StubReply | ChatloomError] = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        """Open the script."""
         notify = None if self.observer is None else guarded(self.observer)
         self._left, self.shared = iter(self.script), Shared(self.clock, notify)
 

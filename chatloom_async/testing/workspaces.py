@@ -29,7 +29,6 @@ class SandboxAgent:
     domains: tuple[str, ...] = ()
 
     def __attrs_post_init__(self) -> None:
-        """Refuse a creation time nobody can order by."""
         _ = self.created
 
     @property

@@ -143,10 +143,10 @@ async def test_a_fault_for_everybody_needs_no_key() -> None:
 
 @pytest.mark.parametrize(
     ("times", "every", "probability"),
-    [(0, None, None), (-1, None, None), (1, 0, None), (1, None, 0.0), (1, None, 1.5), (1, 2, 0.5)],
+    [(0, 1, 1.0), (-1, 1, 1.0), (1, 0, 1.0), (1, 1, 0.0), (1, 1, 1.5)],
 )
 def test_an_occurrence_that_makes_no_sense_is_refused(
-    times: int, every: int | None, probability: float | None
+    times: int, every: int, probability: float
 ) -> None:
     with pytest.raises(ValueError, match=r"times|every|probability"):
         Occurrence(times, every, probability)
