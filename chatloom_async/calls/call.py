@@ -36,13 +36,21 @@ from chatloom_async.auth import ApiKey, Credentials
 from chatloom_async.cache import Cache
 from chatloom_async.calls.answer import status_error
 from chatloom_async.calls.attempts import CallRecord, FailedAttempt, NextStep, log
-from chatloom_async.calls.retry import RetryPolicy, asked_to_wait, heals, may_repeat, repeat
+from chatloom_async.calls.retry import (
+    RetryPolicy,
+    asked_to_wait,
+    heals,
+    is_refusal,
+    may_repeat,
+    repeat,
+)
 from chatloom_async.calls.retry_after import TELLING, parse_limit
 from chatloom_async.calls.wire import decode
 from chatloom_async.errors import (
     APIConnectionError,
     APIStatusError,
     APITimeoutError,
+    AuthenticationError,
     ChatloomError,
     ClientClosedError,
     ConfigurationError,
@@ -182,7 +190,7 @@ class Caller:
                 if type(outcome) is FailedAttempt:
                     outcome = await self._repeat(call, outcome)
             else:
-                outcome = await self._race(call)
+                outcome = await self._until_deadline(call)
             if isinstance(outcome, Response):
                 answer = _structured(outcome, call.request, model)
                 answered = True
@@ -219,7 +227,7 @@ class Caller:
             f"not finished within {self.retry.deadline:g} s", call.last_failure()
         )
 
-    async def _race(self, call: CallRecord) -> Response | FailedAttempt:
+    async def _until_deadline(self, call: CallRecord) -> Response | FailedAttempt:
         """Run the call until its deadline.
 
         A request that several cached calls share ends with the latest of their deadlines, which
@@ -382,42 +390,47 @@ class Caller:
         return self._gate
 
     def _judge(self, call: CallRecord, error: ChatloomError, departure: float | None) -> NextStep:
-        """Report the failed attempt to the limiter, and return what follows it."""
-        status, reason = _status(error), getattr(error, "reason", None)
-        limiter, cost, asked = call.limiter, Cost.COUNTED, asked_to_wait(error)
-        resource, refused = call.request.resource, _is_refusal(error)
-        if limiter is not None and departure is not None:
-            if isinstance(error, APIStatusError):
-                told = parse_limit(error.headers, self.transport.shared.clock)
-                limiter.heard(departure, told)
-            if status == HTTPStatus.SERVICE_UNAVAILABLE:
-                refused = limiter.is_refusal(departure, resource, told=asked is not None)
-            if refused:
-                longest = self.retry.max_retry_after
-                cost = limiter.refused(departure, error, asked, longest)
-            elif reason in _NOT_THE_SERVER or not isinstance(
-                error, APIStatusError | APIConnectionError
-            ):
-                limiter.abandoned(departure)  # it says nothing about the server
-            elif heals(error):
-                cost = limiter.failed(departure, resource, error, asked)
-            else:
-                limiter.admitted(departure, resource)
-        call.refused = refused
+        """Return what follows a failed attempt, once the limiter has heard of it."""
+        cost, call.refused = Cost.COUNTED, is_refusal(error)
+        if call.limiter is not None and departure is not None:
+            cost = self._report(call, call.limiter, error, departure)
         if cost is Cost.FINAL or not may_repeat(call.request, error):
             return NextStep.FINAL
         if cost is Cost.FREE:
             return NextStep.AT_THE_GATE
-        if reason == "stale" and not call.stale:
+        if getattr(error, "reason", None) == "stale" and not call.stale:
             call.stale = True
             return NextStep.AT_ONCE
         return NextStep.BACK_OFF
+
+    def _report(
+        self, call: CallRecord, limiter: RateLimiter, error: ChatloomError, departure: float
+    ) -> Cost:
+        """Tell the limiter what became of the attempt; return what that costs the call.
+
+        A refusal closes the gate, and a 503 may be one. Failures that another attempt may heal add
+        up to an outage. Any other answer shows that the server works.
+        """
+        resource, asked = call.request.resource, asked_to_wait(error)
+        if isinstance(error, APIStatusError):
+            limiter.heard(departure, parse_limit(error.headers, self.transport.shared.clock))
+            if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
+                call.refused = limiter.is_refusal(departure, resource, told=asked is not None)
+        elif not isinstance(error, APIConnectionError) or error.reason in _NOT_THE_SERVER:
+            limiter.abandoned(departure)
+            return Cost.COUNTED
+        if call.refused:
+            return limiter.refused(departure, error, asked, self.retry.max_retry_after)
+        if heals(error):
+            return limiter.failed(departure, resource, error, asked)
+        limiter.admitted(departure, resource)
+        return Cost.COUNTED
 
     async def _renew(
         self, call: CallRecord, error: ChatloomError, key: ApiKey, generation: int
     ) -> NextStep:
         """After a 401: ask for another key, once per call; only a different one is worth a try."""
-        refused = _status(error) == HTTPStatus.UNAUTHORIZED
+        refused = isinstance(error, AuthenticationError)
         if not refused or call.renewed or not self.credentials.renewable:
             return NextStep.FINAL
         call.renewed = True
@@ -451,14 +464,3 @@ def _cut_off(elapsed: float, *, queued: bool) -> APIConnectionError:
     if queued:
         return APIConnectionError(f"{QUEUED}, in {elapsed:.1f} s until the deadline", "queued")
     return APITimeoutError(f"no answer within the {elapsed:.1f} s that the deadline left")
-
-
-def _is_refusal(error: ChatloomError) -> bool:
-    """Tell whether an answer says that it is too much; a 403 does if it says when to come back."""
-    status = _status(error)
-    told = status == HTTPStatus.FORBIDDEN and asked_to_wait(error) is not None
-    return told or status == HTTPStatus.TOO_MANY_REQUESTS
-
-
-def _status(error: ChatloomError) -> int | None:
-    return error.status if isinstance(error, APIStatusError) else None

@@ -129,6 +129,17 @@ def asked_to_wait(error: ChatloomError) -> float | None:
     return None
 
 
+def is_refusal(error: ChatloomError) -> bool:
+    """Tell whether an answer says that it is too much; a 403 does if it says when to come back.
+
+    A 503 may say so too; that is for the limiter to find out.
+    """
+    if not isinstance(error, APIStatusError):
+        return False
+    forbidden = error.status == HTTPStatus.FORBIDDEN and error.retry_after is not None
+    return forbidden or error.status == HTTPStatus.TOO_MANY_REQUESTS
+
+
 def status_heals(status: int) -> bool:
     """Tell whether another attempt may fare better than one that was answered so."""
     return status in _HEALING or (
