@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from typing import cast
+from typing import NoReturn, Self, cast
 
 from attrs import define, field
 from redis.asyncio import Redis
@@ -75,13 +75,14 @@ class SharedRedis:
 
     client: Redis
     prefix: str = "chatloom:limits:"
-    _member: str = field(factory=lambda: f"{os.getpid()}-{secrets.token_hex(4)}", init=False)
+    _member: str = field(factory=lambda: secrets.token_hex(4), init=False)
 
     async def take(self, name: str, limit: RateLimit, wanted: int) -> Grant:
         """Use up to ``wanted`` departures; see ``SharedStore``."""
         interval = 60 / limit.per_minute if limit.per_minute else 0.0
-        place = self._place(name)
-        arguments = [repr(interval), repr(limit.burst), str(wanted), self._member]
+        # A forked process is a member of its own.
+        place, member = self._place(name), f"{os.getpid()}-{self._member}"
+        arguments = [repr(interval), repr(limit.burst), str(wanted), member]
         answer = await self.client.eval(_TAKE, 2, place, f"{place}:members", *arguments)
         count, wait, processes, probe = cast("tuple[int, bytes, int, int]", answer)
         return Grant(int(count), float(wait), bool(probe), int(processes))
@@ -93,6 +94,16 @@ class SharedRedis:
     async def open(self, name: str) -> None:
         """Let requests leave again."""
         await self.client.eval(_MARK, 1, self._place(name), "-1")
+
+    def __deepcopy__(self, _: object = None) -> Self:
+        """Return itself: a connection cannot be doubled."""
+        return self
+
+    __copy__ = __deepcopy__
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse: a connection does not travel."""
+        raise TypeError("a SharedRedis is not pickled; make one in each process")
 
     def _place(self, name: str) -> str:
         # In braces: both keys of a script must live on one node of a cluster.

@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from hashlib import blake2b
+from typing import Any
 
 from attrs import define, field
 
@@ -196,6 +197,10 @@ class SharedFile:
         if self._map is None:
             self._file, self._map = _open(os.fspath(self.path))
         return self._map
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be copied and pickled as the path: each opens the file for itself."""
+        return type(self), (self.path,)
 
     def __del__(self) -> None:
         """Close the file; a forked process closes its own."""

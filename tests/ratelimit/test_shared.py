@@ -1,11 +1,13 @@
 """One limit over several processes: what every store keeps, and what happens when one fails."""
 
 import asyncio
+import copy
 import itertools
 import logging
 import math
 import multiprocessing
 import os
+import pickle
 import shutil
 import sys
 import time
@@ -158,6 +160,32 @@ async def test_a_forked_process_takes_from_the_same_limit(tmp_path: Path) -> Non
     assert await asyncio.to_thread(here.recv) == (2, 2)
     child.join()
     child.close()
+
+
+async def test_a_forked_process_counts_by_itself(
+    store: SharedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.take(NAME, LIMIT, 1)
+    monkeypatch.setattr(os, "getpid", lambda: 4711)
+    assert (await store.take(NAME, LIMIT, 1)).processes == 2
+
+
+async def test_copies_of_a_store_share_its_limit(store: SharedStore) -> None:
+    await store.take(NAME, LIMIT, 1)
+    for copied in (copy.copy(store), copy.deepcopy(store)):
+        assert (await copied.take(NAME, LIMIT, 1)).count == 1
+    assert (await store.take(NAME, LIMIT, 1)).wait > 0
+
+
+async def test_a_file_travels_to_other_processes(tmp_path: Path) -> None:
+    store = SharedFile(tmp_path / "limits")
+    await store.take(NAME, LIMIT, 3)
+    assert (await pickle.loads(pickle.dumps(store)).take(NAME, LIMIT, 1)).wait > 0  # noqa: S301 - our own
+
+
+def test_a_connection_does_not_travel() -> None:
+    with pytest.raises(TypeError, match="make one in each process"):
+        pickle.dumps(SharedRedis(FakeAsyncRedis()))
 
 
 def _take(store: SharedFile, parent: Connection) -> None:
