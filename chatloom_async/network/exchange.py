@@ -22,18 +22,34 @@ from chatloom_async.transport import MAX_ERROR_BODY, Request, Response
 MAX_BODY = 10 * 1024 * 1024
 _OK = range(200, 300)
 
+Guards = tuple[aiohttp.ClientMiddlewareType, ...]
 
-async def send(
+
+def guards_for(session: aiohttp.ClientSession, *, plain: bool) -> Guards:
+    """Return what each request of a session passes on its way; a ``plain`` one knows no proxy.
+
+    A session that saw a disconnect would silently send the request again, and a proxy would read
+    the key of plain http. A plain session is told once, which costs its requests nothing.
+    """
+    if not plain or not hasattr(session, "_retry_connection"):
+        return (_guarded,)
+    session._retry_connection = False  # noqa: SLF001 - aiohttp's own test kit does so
+    return ()
+
+
+async def send(  # noqa: PLR0913 - what a request is, and how it goes
     session: aiohttp.ClientSession,
     request: Request,
     key: ApiKey,
     *,
     timeout: float,
     proxy: str | None,
+    guards: Guards,
 ) -> Response:
     """Make exactly one request and return its whole answer.
 
-    ``timeout`` bounds connecting only; whoever calls bounds the whole.
+    ``timeout`` bounds connecting only; whoever calls bounds the whole. ``guards``: what
+    ``guards_for`` returned for this session.
 
     Raises:
         APIConnectionError: the connection ended before an answer, or the body is too large.
@@ -44,18 +60,26 @@ async def send(
     headers, body = key.headers(), request.body
     if body is not None:
         headers = {**headers, "Content-Type": "application/json"}
-    answer = await session.request(
-        request.method,
-        _url(request),
-        data=body,
-        headers=headers,
-        allow_redirects=False,
-        proxy=proxy,
-        timeout=connecting(timeout),
-        middlewares=_GUARDS,
-        raise_for_status=False,  # whatever a session that was brought would do
-        auto_decompress=True,
-    )
+    answer = None
+    try:
+        answer = await session.request(
+            request.method,
+            _url(request),
+            data=body,
+            headers=headers,
+            allow_redirects=False,
+            proxy=proxy,
+            timeout=connecting(timeout),
+            middlewares=guards,
+            raise_for_status=False,  # whatever a session that was brought would do
+            auto_decompress=True,
+        )
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
+        pass
+    if answer is None:
+        raise unanswered(session.connector)
     whole = False
     try:
         content = answer.content
@@ -72,10 +96,7 @@ async def send(
 async def _guarded(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """Send the request once, and let nobody on the way read its key.
-
-    aiohttp, if it saw a disconnect, would silently send the request a second time.
-    """
+    """Send the request once, and let nobody on the way read its key."""
     if request.proxy is not None and not request.is_ssl():
         # A proxy would read the key. Plain http is for this very machine, which needs no proxy.
         request.update_proxy(None, None, None)
@@ -161,6 +182,3 @@ def _url(request: Request) -> URL:
 def _base(text: str) -> tuple[URL, str]:
     url = URL(text, encoded=True)
     return url, url.raw_path.rstrip("/")
-
-
-_GUARDS = (_guarded,)

@@ -32,7 +32,7 @@ from chatloom_async.events import Observer, guarded
 from chatloom_async.network.bounds import Slots, Timeouts, Watch
 from chatloom_async.network.connector import Connector
 from chatloom_async.network.direct import Direct
-from chatloom_async.network.exchange import send
+from chatloom_async.network.exchange import Guards, guards_for, send
 from chatloom_async.network.options import (
     hooks_problem,
     proxy_problem,
@@ -56,6 +56,7 @@ class _Connections:
     slots: Slots
     keeper: AsyncGenerator[None, None]
     direct: Direct | None
+    guards: Guards
     closing: list[asyncio.Task[None]]  # what another thread's loop asked for
     # By their length. Only its timer keeps one alive, so it goes when nothing used it that long.
     _timeouts: WeakValueDictionary[float, Timeouts] = field(factory=WeakValueDictionary)
@@ -210,7 +211,12 @@ class ConnectionPool:
                 if direct is not None and direct.takes(request):
                     return await direct.send(request, key, timeout)
                 return await send(
-                    connections.session, request, key, timeout=timeout, proxy=self.proxy
+                    connections.session,
+                    request,
+                    key,
+                    timeout=timeout,
+                    proxy=self.proxy,
+                    guards=connections.guards,
                 )
             except BaseException as error:  # noqa: BLE001 - raised below
                 problem = self._problem(error, connections, watch, request)
@@ -272,7 +278,9 @@ class ConnectionPool:
         keeper = _keep(session, closing, ours=self.session is None)
         slots = Slots(_places(self.limit, session.connector))
         direct = Direct.of(session) if self.direct and self.proxy is None else None
-        connections = _Connections(session, slots, keeper, direct, closing)
+        plain = self.session is None and self.proxy is None and not self.trust_env
+        guards = guards_for(session, plain=plain)
+        connections = _Connections(session, slots, keeper, direct, guards, closing)
         self._by_loop[asyncio.get_running_loop()] = connections
         self._used = True
         await anext(keeper)

@@ -26,7 +26,8 @@ from chatloom_async import (
     NotFoundError,
     RetryPolicy,
 )
-from chatloom_async.network.exchange import MAX_BODY
+from chatloom_async.network import pool as network_pool
+from chatloom_async.network.exchange import MAX_BODY, guards_for
 from chatloom_async.testing import Fault, Sandbox, make_workspace
 from tests.faults.case import DOCUMENT, DOMAINS, answer, says
 from tests.faults.server import Close, Pause, Reset, Script, Server
@@ -124,6 +125,21 @@ async def test_a_session_keeps_no_connection_after_a_101() -> None:
             await client_at(server, pool).get_allowed_domains("agt_1")
         gc.collect()  # a connection that nobody gave back is told of here
         assert pool.stats().connections == 0
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_aiohttp_sends_a_lost_request_once(
+    told: bool,  # noqa: FBT001 - a parameter of the test
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if not told:  # as of an aiohttp whose session cannot be told
+        monkeypatch.setattr(
+            network_pool, "guards_for", lambda session, **_: guards_for(session, plain=False)
+        )
+    async with Server([(Reset(),)]) as server, ConnectionPool(direct=False) as pool:
+        with pytest.raises(APIConnectionError):
+            await client_at(server, pool).list_agents()
+        assert len(server.requests) == 1
 
 
 @pytest.mark.looptime
