@@ -24,8 +24,8 @@ from chatloom_async.errors import ConfigurationError
 
 KeyHeader = Literal["Authorization", "X-API-Key"]
 
-_PREFIX = "clf_"
-_REDACTED = "clf_[redacted]"
+PREFIX = "clf_"
+REDACTED = "clf_[redacted]"
 _HOW = "generate one under Settings, API Keys, and pass it or set CHATLOOM_API_KEY"
 
 
@@ -79,7 +79,7 @@ class ApiKey:
         return hash(self._digest)
 
     def __repr__(self) -> str:
-        return f"ApiKey({_REDACTED}, fingerprint={self.fingerprint})"
+        return f"ApiKey({REDACTED}, fingerprint={self.fingerprint})"
 
     def __reduce__(self) -> NoReturn:
         """Refuse: a pickle is a file with the key in it."""
@@ -104,8 +104,8 @@ def _check(value: object) -> tuple[str, str | None]:
         return "", f"no API key: {_HOW}"
     if not (key.isascii() and key.isprintable()) or " " in key:
         return "", "the API key holds white space or other than printable ASCII; copy it again"
-    if not key.startswith(_PREFIX) or key == _PREFIX:
-        return "", f"an API key starts with {_PREFIX} and goes on after it; {_HOW}"
+    if not key.startswith(PREFIX) or key == PREFIX:
+        return "", f"an API key starts with {PREFIX} and goes on after it; {_HOW}"
     return key, None
 
 

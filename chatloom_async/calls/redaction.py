@@ -10,10 +10,8 @@ import re
 from collections.abc import Callable, Iterator
 from string import ascii_letters, digits
 
-from chatloom_async.auth import ApiKey
+from chatloom_async.auth import PREFIX, REDACTED, ApiKey
 
-_PREFIX = "clf_"
-_REDACTED = "clf_[redacted]"
 _TELLING = 16  # fewer letters after the prefix may stand in any text
 _SHOWN = 8  # so many letters of a key in a row are too many
 _GRAM = 5
@@ -40,28 +38,34 @@ def redactor(key: ApiKey) -> Callable[[str], str]:
     bare = header.removeprefix("Bearer ")
     forms = [form for form in _spellings(bare) if len(form) >= _SHOWN]
     grams = {form[at : at + _GRAM] for form in forms for at in range(len(form) - _GRAM + 1)}
-    least = _SHOWN if len(bare) - len(_PREFIX) >= _TELLING else min(map(len, forms))
+    least = _SHOWN if len(bare) - len(PREFIX) >= _TELLING else min(map(len, forms))
     return lambda text: _without_pieces(grams, least, _without(bare, text))
 
 
 def _without(key: str, text: str) -> str:
     """Return the text without the key as it is, and without its beginning where the text ends."""
-    text = text.replace(key, _REDACTED)
-    secret = key.removeprefix(_PREFIX)
+    text = text.replace(key, REDACTED)
+    secret = key.removeprefix(PREFIX)
     if len(secret) >= _TELLING:
-        text = text.replace(secret, _REDACTED.removeprefix(_PREFIX))
-    if _PREFIX in text[-len(key) :]:  # a text may be cut off in the middle of the key
-        for length in range(len(key) - 1, len(_PREFIX), -1):
+        text = text.replace(secret, REDACTED.removeprefix(PREFIX))
+    if PREFIX in text[-len(key) :]:  # a text may be cut off in the middle of the key
+        for length in range(len(key) - 1, len(PREFIX), -1):
             if text.endswith(key[:length]):
-                text = text[:-length] + _REDACTED
+                text = text[:-length] + REDACTED
                 break
     return text
 
 
 def _without_pieces(grams: set[str], least: int, text: str) -> str:
-    """Hide what are letters of the key in a row, if case, escapes and other signs do not count."""
+    """Hide what are letters of the key in a row, if case, escapes and other signs do not count.
+
+    Of the key ``clf_MySecret12AndMore`` the text ``x=%53-e-c-r-e-t-1-2;`` holds eight letters in a
+    row. The text's letters are ``xsecret12``. Five of them each, ``secre``, ``ecret``, ``cret1``
+    and ``ret12``, are ``grams`` of the key. Side by side these reach from ``%53`` to ``2``. Eight
+    letters are not too few (``least``), so all that is between is hidden: ``x=clf_[redacted];``.
+    """
     if len(text) > _KEPT and sum(map(text.count, ("%", "\\", "&#"))) > _ESCAPES:
-        text = f"{text[:_KEPT]} {_REDACTED}"
+        text = f"{text[:_KEPT]} {REDACTED}"
     plain = _letters(text)
     # A piece that is to be hidden holds a whole one of these.
     if grams.isdisjoint(
@@ -69,7 +73,7 @@ def _without_pieces(grams: set[str], least: int, text: str) -> str:
     ):
         return text
     if len(text) > _KEPT:
-        text = f"{text[:_KEPT]} {_REDACTED}"
+        text = f"{text[:_KEPT]} {REDACTED}"
         plain = _letters(text)
     signs = re.finditer(_SIGN, text)
     spans = [sign.span() for sign in signs if len(sign[0]) == 1 or _letter(sign)]  # of each letter
@@ -80,7 +84,7 @@ def _without_pieces(grams: set[str], least: int, text: str) -> str:
             continue
         end = at - 1 + _GRAM  # of the piece, if one began
         if at > begin and end - begin >= least:
-            parts += text[kept : spans[begin][0]], _REDACTED
+            parts += text[kept : spans[begin][0]], REDACTED
             kept = spans[end - 1][1]
         begin = at + 1
     return "".join((*parts, text[kept:]))

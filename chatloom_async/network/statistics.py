@@ -22,7 +22,8 @@ class PoolStatistics:
         requests: in flight.
         queued: requests that wait for a free place of ``limit``.
         calls: under way, those that wait at a rate limiter among them.
-        limiters: by the fingerprint of each key in use, what is known of its rate limit.
+        limiters: by the fingerprint of each key in use, what is known of its rate limit; of several
+            limits for one key the latest.
         cache: what all caches have done so far.
 
     """
