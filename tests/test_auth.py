@@ -86,7 +86,10 @@ BAD_KEYS = [
 
 
 @pytest.mark.parametrize(("value", "problem"), BAD_KEYS)
-def test_a_key_that_cannot_be_one_is_refused_before_any_request(value: Any, problem: str) -> None:
+def test_a_key_that_cannot_be_one_is_refused(
+    value: Any, problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHATLOOM_API_KEY", KEY)  # which takes the place of none that is given
     with pytest.raises(ConfigurationError, match=problem):
         made(value)
 
@@ -107,14 +110,6 @@ async def test_the_key_is_taken_from_the_environment_unless_given(
     assert transport.requests[0].fingerprint == fingerprint(KEY)
 
 
-def test_an_empty_key_is_not_replaced_from_the_environment(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("CHATLOOM_API_KEY", KEY)
-    with pytest.raises(ConfigurationError):
-        AsyncChatloom("")
-
-
 @pytest.mark.parametrize("text", [f"{KEY}\n", f"  {KEY}\r\n", f"\t{KEY} "])
 def test_white_space_around_a_key_is_dropped(text: str) -> None:
     assert ApiKey(text).headers() == {"Authorization": f"Bearer {KEY}"}
@@ -131,11 +126,7 @@ def test_another_header_is_refused() -> None:
 
 def test_keys_are_equal_when_their_values_are() -> None:
     assert ApiKey(KEY) == ApiKey(f" {KEY}", header="X-API-Key")
-    assert ApiKey(KEY) != ApiKey("clf_other")
     assert ApiKey(KEY) != KEY
-
-
-def test_equal_keys_have_one_hash() -> None:
     assert len({ApiKey(KEY), ApiKey(KEY, header="X-API-Key"), ApiKey("clf_other")}) == 2
 
 
@@ -182,25 +173,11 @@ async def test_a_callable_is_asked_once_for_many_calls() -> None:
     assert source.asked == 1
 
 
-async def test_an_error_of_the_callable_reaches_its_caller() -> None:
-    client, transport = made(Source(LookupError("vault is sealed")))
-    with pytest.raises(LookupError, match="vault is sealed"):
-        await client.list_agents()
-    assert transport.requests == []
-
-
 async def test_a_callable_is_asked_again_when_its_first_answer_failed() -> None:
     client, _ = made(Source(LookupError("sealed"), KEY), NO_AGENTS)
     with pytest.raises(LookupError):
         await client.list_agents()
     assert len(await client.list_agents()) == 0
-
-
-async def test_a_callable_that_gives_no_key_is_a_configuration_error() -> None:
-    client, transport = made(Source("sk_wrong"))
-    with pytest.raises(ConfigurationError, match="starts with clf_"):
-        await client.list_agents()
-    assert transport.requests == []
 
 
 def errors_of_a_kind() -> tuple[Exception, ...]:
@@ -224,10 +201,8 @@ def errors_of_a_kind() -> tuple[Exception, ...]:
 
 
 async def outcomes(client: AsyncChatloom, calls: int) -> list[object]:
-    found = await asyncio.gather(
-        *(client.list_agents() for _ in range(calls)), return_exceptions=True
-    )
-    return list(found)
+    asked = (client.list_agents() for _ in range(calls))
+    return list(await asyncio.gather(*asked, return_exceptions=True))
 
 
 async def cancelled() -> str:
@@ -239,15 +214,19 @@ async def cancelled() -> str:
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
-@pytest.mark.parametrize("answer", [OSError("vault is down"), "sk_wrong"])
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [(OSError("vault is down"), (OSError, "vault")), ("sk_wrong", (ConfigurationError, "an API"))],
+    ids=["an error", "no key"],
+)
 async def test_a_callable_that_fails_is_asked_once_for_many_calls(
-    kind: str, answer: str | Exception
+    kind: str, answer: str | Exception, told: tuple[type[Exception], str]
 ) -> None:
     source = Source(answer, after=2.0)
-    client, _ = made(source if kind == "sync" else source.later)
-    expected = OSError if isinstance(answer, OSError) else ConfigurationError
-    assert [type(each) for each in (await outcomes(client, 20))] == [expected] * 20
-    assert source.asked == 1
+    client, transport = made(source if kind == "sync" else source.later)
+    found = await outcomes(client, 20)
+    assert {(type(each), str(each)[: len(told[1])]) for each in found} == {told}
+    assert (len(found), source.asked, transport.requests) == (20, 1, [])
     assert now() == (0 if kind == "sync" else 2)
 
 
@@ -340,9 +319,8 @@ async def test_a_callable_that_nobody_waits_for_any_more_makes_no_noise(
 async def test_a_callable_goes_on_when_its_client_is_closed() -> None:
     source = Source(KEY, after=1.0)
     client, transport = made(source.later, NO_AGENTS)
-    brisk = client.with_options(timeout=5.0)
     closed = asyncio.create_task(client.list_agents())
-    other = asyncio.create_task(brisk.list_agents())
+    other = asyncio.create_task(client.with_options(timeout=5.0).list_agents())
     await asyncio.sleep(0.5)
     await client.aclose()
     with pytest.raises(ClientClosedError):
@@ -351,12 +329,13 @@ async def test_a_callable_goes_on_when_its_client_is_closed() -> None:
     assert (source.asked, len(transport.requests)) == (1, 1)
 
 
-async def test_every_401_comes_out_when_the_one_asking_for_another_key_fails() -> None:
-    source = Source(KEY, LookupError("sealed"), after=0.5)
-    client, _ = made(source.later, *[StubReply(status=401, after=1.0)] * 20)
-    found = await outcomes(client, 20)
-    assert [type(each) for each in found] == [AuthenticationError] * 20
-    assert source.asked == 2
+async def test_every_401_comes_out_when_asking_again_fails() -> None:
+    source = Source(KEY, LookupError(f"no {KEY}"), after=0.5)
+    client, transport = made(source.later, *[StubReply(status=401, after=1.0)] * 20)
+    for each in await outcomes(client, 20):
+        assert isinstance(each, AuthenticationError)
+        assert each.__notes__ == ["asking for another key failed: LookupError"]
+    assert (source.asked, len(transport.requests)) == (2, 20)
 
 
 async def test_a_401_is_final_with_a_fixed_key() -> None:
@@ -426,14 +405,6 @@ async def test_a_call_refused_as_the_key_came_has_another_one_asked_for() -> Non
     answers[1].set_result("clf_new")
     await asyncio.gather(first, second)
     assert transport.requests[-1].fingerprint == fingerprint("clf_new")
-
-
-async def test_the_401_comes_out_when_asking_again_fails() -> None:
-    client, transport = made(Source(KEY, LookupError(f"no {KEY}")), REFUSED)
-    with pytest.raises(AuthenticationError) as caught:
-        await client.list_agents()
-    assert caught.value.__notes__ == ["asking for another key failed: LookupError"]
-    assert len(transport.requests) == 1
 
 
 def test_one_client_asks_in_every_event_loop_it_is_used_in() -> None:

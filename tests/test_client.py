@@ -6,7 +6,6 @@ import json
 import math
 import weakref
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 from unittest.mock import AsyncMock, patch
 
@@ -23,6 +22,7 @@ from chatloom_async import (
     ClientStatistics,
     ConfigurationError,
     Gap,
+    NotFoundError,
     RateLimit,
     RetryPolicy,
     WorkspaceSnapshot,
@@ -63,41 +63,33 @@ async def test_requests_are_gets_below_the_base_url() -> None:
     ]
 
 
-@pytest.mark.parametrize("timeout", [0, -1, math.nan, math.inf, 10**400, "15", None, True])
-def test_a_timeout_that_cannot_work_is_refused(timeout: Any) -> None:
-    for make in (partial(AsyncChatloom, KEY), made()[0].with_options):
-        with pytest.raises(ConfigurationError, match="timeout is a positive number of seconds"):
-            make(timeout=timeout)
-
-
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("option", "value", "told"),
     [
-        ({"retry": None}, "retry is a RetryPolicy"),
-        ({"retry": 3}, "retry is a RetryPolicy"),
-        ({"rate_limit": 300}, "rate_limit is a RateLimit"),
-        ({"rate_limit": 0}, "rate_limit is a RateLimit"),
+        *(
+            ("timeout", value, "timeout is a positive number of seconds")
+            for value in (0, -1, math.nan, math.inf, 10**400, "15", None, True)
+        ),
+        ("retry", None, "retry is a RetryPolicy"),
+        ("retry", 3, "retry is a RetryPolicy"),
+        ("rate_limit", 300, "rate_limit is a RateLimit"),
+        ("rate_limit", 0, "rate_limit is a RateLimit"),
+        ("cache", 60, "cache is a Cache"),
+        ("api_key", "sk_1", "starts with clf_"),
     ],
 )
-def test_an_option_of_another_kind_is_refused_before_any_request(
-    options: dict[str, Any], told: str
-) -> None:
+def test_an_option_that_cannot_work_is_refused(option: str, value: Any, told: str) -> None:
+    client, transport = made()
     with pytest.raises(ConfigurationError, match=told):
-        AsyncChatloom(KEY, **options)
+        AsyncChatloom(**{"api_key": KEY, "pool": transport, option: value})
     with pytest.raises(ConfigurationError, match=told):
-        made()[0].with_options(**options)
+        client.with_options(**{option: value})
 
 
-def test_a_pool_of_another_kind_is_refused_and_told_how_to_bring_a_session() -> None:
+def test_a_session_in_place_of_a_pool_is_refused() -> None:
     session: Any = object()
-    with pytest.raises(ConfigurationError, match="ConnectionPool\\(session=…\\)"):
+    with pytest.raises(ConfigurationError, match=r"ConnectionPool\(session=…\)"):
         AsyncChatloom(KEY, pool=session)
-
-
-def test_with_options_refuses_a_key_that_cannot_be_one() -> None:
-    client, _ = made()
-    with pytest.raises(ConfigurationError, match="starts with clf_"):
-        client.with_options(api_key="sk_1")
 
 
 async def test_the_timeout_bounds_one_attempt() -> None:
@@ -107,16 +99,14 @@ async def test_the_timeout_bounds_one_attempt() -> None:
     assert now() == 2
 
 
-async def test_there_is_one_timeout_of_fifteen_seconds_by_default() -> None:
+async def test_the_timeout_is_fifteen_seconds_by_default() -> None:
     client, _ = made(StubReply(after=60), retry=ONCE)
     with pytest.raises(APITimeoutError):
         await client.list_agents()
     assert now() == 15
 
 
-async def test_the_environment_is_read_when_the_client_is_made(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_the_environment_is_read_at_making(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHATLOOM_BASE_URL", "https://first.example")
     client, transport = made(NO_AGENTS)
     monkeypatch.setenv("CHATLOOM_BASE_URL", "https://second.example")
@@ -181,31 +171,18 @@ async def test_the_rate_limit_paces_calls() -> None:
     assert now() == pytest.approx(20, rel=0.05)
 
 
-def test_statistics_are_empty_before_the_first_call() -> None:
-    client, _ = made()
-    assert client.stats() == ClientStatistics(0, 0, 0, 0, None)
-
-
 async def test_statistics_count_calls_requests_and_retries() -> None:
-    client, _ = made(StubReply(status=503), NO_AGENTS, NO_AGENTS)
+    client, _ = made(StubReply(status=503), NO_AGENTS, NO_AGENTS, StubReply(status=404))
+    other = client.with_options(timeout=1)
+    assert client.stats() == ClientStatistics(0, 0, 0, 0, None)
     await client.list_agents()
     await client.list_agents()
     stats = client.stats()
     assert (stats.calls, stats.requests, stats.retried, stats.in_flight) == (2, 3, 1, 0)
-
-
-async def test_statistics_count_failed_calls() -> None:
-    client, _ = made(StubReply(status=404))
-    with pytest.raises(Exception, match="404"):
+    with pytest.raises(NotFoundError):
         await client.list_agents()
-    assert (client.stats().calls, client.stats().requests) == (1, 1)
-
-
-async def test_statistics_are_each_client_s_own() -> None:
-    client, _ = made(NO_AGENTS)
-    other = client.with_options(timeout=1)
-    await client.list_agents()
-    assert (client.stats().calls, other.stats().calls) == (1, 0)
+    assert (client.stats().calls, client.stats().requests) == (3, 4)
+    assert other.stats().calls == 0
 
 
 async def test_statistics_show_the_calls_in_flight_on_the_pool() -> None:
@@ -274,14 +251,12 @@ async def test_closing_the_owner_of_the_pool_closes_the_clients_beside_it() -> N
         await beside.list_agents()
 
 
-def test_a_client_shows_its_key_s_fingerprint_and_where_it_points() -> None:
-    client, _ = made(base_url="https://a.example/")
-    assert repr(client) == f"AsyncChatloom({ApiKey(KEY)!r}, https://a.example)"
-
-
-def test_a_client_whose_callable_was_not_asked_shows_no_key() -> None:
-    client = AsyncChatloom(lambda: KEY, pool=StubTransport([]), base_url="https://a.example")
-    assert repr(client) == "AsyncChatloom(key from a callable, https://a.example)"
+@pytest.mark.parametrize(
+    ("key", "shown"), [(KEY, repr(ApiKey(KEY))), (lambda: KEY, "key from a callable")]
+)
+def test_a_client_shows_no_key(key: Any, shown: str) -> None:
+    client = AsyncChatloom(key, pool=StubTransport([]), base_url="https://a.example/")
+    assert repr(client) == f"AsyncChatloom({shown}, https://a.example)"
 
 
 def listed(count: int) -> StubReply:
@@ -296,15 +271,12 @@ def domains(*names: str, after: float = 0.0) -> StubReply:
 async def test_a_workspace_is_agents_with_their_domains() -> None:
     client, _ = made(listed(2), domains("a.example"), domains())
     workspace = await client.get_workspace()
-    assert [(each.id, each.allowed_domains) for each in workspace.agents] == [
-        ("agt_1", ("a.example",)),
-        ("agt_2", ()),
-    ]
+    found = [(each.id, each.allowed_domains) for each in workspace.agents]
+    assert found == [("agt_1", ("a.example",)), ("agt_2", ())]
     assert (workspace.gaps, workspace.count, workspace.is_stale) == ((), 2, False)
     assert (client.stats().calls, client.stats().requests) == (3, 3)
-    assert json.loads(json.dumps(workspace.to_dict()))["agents"][0]["allowed_domains"] == [
-        "a.example"
-    ]
+    plain = json.loads(json.dumps(workspace.to_dict()))
+    assert plain["agents"][0]["allowed_domains"] == ["a.example"]
 
 
 async def test_what_a_workspace_does_not_tell_is_a_gap() -> None:
@@ -398,9 +370,7 @@ COPIES: list[Callable[[Any], Any]] = [
 
 
 @pytest.mark.parametrize("copied", COPIES)
-async def test_a_copy_shares_the_pool_and_keeps_what_is_its_own(
-    copied: Callable[[Any], Any],
-) -> None:
+async def test_a_copy_shares_the_pool_and_keeps_its_own(copied: Callable[[Any], Any]) -> None:
     transport = StubTransport([NO_AGENTS, NO_AGENTS])
     client = Tenant(KEY, "acme", pool=transport)
     await client.list_agents()

@@ -4,14 +4,7 @@ from pathlib import Path
 import pytest
 
 import chatloom_async
-from tests.house import (
-    STAIRS,
-    circles,
-    lost_pointers,
-    package_sources,
-    place,
-    violations,
-)
+from tests.house import STAIRS, circles, lost_pointers, package_sources, place, violations
 
 PACKAGE = Path(chatloom_async.__file__).parent
 

@@ -10,7 +10,8 @@ import textwrap
 import threading
 import time
 import warnings
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 
 import aiohttp
 import pytest
@@ -34,6 +35,7 @@ from chatloom_async.ratelimit.values import Grant
 from chatloom_async.testing import Fault, Sandbox, make_workspace
 from tests.faults.case import answer, says
 from tests.faults.server import Hang, Script, Server
+from tests.test_memory import descriptors
 
 KEY = "clf_lifecycle"
 FREE = RateLimit(per_minute=None)
@@ -46,9 +48,22 @@ def sandbox() -> Iterator[Sandbox]:
         yield served
 
 
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():
-        await asyncio.sleep(0.001)
+def in_threads(number: int, work: Callable[[], Coroutine[None, None, None]]) -> None:
+    """Do the same work in so many threads, each with an event loop of its own."""
+    threads = [threading.Thread(target=lambda: asyncio.run(work())) for _ in range(number)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+@contextmanager
+def warned() -> Iterator[list[warnings.WarningMessage]]:
+    """Yield the list of what is warned of inside, also by the garbage collection at the end."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        yield told
+        gc.collect()
 
 
 @pytest.mark.looptime
@@ -67,10 +82,7 @@ async def test_closing_the_pool_ends_the_calls_of_all_its_clients() -> None:
 
 @pytest.mark.looptime
 async def test_a_client_made_with_options_does_not_close_the_pool_it_shares() -> None:
-    async with (
-        Server([(answer(),)]) as server,
-        AsyncChatloom(KEY, base_url=server.url) as chatloom,
-    ):
+    async with Server([(answer(),)]) as server, AsyncChatloom(KEY, base_url=server.url) as chatloom:
         async with chatloom.with_options(timeout=1):
             pass
         assert len(await chatloom.get_allowed_domains("a")) == 2
@@ -82,8 +94,8 @@ async def test_every_method_raises_after_closing(used: bool) -> None:  # noqa: F
         chatloom = AsyncChatloom(KEY, base_url=server.url)
         if used:
             await chatloom.list_agents()
-        for _ in range(2):
-            await chatloom.aclose()
+        await asyncio.gather(*(chatloom.aclose() for _ in range(5)))
+        await chatloom.aclose()
         sibling = chatloom.with_options(timeout=1)
         calls: tuple[Callable[[], Awaitable[object]], ...] = (
             chatloom.list_agents,
@@ -124,14 +136,7 @@ async def test_nothing_asks_a_shared_store_after_closing() -> None:
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_closing_while_closing_is_harmless() -> None:
-    async with Server([(answer(),)]) as server:
-        chatloom = AsyncChatloom(KEY, base_url=server.url)
-        await chatloom.get_allowed_domains("a")
-        await asyncio.gather(*(chatloom.aclose() for _ in range(5)))
-
-
-def test_one_client_made_at_import_serves_three_runs_with_few_connections(sandbox: Sandbox) -> None:
+def test_one_client_serves_three_runs_with_few_connections(sandbox: Sandbox) -> None:
     chatloom = AsyncChatloom(
         KEY, base_url=sandbox.base_url, rate_limit=None, pool=(pool := ConnectionPool(16))
     )
@@ -160,20 +165,15 @@ def test_one_client_works_in_several_threads_at_once(sandbox: Sandbox) -> None:
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
-        threads = [threading.Thread(target=lambda: asyncio.run(run())) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        in_threads(4, run)
     finally:
         sys.setswitchinterval(interval)
         asyncio.run(chatloom.aclose())
     assert [error for error in outcomes if isinstance(error, BaseException)] == []
-    assert len(outcomes) == 600
-    assert chatloom.stats().in_flight == 0
+    assert (len(outcomes), chatloom.stats().in_flight) == (600, 0)
 
 
-def test_threads_that_meet_in_one_client_each_wait_at_the_gate_of_their_own_loop(
+def test_threads_wait_at_the_gate_of_their_own_loop(
     sandbox: Sandbox,
 ) -> None:
     pauses = itertools.cycle((0.004, 0.0, 0.001, 0.007, 0.0))
@@ -195,20 +195,15 @@ def test_threads_that_meet_in_one_client_each_wait_at_the_gate_of_their_own_loop
         for _ in range(60):
             outcomes.extend(await asyncio.gather(chatloom.list_agents(), return_exceptions=True))
 
-    threads = [threading.Thread(target=lambda: asyncio.run(run())) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(3, run)
     asyncio.run(pool.aclose())
     assert [error for error in outcomes if isinstance(error, BaseException)] == []
     assert len(outcomes) == 180
 
 
 def test_calls_in_another_thread_end_when_the_client_is_closed_here() -> None:
-    with Sandbox(
-        [make_workspace("acme", KEY)], faults=[Fault.hang(times=None)]
-    ).in_thread() as sandbox:
+    hanging = Sandbox([make_workspace("acme", KEY)], faults=[Fault.hang(times=None)])
+    with hanging.in_thread() as sandbox:
         chatloom = AsyncChatloom(KEY, base_url=sandbox.base_url)
         outcome: list[BaseException] = []
 
@@ -218,20 +213,19 @@ def test_calls_in_another_thread_end_when_the_client_is_closed_here() -> None:
             except ClientClosedError as error:
                 outcome.append(error)
 
-        thread = threading.Thread(target=run)
-        thread.start()
-
         async def close() -> None:
-            await until(lambda: sandbox.requests)
+            while not sandbox.requests:
+                await asyncio.sleep(0.001)
             await chatloom.aclose()
 
+        thread = threading.Thread(target=run)
+        thread.start()
         asyncio.run(close())
         thread.join(5)
-        assert not thread.is_alive()
-        assert len(outcome) == 1
+        assert (thread.is_alive(), len(outcome)) == (False, 1)
 
 
-def test_a_loop_that_stood_still_while_its_client_was_closed_leaves_nothing_behind() -> None:
+def test_a_loop_that_stood_still_leaves_nothing_behind() -> None:
     script = f"""
         import asyncio, gc
         from chatloom_async import AsyncChatloom
@@ -277,9 +271,8 @@ def test_a_loop_that_ends_while_its_pool_is_closed_gets_no_coroutine(sandbox: Sa
     asyncio.run(pools[0].aclose())
     closed.set()
     thread.join()
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        gc.collect()
+    with warned() as told:
+        del thread
     assert not told
 
 
@@ -415,9 +408,7 @@ def forgotten(recorded: list[warnings.WarningMessage]) -> list[str]:
 
 
 @pytest.mark.parametrize("what", ["client", "pool"])
-def test_a_forgotten_pool_warns_once_and_names_where_it_was_made(
-    sandbox: Sandbox, what: str
-) -> None:
+def test_a_forgotten_pool_names_where_it_was_made(sandbox: Sandbox, what: str) -> None:
     async def forget() -> None:
         if what == "client":
             chatloom = AsyncChatloom(KEY, base_url=sandbox.base_url)  # made here
@@ -426,17 +417,15 @@ def test_a_forgotten_pool_warns_once_and_names_where_it_was_made(
             chatloom = AsyncChatloom(KEY, base_url=sandbox.base_url, pool=pool)
         await chatloom.list_agents()
 
-    with warnings.catch_warnings(record=True) as recorded:
-        warnings.simplefilter("always")
+    with warned() as recorded:
         asyncio.run(forget())
-        gc.collect()
     lines = forget.__code__.co_firstlineno + (2 if what == "client" else 4)
     (message,) = forgotten(recorded)
     assert f"made at {__file__}:{lines} " in message
     assert [w.category for w in recorded] == [ResourceWarning]
 
 
-def test_a_client_forgotten_inside_a_running_loop_warns_once_and_closes_its_connections(
+def test_a_client_forgotten_in_a_running_loop_warns_once(
     sandbox: Sandbox,
 ) -> None:
     async def forget() -> None:
@@ -444,34 +433,28 @@ def test_a_client_forgotten_inside_a_running_loop_warns_once_and_closes_its_conn
         gc.collect()
         await asyncio.sleep(0.01)
 
-    with warnings.catch_warnings(record=True) as recorded:
-        warnings.simplefilter("always")
+    with warned() as recorded:
         asyncio.run(forget(), debug=True)
-        gc.collect()
     assert len(forgotten(recorded)) == 1
     assert [w.category for w in recorded] == [ResourceWarning]
 
 
 def test_a_client_never_used_or_refused_does_not_warn() -> None:
-    with warnings.catch_warnings(record=True) as recorded:
-        warnings.simplefilter("always")
+    with warned() as recorded:
         AsyncChatloom(KEY)
         ConnectionPool()
         with pytest.raises(ConfigurationError):
             ConnectionPool(0)
-        gc.collect()
     assert recorded == []
 
 
 async def test_a_connection_error_leaves_no_socket_open() -> None:
-    descriptors = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0  # noqa: PTH112, PTH208
-    retry = RetryPolicy(attempts=1)
+    before = descriptors()
     async with AsyncChatloom(
-        KEY, base_url="http://127.0.0.1:9", retry=retry, rate_limit=None
+        KEY, base_url="http://127.0.0.1:9", retry=RetryPolicy(attempts=1), rate_limit=None
     ) as chatloom:
         for _ in range(20):
             with pytest.raises(APIConnectionError):
                 await chatloom.list_agents()
     await asyncio.sleep(0)
-    after = len(os.listdir("/proc/self/fd")) if descriptors else 0  # noqa: PTH208
-    assert after <= descriptors
+    assert descriptors() <= before

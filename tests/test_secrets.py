@@ -253,7 +253,7 @@ async def test_no_error_of_a_call_holds_the_key_when_the_server_repeats_it(
     assert_logs_silent(logged, SECRET)
 
 
-async def test_a_key_cut_in_two_by_the_limit_of_the_body_is_not_kept_in_part() -> None:
+async def test_a_key_cut_by_the_limit_of_the_body_is_not_kept() -> None:
     body = b"x" * (64 * 1024 - len(KEY) + 3) + KEY.encode() + b"x" * 100
     async with client((answer(404, body),)) as chatloom:
         with raises_silently(ChatloomError, KEY[:12]):
@@ -293,9 +293,8 @@ async def test_no_cancelled_error_holds_the_key() -> None:
         call = asyncio.create_task(chatloom.list_agents())
         await asyncio.sleep(0.01)
         call.cancel()
-        with pytest.raises(asyncio.CancelledError) as caught:
+        with raises_silently(asyncio.CancelledError):
             await call
-        assert_silent(caught.value, SECRET)
 
 
 async def test_no_timeout_of_the_caller_holds_the_key() -> None:
@@ -322,7 +321,7 @@ async def test_no_error_of_a_trace_hook_holds_the_key(name: str) -> None:
             await chatloom.list_agents()
 
 
-async def test_no_timeout_of_the_caller_holds_the_key_when_a_trace_hook_is_at_work() -> None:
+async def test_no_timeout_in_a_trace_hook_holds_the_key() -> None:
     async def dawdle(*_: object) -> None:
         await asyncio.sleep(0.4)
 
@@ -394,11 +393,6 @@ async def test_no_refusal_of_a_key_after_a_401_holds_it(logged: pytest.LogCaptur
     assert_logs_silent(logged, SECRET)
 
 
-async def test_no_refusal_of_a_header_holds_the_key() -> None:
-    with raises_silently(ConfigurationError):
-        ApiKey(KEY, "Cookie")  # type: ignore[arg-type]
-
-
 @pytest.mark.parametrize(
     "base_url",
     [
@@ -429,19 +423,20 @@ def test_no_refusal_of_a_proxy_tells_its_password(proxy: str) -> None:
     assert PASSWORD not in f"{caught.value!r} {caught.value} {vars(caught.value)}"
 
 
-async def test_no_other_refusal_of_an_option_holds_the_key() -> None:
+async def test_no_refusal_of_an_option_holds_the_key() -> None:
     chatloom = AsyncChatloom(KEY, pool=StubTransport([]))
-    attempts: tuple[Callable[[], object], ...] = (
+    header: Any = "Cookie"
+    for attempt in (
+        lambda: ApiKey(KEY, header),
         lambda: AsyncChatloom(KEY, timeout=0),
         lambda: chatloom.with_options(timeout=-1),
         lambda: chatloom.with_options(api_key=KEY, timeout=float("nan")),
-    )
-    for attempt in attempts:
+    ):
         with raises_silently(ConfigurationError):
             attempt()
 
 
-async def test_no_failure_of_a_source_of_keys_holds_the_key_before() -> None:
+async def test_no_failure_of_a_source_holds_the_key_before() -> None:
     answers: Iterator[str] = iter((KEY,))
 
     def source() -> str:
@@ -451,9 +446,8 @@ async def test_no_failure_of_a_source_of_keys_holds_the_key_before() -> None:
         raise LookupError("the vault is shut")
 
     pool = StubTransport([StubReply({"error": f"not {KEY}"}, 401)] * 2)
-    chatloom = AsyncChatloom(source, pool=pool)
     with raises_silently(AuthenticationError) as caught:
-        await chatloom.list_agents()
+        await AsyncChatloom(source, pool=pool).list_agents()
     assert "LookupError" in "".join(caught.value.__notes__)
 
 
@@ -461,10 +455,9 @@ async def test_no_error_holds_either_key_after_a_rotation(logged: pytest.LogCapt
     keys = (KEY, f"{KEY}-new")
     answers = iter(keys)
     script = [StubReply({"error": f"not {key}"}, 401, {"X-Echo": key}) for key in keys]
-    with pytest.raises(AuthenticationError) as caught:
+    with raises_silently(AuthenticationError) as caught:
         await AsyncChatloom(lambda: next(answers), pool=StubTransport(script)).list_agents()
-    assert len(caught.value.attempts) == 2
-    assert_silent(caught.value, SECRET)
+    assert len(getattr(caught.value, "attempts", ())) == 2
     assert_logs_silent(logged, SECRET)
 
 

@@ -190,14 +190,7 @@ def test_nothing_is_said_about_domains_that_could_not_be_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "again",
-    [
-        "example.com",
-        "EXAMPLE.com",
-        " example.com",
-        "example.com.",
-        "https://example.com/",
-    ],
+    "again", ["example.com", "EXAMPLE.com", " example.com", "example.com.", "https://example.com/"]
 )
 def test_a_domain_listed_twice_is_found_once_however_it_is_spelt(again: str) -> None:
     assert rules("example.com", again).count("duplicate") == 1

@@ -44,9 +44,5 @@ class Failing(io.StringIO):
 
 def started(*arguments: str, out: int = subprocess.PIPE) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [*COMMAND, *arguments],
-        cwd=ROOT,
-        stdout=out,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
+        [*COMMAND, *arguments], cwd=ROOT, stdout=out, stderr=subprocess.PIPE, encoding="utf-8"
     )

@@ -232,11 +232,7 @@ async def test_a_proxy_that_does_not_help_is_named(answer: bytes, found: str, ad
     ],
 )
 async def test_a_certificate_that_does_not_fit_is_named(
-    host: str,
-    trusted: str,
-    verdict: str,
-    found: str,
-    monkeypatch: pytest.MonkeyPatch,
+    host: str, trusted: str, verdict: str, found: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     authority = trustme.CA()
     ours = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

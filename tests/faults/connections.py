@@ -4,12 +4,7 @@ from typing import Any
 
 from attrs import evolve
 
-from chatloom_async import (
-    APIConnectionError,
-    APITimeoutError,
-    DeadlineExceededError,
-    RetryPolicy,
-)
+from chatloom_async import APIConnectionError, APITimeoutError, DeadlineExceededError, RetryPolicy
 from tests.faults.case import (
     AFTER_15_S,
     LATE,
@@ -116,13 +111,7 @@ CONNECTIONS: tuple[Case, ...] = (
         retry=TWICE,
         elapsed=AFTER_15_S,
     ),
-    Case(
-        "reset, then an answer",
-        ((Reset(),), (answer(),)),
-        OK,
-        requests=2,
-        retry=TWICE,
-    ),
+    Case("reset, then an answer", ((Reset(),), (answer(),)), OK, requests=2, retry=TWICE),
     _kept(
         "a kept connection is closed under the next request",
         OK,

@@ -4,22 +4,8 @@ import gzip
 import zlib
 from functools import cache
 
-from chatloom_async import (
-    APIConnectionError,
-    InternalServerError,
-    ResponseDecodeError,
-)
-from tests.faults.case import (
-    DOCUMENT,
-    OK,
-    Case,
-    Raises,
-    answer,
-    chunked,
-    late,
-    one,
-    retried,
-)
+from chatloom_async import APIConnectionError, InternalServerError, ResponseDecodeError
+from tests.faults.case import DOCUMENT, OK, Case, Raises, answer, chunked, late, one, retried
 from tests.faults.server import Close, Drip, Flood, Hang, Reset, Step
 
 _TOO_MUCH = 45_000_000  # the limit of 10 MiB, in pieces and joined, and what is on its way

@@ -11,17 +11,7 @@ from chatloom_async import (
     PermissionDeniedError,
     RateLimitError,
 )
-from tests.faults.case import (
-    DOCUMENT,
-    OK,
-    TWICE,
-    Case,
-    Raises,
-    Returns,
-    answer,
-    one,
-    says,
-)
+from tests.faults.case import DOCUMENT, OK, TWICE, Case, Raises, Returns, answer, one, says
 from tests.faults.server import Close, Flood, Reset
 
 _CLASSES: dict[int, type[APIStatusError]] = {

@@ -96,8 +96,7 @@ async def stage(case: Case) -> AsyncGenerator[tuple[AsyncChatloom, Server, Serve
         tls = peer.client_speaks_tls or peer.certificate != "none"
         pool = await stack.enter_async_context(
             ConnectionPool(
-                proxy=None if peer.proxy is None else f"http://{HOST}:{proxy_port}",
-                ssl=trusting(),
+                proxy=None if peer.proxy is None else f"http://{HOST}:{proxy_port}", ssl=trusting()
             )
         )
         chatloom = AsyncChatloom(

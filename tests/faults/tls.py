@@ -48,12 +48,7 @@ TLS: tuple[Case, ...] = (
         peer=Peer(client_speaks_tls=True, greeting=(Hang(),)),
         elapsed=(5.0, 5.1),
     ),
-    Case(
-        "proxy to https",
-        ((answer(),),),
-        OK,
-        peer=Peer(certificate="good", proxy=_THROUGH),
-    ),
+    Case("proxy to https", ((answer(),),), OK, peer=Peer(certificate="good", proxy=_THROUGH)),
     Case(
         "proxy to https with a wrong certificate behind it",
         ((answer(),),),

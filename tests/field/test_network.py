@@ -64,10 +64,7 @@ async def forgetful() -> AsyncGenerator[tuple[int, Callable[[], None]]]:
 
     server = await asyncio.start_server(serve, HOST, 0)
     async with server:
-        yield (
-            server.sockets[0].getsockname()[1],
-            lambda: forgotten.update(open_ones),
-        )
+        yield (server.sockets[0].getsockname()[1], lambda: forgotten.update(open_ones))
 
 
 @pytest.mark.looptime

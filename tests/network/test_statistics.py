@@ -46,10 +46,7 @@ async def test_a_pool_tells_of_limiters_by_fingerprint() -> None:
 
 
 async def test_a_pool_tells_of_all_its_caches() -> None:
-    async with (
-        Sandbox([make_workspace("acme", KEY)]) as sandbox,
-        ConnectionPool() as pool,
-    ):
+    async with Sandbox([make_workspace("acme", KEY)]) as sandbox, ConnectionPool() as pool:
         for cache in (Cache(ttl=60), Cache(ttl=60), Cache(ttl=90)):
             client = AsyncChatloom(KEY, base_url=sandbox.base_url, pool=pool, cache=cache)
             await client.list_agents()

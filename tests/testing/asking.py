@@ -51,11 +51,7 @@ async def raw(sandbox: Sandbox, *head: str) -> bytes:
 
 
 async def ask(
-    sandbox: Sandbox,
-    path: str = AGENTS,
-    *headers: str,
-    method: str = "GET",
-    key: str | None = KEY,
+    sandbox: Sandbox, path: str = AGENTS, *headers: str, method: str = "GET", key: str | None = KEY
 ) -> Answer:
     """Make one request; ``headers`` take the key's place."""
     given = headers or ((f"Authorization: Bearer {key}",) if key else ())

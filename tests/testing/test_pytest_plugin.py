@@ -20,9 +20,7 @@ def run(pytester: pytest.Pytester, tests: str) -> pytest.RunResult:
     return pytester.runpytest_inprocess("-p", "no:cacheprovider")
 
 
-def test_the_sandbox_fixture_serves_three_agents(
-    pytester: pytest.Pytester,
-) -> None:
+def test_the_sandbox_fixture_serves_three_agents(pytester: pytest.Pytester) -> None:
     result = run(
         pytester,
         """
