@@ -141,34 +141,24 @@ def test_a_note_on_a_copy_stays_off_the_original(
     assert error.__notes__ == ["tried 2 times, 16.8 s in all"]
 
 
+KINDS: dict[type[APIStatusError], tuple[int, ...]] = {
+    RedirectError: (300, 301, 304, 308, 399),
+    BadRequestError: (400,),
+    AuthenticationError: (401,),
+    PermissionDeniedError: (403,),
+    NotFoundError: (404,),
+    RateLimitError: (429,),
+    APIStatusError: (402, 409, 422, 428, 499),
+    InternalServerError: (500, 501, 503, 599),
+}
+
+
 @pytest.mark.parametrize(
-    ("status", "kind"),
-    [
-        (300, RedirectError),
-        (301, RedirectError),
-        (304, RedirectError),
-        (308, RedirectError),
-        (399, RedirectError),
-        (400, BadRequestError),
-        (401, AuthenticationError),
-        (402, APIStatusError),
-        (403, PermissionDeniedError),
-        (404, NotFoundError),
-        (409, APIStatusError),
-        (422, APIStatusError),
-        (428, APIStatusError),
-        (429, RateLimitError),
-        (499, APIStatusError),
-        (500, InternalServerError),
-        (501, InternalServerError),
-        (503, InternalServerError),
-        (599, InternalServerError),
-    ],
+    ("status", "kind"), [(status, kind) for kind, those in KINDS.items() for status in those]
 )
 def test_a_status_becomes_its_class(status: int, kind: type[APIStatusError]) -> None:
     error = status_error(status)
-    assert type(error) is kind
-    assert error.status == status
+    assert (type(error), error.status) == (kind, status)
 
 
 def test_the_documented_error_text_is_the_message() -> None:

@@ -9,46 +9,21 @@ from chatloom_async.audit.addresses import (
     is_all_addresses,
 )
 
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "10.*",
-        "192.168.*.*",
-        "*.1",
-        "10.0.0.1*",
-        "0x7f.*",
-        "10.0.0.0/8",
-        "10/8",
-        "10.0.0.0/255.0.0.0",
-        "10.0.0.1-9",
-        "10.0.0.1-10.0.0.99",
-        "fd00::/8",
-        "fd00:*:*",
-        "[fd00::*]",
-        "fd00::1-fd00::9",
-    ],
+SPACES = (
+    "10.* 192.168.*.* *.1 10.0.0.1* 0x7f.* 10.0.0.0/8 10/8 10.0.0.0/255.0.0.0 10.0.0.1-9 "
+    "10.0.0.1-10.0.0.99 fd00::/8 fd00:*:* [fd00::*] fd00::1-fd00::9"
 )
+OTHERS = (
+    "* *.* *.de *:8080 10.0.0.1 10.0.0.1/32 10.0.0.1/8080 fd00::1 fd00::1/128 1-2.com 4.example.*"
+)
+
+
+@pytest.mark.parametrize("text", SPACES.split())
 def test_many_addresses_are_an_address_space(text: str) -> None:
     assert is_address_space(text)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "*",
-        "*.*",
-        "*.de",
-        "*:8080",
-        "10.0.0.1",
-        "10.0.0.1/32",
-        "10.0.0.1/8080",
-        "fd00::1",
-        "fd00::1/128",
-        "1-2.com",
-        "4.example.*",
-    ],
-)
+@pytest.mark.parametrize("text", OTHERS.split())
 def test_one_address_or_a_name_is_no_space(text: str) -> None:
     assert not is_address_space(text)
 
@@ -73,11 +48,8 @@ def test_only_a_plain_address_is_one(text: str, address: str) -> None:
 
 
 def test_a_last_number_makes_an_address_of_a_name() -> None:
-    assert [text for text in ("a.1", "0x", "a.0x1f.", "1.a", "a.x1") if ends_in_number(text)] == [
-        "a.1",
-        "0x",
-        "a.0x1f.",
-    ]
+    texts = ("a.1", "0x", "a.0x1f.", "1.a", "a.x1")
+    assert [text for text in texts if ends_in_number(text)] == ["a.1", "0x", "a.0x1f."]
 
 
 def test_a_long_row_of_colons_holds_nothing_up() -> None:

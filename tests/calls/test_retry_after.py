@@ -22,14 +22,11 @@ def waiting(retry_after: str, date: str | None = None) -> float | None:
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
-        ("5", 5.0),
-        (" 7 ", 7.0),
-        ("005", 5.0),
-        ("1.5", 1.5),
-        ("5.", 5.0),
-        (".25", 0.25),
-        ("0.001", 0.001),
-        ("86400", 86400.0),
+        *(
+            (text, float(text))
+            for text in ("5", " 7 ", "005", "1.5", "5.", ".25", "0.001", "86400")
+        ),
+        *((text, 1.0) for text in ("0", "0.0", " 0 ")),  # at least a second
     ],
 )
 def test_retry_after_in_seconds_is_understood(text: str, seconds: float) -> None:
@@ -85,40 +82,19 @@ def test_milliseconds_win_over_seconds(headers: dict[str, str], seconds: float |
     assert parse_retry_after(headers, FakeClock()) == seconds
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "-1",
-        "-0.5",
-        "+5",
-        "nan",
-        "inf",
-        "Infinity",
-        "1e3",
-        "0x10",
-        "5 s",
-        "5, 6",
-        "1,5",
-        ".",
-        "soon",
-        "9" * 400,
-        "٣",
-        "Thu, 01 Jan 2026 00:00:00 GMT",
-        "Wed, 31 Dec 2025 23:59:59 GMT",
-        "Thu, 32 Jan 2026 00:00:30 GMT",
-        "Thu, 01 Jan 99999 00:00:30 GMT",
-        "2026-01-01T00:00:30Z",
-        "1767225570",
-    ],
-)
+NOTHING = [
+    *"-1 -0.5 +5 nan inf Infinity 1e3 0x10 1,5 . soon ٣ 2026-01-01T00:00:30Z 1767225570".split(),
+    *("", "5 s", "5, 6", "9" * 400),
+    "Thu, 01 Jan 2026 00:00:00 GMT",
+    "Wed, 31 Dec 2025 23:59:59 GMT",
+    "Thu, 32 Jan 2026 00:00:30 GMT",
+    "Thu, 01 Jan 99999 00:00:30 GMT",
+]
+
+
+@pytest.mark.parametrize("text", NOTHING)
 def test_a_retry_after_that_asks_for_nothing_is_ignored(text: str) -> None:
     assert waiting(text) is None
-
-
-@pytest.mark.parametrize("text", ["0", "0.0", " 0 "])
-def test_a_retry_after_of_zero_means_a_second(text: str) -> None:
-    assert waiting(text) == 1.0
 
 
 @pytest.mark.parametrize(

@@ -87,22 +87,16 @@ async def test_four_kinds_of_unusable_keys_are_told_apart() -> None:
     assert len({answer.json["error"] for answer in answers}) == 4
 
 
+DOMAINS = domains_of("agt_1")
+UNKNOWN = [f"{AGENTS}/agt_1", f"/v2{DOMAINS}", f"{DOMAINS}/", *map(domains_of, ("a/b", GONE.id))]
+FOREIGN = [domains_of("agt_nobody"), domains_of("agt_other_1")]
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/", 404),
-        ("GET", "/api/plugin/agents/", 404),
-        ("GET", "/api/plugin/agents/agt_1", 404),
-        ("GET", "/v2/api/plugin/agents/agt_1/allowed-domains", 404),
-        ("GET", domains_of("agt_1") + "/", 404),
-        ("GET", domains_of("a/b"), 404),
-        ("GET", domains_of("agt_nobody"), 404),
-        ("GET", domains_of("agt_other_1"), 404),
-        ("GET", domains_of(GONE.id), 404),
-        ("GET", domains_of(""), 400),
-        ("GET", domains_of("%00"), 400),
-        ("GET", domains_of("a%0Ab"), 400),
-        ("GET", domains_of("%FF"), 400),
+        *(("GET", path, 404) for path in ("/", f"{AGENTS}/", *UNKNOWN, *FOREIGN)),
+        *(("GET", domains_of(agent_id), 400) for agent_id in ("", "%00", "a%0Ab", "%FF")),
         ("POST", AGENTS, 405),
         ("DELETE", domains_of("agt_1"), 405),
         ("POST", "/", 404),
