@@ -288,9 +288,7 @@ async def test_a_callable_cancelled_from_inside_is_an_error_of_the_call() -> Non
 
 @pytest.mark.parametrize("problem", [None, LookupError("sealed"), asyncio.CancelledError()])
 @pytest.mark.parametrize("stay", [0.5, 2.0])
-async def test_a_callable_that_nobody_waits_for_any_more_makes_no_noise(
-    problem: BaseException | None, stay: float
-) -> None:
+async def test_an_abandoned_callable_is_quiet(problem: BaseException | None, stay: float) -> None:
     complaints: list[dict[str, Any]] = []
 
     async def source() -> str:
@@ -355,9 +353,7 @@ async def test_a_401_is_replayed_at_once_with_the_rotated_key() -> None:
     [([KEY], 4, 1), (["clf_1", "clf_2", "clf_3"], 4, 2), (["clf_1", "clf_2"], 1, 1)],
     ids=["the same key", "another and another", "one attempt"],
 )
-async def test_a_401_is_replayed_once_at_most_and_with_another_key(
-    keys: list[str], attempts: int, requests: int
-) -> None:
+async def test_a_401_is_replayed_once(keys: list[str], attempts: int, requests: int) -> None:
     source = Source(*keys)
     client, transport = made(source, *[REFUSED] * 2, retry=RetryPolicy(attempts=attempts))
     with pytest.raises(AuthenticationError) as caught:

@@ -150,9 +150,7 @@ async def test_a_call_cancelled_at_any_step_leaves_everything_whole(scene: Scene
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=str)
-async def test_a_call_in_a_timeout_at_any_step_raises_the_timeout_of_its_caller(
-    scene: Scene,
-) -> None:
+async def test_a_timeout_at_any_step_is_the_callers(scene: Scene) -> None:
     for n in range(0, await end_of(scene), 3):
         async with played(scene) as (chatloom, server):
             scope = asyncio.timeout(None)
@@ -199,9 +197,7 @@ async def test_a_call_closed_at_any_step_ends_at_once_and_its_task_goes_on(scene
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=str)
-async def test_a_cancelled_call_stays_cancelled_when_the_client_is_closed_at_once(
-    scene: Scene,
-) -> None:
+async def test_a_cancelled_call_of_a_closed_client_is_cancelled(scene: Scene) -> None:
     for n in range(await end_of(scene)):
         async with played(scene) as (chatloom, _):
             task = asyncio.create_task(chatloom.get_allowed_domains("agt_1"))

@@ -133,9 +133,7 @@ def test_a_copy_keeps_every_field(
 
 
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy])
-def test_a_note_on_a_copy_stays_off_the_original(
-    duplicate: Callable[[ChatloomError], ChatloomError],
-) -> None:
+def test_a_copy_has_its_own_notes(duplicate: Callable[[ChatloomError], ChatloomError]) -> None:
     error = filled(RateLimitError)
     duplicate(error).add_note("of the copy")
     assert error.__notes__ == ["tried 2 times, 16.8 s in all"]
@@ -186,9 +184,7 @@ def test_the_documented_error_text_is_the_message() -> None:
         (502, b"\x00\x1b", "Bad Gateway"),
     ],
 )
-def test_an_undocumented_error_body_still_makes_a_message(
-    status: int, body: bytes, message: str
-) -> None:
+def test_any_error_body_makes_a_message(status: int, body: bytes, message: str) -> None:
     assert status_error(status, body).message == message
 
 
@@ -208,9 +204,7 @@ def test_the_first_64_kib_of_a_body_are_kept() -> None:
         ({}, "retry_after", None),
     ],
 )
-def test_an_error_tells_what_its_headers_say(
-    headers: dict[str, str], name: str, value: object
-) -> None:
+def test_an_error_tells_of_its_headers(headers: dict[str, str], name: str, value: object) -> None:
     assert getattr(status_error(503, headers=headers), name) == value
 
 
@@ -271,9 +265,7 @@ def test_every_attempt_is_recorded_with_its_outcome() -> None:
     ("reply", "outcome"),
     [(StubReply(body=b"{}"), "malformed"), (ClientClosedError("closed"), "ClientClosedError")],
 )
-def test_an_attempt_is_recorded_by_what_it_was(
-    reply: StubReply | ChatloomError, outcome: str
-) -> None:
+def test_an_odd_attempt_is_recorded(reply: StubReply | ChatloomError, outcome: str) -> None:
     assert [attempt.outcome for attempt in raised(reply).attempts] == [outcome]
 
 
@@ -359,7 +351,7 @@ FOR_VISITORS: list[tuple[ChatloomError, int, int | None]] = [
 
 
 @pytest.mark.parametrize(("error", "status", "wait"), FOR_VISITORS)
-def test_a_visitor_is_told_whose_fault_it_is(
+def test_visitors_learn_whose_fault_it_is(
     error: ChatloomError, status: int, wait: int | None
 ) -> None:
     problem = error.to_problem()

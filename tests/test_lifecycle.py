@@ -173,9 +173,7 @@ def test_one_client_works_in_several_threads_at_once(sandbox: Sandbox) -> None:
     assert (len(outcomes), chatloom.stats().in_flight) == (600, 0)
 
 
-def test_threads_wait_at_the_gate_of_their_own_loop(
-    sandbox: Sandbox,
-) -> None:
+def test_threads_wait_at_gates_of_their_own(sandbox: Sandbox) -> None:
     pauses = itertools.cycle((0.004, 0.0, 0.001, 0.007, 0.0))
 
     class SlowGates(LimiterRegistry):
@@ -425,9 +423,7 @@ def test_a_forgotten_pool_names_where_it_was_made(sandbox: Sandbox, what: str) -
     assert [w.category for w in recorded] == [ResourceWarning]
 
 
-def test_a_client_forgotten_in_a_running_loop_warns_once(
-    sandbox: Sandbox,
-) -> None:
+def test_a_client_forgotten_in_a_running_loop_warns_once(sandbox: Sandbox) -> None:
     async def forget() -> None:
         await AsyncChatloom(KEY, base_url=sandbox.base_url).list_agents()
         gc.collect()

@@ -406,9 +406,7 @@ async def test_no_refusal_of_a_key_after_a_401_holds_it(logged: pytest.LogCaptur
         f"https://{PASSWORD} x",
     ],
 )
-async def test_no_refusal_of_a_base_url_holds_its_password(
-    base_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_no_refused_base_url_is_told(base_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with raises_silently(ConfigurationError, PASSWORD, SECRET):
         AsyncChatloom(KEY, base_url=base_url)
     monkeypatch.setenv("CHATLOOM_BASE_URL", base_url)

@@ -82,9 +82,7 @@ def test_an_agent_whose_domains_were_not_read_is_unknown_and_not_changed() -> No
     ("old", "new", "side"),
     [(audited(), DEAD, "new"), (DEAD, audited(), "old"), (DEAD, DEAD, "both")],
 )
-def test_agents_that_could_not_be_listed_are_unknown_and_not_removed(
-    old: WorkspaceAudit, new: WorkspaceAudit, side: str
-) -> None:
+def test_unlisted_agents_are_unknown(old: WorkspaceAudit, new: WorkspaceAudit, side: str) -> None:
     found = diff_audits([evolve(old, workspace="acme")], [evolve(new, workspace="acme")])
     assert found.changes == ()
     assert [(each.agent, each.side) for each in found.unknown] == [(None, side)]

@@ -79,9 +79,7 @@ def test_a_file_says_whether_its_run_reached_its_end(path: Path) -> None:
 
 
 @pytest.mark.parametrize("of", [None, "many", [2]])
-def test_a_file_that_does_not_say_how_many_there_are_is_taken_as_it_is(
-    path: Path, of: object
-) -> None:
+def test_a_file_that_says_no_number_is_whole(path: Path, of: object) -> None:
     path.write_text(json.dumps({**json.loads(dump_audit(ACME)), "of": of}) + "\n")
     assert load_audits(path) == ([ACME], True)
 

@@ -41,16 +41,12 @@ def refusal(keys: KeysFile) -> str:
         ("csv-without-suffix", "acme,clf_a\nBeta & Söhne,clf_b\n"),
     ],
 )
-def test_names_and_keys_are_read_in_the_order_of_the_file(
-    tmp_path: Path, name: str, text: str
-) -> None:
+def test_names_and_keys_are_read_in_order(tmp_path: Path, name: str, text: str) -> None:
     keys = written(tmp_path, name, text).read()
     assert list(keys.items()) == [("acme", ApiKey("clf_a")), ("Beta & Söhne", ApiKey("clf_b"))]
 
 
-def test_a_variable_may_have_the_prefix_of_keys_inside_its_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_variable_may_hold_the_prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACME_CLF_KEY", "clf_a")
     assert written(tmp_path, "k.csv", "acme,env:ACME_CLF_KEY").read() == {"acme": ApiKey("clf_a")}
 
@@ -64,9 +60,7 @@ def test_a_value_may_name_an_environment_variable(
     assert written(tmp_path, name, text).read() == {"acme": ApiKey("clf_from_outside")}
 
 
-def test_keys_come_from_standard_input_when_the_path_is_a_dash(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_keys_come_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'acme = "clf_a"')))
     assert KeysFile("-").read() == {"acme": ApiKey("clf_a")}
 
@@ -102,9 +96,7 @@ def test_keys_come_from_standard_input_when_the_path_is_a_dash(
         ("k.toml", b"a = '\xff'", "byte 6 is not UTF-8"),
     ],
 )
-def test_a_file_that_cannot_work_is_refused_on_one_line_without_the_key(
-    tmp_path: Path, name: str, text: str | bytes, told: str
-) -> None:
+def test_a_wrong_file_is_refused(tmp_path: Path, name: str, text: str | bytes, told: str) -> None:
     message = refusal(written(tmp_path, name, text))
     assert told in message
     assert name in message

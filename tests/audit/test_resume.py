@@ -14,9 +14,7 @@ from tests.audit.samples import ACME, DEAD, no_file_beyond, write
 
 
 @pytest.mark.parametrize("status", [None, 429, 500, 503])
-def test_a_workspace_that_only_an_outage_hid_is_taken_out_to_be_read_again(
-    tmp_path: Path, path: Path, status: int | None
-) -> None:
+def test_what_an_outage_hid_is_read_again(tmp_path: Path, path: Path, status: int | None) -> None:
     hidden = WorkspaceAudit("hidden", gaps=(Gap(None, "SomeError", status, "down"),))
     write(path, hidden, ACME, DEAD)
     with AuditLog.open(path, resume=True) as log:
@@ -91,7 +89,7 @@ def test_a_resumed_file_is_cut_until_it_holds_what_the_latest_run_expects(path: 
 
 
 @pytest.mark.parametrize("link", [os.symlink, os.link])
-def test_what_lies_where_a_resume_writes_is_not_followed(
+def test_a_link_in_the_way_is_left_alone(
     tmp_path: Path, link: Callable[[Path, Path], None]
 ) -> None:
     path, victim = tmp_path / "audit.jsonl", tmp_path / "precious"

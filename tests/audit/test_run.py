@@ -305,9 +305,7 @@ async def listed(pairs: Pairs) -> AsyncIterator[tuple[str, AsyncChatloom]]:
 
 
 @pytest.mark.parametrize("form", [dict, list, iter, listed])
-async def test_workspaces_may_come_as_mapping_iterable_or_asynchronous_iterable(
-    form: Callable[[object], Pairs],
-) -> None:
+async def test_workspaces_may_come_in_any_form(form: Callable[[object], Pairs]) -> None:
     async with Sandbox(fleet(2).values()) as sandbox:
         url = sandbox.base_url
         async with AsyncChatloom("clf_w0", base_url=url) as one:

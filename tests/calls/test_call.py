@@ -78,9 +78,7 @@ def test_a_post_is_repeated_when_nothing_of_it_arrived(failure: StubReply | Chat
     ids=["500", "503", "504", "disconnected", "stale", "cut off", "timeout"],
 )
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
-def test_a_post_that_may_have_arrived_is_final(
-    method: str, failure: StubReply | ChatloomError
-) -> None:
+def test_what_may_have_arrived_is_final(method: str, failure: StubReply | ChatloomError) -> None:
     error, transport = send(failure, CREATED, method=method, json={})
     assert isinstance(error, ChatloomError)
     assert len(transport.requests) == 1

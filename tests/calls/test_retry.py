@@ -501,7 +501,7 @@ def retries(caplog: pytest.LogCaptureFixture, *replies: StubReply) -> list[loggi
     [([FAILING] * 4, [logging.INFO] * 3), ([*[asking(429, 1)] * 2, OK], [logging.DEBUG] * 2)],
     ids=["after a failure", "through the gate"],
 )
-def test_every_retry_is_logged(
+def test_each_retry_is_logged(
     replies: list[StubReply], levels: list[int], caplog: pytest.LogCaptureFixture
 ) -> None:
     assert [record.levelno for record in retries(caplog, *replies)] == levels

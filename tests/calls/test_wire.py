@@ -66,9 +66,7 @@ def test_a_missing_agent_field_is_refused_with_its_path(field: str) -> None:
 @pytest.mark.parametrize(
     ("value", "kind"), [(None, "NoneType"), (5, "int"), (True, "bool"), ([], "list"), ({}, "dict")]
 )
-def test_an_agent_field_that_is_no_text_is_refused_with_its_path(
-    field: str, value: object, kind: str
-) -> None:
+def test_a_field_that_is_no_text_is_refused(field: str, value: object, kind: str) -> None:
     body = {"agents": [AGENT | {field: value}], "count": 1}
     assert refusal(body) == f"$.agents[0].{field}: expected str, got {kind}"
 

@@ -38,9 +38,7 @@ def test_domains_are_listed_one_a_line(capsys: Captured) -> None:
     assert capsys.readouterr().out == "site1.agent1.example\nsite2.agent1.example\n"
 
 
-def test_an_agent_without_domains_is_told_beside_the_empty_list(
-    acme: Sandbox, capsys: Captured
-) -> None:
+def test_an_agent_without_domains_is_told(acme: Sandbox, capsys: Captured) -> None:
     acme.add(Workspace("acme", "clf_key_of_acme", (SandboxAgent("agt_1"),)))
     assert main(["domains", "agt_1"]) == 0
     assert capsys.readouterr() == ("", "no domain listed\n")

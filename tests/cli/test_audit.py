@@ -46,7 +46,7 @@ def demonstration() -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_demonstration_shows_findings_gaps_and_the_next_step(
+def test_the_demonstration_shows_what_it_has(
     demonstration: subprocess.CompletedProcess[str],
 ) -> None:
     assert demonstration.returncode == 0
@@ -59,7 +59,7 @@ def test_the_demonstration_shows_findings_gaps_and_the_next_step(
     assert "export CHATLOOM_API_KEY" in shown
 
 
-def test_the_last_line_of_the_demonstration_counts_the_retries(
+def test_the_demonstration_counts_its_retries(
     demonstration: subprocess.CompletedProcess[str],
 ) -> None:
     last = demonstration.stdout.splitlines()[-1]
@@ -87,9 +87,7 @@ def test_the_one_workspace_of_the_environment_is_audited_without_a_keys_file(
     assert served.count(workspace="beta") == 3
 
 
-def test_each_workspace_becomes_one_line_of_the_out_file(
-    served: Sandbox, keys: str, out: Path
-) -> None:
+def test_each_workspace_becomes_one_line(served: Sandbox, keys: str, out: Path) -> None:
     assert main(["audit", keys, "--out", str(out)]) == 0
     begun, *lines, ended = map(json.loads, out.read_text().splitlines())
     assert begun["run"]["workspaces"] == ["acme", "beta"]
@@ -102,9 +100,7 @@ def test_each_workspace_becomes_one_line_of_the_out_file(
     assert served.count() == 6
 
 
-def test_nothing_but_json_lines_goes_to_stdout_when_out_is_a_dash(
-    served: Sandbox, keys: str, capsys: Captured
-) -> None:
+def test_a_dash_prints_json_lines_only(served: Sandbox, keys: str, capsys: Captured) -> None:
     assert main(["audit", keys, "--out", "-"]) == 0
     shown = capsys.readouterr()
     *workspaces, shared = map(json.loads, shown.out.splitlines())
@@ -132,9 +128,7 @@ def test_any_of_several_levels_sets_the_exit_status(
     assert main(["audit", keys, *(f"--fail-on={level}" for level in fail_on)]) == status
 
 
-def test_ignored_rules_are_in_no_output_and_no_status(
-    served: Sandbox, keys: str, out: Path, capsys: Captured
-) -> None:
+def test_ignored_rules_are_untold(served: Sandbox, keys: str, out: Path, capsys: Captured) -> None:
     agent = SandboxAgent("agt_1", domains=("localhost", "s.example"))
     for name in ("acme", "beta"):
         served.add(Workspace(name, f"clf_key_of_{name}", (agent,)))
@@ -144,7 +138,7 @@ def test_ignored_rules_are_in_no_output_and_no_status(
     assert [each.findings for each in read_audits(out)] == [(), ()]
 
 
-def test_an_approved_list_finds_every_other_domain(
+def test_unapproved_domains_are_found(
     served: Sandbox, keys: str, tmp_path: Path, out: Path
 ) -> None:
     approved = tmp_path / "approved.txt"
@@ -156,9 +150,7 @@ def test_an_approved_list_finds_every_other_domain(
     assert served.count() == 6
 
 
-def test_a_failure_that_nothing_follows_is_told_apart_from_one_that_is_repeated(
-    served: Sandbox, keys: str, capsys: Captured
-) -> None:
+def test_final_failures_are_told_apart(served: Sandbox, keys: str, capsys: Captured) -> None:
     served.revoke("beta")
     served.plant(Fault.status(503, path="*agt_acme_1*"))
     served.plant(Fault.status(501, path="*agt_acme_2*"))
@@ -180,9 +172,7 @@ def test_two_names_for_one_key_are_noted(served: Sandbox, tmp_path: Path, capsys
     assert served.count() == 6
 
 
-def test_hostile_names_reach_the_terminal_written_out(
-    served: Sandbox, keys: str, capsys: Captured
-) -> None:
+def test_hostile_names_are_written_out(served: Sandbox, keys: str, capsys: Captured) -> None:
     # No workspace of the sandbox can hold half a surrogate pair.
     body = json.dumps({"domains": [HOSTILE]}).encode()
     served.plant(Fault.malformed(body, path="*/agt_acme_1/allowed-domains"))
@@ -208,9 +198,7 @@ def test_a_time_is_said_as_people_say_it(seconds: float, said: str) -> None:
     assert duration(seconds) == said
 
 
-def test_a_resumed_run_asks_only_for_what_is_missing(
-    served: Sandbox, keys: str, out: Path, capsys: Captured
-) -> None:
+def test_what_is_missing_is_asked(served: Sandbox, keys: str, out: Path, capsys: Captured) -> None:
     main(["audit", keys, "--out", str(out)])
     run, first, second, _ = out.read_text().splitlines()
     out.write_text(f"{run}\n{first}\n{second[:50]}")
@@ -224,9 +212,7 @@ def test_a_resumed_run_asks_only_for_what_is_missing(
     assert re.search(r"keeping 1 workspace of .*, the first of them read 20\d\d-", shown.err)
 
 
-def test_a_resumed_run_judges_what_it_keeps_anew(
-    served: Sandbox, keys: str, tmp_path: Path, out: Path
-) -> None:
+def test_a_resumed_run_judges_anew(served: Sandbox, keys: str, tmp_path: Path, out: Path) -> None:
     approved = tmp_path / "approved.txt"
     approved.write_text("elsewhere.example\n")
     assert main(["audit", keys, "--out", str(out), "--fail-on", "high"]) == 0
@@ -243,9 +229,7 @@ def test_force_begins_a_file_anew(served: Sandbox, keys: str, out: Path) -> None
     assert served.count() == 6
 
 
-def test_a_resumed_run_reads_again_what_an_outage_hid_and_tells_so(
-    served: Sandbox, keys: str, out: Path, capsys: Captured
-) -> None:
+def test_an_outage_is_asked_again(served: Sandbox, keys: str, out: Path, capsys: Captured) -> None:
     write(out, WorkspaceAudit("acme"), LOST)
     assert main(["audit", keys, "--out", str(out), "--resume"]) == 0
     assert {each.workspace: len(each.agents) for each in read_audits(out)} == {"acme": 0, "beta": 2}
@@ -296,9 +280,7 @@ def test_a_run_refused_for_its_out_file_leaves_it_and_the_parquet_file_alone(
     assert served.count() == 0
 
 
-def test_a_severity_of_a_later_release_ends_no_command(
-    served: Sandbox, keys: str, out: Path, tmp_path: Path
-) -> None:
+def test_an_unknown_severity_is_kept(served: Sandbox, keys: str, out: Path, tmp_path: Path) -> None:
     finding = Finding("later-rule", "low", None, None, "of a later release")
     write(out, WorkspaceAudit("acme", findings=(finding,)))
     out.write_text(out.read_text().replace('"low"', '"critical"'))

@@ -30,9 +30,7 @@ def written(path: Path, *audits: WorkspaceAudit) -> str:
     return str(path)
 
 
-def test_what_changed_is_told_apart_from_what_could_not_be_read(
-    tmp_path: Path, capsys: Captured
-) -> None:
+def test_what_changed_is_told(tmp_path: Path, capsys: Captured) -> None:
     refused = Gap(None, "AuthenticationError", 401, "Invalid API key.")
     failed = Gap("agt_2", "InternalServerError", 500, "later")
     old = written(

@@ -183,7 +183,7 @@ def test_additions_are_notes_and_no_problem(acme: Sandbox, capsys: Captured) -> 
 @pytest.mark.parametrize(
     ("name", "advice"), [("X-RateLimit-Remaining", "nothing"), ("Deprecation", "a newer release")]
 )
-def test_headers_about_limits_are_noted(
+def test_headers_of_limits_are_noted(
     name: str, advice: str, acme: Sandbox, capsys: Captured
 ) -> None:
     body = json.dumps({"agents": [], "count": 0}).encode()

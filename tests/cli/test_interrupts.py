@@ -36,9 +36,7 @@ def test_ctrl_c_shows_the_tables_of_what_was_read(
     assert "Workspaces" in capsys.readouterr().out
 
 
-def test_ctrl_c_ends_json_lines_after_a_whole_one(
-    monkeypatch: pytest.MonkeyPatch, capsys: Captured
-) -> None:
+def test_ctrl_c_leaves_whole_lines(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
     monkeypatch.delenv("CHATLOOM_API_KEY", raising=False)
     shown = CtrlC(at='"workspace"')
     monkeypatch.setattr(sys, "stdout", shown)

@@ -68,9 +68,7 @@ def test_what_to_install_is_told_in_one_line(
         (["audit", "k", "--ignore", "nothing"], "invalid choice"),
     ],
 )
-def test_arguments_that_are_not_understood_are_told_in_one_line(
-    arguments: list[str], told: str, capsys: Captured
-) -> None:
+def test_wrong_arguments_are_told(arguments: list[str], told: str, capsys: Captured) -> None:
     assert main(arguments) == 2
     shown = capsys.readouterr().err
     assert told in shown
@@ -83,9 +81,7 @@ def test_arguments_that_are_not_understood_are_told_in_one_line(
     ["clf_4711", "'clf_4711'", "Bearer:clf_4711", "--key=clf_4711", "-kclf_4711", "(clf_4711"],
 )
 @pytest.mark.parametrize("before", [["audit"], ["audit", "--fail-on"], ["domains", "a"], []])
-def test_a_key_among_the_arguments_is_refused_and_not_repeated(
-    before: list[str], argument: str, capsys: Captured
-) -> None:
+def test_a_key_as_argument_is_refused(before: list[str], argument: str, capsys: Captured) -> None:
     assert main([*before, argument]) == 2
     shown = capsys.readouterr()
     assert "an API key does not belong on the command line" in shown.err

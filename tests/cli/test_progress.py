@@ -24,9 +24,7 @@ def test_off_a_terminal_nothing_but_notes_is_written(capsys: pytest.CaptureFixtu
         assert capsys.readouterr().err == ("✓ something\n" if notes else "")
 
 
-def test_the_bar_tells_workspaces_refusals_gaps_and_what_is_left(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_bar_tells_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "150")
     stream = Terminal()
     bar = Progress(stream)

@@ -97,7 +97,7 @@ def test_an_existing_parquet_file_is_not_overwritten(
     assert served.count() == 0
 
 
-def test_a_resumed_run_writes_the_parquet_file_anew_with_everything(
+def test_a_resume_writes_parquet_anew(
     served: Sandbox, keys: str, tmp_path: Path, out: Path
 ) -> None:
     command = ["audit", keys, "--out", str(out), "--parquet", str(tmp_path / "p")]
@@ -107,9 +107,7 @@ def test_a_resumed_run_writes_the_parquet_file_anew_with_everything(
     assert served.count() == 6
 
 
-def test_a_resumed_run_replaces_no_file_that_is_not_parquet(
-    served: Sandbox, keys: str, out: Path, capsys: Captured
-) -> None:
+def test_only_parquet_is_replaced(served: Sandbox, keys: str, out: Path, capsys: Captured) -> None:
     other = out.with_name("precious")
     other.write_text("precious")
     assert main(["audit", keys, "--out", str(out), "--resume", "--parquet", str(other)]) == 2

@@ -20,7 +20,7 @@ Captured = pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
-def test_closed_streams_change_neither_files_nor_status(
+def test_closed_streams_change_nothing(
     served: Sandbox, keys: str, tmp_path: Path, closed: str
 ) -> None:
     served.revoke("beta")
@@ -44,9 +44,7 @@ def test_a_reader_that_goes_away_is_no_error(served: Sandbox, keys: str) -> None
     assert served.count(workspace="acme") > 0
 
 
-def test_nobody_need_read_the_tables_of_what_is_in_a_file(
-    served: Sandbox, keys: str, tmp_path: Path
-) -> None:
+def test_nobody_need_read_the_tables(served: Sandbox, keys: str, tmp_path: Path) -> None:
     served.revoke("beta")
     reading, writing = os.pipe()
     arguments = ["audit", keys, "--out", str(tmp_path / "out"), "--fail-on", "high"]

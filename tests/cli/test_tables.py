@@ -28,7 +28,7 @@ def piped(table: Table) -> list[str]:
 
 
 @pytest.mark.parametrize("columns", [40, 80, 140])
-def test_no_line_is_wider_than_the_terminal_and_nothing_is_lost(
+def test_a_terminal_shows_it_all_within_its_width(
     columns: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = [("high", "W" * 50, AGENT, SENTENCE), ("low", "日本" * 30, AGENT, "x" * 300)]

@@ -60,7 +60,7 @@ async def test_each_life_of_an_application_has_a_pool_of_its_own() -> None:
         (NotFoundError(404, "secret"), 404, None),
     ],
 )
-async def test_a_visitor_is_sent_a_problem(
+async def test_visitors_are_sent_problems(
     error: Exception, status: int, wait: bytes | None
 ) -> None:
     response = problem(None, error)

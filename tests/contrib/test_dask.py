@@ -103,9 +103,7 @@ async def everything_shown(client: Any) -> str:
     return "\n".join(shown)
 
 
-async def test_every_workspace_is_delivered_once_although_a_worker_is_killed(
-    tmp_path: Path,
-) -> None:
+async def test_a_killed_worker_loses_no_workspace(tmp_path: Path) -> None:
     done: list[WorkspaceAudit] = []
     async with fleet(tmp_path, 200, latency=0.05, processes=True) as here:
         victim, _ = (await here.client.run(os.getpid)).values()
@@ -208,9 +206,7 @@ def _count_tasks(dask_scheduler: Any) -> int:
     return len(dask_scheduler.tasks)
 
 
-async def test_a_task_that_begins_after_the_audit_was_left_does_nothing_and_does_not_fail(
-    tmp_path: Path,
-) -> None:
+async def test_a_task_after_the_audit_does_nothing(tmp_path: Path) -> None:
     submitted: list[tuple[Any, ...]] = []
     async with fleet(tmp_path, 1) as here:
         submit = here.watch(lambda given, _: submitted.append(given))
@@ -220,9 +216,7 @@ async def test_a_task_that_begins_after_the_audit_was_left_does_nothing_and_does
         assert here.sandbox.count() == 3
 
 
-async def test_no_workspace_is_lost_when_its_reader_is_cancelled_at_any_moment(
-    tmp_path: Path,
-) -> None:
+async def test_a_cancelled_reader_loses_no_workspace(tmp_path: Path) -> None:
     done: list[str] = []
     async with fleet(tmp_path, 80) as here, here.audit() as results:
         for moment in itertools.count():
@@ -282,7 +276,7 @@ async def test_an_audit_may_be_left_after_its_client_was_closed(tmp_path: Path) 
             _ = [each async for each in results]
 
 
-async def test_a_local_cluster_listens_on_loopback_only_and_outlives_ctrl_c(
+async def test_a_local_cluster_is_private(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "keys.toml"

@@ -158,9 +158,7 @@ async def test_a_refused_connection_lets_the_name_be_looked_up_again(looked_up: 
 
 
 @pytest.mark.parametrize("fault", [Fault.reset(), Fault.hang()], ids=["reset", "silence"])
-async def test_a_lost_connection_lets_the_name_be_looked_up_again(
-    looked_up: list[str], fault: Fault
-) -> None:
+async def test_a_lost_connection_has_its_name_asked(looked_up: list[str], fault: Fault) -> None:
     async with Sandbox([make_workspace("acme", KEY, 1)]) as sandbox:
         base_url = sandbox.base_url.replace(HOST, "localhost")
         async with AsyncChatloom(KEY, base_url=base_url, retry=TWICE) as client:
@@ -284,9 +282,7 @@ async def test_hanging_tenants_leave_places_to_the_others(limit: int, hanging: i
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL])
-async def test_what_this_machine_lacks_closes_no_gate(
-    number: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_local_want_closes_no_gate(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_socket(*_: object, **__: object) -> socket.socket:
         raise OSError(number, "none left")
 
@@ -323,9 +319,7 @@ async def test_a_name_that_is_no_punycode_is_an_unknown_host() -> None:
 
 
 @pytest.mark.parametrize("named", ["proxy.invalid:3128", "proxy", "://proxy"])
-async def test_a_mistyped_proxy_of_the_environment_is_named_at_once(
-    named: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_mistyped_proxy_is_named(named: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
     for name in ("HTTPS_PROXY", "https_proxy"):

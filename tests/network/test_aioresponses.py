@@ -62,9 +62,7 @@ async def test_a_mocked_answer_becomes_a_model(mocked: Mocked) -> None:
         assert list(await chatloom.get_allowed_domains("agt_1")) == ["a.example"]
 
 
-async def test_the_key_travels_in_the_request_s_own_headers_to_no_other_host(
-    mocked: Mocked,
-) -> None:
+async def test_the_key_travels_to_no_other_host(mocked: Mocked) -> None:
     mocked.get(AGENTS, payload={"agents": [], "count": 0})
     async with client() as chatloom:
         await chatloom.list_agents()

@@ -148,9 +148,7 @@ async def test_a_key_whose_waiters_left_may_take_again() -> None:
 
 
 @pytest.mark.parametrize(("places", "others", "held"), [(10, 0, 10), (10, 1, 9), (100, 0, 92)])
-def test_the_only_key_gets_more_when_its_requests_return(
-    places: int, others: int, held: int
-) -> None:
+def test_the_only_key_gets_more_in_time(places: int, others: int, held: int) -> None:
     slots = Slots(places)
     for _ in range(others):
         slots.take("b")

@@ -201,7 +201,7 @@ async def test_an_answer_too_large_is_that_on_a_kept_connection_too(sandbox: San
     assert caught.value.reason == "too large"
 
 
-async def test_a_private_authority_is_trusted_when_the_environment_names_it(
+async def test_a_named_authority_is_trusted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     authority, bundle = trustme.CA(), os.fspath(tmp_path / "authority.pem")
@@ -258,9 +258,7 @@ def test_a_pool_shows_no_proxy() -> None:
     assert "secret" not in repr(ConnectionPool(proxy="http://user:secret@proxy.example"))
 
 
-async def test_the_environment_is_not_asked_for_proxies_by_default(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_no_proxy_is_asked_for(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.delenv("NO_PROXY", raising=False)
     async with client_of(sandbox) as client:
@@ -289,9 +287,7 @@ async def test_no_proxy_reads_the_key_of_a_request_without_tls(
 
 @pytest.mark.looptime
 @pytest.mark.parametrize(("status", "asked"), [(407, 1), (403, 1), (502, 3), (503, 3)])
-async def test_a_proxy_that_refuses_is_asked_once_and_one_in_trouble_again(
-    status: int, asked: int
-) -> None:
+async def test_a_proxy_in_trouble_is_asked_again(status: int, asked: int) -> None:
     async with Server([(answer(status, b""), Close())]) as proxy:
         async with ConnectionPool(proxy=proxy.url) as pool:
             client = AsyncChatloom(

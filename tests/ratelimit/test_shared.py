@@ -211,9 +211,7 @@ async def test_a_file_that_was_emptied_is_made_anew(tmp_path: Path, end: object)
     assert (await SharedFile(path).take(NAME, LIMIT, 3)).count == 1
 
 
-async def test_a_limit_is_forgotten_when_the_machine_was_restarted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_restart_forgets_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store, now = SharedFile(tmp_path / "limits"), time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now + 90_000.0)
     await store.close(NAME, 60.0)
@@ -404,7 +402,7 @@ def test_a_store_is_asked_by_eager_tasks(tmp_path: Path) -> None:
     assert asyncio.run(asyncio.wait_for(work(), 30)) == 9
 
 
-async def test_a_file_that_cannot_be_is_named(
+async def test_an_impossible_file_is_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     limit = RateLimit(shared=tmp_path / "missing" / "limits")

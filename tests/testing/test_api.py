@@ -65,9 +65,7 @@ async def test_a_query_and_a_whole_url_are_understood(path: str) -> None:
         ([f"Authorization: {KEY}", "X-API-Key: clf_other"], 2),
     ],
 )
-async def test_the_bearer_token_counts_else_the_other_header(
-    headers: list[str], agents: int
-) -> None:
+async def test_the_bearer_token_counts_first(headers: list[str], agents: int) -> None:
     assert (await served(AGENTS, *headers)).json["count"] == agents
 
 

@@ -78,9 +78,7 @@ async def test_a_cut_body_ends_before_its_content_length() -> None:
         (Fault.drip(2), 200, 20 + 2 * len('{"domains":[]}')),
     ],
 )
-async def test_a_late_answer_comes_whole_after_the_latency(
-    fault: Fault, status: int, seconds: float
-) -> None:
+async def test_a_late_answer_comes_whole(fault: Fault, status: int, seconds: float) -> None:
     async with Sandbox([ACME], latency=20, faults=[fault]) as sandbox:
         asked = now()
         answer = await ask(sandbox, domains_of("agt_2"))

@@ -79,9 +79,7 @@ def test_a_place_in_flight_comes_back() -> None:
         (partial(Quota.sliding_window, 1, 3), 4),
     ],
 )
-def test_counting_refusals_starves_who_keeps_asking(
-    make: Callable[..., Quota], patient: int
-) -> None:
+def test_counted_refusals_starve_the_impatient(make: Callable[..., Quota], patient: int) -> None:
     for counted, let_in in ((False, patient), (True, 1)):
         meter = make(count_refused=counted).meter()
         assert [meter.admit(number / 2) for number in range(20)].count(0) == let_in
@@ -117,9 +115,7 @@ def test_who_waits_as_long_as_told_is_admitted(
 
 @pytest.mark.parametrize("make", MAKERS)
 @given(gaps=GAPS)
-def test_so_many_are_let_in_as_are_told_to_remain(
-    make: Callable[..., Quota], gaps: list[float]
-) -> None:
+def test_what_is_told_to_remain_is_let_in(make: Callable[..., Quota], gaps: list[float]) -> None:
     meter, now = make().meter(), 1000.0
     for gap in gaps:
         now += round(gap) / 8  # exact in binary, as below

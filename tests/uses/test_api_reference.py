@@ -59,9 +59,7 @@ async def test_the_key_is_sent_on_every_request(sandbox: Sandbox, chatloom: Asyn
     assert [request.workspace for request in sandbox.requests] == ["acme", "acme"]
 
 
-async def test_the_authorization_header_is_the_default(
-    sandbox: Sandbox, chatloom: AsyncChatloom
-) -> None:
+async def test_authorization_is_the_default(sandbox: Sandbox, chatloom: AsyncChatloom) -> None:
     await chatloom.list_agents()
     headers = {name.lower(): value for name, value in sandbox.requests[0].headers.items()}
     assert headers["authorization"].startswith("Bearer")
@@ -83,9 +81,7 @@ def test_a_key_without_the_clf_prefix_is_refused_before_any_request(key: str) ->
         AsyncChatloom(key)
 
 
-async def test_the_old_key_stops_working_the_moment_a_new_one_is_generated(
-    sandbox: Sandbox, chatloom: AsyncChatloom
-) -> None:
+async def test_an_old_key_stops_working(sandbox: Sandbox, chatloom: AsyncChatloom) -> None:
     await chatloom.list_agents()
     sandbox.rotate("acme")
     with pytest.raises(AuthenticationError):
@@ -109,9 +105,7 @@ def test_plain_http_is_refused_for_it_would_be_redirected() -> None:
         AsyncChatloom(KEY, base_url="http://chatloom.app")
 
 
-async def test_a_redirect_is_an_error_that_names_the_host(
-    sandbox: Sandbox, chatloom: AsyncChatloom
-) -> None:
+async def test_a_redirect_names_its_host(sandbox: Sandbox, chatloom: AsyncChatloom) -> None:
     sandbox.plant(Fault.status(308, headers={"Location": "https://chatloom.example/api"}))
     with pytest.raises(RedirectError, match=r"chatloom\.example"):
         await chatloom.list_agents()
@@ -195,9 +189,7 @@ async def test_an_unknown_key_is_unauthorized_at_once(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("limit", [None, RateLimit()])
-async def test_a_429_is_backed_off_from_and_retried(
-    sandbox: Sandbox, limit: RateLimit | None
-) -> None:
+async def test_a_429_is_retried(sandbox: Sandbox, limit: RateLimit | None) -> None:
     sandbox.plant(Fault.status(429, retry_after=0.001))
     async with AsyncChatloom(
         KEY, base_url=sandbox.base_url, retry=QUICK, rate_limit=limit
@@ -228,16 +220,12 @@ async def test_limits_hold_per_key_not_per_client(sandbox: Sandbox) -> None:
     assert [limiter.sent for limiter in sent if limiter is not None] == [2, 2, 1]
 
 
-async def test_an_endpoint_of_the_future_can_be_read(
-    sandbox: Sandbox, chatloom: AsyncChatloom
-) -> None:
+async def test_a_future_endpoint_can_be_read(sandbox: Sandbox, chatloom: AsyncChatloom) -> None:
     sandbox.plant(Fault.status(200, body=b'{"messages": [1]}', path="/api/plugin/messages"))
     assert await chatloom.get_raw("/api/plugin/messages") == {"messages": [1]}
 
 
-async def test_fields_of_the_future_are_kept_as_extra(
-    sandbox: Sandbox, chatloom: AsyncChatloom
-) -> None:
+async def test_future_fields_are_kept(sandbox: Sandbox, chatloom: AsyncChatloom) -> None:
     sandbox.plant(Fault.status(200, body=b'{"domains": ["example.com"], "next": null}'))
     domains = await chatloom.get_allowed_domains(OLDEST.id)
     assert domains.extra == {"next": None}
