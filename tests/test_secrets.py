@@ -4,6 +4,7 @@ import asyncio
 import copy
 import gc
 import logging
+import os
 import pickle
 import traceback
 from collections import deque
@@ -44,6 +45,7 @@ from tests.faults.server import Close, Hang, Pause, Reset, Script, Server
 SECRET = "SecretThatNobodyMaySee"  # noqa: S105 - the point
 KEY = f"clf_{SECRET}"
 PASSWORD = "PasswordThatNobodyMaySee"  # noqa: S105 - the point
+TESTS = os.path.dirname(__file__)  # noqa: PTH120 - to compare with the names of files
 TWICE = RetryPolicy(attempts=2, initial_delay=0.01)
 pytestmark = pytest.mark.looptime
 
@@ -79,7 +81,7 @@ def _inside(value: object) -> Iterator[tuple[str, object]]:
         case _ if type(value).__module__.startswith(("tests", "chatloom_async.testing")):
             return
         case FrameType():
-            if "tests" not in value.f_code.co_filename.split("/"):
+            if not value.f_code.co_filename.startswith(TESTS):
                 yield from ((f"·{name}", inner) for name, inner in value.f_locals.items())
             return
         case MethodType() | CoroutineType() | GeneratorType() | AsyncGeneratorType():
@@ -130,7 +132,7 @@ def shown(error: BaseException) -> str:
     report = traceback.TracebackException.from_exception(error, capture_locals=True)
     for entry in _chain(report):
         entry.stack = traceback.StackSummary.from_list(
-            [frame for frame in entry.stack if "/tests/" not in frame.filename]
+            [frame for frame in entry.stack if not frame.filename.startswith(TESTS)]
         )
     return "\n".join((*report.format(), repr(error), str(error), f"{error!a}"))
 

@@ -11,10 +11,7 @@ from chatloom_async.testing import Sandbox, SandboxAgent, Workspace
 Captured = pytest.CaptureFixture[str]
 
 
-@pytest.fixture(autouse=True)
-def acme(served: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    monkeypatch.setenv("CHATLOOM_API_KEY", "clf_key_of_acme")
-    return served
+pytestmark = pytest.mark.usefixtures("acme_key")
 
 
 def test_agents_are_listed_with_the_day_they_were_made_on(capsys: Captured) -> None:
@@ -38,7 +35,7 @@ def test_domains_are_listed_one_a_line(capsys: Captured) -> None:
     assert capsys.readouterr().out == "site1.agent1.example\nsite2.agent1.example\n"
 
 
-def test_an_agent_without_domains_is_told(acme: Sandbox, capsys: Captured) -> None:
-    acme.add(Workspace("acme", "clf_key_of_acme", (SandboxAgent("agt_1"),)))
+def test_an_agent_without_domains_is_told(served: Sandbox, capsys: Captured) -> None:
+    served.add(Workspace("acme", "clf_key_of_acme", (SandboxAgent("agt_1"),)))
     assert main(["domains", "agt_1"]) == 0
     assert capsys.readouterr() == ("", "no domain listed\n")

@@ -78,13 +78,11 @@ def test_a_keys_file_is_audited(served: Sandbox, keys: str, capsys: Captured) ->
     assert served.count() == 6
 
 
-def test_the_one_workspace_of_the_environment_is_audited_without_a_keys_file(
-    served: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: Captured
-) -> None:
-    monkeypatch.setenv("CHATLOOM_API_KEY", "clf_key_of_beta")
+@pytest.mark.usefixtures("acme_key")
+def test_the_workspace_of_the_environment_is_audited(served: Sandbox, capsys: Captured) -> None:
     assert main(["audit"]) == 0
     assert "1 workspace " in capsys.readouterr().out
-    assert served.count(workspace="beta") == 3
+    assert served.count(workspace="acme") == 3
 
 
 def test_each_workspace_becomes_one_line(served: Sandbox, keys: str, out: Path) -> None:
@@ -117,15 +115,15 @@ def test_a_gap_counts_at_every_level_of_fail_on(served: Sandbox, keys: str, fail
 
 
 @pytest.mark.parametrize(
-    ("fail_on", "status"),
-    [(["gap"], 0), (["high"], 0), (["high", "medium"], 1), (["gap", "low"], 1), ([], 0)],
+    ("fail_on", "status"), [("gap", 0), ("high", 0), ("high medium", 1), ("gap low", 1), ("", 0)]
 )
 def test_any_of_several_levels_sets_the_exit_status(
-    served: Sandbox, keys: str, fail_on: list[str], status: int
+    served: Sandbox, keys: str, fail_on: str, status: int
 ) -> None:
     agent = SandboxAgent("agt_1", domains=("localhost",))
     served.add(Workspace("acme", "clf_key_of_acme", (agent,)))
-    assert main(["audit", keys, *(f"--fail-on={level}" for level in fail_on)]) == status
+    levels = [f"--fail-on={level}" for level in fail_on.split()]
+    assert main(["audit", keys, *levels]) == status
 
 
 def test_ignored_rules_are_untold(served: Sandbox, keys: str, out: Path, capsys: Captured) -> None:
@@ -250,33 +248,28 @@ def test_an_outage_is_asked_again(served: Sandbox, keys: str, out: Path, capsys:
         ["--approved", "list", "--parquet", "list", "--out", "new", "--resume"],
     ],
 )
-def test_no_file_is_written_that_is_read_or_written_otherwise(  # noqa: PLR0913, PLR0917 - fixtures
-    served: Sandbox,
-    keys: str,
-    tmp_path: Path,
-    arguments: list[str],
-    capsys: Captured,
-    monkeypatch: pytest.MonkeyPatch,
+def test_no_file_is_written_over_another(
+    served: Sandbox, keys: str, here: Path, arguments: list[str], capsys: Captured
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "list").write_text("example.com\n")
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "link").symlink_to("target")
-    before = {path: path.is_file() and path.read_bytes() for path in tmp_path.iterdir()}
+    (here / "list").write_text("example.com\n")
+    (here / "sub").mkdir()
+    (here / "link").symlink_to("target")
+    before = {path: path.is_file() and path.read_bytes() for path in here.iterdir()}
     assert main(["audit", keys, *arguments]) == 2
     assert "are the same file" in capsys.readouterr().err
-    assert {path: path.is_file() and path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert {path: path.is_file() and path.read_bytes() for path in here.iterdir()} == before
     assert served.count() == 0
 
 
-def test_a_run_refused_for_its_out_file_leaves_it_and_the_parquet_file_alone(
-    served: Sandbox, keys: str, tmp_path: Path, out: Path, capsys: Captured
+def test_a_refused_run_leaves_files_alone(
+    served: Sandbox, keys: str, out: Path, capsys: Captured
 ) -> None:
     out.write_text("something\n")
-    assert main(["audit", keys, "--out", str(out), "--parquet", str(tmp_path / "p")]) == 2
+    parquet = out.with_name("p")
+    assert main(["audit", keys, "--out", str(out), "--parquet", str(parquet)]) == 2
     assert "exists; resume it" in capsys.readouterr().err
     assert out.read_text() == "something\n"
-    assert not (tmp_path / "p").exists()
+    assert not parquet.exists()
     assert served.count() == 0
 
 
@@ -291,6 +284,13 @@ def test_an_unknown_severity_is_kept(served: Sandbox, keys: str, out: Path, tmp_
     assert served.count() == 3
 
 
+@pytest.fixture
+def strange_lists(here: Path) -> None:
+    (here / "latin1.txt").write_bytes("bücher.example\n".encode("latin-1"))
+    (here / "wrong.txt").write_text("example.com\nhttps://example.com/chat\n")
+
+
+@pytest.mark.usefixtures("strange_lists")
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -318,18 +318,9 @@ def test_an_unknown_severity_is_kept(served: Sandbox, keys: str, out: Path, tmp_
         (["domains", ".."], "no API key"),
     ],
 )
-def test_what_cannot_work_is_told_before_any_request(  # noqa: PLR0913, PLR0917 - fixtures
-    served: Sandbox,
-    keys: str,
-    arguments: list[str],
-    told: str,
-    capsys: Captured,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+def test_what_cannot_work_is_told_before_any_request(
+    served: Sandbox, keys: str, arguments: list[str], told: str, capsys: Captured
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "latin1.txt").write_bytes("bücher.example\n".encode("latin-1"))
-    (tmp_path / "wrong.txt").write_text("example.com\nhttps://example.com/chat\n")
     assert main([argument.format(keys=keys) for argument in arguments]) == 2
     shown = capsys.readouterr()
     assert told in shown.err
@@ -339,43 +330,34 @@ def test_what_cannot_work_is_told_before_any_request(  # noqa: PLR0913, PLR0917 
     assert served.count() == 0
 
 
-def test_a_base_url_in_the_clear_is_refused(
-    served: Sandbox, keys: str, capsys: Captured, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CHATLOOM_BASE_URL", "http://chatloom.app")
-    assert main(["audit", keys]) == 2
-    assert "https" in capsys.readouterr().err
-    assert served.count() == 0
-
-
-def test_a_key_in_the_environment_that_cannot_be_one_is_refused(
-    served: Sandbox, capsys: Captured, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CHATLOOM_API_KEY", "sk_secret")
-    assert main(["audit"]) == 2
-    told = capsys.readouterr().err
-    assert told.startswith("chatloom-async: CHATLOOM_API_KEY: an API key starts with clf_")
-    assert "sk_secret" not in told
-    assert served.count() == 0
-
-
 @pytest.mark.parametrize(
-    ("option", "value", "package"),
-    [("parquet", "out.parquet", "pyarrow"), ("dask", "local", "distributed")],
+    ("name", "value", "told"),
+    [
+        ("BASE_URL", "http://chatloom.app", "http would send the key in the clear"),
+        ("API_KEY", "sk_secret", "CHATLOOM_API_KEY: an API key starts with clf_"),
+    ],
 )
-def test_a_missing_extra_is_named(  # noqa: PLR0913, PLR0917 - fixtures
-    served: Sandbox,
-    keys: str,
-    option: str,
-    value: str,
-    package: str,
-    capsys: Captured,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_wrong_environment_is_refused(
+    served: Sandbox, name: str, value: str, told: str, capsys: Captured
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(sys.modules, f"chatloom_async.contrib.{option}", None)
-    assert main(["audit", keys, f"--{option}", value]) == 2
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CHATLOOM_API_KEY", "clf_key_of_acme")
+        patch.setenv(f"CHATLOOM_{name}", value)
+        assert main(["audit"]) == 2
+    shown = capsys.readouterr().err
+    assert told in shown
+    assert "sk_secret" not in shown
+    assert served.count() == 0
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(("option", "package"), [("parquet", "pyarrow"), ("dask", "distributed")])
+def test_a_missing_extra_is_named(
+    served: Sandbox, keys: str, option: str, package: str, capsys: Captured
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, f"chatloom_async.contrib.{option}", None)
+        assert main(["audit", keys, f"--{option}", "local"]) == 2
     told = f"--{option} needs {package}: pip install 'chatloom_async[{option}]'"
     assert capsys.readouterr().err == f"chatloom-async: {told}\n"
     assert served.count() == 0
@@ -399,18 +381,17 @@ def test_an_audit_runs_on_a_cluster(
     assert served.count() == 6
 
 
-def test_workers_are_given_the_whole_path_of_the_keys_file(
-    served: Sandbox, keys: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("here")
+def test_workers_get_the_whole_path_of_the_keys_file(served: Sandbox, keys: str) -> None:
     given: list[object] = []
 
     def audit_on(_cluster: str, _names: list[str], source: KeysFile, **_: object) -> NoReturn:
         given.append(source)
         raise ConfigurationError("seen")
 
-    monkeypatch.setattr(dask, "audit_on", audit_on)
-    monkeypatch.chdir(tmp_path)
-    assert main(["audit", "keys.toml", "--dask", "tcp://127.0.0.1:1"]) == 2
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dask, "audit_on", audit_on)
+        assert main(["audit", "keys.toml", "--dask", "tcp://127.0.0.1:1"]) == 2
     assert given == [KeysFile(keys)]
     assert served.count() == 0
 
@@ -433,10 +414,9 @@ class NoWorkers:
         raise StopAsyncIteration
 
 
-def test_a_scheduler_without_workers_is_told(
-    served: Sandbox, keys: str, monkeypatch: pytest.MonkeyPatch, capsys: Captured
-) -> None:
-    monkeypatch.setattr(dask, "audit_on", lambda *_, **__: NoWorkers())
-    assert main(["audit", keys, "--dask", "tcp://127.0.0.1:1"]) == 0
+def test_a_scheduler_without_workers_is_told(served: Sandbox, keys: str, capsys: Captured) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dask, "audit_on", lambda *_, **__: NoWorkers())
+        assert main(["audit", keys, "--dask", "tcp://127.0.0.1:1"]) == 0
     assert "the scheduler at tcp://127.0.0.1:1 has no workers yet" in capsys.readouterr().err
     assert served.count() == 0

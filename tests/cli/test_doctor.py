@@ -21,10 +21,7 @@ from tests.faults.case import AGENT
 Captured = pytest.CaptureFixture[str]
 
 
-@pytest.fixture(autouse=True)
-def acme(served: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    monkeypatch.setenv("CHATLOOM_API_KEY", "clf_key_of_acme")
-    return served
+pytestmark = pytest.mark.usefixtures("acme_key")
 
 
 def checks(capsys: Captured, status: int) -> dict[str, dict[str, str]]:
@@ -46,16 +43,16 @@ def listing(*agents: object, count: object = None, **more: object) -> Fault:
     return Fault.malformed(json.dumps(sent).encode(), path="/api/plugin/agents")
 
 
-def test_nothing_is_wrong_with_a_server_as_documented(acme: Sandbox, capsys: Captured) -> None:
+def test_nothing_is_wrong_with_a_server_as_documented(served: Sandbox, capsys: Captured) -> None:
     found = checks(capsys, 0)
     assert {each["verdict"] for each in found.values()} == {"ok"}
-    assert acme.count() == 4
+    assert served.count() == 4
     for name in ("key", "server", "name", "connection", "TLS", "clock", "agents", "X-API-Key"):
         assert name in found
 
 
-def test_the_table_says_what_to_do(acme: Sandbox, capsys: Captured) -> None:
-    acme.revoke("acme")
+def test_the_table_says_what_to_do(served: Sandbox, capsys: Captured) -> None:
+    served.revoke("acme")
     assert main(["doctor"]) == 1
     shown = capsys.readouterr().out
     assert shown.startswith("1 problem\n")
@@ -89,19 +86,12 @@ def test_a_key_that_cannot_be_one_is_named(
     ],
 )
 def test_a_server_that_cannot_be_reached_is_named(  # noqa: PLR0913, PLR0917 - fixtures
-    acme: Sandbox,
-    base_url: str,
-    name: str,
-    found: str,
-    advice: str,
-    capsys: Captured,
-    monkeypatch: pytest.MonkeyPatch,
+    served: Sandbox, base_url: str, name: str, found: str, advice: str, capsys: Captured
 ) -> None:
-    with socket.socket() as unused:
+    with socket.socket() as unused, pytest.MonkeyPatch.context() as patch:
         unused.bind(("127.0.0.1", 0))
-        closed = unused.getsockname()[1]
-        url = base_url.format(closed=closed, served=acme.base_url)
-        monkeypatch.setenv("CHATLOOM_BASE_URL", url)
+        url = base_url.format(closed=unused.getsockname()[1], served=served.base_url)
+        patch.setenv("CHATLOOM_BASE_URL", url)
         assert_problem(checks(capsys, 1)[name], name, found, advice)
 
 
@@ -160,21 +150,16 @@ PAST = Fault.status(200, headers={"Date": "Thu, 01 Jan 2026 00:00:00 GMT"}, body
     ],
 )
 def test_an_answer_that_is_not_as_documented_is_named(  # noqa: PLR0913, PLR0917 - fixtures
-    acme: Sandbox,
-    fault: Fault,
-    name: str,
-    found: str,
-    advice: str,
-    capsys: Captured,
-    monkeypatch: pytest.MonkeyPatch,
+    served: Sandbox, fault: Fault, name: str, found: str, advice: str, capsys: Captured
 ) -> None:
-    monkeypatch.setattr(doctor_command, "TIMEOUT", 0.2)
-    acme.plant(fault)
-    assert_problem(checks(capsys, 1)[name], name, found, advice)
+    served.plant(fault)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(doctor_command, "TIMEOUT", 0.2)
+        assert_problem(checks(capsys, 1)[name], name, found, advice)
 
 
-def test_additions_are_notes_and_no_problem(acme: Sandbox, capsys: Captured) -> None:
-    acme.plant(listing({**AGENT, "id": "agt_acme_1", "tags": [], "position": "center"}, page=1))
+def test_additions_are_notes_and_no_problem(served: Sandbox, capsys: Captured) -> None:
+    served.plant(listing({**AGENT, "id": "agt_acme_1", "tags": [], "position": "center"}, page=1))
     check = checks(capsys, 0)["fields and values"]
     assert check["verdict"] == "note"
     assert check["message"] == "not documented: page, tags, position 'center'"
@@ -184,10 +169,10 @@ def test_additions_are_notes_and_no_problem(acme: Sandbox, capsys: Captured) -> 
     ("name", "advice"), [("X-RateLimit-Remaining", "nothing"), ("Deprecation", "a newer release")]
 )
 def test_headers_of_limits_are_noted(
-    name: str, advice: str, acme: Sandbox, capsys: Captured
+    name: str, advice: str, served: Sandbox, capsys: Captured
 ) -> None:
     body = json.dumps({"agents": [], "count": 0}).encode()
-    acme.plant(Fault.status(200, body=body, headers={name: "3"}))
+    served.plant(Fault.status(200, body=body, headers={name: "3"}))
     check = checks(capsys, 0)["headers"]
     assert check["message"] == f"{name}: 3"
     assert advice in check["advice"]

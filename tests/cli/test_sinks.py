@@ -38,6 +38,7 @@ def test_csv_tells_findings_and_gaps(served: Sandbox, keys: str, capsys: Capture
     assert second["gaps"].startswith("AuthenticationError: This API key has been revoked")
 
 
+@pytest.mark.usefixtures("acme_key")
 @pytest.mark.parametrize(
     ("name", "cell"),
     [
@@ -61,15 +62,9 @@ def test_csv_tells_findings_and_gaps(served: Sandbox, keys: str, capsys: Capture
     ],
 )
 @pytest.mark.parametrize("command", ["audit", "agents"])
-def test_a_cell_gives_no_orders_to_a_spreadsheet_or_terminal(  # noqa: PLR0913, PLR0917 - fixtures
-    served: Sandbox,
-    command: str,
-    name: str,
-    cell: str,
-    capsys: Captured,
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_cell_gives_no_orders_to_a_spreadsheet_or_terminal(
+    served: Sandbox, command: str, name: str, cell: str, capsys: Captured
 ) -> None:
-    monkeypatch.setenv("CHATLOOM_API_KEY", "clf_key_of_acme")
     served.add(Workspace("acme", "clf_key_of_acme", (SandboxAgent("a1", name),)))
     assert main([command, "--format", "csv"]) == 0
     first, *_ = csv.DictReader(io.StringIO(capsys.readouterr().out, newline=""))

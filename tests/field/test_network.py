@@ -318,7 +318,7 @@ async def test_a_name_that_is_no_punycode_is_an_unknown_host() -> None:
             await chatloom.list_agents()
 
 
-@pytest.mark.parametrize("named", ["proxy.invalid:3128", "proxy", "://proxy"])
+@pytest.mark.parametrize("named", ["proxy.invalid:3128", "proxy", "://proxy", "user:secret@a:3128"])
 async def test_a_mistyped_proxy_is_named(named: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
@@ -326,8 +326,9 @@ async def test_a_mistyped_proxy_is_named(named: str, monkeypatch: pytest.MonkeyP
         monkeypatch.setenv(name, named)
     async with ConnectionPool(trust_env=True) as pool:
         client = AsyncChatloom(KEY, base_url="https://127.0.0.1:9", pool=pool)
-        with pytest.raises(ConfigurationError, match="the proxy named in the environment"):
+        with pytest.raises(ConfigurationError, match="the proxy named in the environment") as told:
             await client.list_agents()
+    assert "secret" not in str(told.value)
 
 
 async def test_a_copy_of_a_pool_is_the_pool() -> None:

@@ -180,14 +180,3 @@ async def test_a_refusal_of_aiohttp_to_send_is_a_configuration_error(mocked: Moc
         chatloom = AsyncChatloom(KEY, base_url=BASE_URL, pool=pool)
         with pytest.raises(ConfigurationError, match="does netrc hold credentials"):
             await chatloom.list_agents()
-
-
-async def test_a_proxy_without_scheme_is_a_configuration_error(mocked: Mocked) -> None:
-    mocked.get(AGENTS, exception=aiohttp.InvalidURL("user:password@proxy.example:3128"))
-    async with ConnectionPool(trust_env=True) as pool:
-        chatloom = AsyncChatloom(KEY, base_url=BASE_URL, pool=pool)
-        with pytest.raises(
-            ConfigurationError, match="the proxy named in the environment"
-        ) as caught:
-            await chatloom.list_agents()
-    assert "password" not in str(caught.value)
