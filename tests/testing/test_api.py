@@ -79,8 +79,7 @@ async def test_a_request_without_key_gets_the_documented_sentence(path: str) -> 
 
 
 async def test_four_kinds_of_unusable_keys_are_told_apart() -> None:
-    keys = (None, "sk_acme", "clf_nobody", REVOKED.key)
-    answers = [await served(AGENTS, key=key) for key in keys]
+    answers = [await served(AGENTS, key=key) for key in (None, "sk_a", "clf_nobody", REVOKED.key)]
     assert [answer.status for answer in answers] == [401] * 4
     assert len({answer.json["error"] for answer in answers}) == 4
 
@@ -110,5 +109,5 @@ async def test_every_error_has_an_error_field(method: str, path: str, status: in
 
 
 async def test_another_workspaces_agent_is_like_none() -> None:
-    foreign, unknown = [await served(domains_of(a)) for a in ("agt_other_1", "agt_nobody")]
+    foreign, unknown = [await served(path) for path in FOREIGN]
     assert foreign.body == unknown.body

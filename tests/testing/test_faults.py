@@ -1,16 +1,16 @@
 """Planted faults: what they do to an answer, whom they strike and how often."""
 
 import asyncio
+import math
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 
 from chatloom_async.testing.faults import Fault, Occurrence
 from chatloom_async.testing.sandbox import Sandbox
 from tests.testing.asking import ACME, AGENTS, KEY, OTHER, ask, domains_of, raw, statuses
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
+from tests.virtual import now
 
 
 async def test_a_planted_status_answers_an_error_and_heals() -> None:
@@ -30,11 +30,8 @@ async def test_retry_after_is_sent_as_given(given: float | str | None, sent: str
 
 
 async def test_a_planted_answer_may_have_body_and_headers() -> None:
-    page = Fault.status(
-        502,
-        body=b"<h1>Bad Gateway</h1>",
-        headers={"content-type": "text/html", "X-Request-Id": "7"},
-    )
+    headers = {"content-type": "text/html", "X-Request-Id": "7"}
+    page = Fault.status(502, body=b"<h1>Bad Gateway</h1>", headers=headers)
     async with Sandbox([ACME], faults=[page]) as sandbox:
         answer = await ask(sandbox)
     assert answer.body == b"<h1>Bad Gateway</h1>"
@@ -51,14 +48,10 @@ async def test_a_malformed_body_is_delivered_well() -> None:
         _ = answer.json
 
 
-async def test_a_reset_comes_before_any_byte() -> None:
-    async with Sandbox([ACME], faults=[Fault.reset()]) as sandbox:
+async def test_a_lost_connection_ends_before_any_byte() -> None:
+    async with Sandbox([ACME], faults=[Fault.reset(), Fault.disconnect()]) as sandbox:
         with pytest.raises(ConnectionResetError):
             await ask(sandbox)
-
-
-async def test_a_disconnect_closes_without_a_byte() -> None:
-    async with Sandbox([ACME], faults=[Fault.disconnect()]) as sandbox:
         assert await raw(sandbox, f"GET {AGENTS} HTTP/1.1", f"X-API-Key: {KEY}") == b""
 
 
@@ -139,36 +132,23 @@ async def test_a_fault_for_everybody_needs_no_key() -> None:
         assert await statuses(sandbox, AGENTS, key=None) == [500]
 
 
+ENDLESS = (-1.0, math.nan, math.inf)
+
+
 @pytest.mark.parametrize(
-    ("times", "every", "probability"),
-    [(0, 1, 1.0), (-1, 1, 1.0), (1, 0, 1.0), (1, 1, 0.0), (1, 1, 1.5)],
+    ("make", "told"),
+    [
+        *((partial(Occurrence, times), "times") for times in (0, -1)),
+        (partial(Occurrence, every=0), "every"),
+        *((partial(Occurrence, probability=chance), "probability") for chance in (0.0, 1.5)),
+        *((partial(Fault.status, status), "200 to 599") for status in (0, 100, 199, 600)),
+        (partial(Fault.status, 429, retry_after=1, headers={"retry-after": "2"}), "not both"),
+        (partial(Fault.status, 500, headers={"X-Note": "a\r\nb"}), "control character"),
+        *((partial(Fault.delay, seconds), "'wait' must be") for seconds in ENDLESS),
+        *((partial(Fault.drip, seconds), "'pause' must be") for seconds in ENDLESS),
+    ],
+    ids=repr,
 )
-def test_an_occurrence_that_makes_no_sense_is_refused(
-    times: int, every: int, probability: float
-) -> None:
-    with pytest.raises(ValueError, match=r"times|every|probability"):
-        Occurrence(times, every, probability)
-
-
-@pytest.mark.parametrize("status", [0, 100, 199, 600])
-def test_a_status_that_ends_no_exchange_is_refused(status: int) -> None:
-    with pytest.raises(ValueError, match="200 to 599"):
-        Fault.status(status)
-
-
-def test_retry_after_given_twice_is_refused() -> None:
-    with pytest.raises(ValueError, match="not both"):
-        Fault.status(429, retry_after=1, headers={"retry-after": "2"})
-
-
-def test_a_header_with_a_line_break_is_refused() -> None:
-    with pytest.raises(ValueError, match="control character"):
-        Fault.status(500, headers={"X-Note": "a\r\nb"})
-
-
-@pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("inf")])
-def test_a_wait_that_is_no_duration_is_refused(seconds: float) -> None:
-    with pytest.raises(ValueError, match="'wait' must be"):
-        Fault.delay(seconds)
-    with pytest.raises(ValueError, match="'pause' must be"):
-        Fault.drip(seconds)
+def test_a_fault_that_makes_no_sense_is_refused(make: Callable[[], object], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        make()

@@ -30,6 +30,25 @@ def sandbox_with(quota: Quota, time: Time) -> Sandbox:
     return Sandbox(workspaces, quota=quota, clock=time)
 
 
+ONE = Quota.fixed_window(1, 10)
+STATUSES: dict[str, tuple[Quota, dict[str, list[int]]]] = {
+    "one a key": (ONE, {"clf_a": [200, 429], "clf_b": [200, 429]}),
+    "none a key that is refused": (ONE, {"clf_nobody": [401, 401, 401]}),
+    "one a workspace": (
+        ONE.on(path=AGENTS, workspace="a"),
+        {"clf_a": [200, 429], "clf_b": [200, 200]},
+    ),
+    "one an address": (ONE.per_address(), {"clf_a": [200], "clf_b": [429]}),
+}
+
+
+@pytest.mark.parametrize(("quota", "expected"), STATUSES.values(), ids=STATUSES)
+async def test_a_quota_counts_for_whom_it_is(quota: Quota, expected: dict[str, list[int]]) -> None:
+    async with sandbox_with(quota, Time()) as sandbox:
+        found = {key: await asked(sandbox, len(expected[key]), key) for key in expected}
+    assert found == expected
+
+
 async def test_requests_over_the_quota_are_refused() -> None:
     time = Time()
     async with sandbox_with(Quota.fixed_window(2, 10), time) as sandbox:
@@ -38,28 +57,12 @@ async def test_requests_over_the_quota_are_refused() -> None:
         assert await asked(sandbox, 1) == [200]
 
 
-async def test_each_key_has_its_own_quota() -> None:
-    async with sandbox_with(Quota.fixed_window(1, 10), Time()) as sandbox:
-        assert await asked(sandbox, 2, "clf_a") == [200, 429]
-        assert await asked(sandbox, 2, "clf_b") == [200, 429]
-
-
-async def test_a_rotated_key_starts_with_a_fresh_quota() -> None:
-    async with sandbox_with(Quota.fixed_window(1, 10), Time()) as sandbox:
-        await asked(sandbox, 2)
-        assert await asked(sandbox, 1, sandbox.rotate("a")) == [200]
-
-
-async def test_changing_a_workspace_does_not_renew_its_quota() -> None:
-    async with sandbox_with(Quota.fixed_window(1, 10), Time()) as sandbox:
+async def test_a_new_key_and_nothing_else_renews_a_quota() -> None:
+    async with sandbox_with(ONE, Time()) as sandbox:
         await asked(sandbox, 1)
         sandbox.add(make_workspace("a", "clf_a", agents=2))
         assert await asked(sandbox, 1) == [429]
-
-
-async def test_refused_keys_use_up_no_quota() -> None:
-    async with sandbox_with(Quota.fixed_window(1, 10), Time()) as sandbox:
-        assert await asked(sandbox, 3, "clf_nobody") == [401, 401, 401]
+        assert await asked(sandbox, 1, sandbox.rotate("a")) == [200]
 
 
 @pytest.mark.parametrize(("tells", "header"), [(True, "4"), (False, None)])
@@ -83,19 +86,6 @@ async def test_quotas_pass_in_the_loops_own_time() -> None:
         assert await asked(sandbox, 2) == [200, 429]
         await asyncio.sleep(3600)
         assert await asked(sandbox, 1) == [200]
-
-
-async def test_a_quota_concerns_only_its_path_and_workspace() -> None:
-    quota = Quota.fixed_window(1, 10).on(path=AGENTS, workspace="a")
-    async with sandbox_with(quota, Time()) as sandbox:
-        assert await asked(sandbox, 2, "clf_a") == [200, 429]
-        assert await asked(sandbox, 2, "clf_b") == [200, 200]
-
-
-async def test_keys_of_one_address_share_its_quota() -> None:
-    async with sandbox_with(Quota.fixed_window(1, 10).per_address(), Time()) as sandbox:
-        assert await asked(sandbox, 1, "clf_a") == [200]
-        assert await asked(sandbox, 1, "clf_b") == [429]
 
 
 async def test_every_answer_tells_what_is_left() -> None:
