@@ -50,9 +50,11 @@ class Page(HTMLParser):
         return " ".join(self.texts)
 
 
-def page_of(folder: Path, *audits: WorkspaceAudit) -> tuple[Page, str]:
+def page_of(
+    folder: Path, *audits: WorkspaceAudit, context: ReportContext | None = None
+) -> tuple[Page, str]:
     path = folder / "report.html"
-    write_report(audits, path, NOON)
+    write_report(audits, path, NOON, *([context] if context else []))
     source = path.read_text(encoding="utf-8")
     page = Page()
     page.feed(source)
@@ -181,17 +183,16 @@ def test_what_is_worst_comes_first(tmp_path: Path) -> None:
 
 
 def test_hostile_text_is_inert_wherever_it_stands(tmp_path: Path) -> None:
-    look = (HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE)
-    hostile = AuditedAgent(HOSTILE, HOSTILE, *look, NOON, (HOSTILE,))
+    hostile = AuditedAgent(*[HOSTILE] * 7, NOON, (HOSTILE,))
     finding = Finding("no-domain", "low", HOSTILE, HOSTILE, HOSTILE)
     audit = WorkspaceAudit(HOSTILE, (hostile,), (finding,), (Gap(HOSTILE, HOSTILE, 1, HOSTILE),))
     page, source = page_of(tmp_path, audit, workspace("beta", agent("b", domains=(HOSTILE,))))
-    assert [tag for tag, _ in page.tags].count("script") == 1
-    assert not [tag for tag, _ in page.tags if tag in ("img", "link", "iframe", "object", "a")]
-    assert not [name for _, attrs in page.tags for name in attrs if name.startswith("on")]
-    assert not [name for _, attrs in page.tags for name in attrs if name in ("style", "src")]
-    assert "alert" not in page.raw["script"]
-    assert "alert" not in page.raw["style"]
+    tags = [tag for tag, _ in page.tags]
+    names = {name for _, attrs in page.tags for name in attrs}
+    assert tags.count("script") == 1
+    assert not {"img", "link", "iframe", "object", "a"} & set(tags)
+    assert not [name for name in names if name.startswith("on") or name in ("style", "src")]
+    assert "alert" not in page.raw["script"] + page.raw["style"]
     assert "\\u202e" in page.text
     assert "{{ 7 * 7 }}" in page.text
     assert not set(source) & {"\u202e", "\x1b", "\ud800"}
@@ -210,8 +211,9 @@ def test_colours_reach_the_style_only_as_hex(tmp_path: Path) -> None:
     assert "linear-gradient(90deg, #8a8a94 50%, #abc 50%)" in page.raw["style"]
 
 
-def test_the_page_allows_its_own_script_and_style_and_nothing_else(tmp_path: Path) -> None:
-    page, _ = page_of(tmp_path, workspace("acme", agent("a1")))
+def test_the_page_allows_and_loads_nothing_but_its_own(tmp_path: Path) -> None:
+    page, source = page_of(tmp_path, workspace("acme", agent("a1")))
+    assert not re.search(r"https?://|src=|@import|url\(", source)
     policy = next(
         str(attrs["content"])
         for _, attrs in page.tags
@@ -222,11 +224,6 @@ def test_the_page_allows_its_own_script_and_style_and_nothing_else(tmp_path: Pat
     for kind in ("script", "style"):
         digest = base64.b64encode(hashlib.sha256(page.raw[kind].encode()).digest()).decode()
         assert f"{kind}-src 'sha256-{digest}'" in policy
-
-
-def test_the_page_loads_nothing(tmp_path: Path) -> None:
-    _, source = page_of(tmp_path, workspace("acme", agent("a1")))
-    assert not re.search(r"https?://|src=|@import|url\(", source)
 
 
 def test_a_bar_leads_only_to_where_its_whole_domain_is_listed(tmp_path: Path) -> None:
@@ -277,10 +274,8 @@ def test_many_findings_of_a_kind_are_folded_away(tmp_path: Path) -> None:
 
 def test_new_findings_are_marked_and_come_first(tmp_path: Path) -> None:
     audits = [workspace(name, agent("a1", domains=("localhost",))) for name in ("acme", "beta")]
-    new = {("beta", audits[1].findings[0])}
-    path = tmp_path / "new.html"
-    write_report(audits, path, NOON, ReportContext(since="26 November 2026", new=new))
-    source = path.read_text("utf-8")
+    context = ReportContext(since="26 November 2026", new={("beta", audits[1].findings[0])})
+    _, source = page_of(tmp_path, *audits, context=context)
     (group,) = groups(source)
     assert group.startswith("medium private-address 2 1 new")
     assert re.search(r"new beta · Helper.*acme · Helper", group)
@@ -290,10 +285,8 @@ def test_new_findings_are_marked_and_come_first(tmp_path: Path) -> None:
 
 
 def test_a_cut_run_is_said_to_be_incomplete(tmp_path: Path) -> None:
-    path = tmp_path / "cut.html"
     context = ReportContext(lacking=32, missing=("left <out>",))
-    write_report([workspace(f"w{n}") for n in range(5)], path, NOON, context)
-    source = path.read_text("utf-8")
+    _, source = page_of(tmp_path, *(workspace(f"w{n}") for n in range(5)), context=context)
     assert "This audit is incomplete" in source
     assert "5 of 37 workspaces were read" in source
     assert "<bdi>left &lt;out&gt;</bdi>" in source
@@ -335,14 +328,10 @@ def test_an_unwritable_page_is_told(tmp_path: Path) -> None:
         write_report([], tmp_path / "none" / "report.html", NOON)
 
 
-def test_what_concerns_an_agent_listed_twice_is_in_one_row() -> None:
+def test_what_concerns_an_agent_is_in_one_row() -> None:
     finding, gap = Finding("url", "low", "a1", None, "…"), Gap("a1", "E", 500, "…")
-    audit = WorkspaceAudit("acme", (agent("a1"), agent("a1")), (finding,), (gap,))
-    assert [(row.findings, row.gaps) for row in rows(audit)] == [((finding,), (gap,)), ((), ())]
-
-
-def test_what_concerns_an_agent_that_is_not_listed_is_in_the_row_of_the_workspace() -> None:
-    finding, gap = Finding("url", "low", "a9", None, "…"), Gap("a9", "E", 500, "…")
-    whole, row = rows(WorkspaceAudit("acme", (agent("a1"),), (finding,), (gap,)))
-    assert (whole.agent, whole.findings, whole.gaps) == (None, (finding,), (gap,))
-    assert (row.findings, row.gaps) == ((), ())
+    twice = WorkspaceAudit("acme", (agent("a1"), agent("a1")), (finding,), (gap,))
+    assert [(row.findings, row.gaps) for row in rows(twice)] == [((finding,), (gap,)), ((), ())]
+    unlisted, other = rows(WorkspaceAudit("acme", (agent("a2"),), (finding,), (gap,)))
+    assert (unlisted.agent, unlisted.findings, unlisted.gaps) == (None, (finding,), (gap,))
+    assert (other.findings, other.gaps) == ((), ())

@@ -29,59 +29,51 @@ async def test_places_are_used_in_turns(places: int, seconds: int) -> None:
 
 
 async def test_who_came_first_is_served_first() -> None:
-    order = []
-    slots = Slots(1)
+    slots, order = Slots(1), list[int]()
 
     async def numbered(number: int) -> None:
-        if not slots.take(KEY):
-            await slots.wait(KEY)
+        await use(slots)
         order.append(number)
-        await asyncio.sleep(1)
-        slots.release(KEY)
 
     await asyncio.gather(*map(numbered, range(6)))
     assert order == list(range(6))
 
 
-async def test_a_place_given_back_goes_to_who_waits_and_not_to_a_latecomer() -> None:
+async def queue(waiters: int) -> tuple[Slots, list[asyncio.Task[None]]]:
+    """The only place, which is taken, and those who wait for it."""
     slots = Slots(1)
     slots.take(KEY)
-    waiting = asyncio.create_task(slots.wait(KEY))
+    waiting = [asyncio.create_task(slots.wait(KEY)) for _ in range(waiters)]
     await asyncio.sleep(0)
+    return slots, waiting
+
+
+async def test_a_place_goes_to_who_waits_and_no_latecomer() -> None:
+    slots, [waiting] = await queue(1)
     slots.release(KEY)
-    latecomer = slots.take(KEY)
+    assert not slots.take(KEY)
     await waiting
-    assert latecomer is False
 
 
 async def test_a_cancelled_waiter_is_passed_over() -> None:
-    slots = Slots(1)
-    slots.take(KEY)
-    first, second = (asyncio.create_task(slots.wait(KEY)) for _ in range(2))
-    await asyncio.sleep(0)
+    slots, [first, second] = await queue(2)
     first.cancel()
     await asyncio.sleep(0)
     slots.release(KEY)
     await second
 
 
-async def test_no_place_is_lost_when_a_waiter_is_cancelled_in_the_tick_of_its_turn() -> None:
-    slots = Slots(1)
-    slots.take(KEY)
-    waiting = asyncio.create_task(slots.wait(KEY))
-    await asyncio.sleep(0)
+async def test_no_place_is_lost_when_a_turn_is_cancelled() -> None:
+    slots, [waiting] = await queue(1)
     slots.release(KEY)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    assert slots.take(KEY) is True
+    assert slots.take(KEY)
 
 
-async def test_the_next_in_line_is_served_when_one_is_cancelled_in_the_tick_of_its_turn() -> None:
-    slots = Slots(1)
-    slots.take(KEY)
-    first, second = (asyncio.create_task(slots.wait(KEY)) for _ in range(2))
-    await asyncio.sleep(0)
+async def test_the_next_is_served_when_a_turn_is_cancelled() -> None:
+    slots, [first, second] = await queue(2)
     slots.release(KEY)
     first.cancel()
     await second
@@ -172,11 +164,6 @@ async def guarded(timeouts: Timeouts, seconds: float) -> str:
     return "done"
 
 
-async def test_a_block_ends_when_its_time_is_over() -> None:
-    assert (await guarded(Timeouts(2), 60)) == "expired"
-    assert now() == 2
-
-
 async def test_a_block_that_is_quicker_is_left_alone() -> None:
     ended = await guarded(Timeouts(2), 1.9)
     await asyncio.sleep(60)
@@ -189,15 +176,13 @@ async def test_blocks_begun_apart_end_apart() -> None:
     async def later(begin: float) -> float:
         await asyncio.sleep(begin)
         assert await guarded(timeouts, 60) == "expired"
+        task = asyncio.current_task()
+        assert task is not None
+        assert task.cancelling() == 0
         return now()
 
-    assert (await asyncio.gather(*(later(begin) for begin in (0, 1, 1, 3.5, 20)))) == [
-        5,
-        6,
-        6,
-        8.5,
-        25,
-    ]
+    ended = await asyncio.gather(*(later(begin) for begin in (0, 1, 1, 3.5, 20)))
+    assert ended == [5, 6, 6, 8.5, 25]
 
 
 async def test_a_block_after_an_idle_time_has_its_full_time() -> None:
@@ -206,13 +191,6 @@ async def test_a_block_after_an_idle_time_has_its_full_time() -> None:
     await asyncio.sleep(0.9)
     assert await guarded(timeouts, 60) == "expired"
     assert now() == pytest.approx(3.9)
-
-
-async def test_an_expired_block_leaves_its_task_uncancelled() -> None:
-    await guarded(Timeouts(1), 60)
-    task = asyncio.current_task()
-    assert task is not None
-    assert task.cancelling() == 0
 
 
 async def test_a_cancellation_from_outside_is_not_taken_for_the_timeout() -> None:
