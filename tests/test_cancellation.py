@@ -13,7 +13,6 @@ from chatloom_async import (
     AsyncChatloom,
     ClientClosedError,
     ConnectionPool,
-    InternalServerError,
     RateLimit,
     RetryPolicy,
 )
@@ -209,53 +208,26 @@ async def test_a_cancelled_call_of_a_closed_client_is_cancelled(scene: Scene) ->
             assert over or task.cancelled()
 
 
-async def test_a_cancelled_call_stays_cancelled_when_its_timeout_ends_in_the_same_tick() -> None:
-    scene = Scene("silent", ((Hang(),),), timeout=1.0)
-    async with played(scene) as (chatloom, server):
-        task = asyncio.create_task(chatloom.get_allowed_domains("agt_1"))
-        await pass_steps(20)
-        loop = asyncio.get_running_loop()
+@pytest.mark.parametrize(
+    ("scene", "steps", "early"),
+    [
         # Earlier than the timeout, by less than the resolution of the loop's clock.
-        loop.call_at(loop.time() + 1.0 - 5e-10, task.cancel)
-        await asyncio.wait([task])
-        assert task.cancelled()
-        await assert_whole(chatloom, server)
-
-
-async def test_a_cancelled_call_stays_cancelled_when_its_deadline_ends_in_the_same_tick() -> None:
-    scene = Scene("silent", ((Hang(),),), RetryPolicy(deadline=1.0))
+        (Scene("timeout", ((Hang(),),), timeout=1.0), 20, 5e-10),
+        (Scene("deadline", ((Hang(),),), RetryPolicy(deadline=1.0)), 0, 0.0),
+    ],
+    ids=str,
+)
+async def test_a_call_cancelled_in_the_tick_of_its_end_is_cancelled(
+    scene: Scene, steps: int, early: float
+) -> None:
     async with played(scene) as (chatloom, server):
-        loop = asyncio.get_running_loop()
         task = asyncio.create_task(chatloom.get_allowed_domains("agt_1"))
-        loop.call_at(loop.time() + 1.0, task.cancel)
+        await pass_steps(steps)
+        loop = asyncio.get_running_loop()
+        loop.call_at(loop.time() + 1.0 - early, task.cancel)
         await asyncio.wait([task])
         assert task.cancelled()
         await assert_whole(chatloom, server)
-
-
-async def test_siblings_finish_when_a_call_in_their_task_group_fails() -> None:
-    async with played(Scene("failing", (_ERROR,), RetryPolicy(attempts=1), limit=1)) as (
-        chatloom,
-        server,
-    ):
-        with pytest.RaisesGroup(InternalServerError):
-            async with asyncio.TaskGroup() as group:
-                for number in range(10):
-                    group.create_task(chatloom.get_allowed_domains(f"agt_{number}"))
-        await assert_whole(chatloom, server)
-
-
-async def test_the_next_call_probes_when_the_probe_of_a_closed_gate_is_cancelled() -> None:
-    async with played(Scene("refused", (_REFUSAL, (Hang(),), (answer(),)))) as (chatloom, server):
-        probe = asyncio.create_task(chatloom.get_allowed_domains("probe"))
-        while len(server.requests) < 2:
-            await asyncio.sleep(0.01)
-        waiting = asyncio.create_task(chatloom.get_allowed_domains("waiting"))
-        await asyncio.sleep(1)
-        assert len(server.requests) == 2
-        probe.cancel()
-        assert len(await waiting) == 2
-        assert probe.cancelled()
 
 
 async def test_only_the_cancelled_caller_is_cancelled_when_calls_wait_for_one_key() -> None:

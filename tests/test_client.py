@@ -243,14 +243,6 @@ async def test_closing_one_client_leaves_the_calls_of_another() -> None:
     assert len(await task) == 0
 
 
-async def test_closing_the_owner_of_the_pool_closes_the_clients_beside_it() -> None:
-    owner = AsyncChatloom(KEY)
-    beside = owner.with_options(timeout=1)
-    await owner.aclose()
-    with pytest.raises(ClientClosedError):
-        await beside.list_agents()
-
-
 @pytest.mark.parametrize(
     ("key", "shown"), [(KEY, repr(ApiKey(KEY))), (lambda: KEY, "key from a callable")]
 )

@@ -10,15 +10,12 @@ from typing import Any
 import pytest
 
 from chatloom_async import (
-    AllowedDomains,
-    AsyncChatloom,
     ConfigurationError,
     Failure,
     FanOut,
-    NotFoundError,
     Success,
 )
-from chatloom_async.testing import FakeClock, StubReply, StubTransport
+from chatloom_async.testing import FakeClock
 from tests.virtual import now
 
 pytestmark = pytest.mark.virtual
@@ -120,16 +117,6 @@ async def test_a_failing_call_is_a_result() -> None:
     assert told == [(1, LookupError), (2, 2)]
 
 
-async def test_a_client_s_method_is_fanned_out() -> None:
-    replies = [StubReply({"domains": ["a.example"]}), StubReply(status=404)]
-    client = AsyncChatloom("clf_fanout", pool=StubTransport(replies))
-    async with FanOut(client.get_allowed_domains, ["agt_1", "agt_2"]) as answers:
-        found, failed = [answer async for answer in answers]
-    assert found == Success("agt_1", AllowedDomains(("a.example",)))
-    assert isinstance(failed, Failure)
-    assert isinstance(failed.error, NotFoundError)
-
-
 @pytest.mark.parametrize("items", [[], (), iter(()), one_by_one([])])
 def test_no_items_make_no_results(items: Any) -> None:
     assert FakeClock().run(collect(FanOut(double, items))) == []
@@ -196,11 +183,6 @@ def test_every_item_is_called_whatever_length_the_items_tell(length: Any) -> Non
     assert items_of(answers) == [1, 2, 3]
 
 
-async def test_items_may_be_more_than_a_length_can_tell() -> None:
-    async with FanOut(double, range(2**70), concurrency=2) as answers:
-        assert (await anext(answers)).item == 0
-
-
 @pytest.mark.parametrize("call", [double, Calls(seconds=1)])
 @pytest.mark.parametrize("source", [iter, one_by_one])
 async def test_items_are_read_only_as_fast_as_results_are(call: Any, source: Any) -> None:
@@ -244,15 +226,6 @@ async def test_leaving_early_leaves_no_task_behind(read: int) -> None:
             await anext(answers)
         await asyncio.sleep(1)
     assert (asyncio.all_tasks() - {asyncio.current_task()}) == set()
-
-
-async def test_leaving_early_calls_nothing_more() -> None:
-    calls = Calls(seconds=1)
-    async with FanOut(calls, range(100), concurrency=5) as answers:
-        await anext(answers)
-    started = calls.started
-    await asyncio.sleep(10)
-    assert calls.started == started <= 10
 
 
 async def test_an_error_in_the_block_comes_out_and_cancels_the_rest() -> None:

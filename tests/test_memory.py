@@ -227,20 +227,6 @@ async def test_a_total_outage_costs_each_of_a_thousand_calls_hardly_a_request(
         assert unsent or isinstance(told, InternalServerError | APIConnectionError)
 
 
-@pytest.mark.looptime
-async def test_without_a_deadline_patience_ends_a_total_outage_with_the_real_error() -> None:
-    quick = Quick(OUTAGE)
-    async with quick.serve() as url, ConnectionPool() as pool:
-        retry = RetryPolicy(patience=20.0)
-        chatloom = AsyncChatloom(KEY, base_url=url, retry=retry, pool=pool)
-        results = await outcomes(chatloom, 1_000)
-        assert quick.requests <= 1_100
-    for took, error in results:
-        assert took <= 20.0 + 4.5  # the last probe's wait
-        assert type(error) is InternalServerError
-        assert len(getattr(error, "__notes__", ())) <= 1
-
-
 def alive() -> int:
     gc.collect()
     return sum(isinstance(each, Timeouts) for each in gc.get_objects())

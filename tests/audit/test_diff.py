@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from attrs import evolve
 
@@ -6,70 +8,74 @@ from chatloom_async.audit.results import Finding, Gap, WorkspaceAudit
 from tests.audit.samples import ACME, AGENT, DEAD
 
 
-def changes(old: WorkspaceAudit, new: WorkspaceAudit) -> tuple[Change, ...]:
-    return diff_audits([old], [new]).changes
-
-
 def audited(*domains: str) -> WorkspaceAudit:
     return WorkspaceAudit("acme", (evolve(AGENT, allowed_domains=domains),))
 
 
-def test_an_audit_does_not_differ_from_itself() -> None:
-    assert diff_audits([ACME, audited()], [ACME, audited()]) == AuditDiff((), ())
+OTHER = evolve(audited(), workspace="other")
+NEWCOMER = WorkspaceAudit("acme", (evolve(AGENT, id="agt_9", name="New"),))
+PAUSED = WorkspaceAudit("acme", (evolve(audited().agents[0], status="paused"),))
+TWO = (AGENT, evolve(AGENT, id="agt_3"))
+CHANGES: dict[str, tuple[list[WorkspaceAudit], list[WorkspaceAudit], list[Change]]] = {
+    "nothing": ([ACME, audited()], [ACME, audited()], []),
+    "cost and the order of agents": (
+        [WorkspaceAudit("acme", TWO, requests=3)],
+        [WorkspaceAudit("acme", TWO[::-1], elapsed=9.0)],
+        [],
+    ),
+    "the order of domains": ([audited("a.de", "b.de")], [audited("b.de", "a.de")], []),
+    "capitals": ([audited("Example.com")], [audited("EXAMPLE.COM")], []),
+    "punycode": ([audited("münchen.de")], [audited("xn--mnchen-3ya.de")], []),
+    "capitals of a wildcard": ([audited("*.A.com")], [audited("*.a.com")], []),
+    "a workspace twice, of which the later counts": (
+        [audited(), audited("a.de")],
+        [audited("a.de")],
+        [],
+    ),
+    "workspaces": ([audited()], [OTHER], [Change("removed", "acme"), Change("added", "other")]),
+    "agents": (
+        [audited()],
+        [NEWCOMER],
+        [
+            Change("removed", "acme", "agt_1", before="Sales Assistant"),
+            Change("added", "acme", "agt_9", after="New"),
+        ],
+    ),
+    "domains": (
+        [audited("a.example", "b.example")],
+        [audited("b.example", "c.example")],
+        [
+            Change("removed", "acme", "agt_1", "allowed_domains", before="a.example"),
+            Change("added", "acme", "agt_1", "allowed_domains", after="c.example"),
+        ],
+    ),
+    "the first spelling of domains, in their order": (
+        [audited("B.example", "a.example", "b.example")],
+        [audited()],
+        [
+            Change("removed", "acme", "agt_1", "allowed_domains", before=domain)
+            for domain in ("B.example", "a.example")
+        ],
+    ),
+    "a field": (
+        [audited()],
+        [PAUSED],
+        [Change("changed", "acme", "agt_1", "status", "active", "paused")],
+    ),
+}
 
 
-def test_cost_and_order_are_no_change() -> None:
-    two = (AGENT, evolve(AGENT, id="agt_3"))
-    old = WorkspaceAudit("acme", two, requests=3)
-    new = WorkspaceAudit("acme", two[::-1], elapsed=9.0)
-    assert diff_audits([old], [new]) == AuditDiff((), ())
-    assert changes(audited("a.example", "b.example"), audited("b.example", "a.example")) == ()
-
-
-def test_workspaces_come_and_go() -> None:
-    found = diff_audits([audited()], [evolve(audited(), workspace="other")])
-    assert found.changes == (Change("removed", "acme"), Change("added", "other"))
-
-
-def test_agents_come_and_go_with_their_names() -> None:
-    new = WorkspaceAudit("acme", (evolve(AGENT, id="agt_9", name="New"),))
-    assert changes(audited(), new) == (
-        Change("removed", "acme", "agt_1", before="Sales Assistant"),
-        Change("added", "acme", "agt_9", after="New"),
-    )
-
-
-def test_domains_come_and_go() -> None:
-    assert changes(audited("a.example", "b.example"), audited("b.example", "c.example")) == (
-        Change("removed", "acme", "agt_1", "allowed_domains", before="a.example"),
-        Change("added", "acme", "agt_1", "allowed_domains", after="c.example"),
-    )
-
-
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [("Example.com", "EXAMPLE.COM"), ("münchen.de", "xn--mnchen-3ya.de"), ("*.A.com", "*.a.com")],
-)
-def test_another_spelling_of_a_domain_is_no_change(before: str, after: str) -> None:
-    assert changes(audited(before), audited(after)) == ()
+@pytest.mark.parametrize(("old", "new", "changes"), CHANGES.values(), ids=CHANGES)
+def test_what_changed_is_told(
+    old: list[WorkspaceAudit], new: list[WorkspaceAudit], changes: list[Change]
+) -> None:
+    assert diff_audits(old, new) == AuditDiff(tuple(changes), ())
 
 
 @pytest.mark.parametrize("odd", ["https://example.com", " example.com", "example.com.", "a b"])
 def test_an_odd_entry_that_was_put_right_is_a_change(odd: str) -> None:
-    kinds = [change.kind for change in changes(audited(odd), audited("example.com"))]
-    assert kinds == ["removed", "added"]
-
-
-def test_of_domains_the_first_spelling_is_told_in_the_order_listed() -> None:
-    found = changes(audited("B.example", "a.example", "b.example"), audited())
-    assert [change.before for change in found] == ["B.example", "a.example"]
-
-
-def test_a_field_that_changed_is_told_with_both_values() -> None:
-    new = WorkspaceAudit("acme", (evolve(audited().agents[0], status="paused"),))
-    assert changes(audited(), new) == (
-        Change("changed", "acme", "agt_1", "status", "active", "paused"),
-    )
+    found = diff_audits([audited(odd)], [audited("example.com")])
+    assert [change.kind for change in found.changes] == ["removed", "added"]
 
 
 def test_an_agent_whose_domains_were_not_read_is_unknown_and_not_changed() -> None:
@@ -88,50 +94,42 @@ def test_unlisted_agents_are_unknown(old: WorkspaceAudit, new: WorkspaceAudit, s
     assert [(each.agent, each.side) for each in found.unknown] == [(None, side)]
 
 
-def test_a_workspace_that_a_cut_audit_did_not_come_to_is_unknown() -> None:
-    one, two = audited(), evolve(audited(), workspace="other")
-    assert diff_audits([one, two], [one], new_complete=False) == AuditDiff(
-        (), (Unknown("other", None, "new"),)
-    )
-    assert diff_audits([one], [one, two], old_complete=False) == AuditDiff(
-        (), (Unknown("other", None, "old"),)
-    )
-
-
-def test_a_cut_audit_tells_what_it_did_come_to() -> None:
-    found = diff_audits([audited("a.example"), DEAD], [audited()], new_complete=False)
-    assert [change.kind for change in found.changes] == ["removed"]
-
-
-def test_of_a_workspace_that_occurs_twice_the_later_counts() -> None:
-    assert diff_audits([audited(), audited("a.example")], [audited("a.example")]).changes == ()
+def test_what_a_cut_audit_did_not_come_to_is_unknown() -> None:
+    both, one = [audited(), OTHER], [audited()]
+    lost, come = Unknown("other", None, "new"), Unknown("other", None, "old")
+    assert diff_audits(both, one, new_complete=False) == AuditDiff((), (lost,))
+    assert diff_audits(one, both, old_complete=False) == AuditDiff((), (come,))
+    told = diff_audits([audited("a.example"), DEAD], one, new_complete=False)
+    assert [change.kind for change in told.changes] == ["removed"]
+    assert diff_audits([found(URL)], [], new_complete=False).findings == ()
+    assert diff_audits([], [found(URL)], old_complete=False).findings == ()
 
 
 URL = Finding("url", "medium", "agt_1", "https://a.example", "'https://a.example' is a URL")
 WILD = Finding("wildcard", "medium", "agt_1", "*.b.example", "'*.b.example' holds a wildcard")
+REWORDED = evolve(WILD, severity="high", message="reworded", domain="*.B.example")
 
 
 def found(*findings: Finding) -> WorkspaceAudit:
     return evolve(audited(), findings=findings)
 
 
-def test_findings_are_new_or_gone() -> None:
-    diff = diff_audits([found(WILD)], [found(URL)])
-    assert diff.findings == (FindingChange("new", "acme", URL), FindingChange("gone", "acme", WILD))
-    assert diff.changes == ()
-
-
-def test_a_finding_in_other_words_is_the_same() -> None:
-    reworded = evolve(WILD, severity="high", message="reworded", domain="*.B.example")
-    assert diff_audits([found(WILD)], [found(reworded)]).findings == ()
-
-
-def test_one_more_of_the_same_finding_is_new() -> None:
-    assert len(diff_audits([found(URL)], [found(URL, URL, URL)]).findings) == 2
-
-
-def test_a_new_workspace_brings_its_findings() -> None:
-    assert diff_audits([], [found(URL)]).findings == (FindingChange("new", "acme", URL),)
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ([found(WILD)], [found(URL)], [("new", URL), ("gone", WILD)]),
+        ([found(WILD)], [found(REWORDED)], []),
+        ([found(URL)], [found(URL, URL, URL)], [("new", URL)] * 2),
+        ([], [found(URL)], [("new", URL)]),
+    ],
+    ids=["new and gone", "in other words", "more of the same", "of a new workspace"],
+)
+def test_findings_are_new_or_gone(
+    old: list[WorkspaceAudit], new: list[WorkspaceAudit], told: list[tuple[Any, Finding]]
+) -> None:
+    diff = diff_audits(old, new)
+    assert diff.findings == tuple(FindingChange(kind, "acme", each) for kind, each in told)
+    assert diff.changes == (() if old else (Change("added", "acme"),))
 
 
 BLIND = (evolve(AGENT, allowed_domains=None),)
@@ -144,11 +142,6 @@ BLIND = (evolve(AGENT, allowed_domains=None),)
 def test_what_could_not_be_read_makes_no_finding_new_or_gone(unread: WorkspaceAudit) -> None:
     assert diff_audits([unread], [found(URL)]).findings == ()
     assert diff_audits([found(URL)], [unread]).findings == ()
-
-
-def test_a_workspace_a_cut_audit_did_not_come_to_loses_no_finding() -> None:
-    assert diff_audits([found(URL)], [], new_complete=False).findings == ()
-    assert diff_audits([], [found(URL)], old_complete=False).findings == ()
 
 
 def test_a_domain_that_became_shared_is_a_new_finding() -> None:

@@ -13,18 +13,6 @@ from chatloom_async.errors import ConfigurationError
 from tests.audit.samples import ACME, AGENT, DEAD, no_file_beyond, write
 
 
-def test_a_file_is_read_as_what_was_appended(tmp_path: Path) -> None:
-    write(tmp_path / "audit.jsonl", ACME, DEAD)
-    assert list(read_audits(tmp_path / "audit.jsonl")) == [ACME, DEAD]
-
-
-def test_a_file_that_holds_something_is_not_written_over(tmp_path: Path) -> None:
-    write(tmp_path / "audit.jsonl", ACME)
-    with pytest.raises(ConfigurationError, match="exists"):
-        AuditLog.open(tmp_path / "audit.jsonl")
-    assert list(read_audits(tmp_path / "audit.jsonl")) == [ACME]
-
-
 def test_of_a_workspace_in_a_file_twice_the_latest_counts(tmp_path: Path) -> None:
     path, later = tmp_path / "audit.jsonl", evolve(ACME, requests=99)
     write(path, ACME, DEAD, later)
@@ -48,14 +36,20 @@ def test_blank_lines_are_passed_over(path: Path) -> None:
     assert list(read_audits(path)) == [ACME, DEAD]
 
 
-def test_a_file_that_is_not_there_is_told_in_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "told"), [(".", "directory"), ("pipe", "is a pipe"), ("audit.jsonl", "exists")]
+)
+def test_what_is_no_new_file_is_refused(tmp_path: Path, path: Path, name: str, told: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    write(path, ACME)
+    with pytest.raises(ConfigurationError, match=told):
+        AuditLog.open(tmp_path / name)
+    assert list(read_audits(path)) == [ACME]
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"none\.jsonl: No such file"):
         list(read_audits(tmp_path / "none.jsonl"))
-
-
-def test_a_file_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="directory"):
-        AuditLog.open(tmp_path)
 
 
 def test_a_line_is_written_whole_when_the_system_takes_it_in_pieces(path: Path) -> None:
@@ -94,14 +88,10 @@ def test_two_runs_do_not_write_to_one_file(path: Path) -> None:
         assert log.done == {"acme"}
 
 
-def test_a_pipe_is_refused_without_waiting_for_its_reader(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(ConfigurationError, match="is a pipe"):
-        AuditLog.open(tmp_path / "pipe")
-
-
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a Linux device")
-def test_a_full_disk_names_the_file() -> None:
+def test_a_full_disk_is_named_before_a_run_and_in_it() -> None:
+    with pytest.raises(ConfigurationError, match="/dev/full: No space left"):
+        AuditLog.open("/dev/full", workspaces=["acme"])
     with AuditLog.open("/dev/full") as log, pytest.raises(OSError, match="/dev/full"):
         log.append(ACME)
 
@@ -161,9 +151,3 @@ def test_a_cut_file_before_a_whole_one_lacks_what_neither_has(tmp_path: Path) ->
     one.write_bytes(one.read_bytes() + two.read_bytes())
     file = AuditFile.read(one)
     assert (len(file.audits), len(file.runs), file.missing, file.lacking) == (2, 2, ("third",), 1)
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a Linux device")
-def test_a_run_that_finds_no_room_does_not_begin() -> None:
-    with pytest.raises(ConfigurationError, match="/dev/full: No space left"):
-        AuditLog.open("/dev/full", workspaces=["acme"])

@@ -130,27 +130,24 @@ def test_a_name_that_is_not_what_it_looks_like_is_malformed_and_not_approved(dom
     assert told(domain).endswith("holds characters that are not what they look like")
 
 
+DOCUMENTATION = ("192.0.2.44", "198.51.100.1", "203.0.113.9", "2001:db8::1")
+
+
 @pytest.mark.parametrize(
-    ("domain", "reason"),
+    ("domains", "reason"),
     [
-        ("xn--99999999.com", "is no name that IDNA 2008 allows"),
-        ("a.0x1", "ends in a number: browsers take it for an IPv4 address, or refuse it"),
-        ("data:x", "has a scheme that no web page has"),
-        ("/", "has no host name in it"),
-        (".example.com", "has a wildcard that is not the whole first label"),
+        (["xn--99999999.com"], "is no name that IDNA 2008 allows"),
+        (["a.0x1"], "ends in a number: browsers take it for an IPv4 address, or refuse it"),
+        (["data:x"], "has a scheme that no web page has"),
+        (["/"], "has no host name in it"),
+        ([".example.com"], "has a wildcard that is not the whole first label"),
+        (["https://evil.com\\@example.com"], "browsers go to 'evil.com'"),
+        (["example.com"] * 3000, "'example.com' is listed 3,000 times"),
+        *(([each], "is an address for documentation: no machine has it") for each in DOCUMENTATION),
     ],
 )
-def test_a_malformed_entry_is_told_why(domain: str, reason: str) -> None:
-    assert agent_findings(listing(domain))[0].message.endswith(reason)
-
-
-def test_a_url_is_told_with_its_host() -> None:
-    assert "browsers go to 'evil.com'" in told("https://evil.com\\@example.com")
-
-
-@pytest.mark.parametrize("domain", ["192.0.2.44", "198.51.100.1", "203.0.113.9", "2001:db8::1"])
-def test_an_address_for_documentation_is_not_called_another_machine(domain: str) -> None:
-    assert told(domain).endswith("is an address for documentation: no machine has it")
+def test_an_odd_entry_is_told_why(domains: list[str], reason: str) -> None:
+    assert reason in agent_findings(listing(*domains))[0].message
 
 
 def test_an_agent_without_a_domain_is_found_and_nothing_is_claimed() -> None:
@@ -183,17 +180,14 @@ def test_a_count_that_differs_is_found() -> None:
     assert [finding.rule for finding in list_findings(4, 3)] == ["count-mismatch"]
 
 
-def test_a_domain_listed_many_times_is_found_once() -> None:
-    (finding,) = agent_findings(listing(*["example.com"] * 3000))
-    assert finding.message == "'example.com' is listed 3,000 times"
-
-
-def test_what_is_found_a_thousand_times_is_counted() -> None:
+def test_many_findings_and_long_ones_are_cut() -> None:
     domains = [f"shop{number}.cmo" for number in range(1500)]
     found = agent_findings(listing(*domains), ApprovedDomains.of(["*.cmo"]))
     assert [finding.domain for finding in found] == [*domains[:1000], None]
     assert {finding.rule for finding in found} == {"unknown-top-level"}
     assert found[-1].message.startswith("the same holds for 500 more entries: 'shop1000.cmo', ")
+    (long,) = agent_findings(listing("a" * 5000))
+    assert long.domain == "a" * 2048
 
 
 def test_of_very_many_odd_entries_the_last_are_not_judged() -> None:
@@ -204,37 +198,33 @@ def test_of_very_many_odd_entries_the_last_are_not_judged() -> None:
     assert unjudged.message == "5 more odd entries are listed; not judged"
 
 
-def test_a_long_entry_is_cut_in_its_findings() -> None:
-    (finding,) = agent_findings(listing("a" * 5000))
-    assert finding.domain == "a" * 2048
-
-
 def workspace(name: str, *agents: tuple[str, ...] | None) -> WorkspaceAudit:
     return WorkspaceAudit(name, tuple(evolve(AGENT, allowed_domains=each) for each in agents))
 
 
-def test_a_domain_of_two_workspaces_is_found_once_however_it_is_spelt() -> None:
-    one = workspace("one", ("example.com", "one.example"), None)
-    two = workspace("two", ("two.example",), ("EXAMPLE.com",))
-    (finding,) = shared_domains([one, two])
-    assert (finding.rule, finding.domain) == ("shared-domain", "example.com")
-    assert finding.message == "allowed by 2 workspaces: one, two"
+SHOP, GARBAGE = ("example.com",), ("localhost", "10.0.0.1", "not a domain", "")
 
 
-def test_a_domain_of_two_agents_in_one_workspace_is_not_shared() -> None:
-    assert shared_domains([workspace("one", ("example.com",), ("example.com",))]) == ()
-
-
-def test_local_names_and_garbage_are_not_shared() -> None:
-    odd = ("localhost", "10.0.0.1", "not a domain", "")
-    assert shared_domains([workspace("one", odd), workspace("two", odd)]) == ()
-
-
-def test_of_many_workspaces_five_are_named() -> None:
-    many = [workspace(f"w{number}", ("example.com",)) for number in range(7)]
-    assert (
-        shared_domains(many)[0].message == "allowed by 7 workspaces: w0, w1, w2, w3, w4 and 2 more"
-    )
+@pytest.mark.parametrize(
+    ("workspaces", "told"),
+    [
+        (
+            [workspace("one", SHOP, None), workspace("two", ("two.example",), ("EXAMPLE.com",))],
+            ["2 workspaces: one, two"],
+        ),
+        ([workspace("one", SHOP, SHOP)], []),
+        ([workspace("one", GARBAGE), workspace("two", GARBAGE)], []),
+        (
+            [workspace(f"w{number}", SHOP) for number in range(7)],
+            ["7 workspaces: w0, w1, w2, w3, w4 and 2 more"],
+        ),
+    ],
+    ids=["two spellings", "one workspace", "local names and garbage", "many"],
+)
+def test_a_shared_domain_is_found_once(workspaces: list[WorkspaceAudit], told: list[str]) -> None:
+    found = shared_domains(workspaces)
+    assert {(each.rule, each.domain) for each in found} <= {("shared-domain", "example.com")}
+    assert [each.message for each in found] == [f"allowed by {each}" for each in told]
 
 
 @given(st.text())
