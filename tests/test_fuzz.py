@@ -324,14 +324,17 @@ class LifeCycles(RuleBasedStateMachine):
     def serve(self) -> AsyncChatloom:
         self.good = self.runner.run(self.stack.enter_async_context(Server([(answer(),)])))
         self.silent = self.runner.run(self.stack.enter_async_context(Server([(Hang(),)])))
-        return self.make("clf_first")
+        return self.made("clf_first")
+
+    def made(self, key: str) -> AsyncChatloom:
+        return AsyncChatloom(key, base_url=self.good.url, retry=ONCE, pool=self.pool)
 
     def is_closed(self, client: AsyncChatloom) -> bool:
         return self.pool_closed or id(client) in self.closed
 
     @rule(target=clients, key=st.sampled_from(["clf_first", "clf_second"]))
     def make(self, key: str) -> AsyncChatloom:
-        return AsyncChatloom(key, base_url=self.good.url, retry=ONCE, pool=self.pool)
+        return self.made(key)
 
     @rule(target=clients, client=clients, timeout=st.sampled_from([1.0, 15.0]))
     def derive(self, client: AsyncChatloom, timeout: float) -> AsyncChatloom:

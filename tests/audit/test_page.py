@@ -183,7 +183,8 @@ def test_what_is_worst_comes_first(tmp_path: Path) -> None:
 
 
 def test_hostile_text_is_inert_wherever_it_stands(tmp_path: Path) -> None:
-    hostile = AuditedAgent(*[HOSTILE] * 7, NOON, (HOSTILE,))
+    look = (HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE)
+    hostile = AuditedAgent(HOSTILE, HOSTILE, *look, NOON, (HOSTILE,))
     finding = Finding("no-domain", "low", HOSTILE, HOSTILE, HOSTILE)
     audit = WorkspaceAudit(HOSTILE, (hostile,), (finding,), (Gap(HOSTILE, HOSTILE, 1, HOSTILE),))
     page, source = page_of(tmp_path, audit, workspace("beta", agent("b", domains=(HOSTILE,))))
