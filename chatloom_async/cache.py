@@ -66,7 +66,7 @@ class Cache:
 
 
 @served
-@frozen
+@frozen(repr=False)
 class CacheStatistics:
     """What caches have done so far.
 
@@ -85,8 +85,6 @@ class CacheStatistics:
     stale: int = 0
     entries: int = 0
     size: int = 0
-
-    __repr__ = shown
     to_dict = as_dict
 
     def plus(self, other: CacheStatistics) -> CacheStatistics:

@@ -305,9 +305,6 @@ _TOLD: Mapping[int, str] = {
     504: "Chatloom did not answer in time.",
 }
 
-_SERVER_ERROR = 500
-_CLIENT_ERROR = 400
-_REDIRECT = 300
 _BY_STATUS: Mapping[int, type[APIStatusError]] = {
     400: BadRequestError,
     401: AuthenticationError,
@@ -319,9 +316,9 @@ _BY_STATUS: Mapping[int, type[APIStatusError]] = {
 
 def status_error_class(status: int) -> type[APIStatusError]:
     """Return the class for an error status."""
-    if status >= _SERVER_ERROR:
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return InternalServerError
-    if _REDIRECT <= status < _CLIENT_ERROR:
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
         return RedirectError
     return _BY_STATUS.get(status, APIStatusError)
 

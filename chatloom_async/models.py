@@ -12,7 +12,7 @@ from operator import attrgetter
 from types import NoneType
 from typing import Any, Self, TypeVar, overload
 
-from attrs import AttrsInstance, field, fields, fields_dict, frozen, has
+from attrs import AttrsInstance, field, fields, fields_dict, frozen
 
 Model = TypeVar("Model", bound=AttrsInstance)
 
@@ -33,27 +33,13 @@ def to_plain(value: Any) -> Any:
         return value
     if kind is tuple or kind is list:
         return [inner if type(inner) in _PLAIN else to_plain(inner) for inner in value]
-    if kind is dict:
-        return {name: to_plain(inner) for name, inner in value.items()}
-    if kind is datetime:
-        return value.isoformat()
     if hasattr(kind, "__attrs_attrs__"):
         return as_dict(value)
-    if isinstance(value, Mapping):
-        return to_plain(dict(value))
-    return to_plain_once(value)
-
-
-def to_plain_once(value: Any) -> dict[str, Any] | str:
-    """Return one value as JSON takes it; what is inside an attrs instance stays as it is.
-
-    It is the ``default`` of ``json.dumps``, which asks again for the values inside.
-    """
     if isinstance(value, datetime):
         return value.isoformat()
-    if has(type(value)):
-        return {each.name: getattr(value, each.name) for each in fields(type(value))}
-    raise TypeError(f"{type(value).__name__} has no form in JSON")
+    if kind is dict or isinstance(value, Mapping):
+        return {name: to_plain(inner) for name, inner in value.items()}
+    raise TypeError(f"{kind.__name__} has no form in JSON")
 
 
 def as_dict(value: AttrsInstance) -> dict[str, Any]:
@@ -80,7 +66,7 @@ def _names(kind: type[AttrsInstance]) -> tuple[str, ...]:
 
 
 def served(model: type[Model]) -> type[Model]:
-    """Let a web framework take the values of a class that has ``to_dict`` as they are.
+    """Let a web framework take the values of a class with ``to_dict`` as they are, and show them.
 
     FastAPI asks pydantic about the type that an endpoint is annotated with, and makes a ``dict`` of
     a value without annotation.
@@ -107,6 +93,7 @@ def served(model: type[Model]) -> type[Model]:
         return indexed(self, name)
 
     for name, method in (
+        ("__repr__", shown),
         ("keys", keys),
         ("__getitem__", get_item),
         ("__get_pydantic_core_schema__", classmethod(core_schema)),
@@ -117,7 +104,7 @@ def served(model: type[Model]) -> type[Model]:
 
 
 @served
-@frozen
+@frozen(repr=False)
 class Agent:
     """One agent of a workspace (API reference, GET /api/plugin/agents).
 
@@ -143,8 +130,6 @@ class Agent:
     created_at: datetime
     extra: Mapping[str, Any] = field(factory=dict, hash=False, kw_only=True)
 
-    __repr__ = shown
-
     to_dict = as_dict
 
 
@@ -152,7 +137,7 @@ _listed = attrgetter(*(name for name in fields_dict(Agent) if name != "extra"))
 
 
 @served
-@frozen(repr=False)  # an agent's own serves it too
+@frozen(repr=False)
 class AuditedAgent(Agent):
     """An agent and the domains that it may load on.
 
@@ -169,7 +154,7 @@ class AuditedAgent(Agent):
 
 
 @served
-@frozen
+@frozen(repr=False)
 class Gap:
     """Something that could not be read.
 
@@ -182,13 +167,11 @@ class Gap:
     status: int | None
     message: str
 
-    __repr__ = shown
-
     to_dict = as_dict
 
 
 @served
-@frozen
+@frozen(repr=False)
 class AgentList:
     """The agents of a workspace, newest first; iterated, measured, searched and indexed as a tuple.
 
@@ -208,8 +191,6 @@ class AgentList:
     extra: Mapping[str, Any] = field(factory=dict, hash=False)
     answered_at: datetime | None = field(default=None, eq=False, repr=False)
     is_stale: bool = field(default=False, eq=False, repr=False)
-
-    __repr__ = shown
 
     def __iter__(self) -> Iterator[Agent]:
         return iter(self.agents)
@@ -231,7 +212,7 @@ class AgentList:
 
 
 @served
-@frozen
+@frozen(repr=False)
 class AllowedDomains:
     """The domains an agent's widget may load on, oldest first; used as a tuple like ``AgentList``.
 
@@ -248,8 +229,6 @@ class AllowedDomains:
     extra: Mapping[str, Any] = field(factory=dict, hash=False)
     answered_at: datetime | None = field(default=None, eq=False, repr=False)
     is_stale: bool = field(default=False, eq=False, repr=False)
-
-    __repr__ = shown
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.domains)
@@ -271,7 +250,7 @@ class AllowedDomains:
 
 
 @served
-@frozen
+@frozen(repr=False)
 class WorkspaceSnapshot:
     """A workspace at one moment: its agents with their domains, and what could not be read.
 
@@ -288,7 +267,5 @@ class WorkspaceSnapshot:
     count: int
     answered_at: datetime | None = field(default=None, eq=False)
     is_stale: bool = field(default=False, eq=False)
-
-    __repr__ = shown
 
     to_dict = as_dict

@@ -18,7 +18,7 @@ Kind = Literal["added", "removed", "changed"]
 
 
 @served
-@frozen
+@frozen(repr=False)
 class Change:
     """One difference.
 
@@ -37,7 +37,7 @@ class Change:
 
 
 @served
-@frozen
+@frozen(repr=False)
 class Unknown:
     """Something that cannot be compared: it could not be read on one side or on both.
 
@@ -53,7 +53,7 @@ class Unknown:
 
 
 @served
-@frozen
+@frozen(repr=False)
 class FindingChange:
     """A finding that only one of the audits has; ``workspace`` is None where it concerns several.
 
@@ -68,7 +68,7 @@ class FindingChange:
 
 
 @served
-@frozen
+@frozen(repr=False)
 class AuditDiff:
     """Every change, and what is not known; both by workspace name, agents in the order listed.
 

@@ -176,12 +176,7 @@ def _numbered(bare: str, reading: Reading, address: Address) -> Entry:
         problem = "has a zone, which browsers refuse"
     hidden = problem is not None or reading.credentials
     return Entry(
-        bare,
-        str(address),
-        url=reading.url,
-        address=address,
-        problem=problem,
-        hidden=hidden,
+        bare, str(address), url=reading.url, address=address, problem=problem, hidden=hidden
     )
 
 

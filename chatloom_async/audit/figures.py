@@ -9,13 +9,7 @@ from attrs import frozen
 
 from chatloom_async.audit.findings import FINDING_RULES
 from chatloom_async.audit.judge import Judge
-from chatloom_async.audit.results import (
-    SEVERITIES,
-    AuditTotals,
-    Finding,
-    Severity,
-    WorkspaceAudit,
-)
+from chatloom_async.audit.results import SEVERITIES, AuditTotals, Finding, Severity, WorkspaceAudit
 from chatloom_async.audit.text import plural
 from chatloom_async.models import AuditedAgent
 

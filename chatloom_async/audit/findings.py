@@ -30,6 +30,11 @@ _NAMED_OF_OTHERS = 3
 _MOST_ODD = 10_000  # entries of one agent that are not plain hosts in order, some 30 µs each
 _LONGEST = 2048  # characters of an entry in a finding
 _DOCUMENTATION = "example"  # RFC 2606 §2: what examples are made of
+_TOO_MUCH = {
+    "everything": ("public-suffix", "stands for every host there is"),
+    "anybody's hosts": ("public-suffix", "stands for hosts that anybody can register"),
+    "addresses": ("address-space", "stands for many IP addresses, whoever has them"),
+}
 
 Told = tuple[str, str | None, str]
 """The id of a rule, the entry, the message."""
@@ -62,19 +67,15 @@ def agent_findings(
     found = list(_about_fields(agent))
     if agent.allowed_domains is not None:
         found += _bounded(_about(agent.allowed_domains, approved))
-    return tuple(
-        Finding(rule, FINDING_RULES[rule].severity, agent.id, domain, message)
-        for rule, domain, message in found
-    )
+    return tuple(_finding(rule, agent.id, domain, message) for rule, domain, message in found)
 
 
 def list_findings(count: int, agents: int) -> tuple[Finding, ...]:
     """Compare the number of agents an answer names with the number it holds."""
     if count == agents:
         return ()
-    rule = FINDING_RULES["count-mismatch"]
     message = f"count is {count}, but {agents} agents are listed; some may be missing"
-    return (Finding(rule.id, rule.severity, None, None, message),)
+    return (_finding("count-mismatch", None, None, message),)
 
 
 def shared_domains(audits: Iterable[WorkspaceAudit]) -> tuple[Finding, ...]:
@@ -92,12 +93,15 @@ def shared_domains(audits: Iterable[WorkspaceAudit]) -> tuple[Finding, ...]:
             if (identity := _comparable(domain))
         }:
             places.setdefault(identity, []).append(audit.workspace)
-    rule = FINDING_RULES["shared-domain"]
     return tuple(
-        Finding(rule.id, rule.severity, None, identity, f"allowed by {_listed(names)}")
+        _finding("shared-domain", None, identity, f"allowed by {_listed(names)}")
         for identity, names in sorted(places.items())
         if len(names) > 1
     )
+
+
+def _finding(rule: str, agent: str | None, domain: str | None, message: str) -> Finding:
+    return Finding(rule, FINDING_RULES[rule].severity, agent, domain, message)
 
 
 def _comparable(domain: str) -> str | None:
@@ -106,9 +110,8 @@ def _comparable(domain: str) -> str | None:
     if judged is None:
         return domain
     entry, _ = judged
-    return (
-        entry.identity if entry.fixed and not entry.address and not is_local(entry.fixed) else None
-    )
+    means_one = entry.fixed and not entry.address and not is_local(entry.fixed)
+    return entry.identity if means_one else None
 
 
 def _about_fields(agent: AuditedAgent) -> Iterator[Told]:
@@ -185,15 +188,6 @@ def _is_in_order(domain: str) -> bool:
 
 def _wrong_with(entry: Entry) -> Iterator[tuple[str, str]]:
     """Yield the id of each rule an entry breaks, and the rest of a sentence that begins with it."""
-    yield from _wrong_with_form(entry)
-    yield from _wrong_with_coverage(entry)
-    if entry.address is not None:
-        yield _wrong_with_address(entry.address)
-    elif entry.fixed:
-        yield from _wrong_with_host(entry)
-
-
-def _wrong_with_form(entry: Entry) -> Iterator[tuple[str, str]]:
     if entry.problem:
         yield "malformed", entry.problem
     if entry.url:
@@ -201,16 +195,12 @@ def _wrong_with_form(entry: Entry) -> Iterator[tuple[str, str]]:
         yield "url", f"is a URL or has a port{host}; a domain belongs here"
     if entry.wildcard:
         yield "wildcard", "holds a wildcard; the API reference describes none"
-
-
-def _wrong_with_coverage(entry: Entry) -> Iterator[tuple[str, str]]:
-    match entry.covers:
-        case "everything":
-            yield "public-suffix", "stands for every host there is"
-        case "anybody's hosts":
-            yield "public-suffix", "stands for hosts that anybody can register"
-        case "addresses":
-            yield "address-space", "stands for many IP addresses, whoever has them"
+    if entry.covers in _TOO_MUCH:
+        yield _TOO_MUCH[entry.covers]
+    if entry.address is not None:
+        yield _wrong_with_address(entry.address)
+    elif entry.fixed:
+        yield from _wrong_with_host(entry)
 
 
 def _wrong_with_address(address: Address) -> tuple[str, str]:

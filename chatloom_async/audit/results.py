@@ -40,7 +40,7 @@ AGENT_FIELDS = tuple(name for name in fields_dict(AuditedAgent) if name not in (
 
 
 @served
-@frozen
+@frozen(repr=False)
 class Finding:
     """Something worth a look, by one of ``FINDING_RULES``.
 
@@ -58,7 +58,7 @@ class Finding:
 
 
 @served
-@frozen
+@frozen(repr=False)
 class WorkspaceAudit:
     """One workspace: what it holds, what is wrong, what could not be read, and what that cost.
 
@@ -89,7 +89,7 @@ class WorkspaceAudit:
 
 
 @served
-@frozen
+@frozen(repr=False)
 class AuditTotals:
     """Counts over workspaces, added up one by one: ``totals = totals.plus(workspace)``.
 
@@ -138,7 +138,7 @@ def _counted(before: Mapping[Severity, int], findings: Iterable[Finding]) -> dic
 
 
 @served
-@frozen
+@frozen(repr=False)
 class AuditReport:
     """A whole audit in memory.
 
@@ -158,7 +158,7 @@ class AuditReport:
 
 
 @served
-@frozen
+@frozen(repr=False)
 class AuditRun:
     """What a run of audits was made with, and what shows only when its workspaces are compared.
 

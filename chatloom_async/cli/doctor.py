@@ -22,12 +22,7 @@ from chatloom_async.calls.answer import status_error
 from chatloom_async.calls.request import DEFAULT_BASE_URL, build_request, check_base_url
 from chatloom_async.cli.proxy import add_proxy, proxy_for
 from chatloom_async.cli.reach import Check, way
-from chatloom_async.cli.reference import (
-    agents_checks,
-    domains_checks,
-    error_check,
-    header_check,
-)
+from chatloom_async.cli.reference import agents_checks, domains_checks, error_check, header_check
 from chatloom_async.cli.tables import Table, draw
 from chatloom_async.errors import APIStatusError, ChatloomError, ConfigurationError, RedirectError
 from chatloom_async.network.pool import ConnectionPool

@@ -16,13 +16,7 @@ from attrs import define, evolve, field
 
 from chatloom_async.audit.figures import told
 from chatloom_async.audit.judge import Judge
-from chatloom_async.audit.results import (
-    SEVERITIES,
-    AuditTotals,
-    Finding,
-    Severity,
-    WorkspaceAudit,
-)
+from chatloom_async.audit.results import SEVERITIES, AuditTotals, Finding, Severity, WorkspaceAudit
 from chatloom_async.audit.text import plural
 from chatloom_async.cli.tables import Table, draw
 

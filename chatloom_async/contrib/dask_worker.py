@@ -68,10 +68,7 @@ class WorkerState(WorkerPlugin):  # dask accepts nothing but its subclasses
         try:
             key = await self._find_key(name)
             client = AsyncChatloom(
-                key,
-                base_url=self._job.base_url,
-                rate_limit=self._job.rate_limit,
-                pool=self._pool,
+                key, base_url=self._job.base_url, rate_limit=self._job.rate_limit, pool=self._pool
             )
         except ChatloomError as error:
             return unreadable(name, error, error.message)

@@ -68,22 +68,6 @@ class ParquetFile:
             with self._named():
                 self._flush()
 
-    def close(self) -> None:
-        """Write the rest, and put the file in its place."""
-        try:
-            with self._named():
-                self._flush()
-                self._writer.close()
-                self._draft.publish()
-        finally:
-            self._let_go()
-
-    def _let_go(self) -> None:
-        with suppress(OSError, ValueError):
-            self._writer.close()
-        self._writer.is_open = False  # else it closes itself once more when it is collected
-        self._draft.discard()
-
     def _flush(self) -> None:
         if self._rows:
             self._writer.write_table(pa.Table.from_pylist(self._rows, SCHEMA))
@@ -101,10 +85,18 @@ class ParquetFile:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self._let_go()
+        """Write the rest, and put the file in its place; after an exception leave nothing of it."""
+        try:
+            if kind is None:
+                with self._named():
+                    self._flush()
+                    self._writer.close()
+                    self._draft.publish()
+        finally:
+            with suppress(OSError, ValueError):
+                self._writer.close()
+            self._writer.is_open = False  # else it closes itself once more when it is collected
+            self._draft.discard()
 
 
 def _record(audit: WorkspaceAudit, row: AuditRow) -> dict[str, Any]:

@@ -124,7 +124,6 @@ def test_an_interrupted_run_leaves_no_parquet_file(
 def test_a_parquet_file_for_which_there_is_no_room_is_named(tmp_path: Path) -> None:
     finding = Finding("url", "low", None, None, "…")
     many = WorkspaceAudit("acme", findings=tuple(evolve(finding, rule=str(n)) for n in range(9999)))
-    file = ParquetFile(tmp_path / "p")
-    file.add(many)
-    with no_file_beyond(1000), pytest.raises(OSError, match="/p'"):
-        file.close()
+    full = no_file_beyond(1000)
+    with full, pytest.raises(OSError, match="/p'"), ParquetFile(tmp_path / "p") as file:
+        file.add(many)
