@@ -3,8 +3,6 @@
 Pure functions over lower-case text that is already free of a URL around it.
 """
 
-from __future__ import annotations
-
 import ipaddress
 import re
 

@@ -1,7 +1,5 @@
 """What changed between two audits; pure, over whatever ``read_audits`` or a stream yields."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import Any, Literal

@@ -3,8 +3,6 @@
 Pure functions over text. What is wrong with an entry, and how wrong, is said in ``audit.findings``.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from typing import Literal, Self

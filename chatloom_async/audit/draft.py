@@ -4,8 +4,6 @@ Whoever reads the place finds what was there before, or all of the new file. Not
 is written.
 """
 
-from __future__ import annotations
-
 import os
 from io import FileIO
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a report counts and groups: totals, findings by kind, bars of charts; pure, and no page."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 

@@ -4,8 +4,6 @@ What they look at is data already read; nothing here asks the API. The API refer
 about what an allowed domain may be, and the rules say no more: each names its source.
 """
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping

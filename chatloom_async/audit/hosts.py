@@ -7,8 +7,6 @@ path were relative to: ``a/`` is the host ``a``, as where people type addresses.
 host is well-formed, and what it covers (``audit.domains``).
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 

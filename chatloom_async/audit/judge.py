@@ -4,8 +4,6 @@ One judge is used for what is read and for what an earlier run left in a file, s
 judged alike. Not here: the rules themselves (``findings``).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Self
 

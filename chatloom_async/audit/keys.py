@@ -4,8 +4,6 @@ Here: TOML and CSV, ``env:NAME``, and where a name's key comes from. Not here: w
 (``auth``), and who uses it.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import os

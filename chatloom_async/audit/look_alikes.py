@@ -7,8 +7,6 @@ one (§4). The last is in order below a top-level domain where people write that
 Pure functions over hosts as people read them. The data is Unicode's, in ``look_alikes.toml``.
 """
 
-from __future__ import annotations
-
 import tomllib
 import unicodedata
 from bisect import bisect_right

@@ -3,8 +3,6 @@
 Not here: going on with it (``files``).
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Collection, Iterable

@@ -4,8 +4,6 @@ They come from the list of publicsuffix.org, ICANN and private sections, as inst
 ``publicsuffixlist``. Not here: what an entry covers (``audit.domains``).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path

@@ -4,8 +4,6 @@ Names and messages come from the API and may hold anything: control characters t
 cursor, marks that turn the writing direction, half a surrogate pair, ten thousand letters.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from typing import TextIO

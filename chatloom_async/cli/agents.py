@@ -1,7 +1,5 @@
 """``agents`` and ``domains``: one workspace, the one of CHATLOOM_API_KEY."""
 
-from __future__ import annotations
-
 import json
 import sys
 from argparse import ArgumentParser, Namespace

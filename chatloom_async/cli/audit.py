@@ -3,8 +3,6 @@
 Not here: the audit itself (``cli.run``).
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import sys

@@ -1,7 +1,5 @@
 """``completion``: what makes a shell complete commands, options and file names."""
 
-from __future__ import annotations
-
 import sys
 from argparse import ArgumentParser, Namespace, _SubParsersAction
 from collections.abc import Iterator

@@ -3,8 +3,6 @@
 Not here: what is observed (``events``), and where a line is drawn (``cli.progress``).
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections import Counter
 from collections.abc import Mapping

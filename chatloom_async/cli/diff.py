@@ -1,7 +1,5 @@
 """``diff``: what changed between two audit files, as text or JSON."""
 
-from __future__ import annotations
-
 import json
 import sys
 from argparse import ArgumentParser, Namespace

@@ -3,8 +3,6 @@
 Not here: the way to the server (``cli.reach``), what an answer should be (``cli.reference``).
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys

@@ -3,8 +3,6 @@
 Not here: what a command says when it was interrupted (each command's own module).
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import signal

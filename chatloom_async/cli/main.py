@@ -5,8 +5,6 @@ command's options and its work (a module each), signals (``cli.interrupts``), an
 streams (``cli.streams``).
 """
 
-from __future__ import annotations
-
 import errno
 import io
 import re

@@ -5,8 +5,6 @@ It stands on the standard library only: it is loaded without the package too (``
 Not here: a command's own options (a module each).
 """
 
-from __future__ import annotations
-
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable
 from importlib import import_module

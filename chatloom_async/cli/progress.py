@@ -1,7 +1,5 @@
 """Progress on stderr while an audit runs, drawn by ``rich`` at the caller's ticks: no thread."""
 
-from __future__ import annotations
-
 import time
 from collections import deque
 from typing import TextIO

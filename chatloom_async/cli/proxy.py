@@ -3,8 +3,6 @@
 Not here: what the proxy is used for (``network.pool``). The pool by itself reads no environment.
 """
 
-from __future__ import annotations
-
 from argparse import ArgumentParser
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass

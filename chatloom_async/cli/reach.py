@@ -4,8 +4,6 @@ And what the ``doctor`` says of each thing that it looks at, a ``Check``. Not he
 (``cli.doctor``). Nothing but TLS and CONNECT is spoken, and no key is sent.
 """
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import os

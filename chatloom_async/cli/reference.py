@@ -4,8 +4,6 @@ Not here: how they are read, which is as strict as in a client (``calls.wire``),
 (``cli.doctor``).
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from itertools import chain, pairwise

@@ -1,7 +1,5 @@
 """``report``: an audit file as a web page."""
 
-from __future__ import annotations
-
 import os
 import sys
 from argparse import ArgumentParser, Namespace

@@ -3,8 +3,6 @@
 Not here: what is printed (``cli.summary``, ``cli.progress``), and files of results (``cli.sinks``).
 """
 
-from __future__ import annotations
-
 import asyncio
 import sys
 import time

@@ -1,7 +1,5 @@
 """``sandbox``: a local API with the workspaces of the demonstration, until Ctrl-C."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os

@@ -1,7 +1,5 @@
 """What commands write: files, none by accident over another, and standard output as data."""
 
-from __future__ import annotations
-
 import csv
 from argparse import ArgumentParser
 from collections.abc import Callable, Sequence

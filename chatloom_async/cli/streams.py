@@ -3,8 +3,6 @@
 Not here: what makes text fit for a terminal (``audit.text``).
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import traceback

@@ -4,8 +4,6 @@ Of a large fleet the rows with most to say are kept, counts of all, and every wo
 comparing those at the end is what memory grows with, some 3 kB for a workspace of 10 agents.
 """
 
-from __future__ import annotations
-
 from bisect import insort
 from collections import Counter
 from collections.abc import Mapping

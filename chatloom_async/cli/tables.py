@@ -3,8 +3,6 @@
 On a terminal a table fits its width; elsewhere every row is one whole line, as ``grep`` likes it.
 """
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Sequence
 from io import BytesIO, TextIOWrapper

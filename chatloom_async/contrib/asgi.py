@@ -9,8 +9,6 @@ What FastAPI, Starlette and Litestar share, without importing any of them::
 Not here: what an error means for a visitor (``errors``).
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections import deque

@@ -3,8 +3,6 @@
 Here: the state of one worker process, which finds keys, keeps a pool and audits by name.
 """
 
-from __future__ import annotations
-
 import inspect
 import signal
 from collections.abc import Awaitable, Callable

@@ -10,8 +10,6 @@ opentelemetry-instrumentation-aiohttp-client, one per request, become children o
 Not here: the events themselves (``events``).
 """
 
-from __future__ import annotations
-
 from contextvars import Token
 from urllib.parse import urlsplit
 

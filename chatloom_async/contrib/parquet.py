@@ -1,7 +1,5 @@
 """Audits as a Parquet file, one row per agent (extra ``parquet``)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime

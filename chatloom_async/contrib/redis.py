@@ -10,8 +10,6 @@ trip for each question. Redis 6 or later. Not here: what a limiter does with the
 the server is away (``ratelimit.shared``).
 """
 
-from __future__ import annotations
-
 import os
 import secrets
 from typing import NoReturn, Self, cast

@@ -3,8 +3,6 @@
 No socket, no fault and no quota lives here. Sentences quoted in docstrings are the reference's.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from http import HTTPStatus

@@ -4,8 +4,6 @@ Waiting costs nothing: as soon as every task waits for a timer, the time jumps t
 Sockets and threads live in real time and have no place in such a run (looptime serves those).
 """
 
-from __future__ import annotations
-
 import asyncio
 import selectors
 from collections.abc import Callable, Coroutine

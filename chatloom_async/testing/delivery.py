@@ -3,8 +3,6 @@
 What to deliver and when is decided in ``tenants``.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import socket

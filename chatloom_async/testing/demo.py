@@ -3,8 +3,6 @@
 Invented data only, in ``demo.toml``, with something in it for an audit to find.
 """
 
-from __future__ import annotations
-
 import tomllib
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta

@@ -3,8 +3,6 @@
 ``Quota.telling`` takes a dialect by its name, or any function of this kind.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from email.utils import formatdate

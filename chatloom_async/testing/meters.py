@@ -3,8 +3,6 @@
 A meter is handed the time. Not here: how a refusal is told, and whom it concerns (``quota``).
 """
 
-from __future__ import annotations
-
 import math
 from collections import deque
 from typing import Protocol

@@ -3,8 +3,6 @@
 Keys never get in here: credentials are redacted before a request is kept.
 """
 
-from __future__ import annotations
-
 from collections import Counter, deque
 from collections.abc import Mapping
 from fnmatch import fnmatchcase

@@ -4,8 +4,6 @@ Here are its life and its handles. What the API says is in ``api``, what a reque
 ``tenants``, how it is carried out in ``delivery``, the memory of requests in ``records``.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Callable, Generator, Iterable

@@ -1,7 +1,5 @@
 """A script of replies in place of the network, for tests of code that uses a client."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any

@@ -3,8 +3,6 @@
 Pure and without I/O: carrying it out on a connection is ``delivery``'s business.
 """
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Iterable
 

@@ -3,8 +3,6 @@
 Nothing here knows about HTTP; the demonstration set is in ``demo``.
 """
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 
 from attrs import field, frozen
