@@ -23,8 +23,9 @@ from chatloom_async.errors import ChatloomError
 from chatloom_async.network.pool import ConnectionPool
 
 Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+# Any: each framework has a type of its own for messages.
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
 _GONE = 499  # not registered; how proxies log a client that closed the connection
 App = Callable[[Any, Receive, Send], Awaitable[None]]
 
@@ -168,7 +169,7 @@ class _Visitor:
         self._watched = False
         self._news.set()
 
-    async def receive(self) -> Message:
+    async def receive(self) -> Any:
         """Return the next message, to the application."""
         while self._watched and not self._unread:
             await self._wait()
