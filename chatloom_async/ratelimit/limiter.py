@@ -27,7 +27,7 @@ import math
 
 from attrs import define, evolve, field
 
-from chatloom_async.errors import DeadlineExceededError
+from chatloom_async.errors import ChatloomError, DeadlineExceededError
 from chatloom_async.events import LimiterClosed, LimiterOpened, Observer
 from chatloom_async.ratelimit.schedule import LONGEST, Schedule
 from chatloom_async.ratelimit.shared import SharedTurns
@@ -132,7 +132,7 @@ class RateLimiter:
         Raises:
             DeadlineExceededError: the ``RateLimit`` has no room for the call before its deadline.
             ChatloomError: a copy of ``last_error``, where the gate stays closed for longer than
-                the call may wait.
+                the call may wait; its ``retry_after`` is what is left of that.
 
         """
         if self._shift:
@@ -252,7 +252,10 @@ class RateLimiter:
         schedule = self._schedule
         told = schedule.not_before if now < schedule.ready else now
         if self.last_error is not None and not limits.allow(now, told):
-            raise copy.copy(self.last_error)
+            error = copy.copy(self.last_error)
+            if isinstance(error, ChatloomError) and error.retry_after is not None:
+                error.retry_after = told - now
+            raise error
         ahead = self._line.ahead(urgent=limits.urgent)
         free_at = schedule.ceiling.opens_at(ahead + 1, urgent=limits.urgent)
         if free_at > limits.give_up_at:
