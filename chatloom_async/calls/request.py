@@ -45,7 +45,7 @@ def check_base_url(base_url: str | None) -> str:
     """
     url = base_url
     if url is None:  # set but empty, the variable counts as unset; an empty argument is a mistake
-        url = os.environ.get("CHATLOOM_BASE_URL") or DEFAULT_BASE_URL
+        url = os.environ.get("CHATLOOM_BASE_URL", "").strip() or DEFAULT_BASE_URL
     problem = _problem(url)
     if problem:
         del url, base_url  # it may hold a password, and a traceback shows locals

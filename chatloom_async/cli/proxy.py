@@ -34,7 +34,7 @@ def proxy_for(base_url: str, given: str | None) -> str | None:
     server = urlsplit(base_url)
     if given is None:
         proxies = getproxies()
-        found = proxies.get(server.scheme) or proxies.get("all")
+        found = (proxies.get(server.scheme) or proxies.get("all") or "").strip()
         if not found or server.scheme != "https" or proxy_bypass(server.netloc):
             return None
         given, source = found, "the proxy of the environment"

@@ -95,7 +95,7 @@ def test_a_refused_base_url_does_not_tell_its_password() -> None:
     [
         (None, None, "https://chatloom.app"),
         (None, "", "https://chatloom.app"),
-        (None, "http://127.0.0.1:9/", "http://127.0.0.1:9"),
+        (None, "http://127.0.0.1:9/\r\n", "http://127.0.0.1:9"),
         ("https://chatloom.app", "https://other.example", "https://chatloom.app"),
     ],
 )

@@ -18,6 +18,7 @@ PROXY = "http://proxy.example:3128"
         ({"ALL_PROXY": PROXY}, PROXY),
         ({"HTTP_PROXY": PROXY}, None),
         ({"HTTPS_PROXY": ""}, None),
+        ({"HTTPS_PROXY": f" {PROXY}\r\n"}, PROXY),
         ({"HTTPS_PROXY": "proxy.example:3128"}, PROXY),
         ({"HTTPS_PROXY": PROXY, "NO_PROXY": "other.example"}, PROXY),
         ({"HTTPS_PROXY": PROXY, "NO_PROXY": "other.example, chatloom.app"}, None),
