@@ -34,6 +34,7 @@ _LACKING_HERE = {
     errno.ENOBUFS,
     errno.ENOMEM,
     errno.EADDRNOTAVAIL,
+    errno.EBUSY,  # what a look-up of a name meets then
 }
 
 

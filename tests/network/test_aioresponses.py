@@ -119,7 +119,7 @@ def unknown(error: OSError, at: ConnectionKey = WHERE) -> Exception:
         ),
         *[
             (aiohttp.ClientConnectorError(WHERE, OSError(number, "none left")), "local", NONE_LEFT)
-            for number in (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL)
+            for number in (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.EBUSY)
         ],
         (
             aiohttp.ClientConnectorCertificateError(WHERE, ssl.SSLCertVerificationError("expired")),
