@@ -4,8 +4,7 @@ Here: the key as a value, and where a client takes it from. Not here: how it tra
 (``network.exchange``, ``network.direct``), when another one is asked for after a 401
 (``calls.call``), and how it is taken out of what a server says (``calls.redaction``).
 
-Keys, passwords and what holds them are deleted before an error is raised: a traceback shows the
-locals of its frames.
+Keys, passwords and what holds them are deleted before an error is raised: tracebacks show locals.
 """
 
 from __future__ import annotations

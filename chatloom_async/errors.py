@@ -91,7 +91,7 @@ class ChatloomError(Exception):
         502: the API cannot be reached, makes no sense or refuses the workspace's key; 503: try
         again later; 504: time ran out; 404: no such thing; 500: our own configuration.
         """
-        return HTTPStatus.BAD_GATEWAY
+        return _for_visitors(self)
 
     def to_problem(self) -> dict[str, Any]:
         """Return what to tell a visitor, as a problem document (RFC 9457).
@@ -145,19 +145,9 @@ class ConfigurationError(ChatloomError, ValueError):
         super().__init__(message)
         self.path_value = path_value
 
-    @property
-    def http_status(self) -> int:
-        """404 for what cannot be in a path, else 500."""
-        return HTTPStatus.NOT_FOUND if self.path_value else HTTPStatus.INTERNAL_SERVER_ERROR
-
 
 class ClientClosedError(ChatloomError, RuntimeError):
     """The client or its pool was closed before the call could finish."""
-
-    @property
-    def http_status(self) -> int:
-        """503: this process ends, another one may answer."""
-        return HTTPStatus.SERVICE_UNAVAILABLE
 
 
 class APIConnectionError(ChatloomError):
@@ -171,12 +161,6 @@ class APIConnectionError(ChatloomError):
         super().__init__(message)
         self.reason: ConnectionReason = reason
 
-    @property
-    def http_status(self) -> int:
-        """504 if time ran out, else 502."""
-        late = self.reason in ("timeout", "queued")
-        return HTTPStatus.GATEWAY_TIMEOUT if late else HTTPStatus.BAD_GATEWAY
-
 
 class APITimeoutError(APIConnectionError, TimeoutError):
     """One attempt took longer than ``timeout``, or connecting longer than 5 s."""
@@ -189,10 +173,8 @@ class DeadlineExceededError(ChatloomError, TimeoutError):
     """The whole call took longer than ``RetryPolicy.deadline``, or certainly would have.
 
     Attributes:
-        last_failure: the last real failure of the call, or of its closed gate; None if there was
-            none.
-        retry_after: seconds until the client's own ``RateLimit`` has room for the call; None if
-            that was not the reason.
+        last_failure: the last real failure of the call, or of its closed gate, if there was any.
+        retry_after: seconds until the client's own ``RateLimit`` has room, if that was the reason.
     """
 
     def __init__(
@@ -203,14 +185,6 @@ class DeadlineExceededError(ChatloomError, TimeoutError):
     ) -> None:
         super().__init__(message, retry_after)
         self.last_failure = last_failure
-
-    @property
-    def http_status(self) -> int:
-        """503 if ``RateLimit`` held it up until then, or the last failure was one; else 504."""
-        last = self.last_failure
-        refused = last is not None and last.http_status == HTTPStatus.SERVICE_UNAVAILABLE
-        limited = self.retry_after is not None or refused
-        return HTTPStatus.SERVICE_UNAVAILABLE if limited else HTTPStatus.GATEWAY_TIMEOUT
 
 
 class ResponseDecodeError(ChatloomError):
@@ -243,13 +217,6 @@ class APIStatusError(ChatloomError):
         self.status = status
         self.body = body
         self.headers: Mapping[str, str] = dict(headers or {})
-
-    @property
-    def http_status(self) -> int:
-        """404 stays 404, limits are 503, lateness is 504; all else is 502, a refused key too."""
-        if self.status == HTTPStatus.FORBIDDEN and self.retry_after is not None:
-            return HTTPStatus.SERVICE_UNAVAILABLE  # a rate limit (GitHub's "secondary" one)
-        return _FOR_VISITORS.get(self.status, HTTPStatus.BAD_GATEWAY)
 
     def __str__(self) -> str:
         return f"{self.status} {super().__str__()}"
@@ -288,13 +255,26 @@ class InternalServerError(APIStatusError):
     """500 and above: something went wrong on the server's side."""
 
 
-_FOR_VISITORS: Mapping[int, int] = {
-    404: HTTPStatus.NOT_FOUND,
-    408: HTTPStatus.GATEWAY_TIMEOUT,
-    429: HTTPStatus.SERVICE_UNAVAILABLE,
-    503: HTTPStatus.SERVICE_UNAVAILABLE,
-    504: HTTPStatus.GATEWAY_TIMEOUT,
-}
+def _for_visitors(error: ChatloomError) -> int:
+    match error:
+        case ConfigurationError():
+            return 404 if error.path_value else 500
+        case ClientClosedError():  # this process ends, another one may answer
+            return 503
+        case APIConnectionError(reason="timeout" | "queued"):
+            return 504
+        case DeadlineExceededError(retry_after=None, last_failure=last):
+            limited = last is not None and _for_visitors(last) == HTTPStatus.SERVICE_UNAVAILABLE
+            return 503 if limited else 504
+        case DeadlineExceededError():  # ``RateLimit`` held it up until then
+            return 503
+        case APIStatusError(status=403) if error.retry_after is not None:
+            return 503  # a rate limit (GitHub's "secondary" one)
+        case APIStatusError():  # a refused key is a 502 too
+            return {404: 404, 408: 504, 429: 503, 503: 503, 504: 504}.get(error.status, 502)
+    return 502
+
+
 _SOON = 5.0  # seconds, where nobody said when
 _REFUSED = "Chatloom refuses the API key of this workspace."
 _TOLD: Mapping[int, str] = {

@@ -2,9 +2,8 @@
 
 ``ConnectionPool(observer=…)`` takes one function of an event. It runs inside the call that it is
 told of, so it must be quick and must not block. An exception of its own is logged, the first one
-only, and reaches no call. No event holds a key, a body or a header. What several events have
-is described at ``CallStarted``; ``seconds`` is how long it took what is told of. Not here: who
-tells (``calls``, ``ratelimit``).
+only, and reaches no call. No event holds a key, a body or a header. What several events have is
+described at ``CallStarted``; ``seconds`` is how long it took. Who tells: ``calls``, ``ratelimit``.
 """
 
 from __future__ import annotations

@@ -59,8 +59,7 @@ class FanOut(Generic[Item, Value]):
 
     Workers pull from the items, so that neither items nor results pile up: when more than
     ``concurrency`` results wait to be read, the workers wait too. Leaving the block cancels what is
-    under way. An ``Exception`` becomes a ``Failure``; an error of the items themselves ends the
-    iteration.
+    under way. An ``Exception`` becomes a ``Failure``; one of the items ends the iteration.
 
     Args:
         call: an asynchronous function of one item.

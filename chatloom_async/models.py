@@ -22,8 +22,7 @@ _PLAIN = frozenset({str, int, float, bool, NoneType})
 def to_plain(value: Any) -> Any:
     """Return a value as ``json.dumps`` takes it, with nothing in it that the original can change.
 
-    An attrs instance becomes a dictionary by its attributes' names, a tuple a list, a datetime its
-    ISO 8601 text.
+    An attrs instance becomes a dictionary by its attributes' names, a datetime its ISO 8601 text.
 
     Raises:
         TypeError: there is something in it that has no form in JSON.
@@ -68,8 +67,7 @@ def _names(kind: type[AttrsInstance]) -> tuple[str, ...]:
 def served(model: type[Model]) -> type[Model]:
     """Let a web framework take the values of a class with ``to_dict`` as they are, and show them.
 
-    FastAPI asks pydantic about the type that an endpoint is annotated with, and makes a ``dict`` of
-    a value without annotation.
+    FastAPI asks pydantic about the type of an endpoint, and makes a ``dict`` of a value without it.
     """
 
     def keys(self: Any) -> tuple[str, ...]:

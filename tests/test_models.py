@@ -21,16 +21,9 @@ from chatloom_async import (
     WorkspaceSnapshot,
 )
 from chatloom_async.audit.diff import AuditDiff, Change, FindingChange, Unknown
-from chatloom_async.audit.results import (
-    AuditReport,
-    AuditRun,
-    AuditTotals,
-    Finding,
-    Gap,
-    WorkspaceAudit,
-)
+from chatloom_async.audit.results import AuditReport, AuditRun, AuditTotals, Finding, WorkspaceAudit
 from chatloom_async.calls.structure import from_dict
-from chatloom_async.models import AuditedAgent, to_plain
+from chatloom_async.models import AuditedAgent, Gap, to_plain
 
 MOMENT = datetime(2026, 1, 15, 9, tzinfo=UTC)
 AGENT = Agent("a", "Sales", "#611F69", "#764ba2", "bottom-right", "modern", "active", MOMENT)

@@ -5,17 +5,10 @@ from chatloom_async.audit.files import AuditFile, AuditLog, load_audits, read_au
 from chatloom_async.audit.findings import FINDING_RULES, Rule
 from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.page import ReportContext, write_report
-from chatloom_async.audit.results import (
-    AuditedAgent,
-    AuditReport,
-    AuditRun,
-    AuditTotals,
-    Finding,
-    Gap,
-    WorkspaceAudit,
-)
+from chatloom_async.audit.results import AuditReport, AuditRun, AuditTotals, Finding, WorkspaceAudit
 from chatloom_async.audit.run import AuditStream, audit, stream_audit
 from chatloom_async.audit.workspace import AUDIT_RETRY
+from chatloom_async.models import AuditedAgent, Gap
 
 __all__ = [
     "AUDIT_RETRY",

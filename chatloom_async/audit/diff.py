@@ -8,8 +8,8 @@ from attrs import frozen
 
 from chatloom_async.audit.domains import parse_entry
 from chatloom_async.audit.findings import shared_domains
-from chatloom_async.audit.results import AGENT_FIELDS, AuditedAgent, Finding, WorkspaceAudit
-from chatloom_async.models import as_dict, served
+from chatloom_async.audit.results import AGENT_FIELDS, Finding, WorkspaceAudit
+from chatloom_async.models import AuditedAgent, as_dict, served
 
 Audits = Mapping[str, WorkspaceAudit]
 Kind = Literal["added", "removed", "changed"]

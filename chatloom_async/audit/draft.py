@@ -1,7 +1,6 @@
 """A draft: a file beside its place, which takes that place when it is whole.
 
-Whoever reads the place finds what was there before, or all of the new file. Nothing here knows what
-is written.
+Whoever reads the place finds what was there before, or all of the new file.
 """
 
 import os

@@ -16,8 +16,9 @@ from chatloom_async.audit.addresses import Address, is_documentation, is_private
 from chatloom_async.audit.domains import ApprovedDomains, Entry, is_local, is_plain, parse_entry
 from chatloom_async.audit.hosts import shown
 from chatloom_async.audit.look_alikes import look_alike
-from chatloom_async.audit.results import AuditedAgent, Finding, Severity, WorkspaceAudit
+from chatloom_async.audit.results import Finding, Severity, WorkspaceAudit
 from chatloom_async.audit.suffixes import is_below_suffix, is_known_top, is_public_suffix
+from chatloom_async.models import AuditedAgent
 
 _POSITIONS = ("bottom-right", "bottom-left", "top-right", "top-left")
 _USUAL_STATUS = "active"
@@ -79,8 +80,7 @@ def list_findings(count: int, agents: int) -> tuple[Finding, ...]:
 def shared_domains(audits: Iterable[WorkspaceAudit]) -> tuple[Finding, ...]:
     """Find the domains which several workspaces allow, by name; memory grows with their number.
 
-    A stream of audits does without this rule, for it would have to remember every domain. Names
-    that are local anyway are left out.
+    A stream does without it, for it would have to remember every domain. Local names are left out.
     """
     places: dict[str, list[str]] = {}
     for audit in audits:

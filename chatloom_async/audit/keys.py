@@ -1,7 +1,6 @@
 """Keys files: workspace names and their API keys, read and checked before any request.
 
-Here: TOML and CSV, ``env:NAME``, and where a name's key comes from. Not here: what a key is
-(``auth``), and who uses it.
+Here: TOML and CSV, ``env:NAME``, and where a name's key comes from. Not here: the key (``auth``).
 """
 
 import csv

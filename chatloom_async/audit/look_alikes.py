@@ -14,22 +14,6 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-# §5.2, "highly restrictive": the scripts that are written together.
-_TOGETHER = (
-    {"LATIN", "CJK", "HIRAGANA", "KATAKANA"},
-    {"LATIN", "CJK", "BOPOMOFO"},
-    {"LATIN", "CJK", "HANGUL"},
-)
-# A script is the first word of a letter's name in the Unicode Character Database, but for these.
-_COMMON = {"COMBINING", "MODIFIER"}
-_SCRIPTS = {
-    "ARABIC-INDIC": "ARABIC",
-    "EXTENDED": "ARABIC",
-    "GRANTHA": "TAMIL",
-    "IDEOGRAPHIC": "CJK",
-    "KATAKANA-HIRAGANA": "CJK",
-    "VIETNAMESE": "CJK",
-}
 _KEYCAP = "\u20e3"  # the end of an emoji
 _DOT = "\u0307"  # a dot above a letter that has one
 
@@ -51,7 +35,7 @@ def _reason(label: str, top: str) -> str | None:
     if kept_out is not None:
         return f"holds {kept_out!r} (U+{ord(kept_out):04X}), kept out of identifiers by Unicode"
     scripts = {script for sign in label if (script := _script(sign))}
-    if len(scripts) > 1 and not any(scripts <= together for together in _TOGETHER):
+    if len(scripts) > 1 and not any(map(scripts.issubset, _data()["together"])):
         return f"mixes {' and '.join(sorted(script.title() for script in scripts))} letters"
     latin = _as_latin(label)
     if latin is None or any(_is_at_home(script, top) for script in scripts):
@@ -90,7 +74,8 @@ def _script(sign: str) -> str | None:
         return None
     # A newer version of Unicode than that of this Python adds ideographs for the most part.
     word = unicodedata.name(sign, "CJK").partition(" ")[0]
-    return None if word in _COMMON else _SCRIPTS.get(word, word)
+    script: str = _data()["scripts"].get(word, word)
+    return script or None
 
 
 def _as_latin(label: str) -> str | None:

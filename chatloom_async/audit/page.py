@@ -21,9 +21,10 @@ from attrs import frozen
 from chatloom_async.audit.draft import Draft
 from chatloom_async.audit.figures import NewFindings, bars_of, figures, told
 from chatloom_async.audit.judge import Judge
-from chatloom_async.audit.results import AuditedAgent, Severity, WorkspaceAudit
+from chatloom_async.audit.results import Severity, WorkspaceAudit
 from chatloom_async.audit.text import plural, visible
 from chatloom_async.errors import ConfigurationError
+from chatloom_async.models import AuditedAgent
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -14,21 +14,6 @@ from attrs import evolve, field, fields_dict, frozen
 
 from chatloom_async.models import AuditedAgent, Gap, as_dict, served
 
-__all__ = [
-    "AGENT_FIELDS",
-    "SEVERITIES",
-    "AuditReport",
-    "AuditRow",
-    "AuditRun",
-    "AuditTotals",
-    "AuditedAgent",
-    "Finding",
-    "Gap",
-    "Severity",
-    "WorkspaceAudit",
-    "rows",
-]
-
 Concern = TypeVar("Concern", "Finding", Gap)
 Severity = Literal["low", "medium", "high"]
 
@@ -71,8 +56,7 @@ class WorkspaceAudit:
         retried: those of them that repeated another one.
         refused: answers with status 429 which its key's rate limiter saw meanwhile.
         elapsed: seconds from opening the workspace to its last answer, waiting included.
-        read_at: when that last answer had come, as an aware datetime; None: an old file does not
-            say.
+        read_at: when that last answer had come, as an aware datetime; None: an old file.
     """
 
     workspace: str

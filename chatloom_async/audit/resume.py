@@ -14,8 +14,8 @@ from pathlib import Path
 from chatloom_async.audit.draft import Draft
 from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.lines import read_lines, unusable, write_line
-from chatloom_async.audit.results import Gap
 from chatloom_async.errors import ConfigurationError
+from chatloom_async.models import Gap
 
 if sys.platform != "win32":
     import fcntl

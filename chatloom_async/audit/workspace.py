@@ -10,10 +10,11 @@ import asyncio
 from datetime import UTC, datetime
 
 from chatloom_async.audit.judge import Judge
-from chatloom_async.audit.results import AuditedAgent, Finding, Gap, WorkspaceAudit
+from chatloom_async.audit.results import Finding, WorkspaceAudit
 from chatloom_async.calls.retry import RetryPolicy
 from chatloom_async.calls.workspace import gap, read_workspace
 from chatloom_async.client import AsyncChatloom
+from chatloom_async.models import AuditedAgent, Gap
 
 AUDIT_RETRY = RetryPolicy(attempts=8, patience=600.0)
 """What an audit uses in place of the default policy: runs of hours outlive outages of minutes."""

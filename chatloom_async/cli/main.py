@@ -1,8 +1,7 @@
 """From the shell to a command and back: arguments in, exit status out, errors on one line.
 
-Not here: where the process begins (``cli.start``), which commands there are (``cli.parser``), a
-command's options and its work (a module each), signals (``cli.interrupts``), and the standard
-streams (``cli.streams``).
+Not here: where the process begins (``cli.start``), which commands there are (``cli.parser``, and a
+module each), signals (``cli.interrupts``), and the standard streams (``cli.streams``).
 """
 
 import errno

@@ -1,7 +1,6 @@
 """Answers compared with what the API reference says of them.
 
-Not here: how they are read, which is as strict as in a client (``calls.wire``), and any request
-(``cli.doctor``).
+Not here: how they are read, as strictly as by a client (``calls.wire``); requests (``cli.doctor``).
 """
 
 import re

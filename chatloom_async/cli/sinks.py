@@ -52,7 +52,11 @@ def printing(what: str, stream: TextIO) -> list[Sink]:
     """Return what prints workspaces as ``jsonl`` or ``csv``; nothing for a table: it comes last."""
     if what == "jsonl":
         return [lambda audit: say(dump_audit(audit), stream)]
-    return [_csv_sink(stream)] if what == "csv" else []
+    if what == "csv":
+        write = csv_writer(stream)
+        write(_COLUMNS)
+        return [partial(_csv_rows, write)]
+    return []
 
 
 def print_shared(what: str, findings: Sequence[Finding], stream: TextIO) -> None:
@@ -110,14 +114,8 @@ def agent_cells(agent: Agent) -> list[str]:
     return [str(to_plain(getattr(agent, name))) for name in AGENT_COLUMNS]
 
 
-def _csv_sink(stream: TextIO) -> Sink:
-    """Print one row per agent, several values of a cell separated by spaces or semicolons."""
-    write = csv_writer(stream)
-    write(_COLUMNS)
-    return partial(_csv_rows, write)
-
-
 def _csv_rows(write: Callable[[Sequence[str]], None], audit: WorkspaceAudit) -> None:
+    """Print a row per agent, several values of a cell separated by spaces or semicolons."""
     for row in rows(audit):
         write(_cells(row))
 

@@ -7,7 +7,6 @@
 Names and attributes follow the semantic conventions for HTTP clients where there are some. No span
 or metric holds a key, a body or a header; ``chatloom.key`` is the key's fingerprint. Spans of
 opentelemetry-instrumentation-aiohttp-client, one per request, become children of the call's span.
-Not here: the events themselves (``events``).
 """
 
 from contextvars import Token

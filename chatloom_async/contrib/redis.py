@@ -12,6 +12,7 @@ the server is away (``ratelimit.shared``).
 
 import os
 import secrets
+from importlib.resources import files
 from typing import NoReturn, Self, cast
 
 from attrs import define, field
@@ -19,56 +20,16 @@ from redis.asyncio import Redis
 
 from chatloom_async.ratelimit.values import Grant, RateLimit
 
-# KEYS: the limit, its members. ARGV: seconds a departure uses (0: no ceiling), burst, wanted,
-# member. Answers are texts: a script's numbers lose their fraction.
-_TAKE = """
-local t = redis.call('TIME')
-local now = tonumber(t[1]) + tonumber(t[2]) / 1e6
-local interval, burst, wanted = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local state = redis.call('HMGET', KEYS[1], 'used', 'closed')
-local used, closed = tonumber(state[1]) or 0, tonumber(state[2])
-redis.call('ZADD', KEYS[2], now, ARGV[4])
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - 60)
-redis.call('EXPIRE', KEYS[2], 120)
-local members = redis.call('ZCARD', KEYS[2])
-if closed and now < closed then return {0, tostring(closed - now), members, 0} end
-if wanted == 0 then return {0, '0', members, 0} end
-if closed then wanted = 1 end
-local count, wait = wanted, 0
-if interval > 0 then
-  local begin = math.max(used, now)
-  count = math.min(wanted, math.floor((now - begin) / interval + burst + 1e-9))
-  if count < 1 then
-    count = 1
-    wait = begin + interval - burst * interval - now
-  end
-  used = begin + count * interval
-  redis.call('HSET', KEYS[1], 'used', string.format('%.6f', used))
-end
-if closed then redis.call('HSET', KEYS[1], 'closed', string.format('%.6f', now + wait + 2)) end
-redis.call('EXPIRE', KEYS[1], math.ceil(math.max(used - now, 0)) + 300)
-return {count, tostring(wait), members, closed and 1 or 0}
-"""
-
-# KEYS: the limit. ARGV: seconds; negative: open.
-_MARK = """
-local seconds = tonumber(ARGV[1])
-if seconds < 0 then return redis.call('HDEL', KEYS[1], 'closed') end
-local t = redis.call('TIME')
-local till = tonumber(t[1]) + tonumber(t[2]) / 1e6 + seconds
-local before = tonumber(redis.call('HGET', KEYS[1], 'closed')) or 0
-redis.call('HSET', KEYS[1], 'closed', string.format('%.6f', math.max(till, before)))
-redis.call('EXPIRE', KEYS[1], math.ceil(seconds) + 300)
-return 1
-"""
+_SCRIPTS = files("chatloom_async.contrib")
+_TAKE = _SCRIPTS.joinpath("redis_take.lua").read_text("utf-8")
+_MARK = _SCRIPTS.joinpath("redis_mark.lua").read_text("utf-8")
 
 
 @define(eq=False)
 class SharedRedis:
     """A ``SharedStore`` on a Redis server; the caller closes the client.
 
-    Keys are written below ``prefix``, as hashes. The client belongs to one event loop, as redis-py
-    wants it: make one for each.
+    Keys are written below ``prefix``, as hashes. Make one for each event loop, as redis-py wants.
     """
 
     client: Redis

@@ -55,8 +55,7 @@ def unauthorized(message: str) -> Reply:
 def given_key(headers: Mapping[str, str]) -> str | None:
     """The API key of a request: the bearer token, else X-API-Key, else None.
 
-    Scheme and header names match in any case (RFC 9110 §11.1, §5.1); ``headers`` must see to
-    the latter.
+    Scheme and header names match in any case (RFC 9110 §11.1, §5.1), the latter by ``headers``.
     """
     scheme, _, token = headers.get("Authorization", "").strip().partition(" ")
     if scheme.lower() == "bearer" and token.strip():

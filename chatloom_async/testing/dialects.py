@@ -39,37 +39,20 @@ def in_steps(step: float) -> Dialect:
     """Make the dialect of a Retry-After on refusals, rounded up to multiples of ``step`` s."""
     if not step > 0:
         raise ValueError(f"the step of Retry-After must be > 0 seconds, not {step!r}")
-
-    def retry_after(standing: Standing) -> Mapping[str, str]:
-        if standing.admitted:
-            return {}
-        steps = max(1, math.ceil(standing.wait / step - TOLERANCE))
-        return {"Retry-After": f"{steps * step:.10g}"}
-
-    return retry_after
+    return _on_refusals(
+        "Retry-After",
+        lambda told: f"{max(1, math.ceil(told.wait / step - TOLERANCE)) * step:.10g}",
+    )
 
 
-def retry_after_date(standing: Standing) -> Mapping[str, str]:
-    """Tell an HTTP-date (RFC 9110 §10.2.3)."""
-    if standing.admitted:
-        return {}
-    return {"Retry-After": formatdate(math.ceil(standing.wall + standing.wait), usegmt=True)}
-
-
-def retry_after_ms(standing: Standing) -> Mapping[str, str]:
-    """Tell milliseconds, as Azure does."""
-    return {} if standing.admitted else {"retry-after-ms": f"{math.ceil(standing.wait * 1000)}"}
+def _on_refusals(header: str, value: Callable[[Standing], str]) -> Dialect:
+    return lambda standing: {} if standing.admitted else {header: value(standing)}
 
 
 def retry_after_always(standing: Standing) -> Mapping[str, str]:
     """Tell the time to the reset on every answer, errors of the service too: Flask-Limiter."""
     reset = str(math.ceil(standing.reset))
     return {**_counts(standing), "X-RateLimit-Reset": _epoch(standing), "Retry-After": reset}
-
-
-def x_retry_in(standing: Standing) -> Mapping[str, str]:
-    """Tell a duration as Go writes it, as Traefik does."""
-    return {} if standing.admitted else {"X-Retry-In": f"{standing.wait:.6f}s"}
 
 
 def x_ratelimit_seconds(standing: Standing) -> Mapping[str, str]:
@@ -125,11 +108,15 @@ def draft_8(standing: Standing) -> Mapping[str, str]:
 DIALECTS: Mapping[str, Dialect] = {
     "silent": silent,
     "retry-after": in_steps(1.0),
-    "retry-after-date": retry_after_date,
-    "retry-after-ms": retry_after_ms,
+    "retry-after-date": _on_refusals(  # RFC 9110 §10.2.3
+        "Retry-After", lambda told: formatdate(math.ceil(told.wall + told.wait), usegmt=True)
+    ),
+    "retry-after-ms": _on_refusals(  # Azure
+        "retry-after-ms", lambda told: str(math.ceil(told.wait * 1000))
+    ),
     "retry-after-floored": retry_after_floored,
     "retry-after-always": retry_after_always,
-    "x-retry-in": x_retry_in,
+    "x-retry-in": _on_refusals("X-Retry-In", lambda told: f"{told.wait:.6f}s"),  # Go, Traefik
     "x-ratelimit-seconds": x_ratelimit_seconds,
     "x-ratelimit-epoch": x_ratelimit_epoch,
     "x-ratelimit-epoch-ms": x_ratelimit_epoch_ms,

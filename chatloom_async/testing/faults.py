@@ -61,8 +61,7 @@ class Fault:
     """Something to go wrong; made by the constructors below, narrowed by the methods after them.
 
     ``path`` is a path as on the wire or a shell pattern of it (None: every path), ``workspace`` a
-    name (None: everybody, also requests without a valid key); ``wait`` is seconds before anything
-    happens.
+    name (None: everybody, also without a valid key); ``wait`` is seconds before anything happens.
 
     >>> Fault.status(503, times=2, retry_after=1)
     >>> Fault.reset(path="/api/plugin/agents/*").every(10)

@@ -10,7 +10,8 @@ from attrs import evolve
 
 from chatloom_async.audit.files import AuditLog
 from chatloom_async.audit.findings import agent_findings
-from chatloom_async.audit.results import AuditedAgent, Finding, Gap, WorkspaceAudit
+from chatloom_async.audit.results import Finding, WorkspaceAudit
+from chatloom_async.models import AuditedAgent, Gap
 
 AGENT = AuditedAgent(
     "agt_1",

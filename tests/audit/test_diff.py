@@ -4,7 +4,8 @@ import pytest
 from attrs import evolve
 
 from chatloom_async.audit.diff import AuditDiff, Change, FindingChange, Unknown, diff_audits
-from chatloom_async.audit.results import Finding, Gap, WorkspaceAudit
+from chatloom_async.audit.results import Finding, WorkspaceAudit
+from chatloom_async.models import Gap
 from tests.audit.samples import ACME, AGENT, DEAD
 
 

@@ -13,7 +13,8 @@ from chatloom_async.audit.findings import (
     list_findings,
     shared_domains,
 )
-from chatloom_async.audit.results import SEVERITIES, AuditedAgent, WorkspaceAudit
+from chatloom_async.audit.results import SEVERITIES, WorkspaceAudit
+from chatloom_async.models import AuditedAgent
 from tests.audit.samples import AGENT
 
 

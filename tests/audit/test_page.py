@@ -9,8 +9,9 @@ import pytest
 from attrs import define, evolve, field
 
 from chatloom_async.audit.page import ReportContext, write_report
-from chatloom_async.audit.results import AuditedAgent, Finding, Gap, WorkspaceAudit, rows
+from chatloom_async.audit.results import Finding, WorkspaceAudit, rows
 from chatloom_async.errors import ConfigurationError
+from chatloom_async.models import AuditedAgent, Gap
 from tests.audit.samples import AGENT, agent, workspace
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

@@ -8,8 +8,9 @@ from attrs import evolve
 
 from chatloom_async.audit.files import AuditFile, AuditLog, load_audits, read_audits
 from chatloom_async.audit.judge import Judge
-from chatloom_async.audit.results import Finding, Gap, WorkspaceAudit
+from chatloom_async.audit.results import Finding, WorkspaceAudit
 from chatloom_async.errors import ConfigurationError
+from chatloom_async.models import Gap
 from tests.audit.samples import ACME, DEAD, no_file_beyond, write
 
 

@@ -12,11 +12,12 @@ import pytest
 from attrs import define, evolve, field
 
 from chatloom_async.audit import audit, stream_audit
-from chatloom_async.audit.results import AuditReport, Gap, WorkspaceAudit
+from chatloom_async.audit.results import AuditReport, WorkspaceAudit
 from chatloom_async.auth import ApiKey
 from chatloom_async.calls.retry import RetryPolicy
 from chatloom_async.client import AsyncChatloom
 from chatloom_async.errors import ClientClosedError, ConfigurationError
+from chatloom_async.models import Gap
 from chatloom_async.ratelimit.values import RateLimit
 from chatloom_async.testing import FakeClock, Sandbox, SandboxAgent, Workspace, make_workspace
 from chatloom_async.testing.api import Reply, answer, domains_path, error, pages

@@ -13,11 +13,12 @@ import pytest
 
 from chatloom_async.audit.files import read_audits
 from chatloom_async.audit.keys import KeysFile
-from chatloom_async.audit.results import Finding, Gap, WorkspaceAudit
+from chatloom_async.audit.results import Finding, WorkspaceAudit
 from chatloom_async.audit.text import duration
 from chatloom_async.cli.main import main
 from chatloom_async.contrib import dask
 from chatloom_async.errors import ConfigurationError
+from chatloom_async.models import Gap
 from chatloom_async.testing import Fault, Sandbox, SandboxAgent, Workspace
 from tests.audit.samples import write
 from tests.cli.terminals import COMMAND, HOSTILE, ROOT

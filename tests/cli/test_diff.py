@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from chatloom_async.audit.lines import dump_audit
-from chatloom_async.audit.results import Finding, Gap, WorkspaceAudit
+from chatloom_async.audit.results import Finding, WorkspaceAudit
 from chatloom_async.cli.main import main
+from chatloom_async.models import Gap
 from chatloom_async.testing import Sandbox
 from tests.audit.samples import agent
 

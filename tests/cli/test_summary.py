@@ -5,8 +5,9 @@ import io
 import pytest
 
 from chatloom_async.audit.judge import Judge
-from chatloom_async.audit.results import Finding, Gap, WorkspaceAudit
+from chatloom_async.audit.results import Finding, WorkspaceAudit
 from chatloom_async.cli.summary import Overview
+from chatloom_async.models import Gap
 from tests.audit.samples import agent, workspace
 from tests.cli.terminals import Terminal
 
