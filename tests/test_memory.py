@@ -27,6 +27,7 @@ from tests.faults.case import answer, says
 from tests.faults.server import HOST
 
 KEY = "clf_memory"
+pytestmark = pytest.mark.looptime
 OK = answer()
 OUTAGE = says({"error": "down"}, status=503)
 
@@ -105,7 +106,6 @@ async def test_ten_thousand_lookups_at_once_open_no_more_sockets_than_the_limit(
         assert quick.requests == 10_000
 
 
-@pytest.mark.looptime
 @pytest.mark.parametrize(
     ("rate_limit", "calls"), [(None, 500), (RateLimit(per_minute=None), 40)], ids=["free", "gated"]
 )
@@ -130,7 +130,6 @@ async def test_nothing_grows_over_ten_rounds(rate_limit: RateLimit | None, calls
         assert descriptors() <= opened + 20  # those of the pool, which time had closed
 
 
-@pytest.mark.looptime
 async def test_memory_does_not_grow_with_failures() -> None:
     quick = Quick(says({"error": "no"}, status=404))
     held = []
@@ -152,7 +151,6 @@ async def test_memory_does_not_grow_with_failures() -> None:
     assert held[-1] - held[2] < 60_000
 
 
-@pytest.mark.looptime
 async def test_five_hundred_calls_queue_on_ten_connections_and_none_times_out() -> None:
     quick = Quick(delay=0.9)
     async with quick.serve() as url, ConnectionPool(limit=10) as pool:
@@ -168,7 +166,6 @@ async def test_five_hundred_calls_queue_on_ten_connections_and_none_times_out() 
         assert quick.most <= 10
 
 
-@pytest.mark.looptime
 @pytest.mark.parametrize("canned", [None, OUTAGE], ids=["silence", "errors"])
 @pytest.mark.parametrize("limit", [1, 100])
 async def test_a_deadline_holds_wherever_the_time_goes(canned: bytes | None, limit: int) -> None:
@@ -200,7 +197,6 @@ async def outcomes(chatloom: AsyncChatloom, number: int) -> list[tuple[float, Ex
     return await asyncio.gather(*(one(f"agt_{n}") for n in range(number)))
 
 
-@pytest.mark.looptime
 @pytest.mark.parametrize("deadline", [5.0, 60.0])
 @pytest.mark.parametrize("rate_limit", [RateLimit(), RateLimit(per_minute=None)], ids=str)
 @pytest.mark.parametrize("kind", ["errors", "silence", "refused"])
@@ -232,7 +228,6 @@ def alive() -> int:
     return sum(isinstance(each, Timeouts) for each in gc.get_objects())
 
 
-@pytest.mark.looptime
 async def test_a_timeout_of_its_own_for_each_call_leaves_none_but_the_latest() -> None:
     before = alive()
     async with Quick().serve() as url, AsyncChatloom(KEY, base_url=url) as chatloom:

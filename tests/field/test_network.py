@@ -31,6 +31,7 @@ from tests.faults.server import HOST, Hang, Pause, Script, Server
 from tests.field.held_up import HeldUpLoop, hold_up
 
 KEY = "clf_field"
+pytestmark = pytest.mark.looptime
 ONCE = RetryPolicy(attempts=1)
 TWICE = RetryPolicy(attempts=2, initial_delay=0.01)
 
@@ -67,7 +68,6 @@ async def forgetful() -> AsyncGenerator[tuple[int, Callable[[], None]]]:
         yield (server.sockets[0].getsockname()[1], lambda: forgotten.update(open_ones))
 
 
-@pytest.mark.looptime
 async def test_sixty_silent_connections_cost_no_call() -> None:
     async with forgetful() as (port, forget), ConnectionPool() as pool:
         retry = RetryPolicy(attempts=3, deadline=5.0)
@@ -89,7 +89,6 @@ async def gives_up(client: AsyncChatloom) -> None:
         await client.list_agents()
 
 
-@pytest.mark.looptime
 @pytest.mark.parametrize("ending", ["timeout", "deadline", "caller"])
 async def test_silence_on_a_kept_connection_ends_those_as_old(ending: str) -> None:
     scripts: list[Script] = [(Pause(1), answer())] * 4 + [(Hang(),), (answer(),)]
@@ -107,7 +106,6 @@ async def test_silence_on_a_kept_connection_ends_those_as_old(ending: str) -> No
         assert pool.opened == 5
 
 
-@pytest.mark.looptime
 async def test_silence_on_a_new_connection_says_nothing_of_the_kept_ones() -> None:
     scripts: list[Script] = [*[(Pause(2), answer())] * 2, (Hang(),), (Pause(1), answer())]
     async with Server(scripts) as server, ConnectionPool() as pool:
@@ -121,7 +119,6 @@ async def test_silence_on_a_new_connection_says_nothing_of_the_kept_ones() -> No
         assert pool.opened == 3
 
 
-@pytest.mark.looptime
 async def test_a_call_given_up_at_once_keeps_the_others_connections() -> None:
     scripts: list[Script] = [*[(Pause(1), answer())] * 2, (Hang(),), (answer(),)]
     async with Server(scripts) as server, ConnectionPool() as pool:
@@ -257,7 +254,6 @@ def test_a_late_connect_timeout_connects_once_more(
     assert len(tried) == tries
 
 
-@pytest.mark.looptime
 @pytest.mark.parametrize(("limit", "hanging"), [(100, 1), (10, 1), (100, 3)])
 async def test_hanging_tenants_leave_places_to_the_others(limit: int, hanging: int) -> None:
     slow = [make_workspace(f"slow{n}", f"clf_slow{n}", agents=1) for n in range(hanging)]

@@ -33,6 +33,7 @@ from tests.faults.case import DOCUMENT, DOMAINS, answer, says
 from tests.faults.server import Close, Pause, Reset, Script, Server
 
 KEY = "clf_pool"
+pytestmark = pytest.mark.looptime
 OTHER = "clf_pool_other"
 ONCE = RetryPolicy(attempts=1)
 AGENTS = "/api/plugin/agents"
@@ -129,8 +130,7 @@ async def test_a_session_keeps_no_connection_after_a_101() -> None:
 
 @pytest.mark.parametrize("told", [True, False])
 async def test_aiohttp_sends_a_lost_request_once(
-    told: bool,  # noqa: FBT001 - a parameter of the test
-    monkeypatch: pytest.MonkeyPatch,
+    *, told: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not told:  # as of an aiohttp whose session cannot be told
         monkeypatch.setattr(
@@ -142,7 +142,6 @@ async def test_aiohttp_sends_a_lost_request_once(
         assert len(server.requests) == 1
 
 
-@pytest.mark.looptime
 async def test_an_answer_nobody_asked_for_is_not_given_to_the_next_key() -> None:
     pushed = says({"domains": ["of.another.example"]})
     scripts: list[Script] = [(answer(), Pause(1), pushed), (answer(),)]
@@ -153,7 +152,6 @@ async def test_an_answer_nobody_asked_for_is_not_given_to_the_next_key() -> None
         assert (tuple(domains), pool.opened) == (DOMAINS, 2)
 
 
-@pytest.mark.looptime
 async def test_one_dead_connection_is_enough_to_try_none_that_is_as_old() -> None:
     scripts: list[Script] = [(Pause(1), answer())] * 4 + [(Reset(),), (answer(),)]
     async with Server(scripts) as server, ConnectionPool() as pool:
@@ -163,7 +161,6 @@ async def test_one_dead_connection_is_enough_to_try_none_that_is_as_old() -> Non
         assert pool.opened == 5
 
 
-@pytest.mark.looptime
 async def test_a_dead_connection_says_nothing_about_those_opened_since_its_time() -> None:
     scripts: list[Script] = [
         *[(Pause(1), answer())] * 2,
@@ -272,7 +269,6 @@ async def test_no_proxy_reads_the_key_of_a_request_without_tls(
     assert proxy.connections == 0
 
 
-@pytest.mark.looptime
 @pytest.mark.parametrize(("status", "asked"), [(407, 1), (403, 1), (502, 3), (503, 3)])
 async def test_a_proxy_in_trouble_is_asked_again(status: int, asked: int) -> None:
     async with Server([(answer(status, b""), Close())]) as proxy:
@@ -327,7 +323,6 @@ async def test_a_session_that_does_not_decompress_gives_models() -> None:
         assert tuple(domains) == DOMAINS
 
 
-@pytest.mark.looptime
 @pytest.mark.parametrize("bound", ["limit", "limit_per_host"])
 async def test_queueing_for_a_connection_of_a_session_costs_no_timeout(bound: str) -> None:
     bounds: dict[str, Any] = {bound: 1}
