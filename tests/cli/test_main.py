@@ -117,12 +117,3 @@ def test_an_unexpected_error_does_not_look_like_something_found(
     told = capsys.readouterr().err
     assert "unexpected LookupError: nobody thought of this; --debug shows where" in told
     assert told.count("Traceback") == traces
-
-
-def test_importing_the_package_imports_no_command_line() -> None:
-    heavy = "rich jinja2 pyarrow distributed argparse chatloom_async.cli chatloom_async.audit.keys"
-    code = f"import chatloom_async, sys; print(set('{heavy}'.split()) & set(sys.modules))"
-    shown = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert shown.stdout == "set()\n"

@@ -20,16 +20,24 @@ from tests.faults.case import (
     retried,
     says,
 )
-from tests.faults.server import Close, Flood, HalfClose, Hang, Pause, Reset, Script
+from tests.faults.server import Close, Flood, HalfClose, Hang, Pause, Reset, Script, Step
 
 _GONE = Raises(APIConnectionError, "ended before an answer", {"reason": "disconnected"})
 _STALE = Raises(APIConnectionError, "ended before an answer", {"reason": "stale"})
 _HALF = answer()[:30]
+_OK: Script = (answer(),)
+_LATER = Case("later", ((Hang(),), _OK), OK, requests=2, retry=TWICE)
 
 
 def _kept(name: str, sees: Raises | Returns, *scripts: Script, **more: Any) -> Case:
     """Make a case on the connection that an earlier call has left."""
     return Case(name, scripts, sees, earlier_calls=1, **more)
+
+
+def _healed(name: str, end: Step) -> Case:
+    """Make a case of a loss that is repeated at once, however long the backoff is."""
+    patient = RetryPolicy(attempts=2, initial_delay=8.0)
+    return _kept(name, OK, _OK, (end,), _OK, requests=2, retry=patient)
 
 
 def _nowhere(name: str, peer: Peer, sees: Raises, elapsed: tuple[float, float]) -> Case:
@@ -103,50 +111,23 @@ CONNECTIONS: tuple[Case, ...] = (
         elapsed=(2.5, 2.51),
     ),
     one("late, but in time", OK, Pause(14.9), answer(), elapsed=(14.9, 15.0)),
-    Case(
-        "never answering, then an answer",
-        ((Hang(),), (answer(),)),
-        OK,
-        requests=2,
-        retry=TWICE,
-        elapsed=AFTER_15_S,
-    ),
-    Case("reset, then an answer", ((Reset(),), (answer(),)), OK, requests=2, retry=TWICE),
+    evolve(_LATER, name="never answering, then an answer", elapsed=AFTER_15_S),
+    evolve(_LATER, name="reset, then an answer", scripts=((Reset(),), _OK)),
+    _healed("a kept connection is closed under the next request", Close()),
+    _healed("a kept connection is reset under the next request", Reset()),
     _kept(
-        "a kept connection is closed under the next request",
-        OK,
-        (answer(),),
-        (Close(),),
-        (answer(),),
-        requests=2,
-        retry=RetryPolicy(attempts=2, initial_delay=8.0),
-    ),
-    _kept(
-        "a kept connection is reset under the next request",
-        OK,
-        (answer(),),
-        (Reset(),),
-        (answer(),),
-        requests=2,
-        retry=RetryPolicy(attempts=2, initial_delay=8.0),
-    ),
-    _kept(
-        "a kept connection is closed and attempts=1 allows no second request",
-        _STALE,
-        (answer(),),
-        (Close(),),
-        (answer(),),
+        "a kept connection is closed and no second request allowed", _STALE, _OK, (Close(),), _OK
     ),
     _kept(
         "kept connections are closed again and again",
         Raises(APIConnectionError),
-        (answer(),),
+        _OK,
         (Close(),),
         requests=3,
         retry=RetryPolicy(attempts=3, initial_delay=0.01),
     ),
-    _kept("an idle connection was closed", OK, (answer(), Close()), (answer(),)),
-    _kept("a connection is kept", OK, (answer(),), (answer(),), connections=0),
+    _kept("an idle connection was closed", OK, (answer(), Close()), _OK),
+    _kept("a connection is kept", OK, _OK, _OK, connections=0),
     _kept(
         "Connection: close is honoured",
         OK,

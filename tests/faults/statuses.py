@@ -1,7 +1,5 @@
 """Error statuses, and error bodies of every kind."""
 
-import json
-
 from chatloom_async import (
     APIStatusError,
     AuthenticationError,
@@ -11,8 +9,8 @@ from chatloom_async import (
     PermissionDeniedError,
     RateLimitError,
 )
-from tests.faults.case import DOCUMENT, OK, Case, Raises, Returns, answer, one, says
-from tests.faults.server import Close, Flood, Reset
+from tests.faults.case import DOCUMENT, OK, TWICE, Case, Raises, Returns, answer, one, says
+from tests.faults.server import Close, Flood, Reset, Step
 
 _CLASSES: dict[int, type[APIStatusError]] = {
     400: BadRequestError,
@@ -36,37 +34,42 @@ def _told(status: int) -> Case:
     return one(f"status {status}", sees, error)
 
 
+def _failed(name: str, kind: type[APIStatusError], *steps: Step, **having: object) -> Case:
+    return one(name, Raises(kind, having=having), *steps, memory=4_000_000)
+
+
+def _waits(name: str, seconds: float, *headers: str, status: int = 503) -> Case:
+    refused = says({"error": "later"}, *headers, status=status)
+    return Case(
+        f"Retry-After {name}",
+        ((refused,), (answer(),)),
+        OK,
+        requests=2,
+        retry=TWICE,
+        elapsed=(seconds, 1.1 * seconds + 0.2),
+    )
+
+
 _HUGE = answer(500, b"", length=200_000_000)
-_HUGE_ERROR = Raises(
-    InternalServerError, having={"status": 500, "message": "Internal Server Error"}
-)
+_DATE = "Date: Thu, 15 Jan 2026 09:00:00 GMT"
 
 STATUSES: tuple[Case, ...] = (
     *(_told(status) for status in (*_FINAL, *_RETRIED, 429)),
-    one("500 with 200 MB", _HUGE_ERROR, _HUGE, Flood(b"<" * 100_000, 2_000), memory=4_000_000),
+    _failed("500 with 200 MB", InternalServerError, _HUGE, Flood(b"<" * 100_000, 2_000)),
     one(
         "404 with a huge error text",
         Raises(NotFoundError, "^404 y+… \\(GET"),
         says({"error": "y" * 60_000}, status=404),
         memory=4_000_000,
     ),
-    one(
-        "404 cut off in its body",
-        Raises(NotFoundError, having={"status": 404, "message": "Not Found"}),
-        answer(404, b'{"error"', length=500),
-        Close(),
+    _failed(
+        "404 cut off", NotFoundError, answer(404, b"{", length=500), Close(), message="Not Found"
     ),
-    one(
-        "401 reset in its body",
-        Raises(AuthenticationError, having={"status": 401}),
-        answer(401, b"<", length=500),
-        Reset(),
+    _failed("401 reset in its body", AuthenticationError, answer(401, b"<", length=500), Reset()),
+    _failed(
+        "404 with a broken gzip body", NotFoundError, answer(404, b"no", "Content-Encoding: gzip")
     ),
-    one(
-        "404 with a broken gzip body",
-        Raises(NotFoundError, having={"status": 404}),
-        answer(404, b"not gzip at all", "Content-Encoding: gzip"),
-    ),
+    _failed("a kept body", NotFoundError, answer(404, b'{"error": "x"}'), body=b'{"error": "x"}'),
     one("status 999", Raises(InternalServerError, "^999 "), answer(999, b"")),
     one("status 600", Raises(InternalServerError, "^600 "), answer(600, b"?")),
     one("status 101", Raises(APIStatusError, "^101 "), answer(101, b"", "Upgrade: websocket")),
@@ -74,9 +77,9 @@ STATUSES: tuple[Case, ...] = (
     one("status 206 is fine", OK, answer(206)),
     one("status 299 is fine", OK, answer(299, DOCUMENT)),
     one("status 200 for raw", Returns({"a": [1, None]}), says({"a": [1, None]}), call="raw"),
-    one(
-        "an error body is kept",
-        Raises(NotFoundError, having={"body": json.dumps({"error": "x"}).encode()}),
-        says({"error": "x"}, status=404),
-    ),
+    _waits("in seconds", 2, "Retry-After:   2  "),
+    _waits("in milliseconds beside seconds", 0.25, "Retry-After: 30", "Retry-After-MS: 250"),
+    _waits("as a date", 3, _DATE, "Retry-After: Thu, 15 Jan 2026 09:00:03 GMT"),
+    *(_waits(f"{value!r}", 0, f"Retry-After: {value}") for value in ("", "9" * 400, "\udcff")),
+    _waits("of a 429", 5, "Retry-After: 5", status=429),
 )

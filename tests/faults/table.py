@@ -5,16 +5,7 @@ from tests.faults.connections import CONNECTIONS
 from tests.faults.documents import DOCUMENTS
 from tests.faults.framing import FRAMING
 from tests.faults.redirects import REDIRECTS
-from tests.faults.retry_after import RETRY_AFTER
 from tests.faults.statuses import STATUSES
 from tests.faults.tls import TLS
 
-CASES: tuple[Case, ...] = (
-    *STATUSES,
-    *RETRY_AFTER,
-    *DOCUMENTS,
-    *FRAMING,
-    *CONNECTIONS,
-    *REDIRECTS,
-    *TLS,
-)
+CASES: tuple[Case, ...] = (*STATUSES, *DOCUMENTS, *FRAMING, *CONNECTIONS, *REDIRECTS, *TLS)
