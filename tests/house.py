@@ -140,10 +140,6 @@ def place(module: str) -> str:
     return next((name for name in known if _stair(name) is not None), names[0])
 
 
-def _top(dotted: str) -> str:
-    return dotted.partition(".")[0]
-
-
 def _stair(name: str) -> int | None:
     for number, stair in enumerate(STAIRS):
         if name in stair:
@@ -165,7 +161,7 @@ def _climbs(module: str, imported: str) -> list[str]:
 
 
 def _forces(module: str, imported: str) -> list[str]:
-    doors = DOORS.get(_top(imported))
+    doors = DOORS.get(imported.partition(".")[0])
     if doors is None or place(module) in doors:
         return []
     return [f"{module} imports {imported}, whose door is {', '.join(sorted(doors))}"]

@@ -12,6 +12,8 @@ from chatloom_async.calls import wire
 from chatloom_async.calls.wire import decode, decode_json
 from tests.faults.case import AGENT
 
+TOKYO = timezone(timedelta(hours=9))
+
 
 def agents(*listed: object, **changed: object) -> AgentList:
     payload = {"agents": list(listed), "count": len(listed)} | changed
@@ -152,10 +154,7 @@ def test_text_is_kept_as_sent() -> None:
     [
         ("2026-01-15T09:00:00.000Z", datetime(2026, 1, 15, 9, tzinfo=UTC)),
         ("2026-01-15T09:00:00.123456Z", datetime(2026, 1, 15, 9, 0, 0, 123456, tzinfo=UTC)),
-        (
-            "2026-01-15T09:00:00+09:00",
-            datetime(2026, 1, 15, 9, tzinfo=timezone(timedelta(hours=9))),
-        ),
+        ("2026-01-15T09:00:00+09:00", datetime(2026, 1, 15, 9, tzinfo=TOKYO)),
         ("2026-01-15T09:00:00", datetime(2026, 1, 15, 9, tzinfo=UTC)),
         ("2026-01-15 09:00", datetime(2026, 1, 15, 9, tzinfo=UTC)),
         ("2026-01-15", datetime(2026, 1, 15, tzinfo=UTC)),
