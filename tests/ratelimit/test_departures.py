@@ -1,6 +1,8 @@
 """The log of departures, those in flight, and what the ceiling of a RateLimit lets through."""
 
 import math
+from itertools import product
+from typing import Any
 
 import pytest
 from attrs.exceptions import FrozenInstanceError
@@ -24,22 +26,22 @@ def test_the_default_is_fair_use() -> None:
     assert RateLimit() == RateLimit(per_minute=300, burst=300)
 
 
-@pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, "300", True, [], 1e-9])
-def test_per_minute_is_refused_when_it_is_no_positive_number(value: object) -> None:
-    with pytest.raises(ConfigurationError, match=r"^RateLimit\.per_minute is"):
-        RateLimit(per_minute=value)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("value", [0, 0.5, -1, math.nan, math.inf, "60", None, False])
-def test_burst_is_refused_below_one(value: object) -> None:
-    with pytest.raises(ConfigurationError, match=r"^RateLimit\.burst is"):
-        RateLimit(burst=value)  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *product(["per_minute"], [0, -1, math.nan, math.inf, "300", True, [], 1e-9]),
+        *product(["burst"], [0, 0.5, -1, math.nan, math.inf, "60", None, False]),
+    ],
+)
+def test_a_limit_that_cannot_be_one_is_refused(name: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=rf"^RateLimit\.{name} is"):
+        RateLimit(**{name: value})
 
 
 def test_the_ceiling_cannot_be_changed() -> None:
     limit = RateLimit()
     with pytest.raises(FrozenInstanceError):
-        limit.burst = 1000  # type: ignore[misc]
+        limit.burst = 1000  # type: ignore[misc]  # the point
 
 
 @pytest.mark.parametrize("urgent", [True, False])
@@ -84,21 +86,13 @@ def log(*departures: float) -> DepartureLog:
     return made
 
 
-def test_departures_are_counted_between_two_moments() -> None:
-    assert log(1, 2, 3, 4).count(2) == 3
-    assert log(1, 2, 3, 4).count(2, 4) == 2
-
-
-def test_a_refused_departure_is_taken_out() -> None:
-    made = log(1, 2, 3)
-    made.drop(2)
+def test_departures_are_counted_and_the_last_ones_found() -> None:
+    made = log(1, 2, 3, 4)
+    assert (made.count(2), made.count(2, 4)) == (3, 2)
+    assert (made.last(2), made.last(5)) == (3, float("-inf"))
+    made.drop(2)  # it was refused
     made.drop(2.5)
-    assert made.count(0) == 2
-
-
-def test_the_last_ones_are_found() -> None:
-    assert log(1, 2, 3).last(2) == 2
-    assert log(1, 2, 3).last(4) == float("-inf")
+    assert made.count(0) == 3
 
 
 def test_what_is_older_than_two_minutes_is_forgotten() -> None:
@@ -134,13 +128,10 @@ def test_few_are_in_flight_at_first_and_more_with_each_good_answer() -> None:
     assert len(fill(flights, 100.0)) == 2
 
 
-def test_the_opening_ends_at_fourteen() -> None:
+def test_the_opening_ends_and_a_server_without_limit_is_found_out() -> None:
     flights = Flights()
     answered(flights, 300)
     assert len(fill(flights)) == 16
-
-
-def test_a_server_without_limit_is_found_out() -> None:
     flights = Flights()
     answered(flights, 3000)
     assert len(fill(flights)) >= 150
@@ -154,20 +145,13 @@ def test_failures_let_fewer_be_in_flight() -> None:
     assert flights.room == 6
 
 
-def test_those_in_flight_are_blamed_when_more_than_ever_are() -> None:
+@pytest.mark.parametrize(("told", "most"), [(False, 5), (True, None)])
+def test_those_in_flight_are_blamed_when_nothing_is_told(*, told: bool, most: int | None) -> None:
     flights = Flights()
     first, *_ = fill(flights)
     flights.back(first)
-    flights.refused(told=False)
-    assert flights.most == 5
-
-
-def test_those_in_flight_are_not_blamed_when_the_server_says_when_to_return() -> None:
-    flights = Flights()
-    first, *_ = fill(flights)
-    flights.back(first)
-    flights.refused(told=True)
-    assert flights.most is None
+    flights.refused(told=told)
+    assert flights.most == most
 
 
 def test_a_refusal_with_hardly_anything_in_flight_acquits_their_number() -> None:

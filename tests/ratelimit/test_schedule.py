@@ -110,9 +110,6 @@ def crowd(most: int, service: float) -> Server:
     return take
 
 
-# The gate
-
-
 def test_departures_of_one_moment_differ() -> None:
     paced = schedule()
     assert len({paced.leave(START) for _ in range(6)}) == 6
@@ -126,20 +123,14 @@ def test_so_many_are_in_flight_at_first_and_no_more() -> None:
     assert out == 6
 
 
-def test_an_echo_of_a_refusal_changes_nothing() -> None:
+def test_an_echo_of_a_refusal_is_obeyed_only_when_it_asks_for_more() -> None:
     paced = schedule()
-    first, second = paced.leave(START), paced.leave(START)
-    paced.refused(START + 1, first, None)
-    before = paced.ready
-    paced.refused(START + 1.1, second, None)
-    assert paced.ready == before
-
-
-def test_an_echo_that_asks_for_longer_is_obeyed() -> None:
-    paced = schedule()
-    first, second = paced.leave(START), paced.leave(START)
+    first, second, third = (paced.leave(START) for _ in range(3))
     paced.refused(START + 1, first, 2)
-    paced.refused(START + 1, second, 30)
+    before = paced.ready
+    paced.refused(START + 1, second, None)
+    assert paced.ready == before
+    paced.refused(START + 1, third, 30)
     assert paced.ready >= START + 31
 
 
@@ -150,20 +141,15 @@ def test_the_probe_waits_as_long_as_asked(asked: float, longest: float, wait: fl
     assert paced.ready == START + wait
 
 
-def test_only_one_probe_leaves_and_its_success_opens_the_gate() -> None:
+def test_one_probe_leaves_until_it_is_lost_or_answered() -> None:
     paced = schedule()
     paced.refused(START, paced.leave(START), 1)
-    probe = paced.leave(START + 1)
+    lost = paced.leave(START + 1)
     assert paced.ready == float("inf")
-    assert paced.admitted(START + 2, probe, "/a")
-    assert not paced.closed
-
-
-def test_the_next_in_line_probes_when_the_probe_is_lost() -> None:
-    paced = schedule()
-    paced.refused(START, paced.leave(START), 1)
-    paced.abandoned(START + 5, paced.leave(START + 1))
+    paced.abandoned(START + 5, lost)
     assert paced.ready == START + 5
+    assert paced.admitted(START + 6, paced.leave(START + 5), "/a")
+    assert not paced.closed
 
 
 def test_a_silent_pause_is_tried_at_round_times() -> None:
@@ -177,9 +163,6 @@ def test_hours_without_a_call_count_for_nothing() -> None:
     paced.refused(START, paced.leave(START), 1)
     paced.leave(START + 7200)
     assert paced.closed_since >= START + 7199
-
-
-# What is learned
 
 
 @pytest.mark.parametrize("tells", [True, False])
@@ -227,9 +210,6 @@ def test_a_first_refusal_wastes_little() -> None:
     assert len(run.refused) <= 16
 
 
-# What is told
-
-
 def told(remaining: float, reset: float) -> ToldLimit:
     return ToldLimit("x-ratelimit-remaining", remaining, reset, 100, 10)
 
@@ -269,9 +249,6 @@ def test_a_reset_far_away_is_not_waited_for() -> None:
     assert paced.ready <= START
 
 
-# Outages
-
-
 def test_probes_of_an_outage_leave_after_half_1_2_4_4_seconds() -> None:
     paced = schedule()
     for _ in range(10):
@@ -301,9 +278,6 @@ def test_a_refused_probe_turns_an_outage_into_a_refusal() -> None:
     assert paced.limited_by(START) == "outage"
     paced.refused(START + 2, paced.leave(START + 1), 5)
     assert paced.limited_by(START + 2) == "refused"
-
-
-# Whatever a server says
 
 
 ANSWERS = st.sampled_from(["200", "200", "200", "429", "429", "503", "500", "given up"])
