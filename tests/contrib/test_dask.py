@@ -232,11 +232,6 @@ async def test_a_cancelled_reader_loses_no_workspace(tmp_path: Path) -> None:
     assert Counter(done) == Counter(here.names)
 
 
-async def test_reading_before_the_block_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="inside its 'async with' block"):
-        await anext(audit_on("local", ["w0"], KeysFile("none.toml")))
-
-
 async def test_an_audit_without_workers_knows_it_and_waits_for_them(tmp_path: Path) -> None:
     async with fleet(tmp_path, 2) as here:
         await here.client.retire_workers()
@@ -248,9 +243,11 @@ async def test_an_audit_without_workers_knows_it_and_waits_for_them(tmp_path: Pa
 
 
 async def test_a_cluster_that_is_not_there_is_told() -> None:
+    results = audit_on("nonsense://127.0.0.1:1", ["w0"], KeysFile("none.toml"))
+    with pytest.raises(ConfigurationError, match="inside its 'async with' block"):
+        await anext(results)
     with pytest.raises(ConfigurationError, match="cannot reach a Dask scheduler"):
-        async with audit_on("nonsense://127.0.0.1:1", ["w0"], KeysFile("none.toml")):
-            pass
+        await results.__aenter__()
 
 
 async def test_a_lost_scheduler_ends_the_audit_and_is_no_gap(tmp_path: Path) -> None:

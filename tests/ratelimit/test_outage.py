@@ -17,16 +17,11 @@ def test_ten_failures_of_three_resources_are_an_outage() -> None:
     assert failing(detector, "/a", times=1)
 
 
-def test_one_poisoned_resource_is_no_outage() -> None:
-    detector = OutageDetector()
-    detector.end(99.0, "/well")
-    assert not failing(detector, "/poisoned", times=50)
-
-
-def test_one_resource_is_an_outage_when_no_other_answered_lately() -> None:
-    detector = OutageDetector()
-    detector.end(39.0, "/well")
-    assert failing(detector, "/a")
+def test_one_resource_is_an_outage_unless_another_answered_lately() -> None:
+    for answered, outage in ((99.0, False), (39.0, True)):
+        detector = OutageDetector()
+        detector.end(answered, "/well")
+        assert failing(detector, "/poisoned", times=50) is outage
 
 
 def test_a_good_answer_starts_the_count_afresh() -> None:
@@ -49,21 +44,14 @@ def busy(detector: OutageDetector, *, good: int, bad: int, told: bool = False) -
 def test_many_503s_among_good_answers_are_refusals() -> None:
     assert not busy(OutageDetector(), good=5, bad=9)
     assert busy(OutageDetector(), good=5, bad=10)
-
-
-def test_few_503s_that_say_when_to_return_are_refusals() -> None:
-    assert busy(OutageDetector(), good=5, bad=3, told=True)
-
-
-def test_503s_alone_are_no_refusals() -> None:
+    assert busy(OutageDetector(), good=5, bad=3, told=True)  # they say when to return
     assert not busy(OutageDetector(), good=0, bad=30)
 
 
 def test_503s_of_one_resource_are_no_refusals() -> None:
     detector = OutageDetector()
     busy(detector, good=5, bad=0)
-    found = [detector.is_refusal(1.0, "/poisoned", told=False) for _ in range(20)]
-    assert not any(found)
+    assert not any(detector.is_refusal(1.0, "/poisoned", told=False) for _ in range(20))
 
 
 def test_503s_are_failures_again_once_no_probe_got_through() -> None:

@@ -18,20 +18,15 @@ def heard(remaining: float, reset: float, since: int = 0) -> ToldQuota:
     return quota
 
 
-def test_nothing_is_waited_for_while_something_is_left() -> None:
-    assert heard(1, 10).due(1.0) == 1.0
-
-
-def test_the_reset_is_waited_for_when_nothing_is_left() -> None:
-    assert heard(0, 10).due(1.0) == pytest.approx(10, abs=0.1)
-
-
-def test_what_left_since_counts_as_used() -> None:
-    assert heard(5, 10, since=5).due(1.0) > 9
-
-
-def test_a_reset_far_away_is_not_waited_for() -> None:
-    assert heard(0, 3000).due(1.0) == 1.0
+@pytest.mark.parametrize(
+    ("remaining", "reset", "since", "due"),
+    [(1, 10, 0, 1), (0, 10, 0, 10), (5, 10, 5, 10), (0, 3000, 0, 1)],
+    ids=["something is left", "nothing is left", "the rest left since", "a reset far away"],
+)
+def test_a_reset_is_waited_for_when_nothing_is_left(
+    remaining: float, reset: float, since: int, due: float
+) -> None:
+    assert heard(remaining, reset, since).due(1.0) == pytest.approx(due, abs=0.1)
 
 
 def test_an_older_answer_changes_nothing() -> None:
