@@ -22,7 +22,7 @@ from chatloom_async.models import (
 )
 
 _LONGEST_MESSAGE = 500
-_KEY_SOURCE = "the source of the key failed; its words are left out, for they may hold the key"
+_NOT_OURS = "the source of the key, a hook or a subclass failed; its words may hold the key"
 
 
 async def read_workspace(
@@ -92,7 +92,6 @@ def gap(agent: str | None, error: Exception) -> Gap:
     """Return the gap that an error leaves, in one agent or (None) in the whole workspace."""
     kind = type(error).__name__
     if not isinstance(error, ChatloomError):
-        # A call raises nothing else by itself, only what the caller's source of keys raised.
-        return Gap(agent, kind, None, _KEY_SOURCE)
+        return Gap(agent, kind, None, _NOT_OURS)
     status = error.status if isinstance(error, APIStatusError) else None
     return Gap(agent, kind, status, error.message[:_LONGEST_MESSAGE])

@@ -270,7 +270,7 @@ def test_a_failing_key_source_is_a_gap_of_its_workspace_without_its_words(wire: 
     found = by_name(FakeClock().run(audit(mine)))
     (gap,) = found.pop("x").gaps
     assert (gap.agent, gap.error, gap.status) == (None, "LookupError", None)
-    assert gap.message.startswith("the source of the key failed")
+    assert gap.message.startswith("the source of the key, a hook or a subclass")
     assert "secret" not in gap.message
     assert {len(each.agents) for each in found.values()} == {3}
 
