@@ -43,7 +43,7 @@ class Judge:
         Raises:
             ConfigurationError: a line is no domain, or a rule does not exist.
         """
-        ignored = tuple(ignore)
+        ignored = (ignore,) if isinstance(ignore, str) else tuple(ignore)
         unknown = next((rule for rule in ignored if rule not in FINDING_RULES), None)
         if unknown is not None:
             rules = ", ".join(FINDING_RULES)
