@@ -94,6 +94,7 @@ def served(model: type[Model]) -> type[Model]:
         ("__repr__", shown),
         ("keys", keys),
         ("__getitem__", get_item),
+        ("__iter__", getattr(model, "__iter__", None)),  # else Python tries 0, 1, 2 as names
         ("__get_pydantic_core_schema__", classmethod(core_schema)),
         ("__get_pydantic_json_schema__", classmethod(json_schema)),
     ):

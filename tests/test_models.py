@@ -98,6 +98,12 @@ def test_plain_values_are_what_json_gives_back(model: Agent | AgentList | Allowe
     assert json.loads(json.dumps(plain, allow_nan=False)) == plain
 
 
+@pytest.mark.parametrize("value", [AGENT, URL])
+def test_what_is_no_list_is_told_as_not_iterable(value: Any) -> None:
+    with pytest.raises(TypeError, match="not iterable"):
+        list(value)
+
+
 def test_plain_values_can_be_changed_without_the_model() -> None:
     before = copy.deepcopy(MORE)
     MORE.to_dict()["extra"]["tags"].append("z")
