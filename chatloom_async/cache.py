@@ -47,8 +47,7 @@ class Cache:
         max_entries: how many answers are kept: a workspace has one for each agent, and one more.
         max_bytes: about how much memory they may take.
 
-    Raises:
-        ConfigurationError: not such a number.
+    What is no such number is a ConfigurationError.
     """
 
     ttl: float = 60.0

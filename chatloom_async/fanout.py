@@ -64,10 +64,7 @@ class FanOut(Generic[Item, Value]):
     Args:
         call: an asynchronous function of one item.
         items: an iterable or asynchronous iterable, read only as fast as calls finish.
-        concurrency: calls in flight.
-
-    Raises:
-        ConfigurationError: concurrency is not a whole positive number.
+        concurrency: calls in flight, a whole positive number; ConfigurationError for others.
     """
 
     call: Callable[[Item], Awaitable[Value]]

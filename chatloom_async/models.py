@@ -23,9 +23,7 @@ def to_plain(value: Any) -> Any:
     """Return a value as ``json.dumps`` takes it, with nothing in it that the original can change.
 
     An attrs instance becomes a dictionary by its attributes' names, a datetime its ISO 8601 text.
-
-    Raises:
-        TypeError: there is something in it that has no form in JSON.
+    TypeError: there is something in it that has no form in JSON.
     """
     kind = type(value)
     if kind in _PLAIN:

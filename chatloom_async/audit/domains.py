@@ -87,8 +87,7 @@ class ApprovedDomains:
     def of(cls, lines: Iterable[str]) -> Self:
         """Read one pattern per line; blank lines and what follows a ``#`` do not count.
 
-        Raises:
-            ConfigurationError: a line is neither a domain nor ``*.`` and a domain.
+        ConfigurationError: a line is neither a domain nor ``*.`` and a domain.
         """
         names: set[str] = set()
         above: set[str] = set()

@@ -35,7 +35,7 @@ class Bar:
 
 
 @frozen
-class Line:
+class FindingLine:
     """One finding where it is told; ``agent`` is a name, "" where it concerns none or several."""
 
     workspace: str | None
@@ -51,7 +51,7 @@ class Group:
     rule: str
     severity: Severity
     sentence: str
-    lines: Sequence[Line]
+    lines: Sequence[FindingLine]
 
     @property
     def new(self) -> int:
@@ -126,15 +126,15 @@ def bars_of(audit: WorkspaceAudit, marks: Mapping[str, int]) -> list[int]:
 def _groups(
     audits: Iterable[WorkspaceAudit], shared: Iterable[Finding], new: NewFindings
 ) -> tuple[Group, ...]:
-    lines: dict[tuple[str, Severity], list[Line]] = {}
+    lines: dict[tuple[str, Severity], list[FindingLine]] = {}
     for audit in audits:
         names = {agent.id: agent.name for agent in audit.agents}
         for each in audit.findings:
             agent = names.get(each.agent or "", each.agent or "")
-            line = Line(audit.workspace, agent, each, (audit.workspace, each) in new)
+            line = FindingLine(audit.workspace, agent, each, (audit.workspace, each) in new)
             lines.setdefault((each.rule, each.severity), []).append(line)
     for each in shared:
-        line = Line(None, "", each, (None, each) in new)
+        line = FindingLine(None, "", each, (None, each) in new)
         lines.setdefault((each.rule, each.severity), []).append(line)
     return tuple(
         Group(

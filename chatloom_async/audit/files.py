@@ -43,11 +43,7 @@ class AuditFile:
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
-        """Read a file at once.
-
-        Raises:
-            ConfigurationError: as for ``read_audits``.
-        """
+        """Read a file at once; ConfigurationError as for ``read_audits``."""
         audits: dict[str, WorkspaceAudit] = {}
         runs: dict[datetime, AuditRun] = {}
         expected = 1  # an empty file is of a run that was cut
@@ -83,9 +79,7 @@ def load_audits(path: str | Path) -> tuple[list[WorkspaceAudit], bool]:
     """Read a file at once; return also whether nothing is missing from it, see ``AuditFile``.
 
     A file whose lines do not say how many there should be counts as complete, an empty one as cut.
-
-    Raises:
-        ConfigurationError: as for ``read_audits``.
+    ConfigurationError as for ``read_audits``.
     """
     file = AuditFile.read(path)
     return list(file.audits), not file.lacking
@@ -128,8 +122,7 @@ class AuditLog:
             path: where it is.
             resume: go on with the file if it holds something.
             force: begin it anew if it holds something.
-            workspaces: names of all that the run is to read, itself or by what it resumes. They are
-                written down first, with the options of ``judge``.
+            workspaces: names of all that are to be in the file, written down first with ``judge``.
             judge: judges anew the workspaces that the file holds.
 
         Raises:
@@ -156,19 +149,11 @@ class AuditLog:
         return log
 
     def append(self, audit: WorkspaceAudit) -> None:
-        """Write one line to the file, all of it or nothing.
-
-        Raises:
-            OSError: it could not be written.
-        """
+        """Write one line to the file, all of it, or nothing and raise OSError."""
         self._write(dump_audit(audit, self.of))
 
     def finish(self, findings: Iterable[Finding] = ()) -> None:
-        """Write down that the run has come to its end, and what belongs to no single workspace.
-
-        Raises:
-            OSError: it could not be written.
-        """
+        """Write down that the run has come to its end, and what belongs to no single workspace."""
         self._write(dump_run(evolve(self._run, ended_at=_now(), findings=tuple(findings))))
 
     def close(self) -> None:

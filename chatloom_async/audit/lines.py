@@ -66,8 +66,7 @@ class Line:
     def audit(self) -> WorkspaceAudit:
         """Return the workspace; a severity of a later release is read as "low".
 
-        Raises:
-            ConfigurationError: it is none; the message names the place.
+        ConfigurationError: it is none; the message names the place.
         """
         for name in _LISTS:
             if name not in self.sent:
@@ -100,8 +99,7 @@ class Line:
 def read_lines(path: str | Path) -> Iterator[Line]:
     """Yield the lines of a file, but for blank ones and for a torn last one.
 
-    Raises:
-        ConfigurationError: the file cannot be read, or a line before the last is none of an audit.
+    ConfigurationError: the file cannot be read, or a line before the last is none of an audit.
     """
     try:
         file = open(path, "rb")  # noqa: PTH123, SIM115 - closed by the block below

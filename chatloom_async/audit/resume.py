@@ -31,9 +31,8 @@ def take_over(
     Return it, open and locked; the names kept and those left out, which only an outage had hidden;
     and when the first of the kept ones was read.
 
-    Raises:
-        ConfigurationError: it holds something else than an audit or other workspaces, or the new
-            file cannot be written.
+    ConfigurationError: it holds something else than an audit or other workspaces, or the new file
+    cannot be written.
     """
     draft = Draft.begin(path, ".resumed")
     try:

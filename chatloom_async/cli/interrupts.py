@@ -56,8 +56,7 @@ class Interrupts:
     def run(self, work: Coroutine[Any, Any, int]) -> int:
         """Run on a new event loop; the first signal cancels it, so that it can tidy up.
 
-        Raises:
-            KeyboardInterrupt: it was cancelled and had no status of its own to return.
+        Cancelled without a status of its own to return, it raises KeyboardInterrupt.
         """
 
         async def main() -> int:

@@ -28,8 +28,7 @@ def proxy_for(base_url: str, given: str | None) -> str | None:
     letters, unless NO_PROXY names the server; where the system has settings of its own, as macOS
     and Windows have, they count when the environment says nothing.
 
-    Raises:
-        ConfigurationError: it is none that speaks HTTP. The message leaves its password out.
+    ConfigurationError: it is none that speaks HTTP. The message leaves its password out.
     """
     server = urlsplit(base_url)
     if given is None:
@@ -49,9 +48,5 @@ def proxy_for(base_url: str, given: str | None) -> str | None:
 def open_pool(
     given: str | None, base_url: str | None, observer: Observer | None = None
 ) -> ConnectionPool:
-    """Return a pool whose requests to a server go through its proxy.
-
-    Raises:
-        ConfigurationError: the base URL or the proxy cannot be used.
-    """
+    """Return a pool whose requests to a server go through its proxy."""
     return ConnectionPool(proxy=proxy_for(check_base_url(base_url), given), observer=observer)

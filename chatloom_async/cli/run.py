@@ -20,8 +20,7 @@ from chatloom_async.audit.run import stream_audit
 from chatloom_async.audit.text import duration, plural
 from chatloom_async.auth import ApiKey
 from chatloom_async.calls.retry import RetryPolicy
-from chatloom_async.cli.counts import Counts
-from chatloom_async.cli.progress import TICK, Progress
+from chatloom_async.cli.progress import TICK, Counts, Progress
 from chatloom_async.cli.proxy import open_pool
 from chatloom_async.cli.sinks import Sink, parquet_sink, print_shared, printing
 from chatloom_async.cli.streams import tell, tell_interrupted

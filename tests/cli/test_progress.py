@@ -5,8 +5,11 @@ import re
 
 import pytest
 
-from chatloom_async.cli.progress import Progress
+from chatloom_async import APIConnectionError, AsyncChatloom, ChatloomError
+from chatloom_async.cli.progress import Counts, Progress
+from chatloom_async.testing import StubReply, StubTransport
 from tests.cli.terminals import HOSTILE, Terminal
+from tests.virtual import virtual
 
 
 def standing(done: int) -> dict[str, int]:
@@ -69,3 +72,19 @@ def test_a_note_shows_whether_it_is_the_last_word() -> None:
     bar.close()
     for told in ("✓ one", "↻ two", "✗ three"):
         assert told in stream.getvalue()
+
+
+TIMES = "\N{MULTIPLICATION SIGN}"
+
+
+@virtual
+async def test_every_repeated_request_is_counted_by_what_it_followed() -> None:
+    counts = Counts({})
+    cut = APIConnectionError("cut", "cut off")
+    failures = [StubReply(status=429), StubReply(status=503)]
+    replies: list[StubReply | ChatloomError] = [cut, *failures, StubReply([])]
+    transport = StubTransport(replies, observer=counts.observe)
+    await AsyncChatloom("clf_counted", pool=transport).get_raw("/x")
+    assert (counts.requests, counts.refusals) == (4, 1)
+    causes = f"cut answer {TIMES}1, 429 {TIMES}1, 503 {TIMES}1"
+    assert counts.summary() == f"4 requests, 3 of them retries after {causes}"
