@@ -97,15 +97,11 @@ def is_idna(host: str) -> bool:
 def _scheme(bare: str) -> str:
     """Return the scheme in lower case; "" where a host and its port stand."""
     found = _SCHEME.match(bare)
-    scheme = found[1].lower() if found else ""
-    if found and scheme not in _WEB and _is_host(scheme, bare[found.end() :]):
+    if not found:
         return ""
-    return scheme
-
-
-def _is_host(name: str, after: str) -> bool:
-    """Tell a host that stands before its port from a scheme."""
-    return _PORT_FOLLOWS.match(after) is not None or ("." in name and not after)
+    scheme, after = found[1].lower(), bare[found.end() :]
+    before_port = _PORT_FOLLOWS.match(after) or ("." in scheme and not after)
+    return "" if before_port and scheme not in _WEB else scheme
 
 
 def _browsed(url: str) -> str:

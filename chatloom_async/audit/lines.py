@@ -3,8 +3,6 @@
 A line is a ``WorkspaceAudit`` or, under "run", an ``AuditRun``. Not here: whole files (``files``).
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import itertools
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from importlib.resources import files
@@ -21,7 +19,7 @@ from attrs import frozen
 from chatloom_async.audit.draft import Draft
 from chatloom_async.audit.figures import NewFindings, bars_of, figures, told
 from chatloom_async.audit.judge import Judge
-from chatloom_async.audit.results import Severity, WorkspaceAudit
+from chatloom_async.audit.results import AuditTotals, WorkspaceAudit
 from chatloom_async.audit.text import plural, visible
 from chatloom_async.errors import ConfigurationError
 from chatloom_async.models import AuditedAgent
@@ -61,16 +59,7 @@ class WorkspacePart:
 
     number: int
     audit: WorkspaceAudit
-
-    @property
-    def domains(self) -> int:
-        """How many domains its agents list."""
-        return sum(len(agent.allowed_domains or ()) for agent in self.audit.agents)
-
-    @property
-    def severities(self) -> Mapping[Severity, int]:
-        """How many findings there are of each severity."""
-        return Counter(finding.severity for finding in self.audit.findings)
+    totals: AuditTotals
 
 
 def write_report(
@@ -88,7 +77,8 @@ def write_report(
         ConfigurationError: jinja2 is not installed, or the file cannot be written.
     """
     environment = _environment()
-    parts = list(map(WorkspacePart, itertools.count(), sorted(audits, key=_concern)))
+    judged = sorted(((audit, AuditTotals().plus(audit)) for audit in audits), key=_concern)
+    parts = [WorkspacePart(number, *each) for number, each in enumerate(judged)]
     looks = _looks(parts)
     style, script = _asset("report.css") + _launchers(looks), _asset("report.js")
     page = environment.get_template("report.html").stream(
@@ -178,6 +168,7 @@ def _launchers(looks: Mapping[tuple[str, str], str]) -> str:
     )
 
 
-def _concern(audit: WorkspaceAudit) -> tuple[int, int, int, int, str]:
-    found = Counter(finding.severity for finding in audit.findings)
-    return (-found["high"], -len(audit.gaps), -found["medium"], -found["low"], audit.workspace)
+def _concern(judged: tuple[WorkspaceAudit, AuditTotals]) -> tuple[int, int, int, int, str]:
+    audit, totals = judged
+    found = totals.findings
+    return (-found["high"], -totals.gaps, -found["medium"], -found["low"], audit.workspace)

@@ -4,8 +4,6 @@ Not here: how a workspace is read (``calls.workspace``), how many are audited at
 (``run``), what is a finding (``judge``).
 """
 
-from __future__ import annotations
-
 import asyncio
 from datetime import UTC, datetime
 

@@ -5,8 +5,6 @@ comparing those at the end is what memory grows with, some 3 kB for a workspace 
 """
 
 from bisect import insort
-from collections import Counter
-from collections.abc import Mapping
 from operator import attrgetter
 from typing import TextIO
 
@@ -14,7 +12,7 @@ from attrs import define, evolve, field
 
 from chatloom_async.audit.figures import told
 from chatloom_async.audit.judge import Judge
-from chatloom_async.audit.results import SEVERITIES, AuditTotals, Finding, Severity, WorkspaceAudit
+from chatloom_async.audit.results import SEVERITIES, AuditTotals, Finding, WorkspaceAudit
 from chatloom_async.audit.text import plural
 from chatloom_async.cli.tables import Table, draw
 
@@ -66,7 +64,8 @@ class Overview:
         self.totals = self.totals.plus(audit)
         self._domains.append(_only_domains(audit))
         names = {agent.id: agent.name for agent in audit.agents}
-        self._workspaces.add(100 * len(audit.gaps) + len(audit.findings), _row(audit))
+        row = _row(audit.workspace, AuditTotals().plus(audit))
+        self._workspaces.add(100 * len(audit.gaps) + len(audit.findings), row)
         for finding in audit.findings:
             self._add_finding(audit.workspace, names.get(finding.agent or "", ""), finding)
         for gap in audit.gaps:
@@ -100,21 +99,12 @@ class Overview:
                 draw(Table(title, columns, kept.rows(), note=kept.left_out()), stream)
 
     def _workspace_table(self) -> Table:
-        totals = self.totals
         return Table(
             "Workspaces",
             ("workspace", "agents", "domains", "findings", "gaps", "requests", "retried"),
             sorted(self._workspaces.rows()),
             numbers=frozenset({1, 2, 4, 5, 6}),
-            footer=(
-                plural(totals.workspaces, "workspace"),
-                f"{totals.agents:,}",
-                f"{totals.domains:,}",
-                _by_severity(totals.findings),
-                f"{totals.gaps:,}",
-                f"{totals.requests:,}",
-                f"{totals.retried:,}",
-            ),
+            footer=_row(plural(self.totals.workspaces, "workspace"), self.totals),
             note=self._workspaces.left_out(),
             spare=frozenset({5, 6}),
         )
@@ -127,18 +117,14 @@ def _only_domains(audit: WorkspaceAudit) -> WorkspaceAudit:
     return WorkspaceAudit(audit.workspace, agents)
 
 
-def _row(audit: WorkspaceAudit) -> tuple[str, ...]:
+def _row(name: str, totals: AuditTotals) -> tuple[str, ...]:
+    found = totals.findings
     return (
-        audit.workspace,
-        f"{len(audit.agents):,}",
-        f"{sum(len(agent.allowed_domains or ()) for agent in audit.agents):,}",
-        _by_severity(Counter(finding.severity for finding in audit.findings)),
-        f"{len(audit.gaps):,}",
-        f"{audit.requests:,}",
-        f"{audit.retried:,}",
+        name,
+        f"{totals.agents:,}",
+        f"{totals.domains:,}",
+        ", ".join(f"{found[each]:,} {each}" for each in SEVERITIES if found[each]) or "none",
+        f"{totals.gaps:,}",
+        f"{totals.requests:,}",
+        f"{totals.retried:,}",
     )
-
-
-def _by_severity(counts: Mapping[Severity, int]) -> str:
-    told = [f"{counts[each]:,} {each}" for each in SEVERITIES if counts.get(each)]
-    return ", ".join(told) or "none"

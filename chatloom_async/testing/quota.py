@@ -168,10 +168,7 @@ class AppliedQuota:
 
     def meter(self, whose: str) -> Meter:
         """The meter of a key or an address."""
-        meter = self._meters.get(whose)
-        if meter is None:
-            meter = self._meters[whose] = self.quota.meter()
-        return meter
+        return self._meters.get(whose) or self._meters.setdefault(whose, self.quota.meter())
 
     def admit(self, whose: str, now: float, wall: float) -> Standing:
         """Count one request; how the key stands afterwards."""
