@@ -118,9 +118,7 @@ def test_a_host_is_always_lower_case_ascii(domain: str) -> None:
         ("10.0.0.1", "10.0.0.0/8", False),
     ],
 )
-def test_the_approved_list_allows_what_it_names(
-    pattern: str, domain: str, *, allowed: bool
-) -> None:
+def test_the_list_allows_what_it_names(pattern: str, domain: str, *, allowed: bool) -> None:
     approved = ApprovedDomains.of([pattern])
     assert approved.allows(parse_entry(domain)) is allowed
 

@@ -72,6 +72,9 @@ async def test_the_key_travels_to_no_other_host(mocked: Mocked) -> None:
 
 
 CANNOT = "cannot connect to chatloom.app"
+NO_PROXY = "cannot connect to the proxy"
+NO_HTTP = "what chatloom.app answered is not HTTP"
+UNTRUSTED = "no trusted TLS connection to chatloom.app"
 ENDED = "the connection ended before an answer"
 NONE_LEFT = "this machine can open no further connection: none left"
 WHERE = ConnectionKey("chatloom.app", 443, True, True, None, None, None)
@@ -90,7 +93,10 @@ def of_ares(code: int, message: str) -> OSError:
 
 
 INFO = Mock(spec=aiohttp.RequestInfo, real_url=URL(AGENTS))
-REFUSED = OSError(111, "refused")
+REFUSED, SHAKEN = OSError(111, "refused"), ssl.SSLError(1, "handshake")
+EXPIRED = ssl.SSLCertVerificationError("expired")
+WANT = (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.EBUSY)
+SCARCE = [OSError(number, "none left") for number in WANT]
 
 
 def unknown(error: OSError, at: ConnectionKey = WHERE) -> Exception:
@@ -110,44 +116,21 @@ def unknown(error: OSError, at: ConnectionKey = WHERE) -> Exception:
         (
             unknown(gaierror(EAI_NONAME, "no"), PROXY),
             "proxy",
-            "the proxy's host name proxy.example does not exist",
+            "the proxy's host name proxy.example",
         ),
         (
-            unknown(gaierror(EAI_AGAIN, "try again"), PROXY),
+            unknown(gaierror(EAI_AGAIN, "again"), PROXY),
             "connect",
-            "cannot connect to the proxy proxy.example: try again",
+            f"{NO_PROXY} proxy.example: again",
         ),
-        *[
-            (aiohttp.ClientConnectorError(WHERE, OSError(number, "none left")), "local", NONE_LEFT)
-            for number in (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.EBUSY)
-        ],
-        (
-            aiohttp.ClientConnectorCertificateError(WHERE, ssl.SSLCertVerificationError("expired")),
-            "tls",
-            "no trusted TLS connection to chatloom.app",
-        ),
-        (
-            aiohttp.ClientConnectorSSLError(WHERE, ssl.SSLError(1, "handshake")),
-            "connect",
-            f"{CANNOT}: handshake",
-        ),
-        (
-            aiohttp.ServerFingerprintMismatch(b"a", b"b", "chatloom.app", 443),
-            "tls",
-            "no trusted TLS connection to chatloom.app",
-        ),
-        (
-            aiohttp.ClientProxyConnectionError(WHERE, REFUSED),
-            "connect",
-            "cannot connect to the proxy chatloom.app: refused",
-        ),
+        *((aiohttp.ClientConnectorError(WHERE, each), "local", NONE_LEFT) for each in SCARCE),
+        (aiohttp.ClientConnectorCertificateError(WHERE, EXPIRED), "tls", UNTRUSTED),
+        (aiohttp.ServerFingerprintMismatch(b"a", b"b", "chatloom.app", 443), "tls", UNTRUSTED),
+        (aiohttp.ClientConnectorSSLError(WHERE, SHAKEN), "connect", f"{CANNOT}: handshake"),
+        (aiohttp.ClientProxyConnectionError(WHERE, REFUSED), "connect", f"{NO_PROXY} chatloom.app"),
         (aiohttp.ClientHttpProxyError(INFO, (), status=407), "proxy", "the proxy answered 407"),
         (aiohttp.ClientPayloadError("cut"), "cut off", "the connection ended inside the answer"),
-        (
-            aiohttp.ClientResponseError(INFO, (), status=400, message="bad header"),
-            "protocol",
-            "what chatloom.app answered is not HTTP: bad header",
-        ),
+        (aiohttp.ClientResponseError(INFO, (), message="bad"), "protocol", f"{NO_HTTP}: bad"),
         (aiohttp.ServerDisconnectedError(), "disconnected", ENDED),
         (aiohttp.ClientOSError(104, "reset by peer"), "disconnected", ENDED),
         (ConnectionResetError(104, "reset"), "disconnected", ENDED),
