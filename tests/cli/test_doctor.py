@@ -1,10 +1,8 @@
 """The command ``doctor``: each thing that can be wrong is named, with what helps."""
 
-import asyncio
 import json
 import socket
 import ssl
-from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
 import attrs
@@ -17,6 +15,7 @@ from chatloom_async.cli.main import main
 from chatloom_async.cli.reach import way
 from chatloom_async.testing import Fault, Sandbox
 from tests.faults.case import AGENT
+from tests.faults.server import Close, Server
 
 Captured = pytest.CaptureFixture[str]
 
@@ -169,18 +168,6 @@ async def last(server: str, proxy: str | None = None) -> dict[str, str]:
     return attrs.asdict([check async for check in way(urlsplit(server), proxy)][-1])
 
 
-async def answering(answer: bytes) -> AsyncIterator[str]:
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(65_536)  # a request, or the beginning of TLS
-        writer.write(answer)
-        writer.close()
-        await writer.wait_closed()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        yield f"http://user:secret@127.0.0.1:{server.sockets[0].getsockname()[1]}"
-
-
 @pytest.mark.parametrize(
     ("answer", "found", "advice"),
     [
@@ -190,8 +177,9 @@ async def answering(answer: bytes) -> AsyncIterator[str]:
     ],
 )
 async def test_a_proxy_that_does_not_help_is_named(answer: bytes, found: str, advice: str) -> None:
-    async for proxy in answering(answer):
-        assert_problem(await last("https://chatloom.app", proxy), "proxy", found, advice)
+    async with Server([(answer, Close())]) as proxy:
+        check = await last("https://chatloom.app", f"http://user:secret@127.0.0.1:{proxy.port}")
+    assert_problem(check, "proxy", found, advice)
 
 
 @pytest.mark.parametrize(
@@ -214,33 +202,21 @@ async def test_a_certificate_that_does_not_fit_is_named(
         authority.configure_trust(theirs)
     monkeypatch.setattr(ssl, "create_default_context", lambda: theirs)
     monkeypatch.setenv("SSL_CERT_FILE", "none.pem")
-    server = await asyncio.start_server(_hang_up, "127.0.0.1", 0, ssl=ours)
-    async with server:
-        check = await last(f"https://localhost:{server.sockets[0].getsockname()[1]}")
+    async with Server([], ours, greeting=(Close(),)) as server:
+        check = await last(f"https://localhost:{server.port}")
     assert (check["name"], check["verdict"]) == ("TLS", verdict)
     assert found in f"{check['message']}: {check['advice']}"
 
 
-def _hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    writer.close()
-
-
 async def test_a_server_that_speaks_no_tls_is_named() -> None:
-    async for plain in answering(b""):
-        check = await last(f"https://127.0.0.1:{urlsplit(plain).port}")
-        assert_problem(check, "TLS", "no encrypted connection", "does not let TLS pass")
-
-
-async def test_a_proxy_where_nothing_listens_is_named() -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        check = await last("https://chatloom.app", f"http://127.0.0.1:{unused.getsockname()[1]}")
-    assert_problem(check, "connection", "127.0.0.1:", "look at HTTPS_PROXY or --proxy")
+    async with Server([], greeting=(b"SSH-2.0\r\n", Close())) as server:
+        check = await last(f"https://127.0.0.1:{server.port}")
+    assert_problem(check, "TLS", "no encrypted connection", "does not let TLS pass")
 
 
 async def test_a_proxy_leads_through_to_the_certificate() -> None:
-    async for proxy in answering(b"HTTP/1.1 200 OK\r\n\r\n"):
-        assert_problem(await last("https://chatloom.app", proxy), "TLS", "no encrypted", "")
+    async with Server([(b"HTTP/1.1 200 OK\r\n\r\n", Close())]) as proxy:
+        assert_problem(await last("https://chatloom.app", proxy.url), "TLS", "no encrypted", "")
 
 
 async def test_a_name_server_that_says_nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,9 +224,17 @@ async def test_a_name_server_that_says_nothing_is_named(monkeypatch: pytest.Monk
     assert_problem(await last("https://localhost"), "name", "not found", "is there a network")
 
 
-def test_a_proxy_that_is_none_is_named(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CHATLOOM_BASE_URL", "https://chatloom.app")
-    monkeypatch.setenv("HTTPS_PROXY", "socks5://127.0.0.1")
-    check = checks(capsys, 1)["proxy"]
-    assert "is not an HTTP proxy" in check["message"]
-    assert "mend HTTPS_PROXY" in check["advice"]
+@pytest.mark.parametrize(
+    ("url", "name", "found", "advice"),
+    [
+        ("socks5://127.0.0.1", "proxy", "is not an HTTP proxy", "mend HTTPS_PROXY"),
+        ("http://127.0.0.1:9", "connection", "127.0.0.1:9", "look at HTTPS_PROXY or --proxy"),
+    ],
+)
+def test_a_proxy_that_is_none_is_named(
+    url: str, name: str, found: str, advice: str, capsys: Captured
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CHATLOOM_BASE_URL", "https://chatloom.app")
+        patch.setenv("HTTPS_PROXY", url)
+        assert_problem(checks(capsys, 1)[name], name, found, advice)
