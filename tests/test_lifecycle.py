@@ -12,10 +12,10 @@ import time
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import aiohttp
 import pytest
-from attrs import define
 
 from chatloom_async import (
     APIConnectionError,
@@ -31,10 +31,10 @@ from chatloom_async import (
 )
 from chatloom_async.ratelimit.limiter import RateLimiter
 from chatloom_async.ratelimit.registry import LimiterRegistry
-from chatloom_async.ratelimit.values import Grant
 from chatloom_async.testing import Fault, Sandbox, make_workspace
 from tests.faults.case import answer, says
 from tests.faults.server import Hang, Script, Server
+from tests.ratelimit.test_shared import Strange
 from tests.test_memory import descriptors
 
 KEY = "clf_lifecycle"
@@ -109,25 +109,11 @@ async def test_every_method_raises_after_closing(used: bool) -> None:  # noqa: F
         assert chatloom.stats().in_flight == 0
 
 
-@define(eq=False)
-class Unasked:
-    """A store of limits that takes its time."""
-
-    async def take(self, _: str, __: RateLimit, wanted: int) -> Grant:
-        await asyncio.sleep(0.5)
-        return Grant(wanted)
-
-    async def close(self, _: str, __: float) -> None:
-        """Nobody says so."""
-
-    async def open(self, _: str) -> None:
-        """Nobody says so."""
-
-
 @pytest.mark.looptime
 async def test_nothing_asks_a_shared_store_after_closing() -> None:
+    slow: Any = Strange(lambda: asyncio.sleep(0.5))
     async with ConnectionPool() as pool:
-        chatloom = AsyncChatloom(KEY, pool=pool, rate_limit=RateLimit(shared=Unasked()))
+        chatloom = AsyncChatloom(KEY, pool=pool, rate_limit=RateLimit(shared=slow))
         calls = [asyncio.create_task(chatloom.list_agents()) for _ in range(3)]
         await asyncio.sleep(0.1)
         await pool.aclose()
@@ -224,13 +210,9 @@ def test_calls_in_another_thread_end_when_the_client_is_closed_here() -> None:
 
 
 def test_a_loop_that_stood_still_leaves_nothing_behind() -> None:
-    script = f"""
-        import asyncio, gc
-        from chatloom_async import AsyncChatloom
-        from chatloom_async.testing import Sandbox, make_workspace
-
-        with Sandbox([make_workspace("acme", {KEY!r})]).in_thread() as sandbox:
-            chatloom = AsyncChatloom({KEY!r}, base_url=sandbox.base_url)
+    script = """
+        with Sandbox([make_workspace("acme", KEY)]).in_thread() as sandbox:
+            chatloom = AsyncChatloom(KEY, base_url=sandbox.base_url)
             with asyncio.Runner() as runner:
                 runner.run(chatloom.list_agents())
                 other = asyncio.new_event_loop()
@@ -310,10 +292,8 @@ def test_a_pool_survives_a_loop_that_was_closed_without_ceremony(sandbox: Sandbo
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forking is for POSIX")
 def test_a_client_made_and_used_before_a_fork_works_in_both_processes(sandbox: Sandbox) -> None:
-    script = f"""
-        import asyncio, os, sys
-        from chatloom_async import AsyncChatloom
-        chatloom = AsyncChatloom({KEY!r}, base_url={sandbox.base_url!r})
+    script = """
+        chatloom = AsyncChatloom(KEY, base_url=URL)
         async def both():
             assert len(await chatloom.list_agents()) == 20
         asyncio.run(both())
@@ -323,13 +303,21 @@ def test_a_client_made_and_used_before_a_fork_works_in_both_processes(sandbox: S
         if child:
             assert os.waitpid(child, 0)[1] == 0
     """
-    assert run_strictly(script) == ""
+    assert run_strictly(script, URL=sandbox.base_url) == ""
 
 
-def run_strictly(script: str) -> str:
+STAR = """
+import asyncio, gc, os
+from chatloom_async import *
+from chatloom_async.testing import *
+"""
+
+
+def run_strictly(script: str, **given: str) -> str:
     """Run a script in development mode, warnings as errors; return what it complains of."""
+    names = "\n".join(f"{name} = {value!r}" for name, value in {"KEY": KEY, **given}.items())
     done = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", "-c", textwrap.dedent(script)],
+        [sys.executable, "-X", "dev", "-W", "error", "-c", STAR + names + textwrap.dedent(script)],
         capture_output=True,
         text=True,
         timeout=60,
@@ -341,20 +329,16 @@ def run_strictly(script: str) -> str:
 
 
 def test_nothing_is_left_behind_in_development_mode() -> None:
-    script = f"""
-        import asyncio, gc
-        from chatloom_async import *
-        from chatloom_async.testing import *
-
+    script = """
         faults = [Fault.status(503), Fault.reset(), Fault.cut_body(), Fault.malformed()]
         faults.append(Fault.drip(0.01))
-        workspace = make_workspace("acme", {KEY!r}, agents=20)
+        workspace = make_workspace("acme", KEY, agents=20)
         FREE = RateLimit(per_minute=None)
         ONCE = RetryPolicy(attempts=1)
 
         async def main():
             async with Sandbox([workspace], faults=faults) as sandbox:
-                chatloom = AsyncChatloom({KEY!r}, base_url=sandbox.base_url, rate_limit=FREE)
+                chatloom = AsyncChatloom(KEY, base_url=sandbox.base_url, rate_limit=FREE)
                 async with chatloom:
                     once = chatloom.with_options(retry=ONCE, timeout=0.2)
                     calls = [once.list_agents() for _ in range(9)]
@@ -380,13 +364,9 @@ def test_nothing_is_left_behind_in_development_mode() -> None:
 
 
 def test_calls_left_alone_at_the_end_of_a_run_leave_nothing_behind() -> None:
-    script = f"""
-        import asyncio, gc
-        from chatloom_async import *
-        from chatloom_async.testing import *
-
+    script = """
         slow = RetryPolicy(initial_delay=9)
-        chatloom = AsyncChatloom({KEY!r}, base_url="http://127.0.0.1:9", retry=slow)
+        chatloom = AsyncChatloom(KEY, base_url="http://127.0.0.1:9", retry=slow)
 
         async def main():
             global left

@@ -501,7 +501,7 @@ async def test_no_public_object_shows_the_key() -> None:
                 if hasattr(shown_object, "__dict__"):
                     views.append(repr(vars(shown_object)))
                 if attrs.has(type(shown_object)):
-                    views.append(repr(attrs.asdict(shown_object, recurse=False)))  # type: ignore[arg-type]
+                    views.append(repr(attrs.asdict(shown_object, recurse=False)))  # type: ignore[arg-type]  # it has
                 assert not [view for view in views if SECRET in view]
                 assert leaks(shown_object, SECRET) == []
 
