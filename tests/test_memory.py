@@ -5,12 +5,9 @@ import gc
 import os
 import tracemalloc
 from collections import Counter
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from attrs import define, field
 
 from chatloom_async import (
     APIConnectionError,
@@ -24,66 +21,11 @@ from chatloom_async import (
 )
 from chatloom_async.network.bounds import Timeouts
 from tests.faults.case import answer, says
-from tests.faults.server import HOST
+from tests.faults.server import Hang, Pause, Script, Server
 
 KEY = "clf_memory"
 pytestmark = pytest.mark.looptime
-OK = answer()
 OUTAGE = says({"error": "down"}, status=503)
-
-
-@define(eq=False)
-class Quick(asyncio.Protocol):
-    """A server for thousands of calls: one canned answer, after a while, or never.
-
-    As a callable it makes the protocol of each of its connections.
-    """
-
-    canned: bytes | None = OK
-    delay: float = 0.0
-    requests: int = 0
-    open: int = 0
-    most: int = 0
-    transports: set[asyncio.Transport] = field(factory=set)
-
-    @asynccontextmanager
-    async def serve(self) -> AsyncGenerator[str]:
-        loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: _Connection(self), HOST, 0, backlog=4096)
-        try:
-            yield f"http://{HOST}:{server.sockets[0].getsockname()[1]}"
-        finally:
-            server.close()
-            for transport in self.transports:
-                transport.abort()
-
-
-@define(eq=False)
-class _Connection(asyncio.Protocol):
-    server: Quick
-    transport: asyncio.Transport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        self.server.transports.add(transport)
-        self.server.open += 1
-        self.server.most = max(self.server.most, self.server.open)
-
-    def connection_lost(self, _: Exception | None) -> None:
-        self.server.open -= 1
-        if self.transport is not None:
-            self.server.transports.discard(self.transport)
-
-    def data_received(self, data: bytes) -> None:
-        self.server.requests += data.count(b"\r\n\r\n")
-        if self.server.canned is None or self.transport is None:
-            return
-        if self.server.delay:
-            loop = asyncio.get_running_loop()
-            loop.call_later(self.server.delay, self.transport.write, self.server.canned)
-        else:
-            self.transport.write(self.server.canned)
 
 
 async def look_up(chatloom: AsyncChatloom, number: int) -> Counter[int]:
@@ -97,22 +39,19 @@ def descriptors() -> int:
 
 
 async def test_ten_thousand_lookups_at_once_open_no_more_sockets_than_the_limit() -> None:
-    quick = Quick()
-    async with quick.serve() as url, ConnectionPool(limit=20) as pool:
-        chatloom = AsyncChatloom(KEY, base_url=url, rate_limit=None, pool=pool)
+    async with Server([(answer(),)]) as server, ConnectionPool(limit=20) as pool:
+        chatloom = AsyncChatloom(KEY, base_url=server.url, rate_limit=None, pool=pool)
         assert await look_up(chatloom, 10_000) == {2: 10_000}
-        assert quick.most <= 20
-        assert pool.opened == quick.most
-        assert quick.requests == 10_000
+        assert pool.opened == server.connections <= 20
+        assert len(server.requests) == 10_000
 
 
 @pytest.mark.parametrize(
     ("rate_limit", "calls"), [(None, 500), (RateLimit(per_minute=None), 40)], ids=["free", "gated"]
 )
 async def test_nothing_grows_over_ten_rounds(rate_limit: RateLimit | None, calls: int) -> None:
-    quick = Quick()
-    async with quick.serve() as url, ConnectionPool(limit=20) as pool:
-        chatloom = AsyncChatloom(KEY, base_url=url, rate_limit=rate_limit, pool=pool)
+    async with Server([(answer(),)]) as server, ConnectionPool(limit=20) as pool:
+        chatloom = AsyncChatloom(KEY, base_url=server.url, rate_limit=rate_limit, pool=pool)
         for _ in range(3):
             await look_up(chatloom, calls)
         await asyncio.sleep(130)  # the gate remembers departures of two minutes
@@ -122,6 +61,7 @@ async def test_nothing_grows_over_ten_rounds(rate_limit: RateLimit | None, calls
             for _ in range(10):
                 await look_up(chatloom, calls)
                 await asyncio.sleep(130)
+                server.requests.clear()
                 gc.collect()
                 held.append(tracemalloc.get_traced_memory()[0])
         finally:
@@ -131,10 +71,9 @@ async def test_nothing_grows_over_ten_rounds(rate_limit: RateLimit | None, calls
 
 
 async def test_memory_does_not_grow_with_failures() -> None:
-    quick = Quick(says({"error": "no"}, status=404))
-    held = []
-    async with quick.serve() as url, ConnectionPool(limit=20) as pool:
-        chatloom = AsyncChatloom(KEY, base_url=url, rate_limit=None, pool=pool)
+    held, refused = [], says({"error": "no"}, status=404)
+    async with Server([(refused,)]) as server, ConnectionPool(limit=20) as pool:
+        chatloom = AsyncChatloom(KEY, base_url=server.url, rate_limit=None, pool=pool)
         gc.collect()
         gc.disable()  # an error in a circle would wait for the collector
         tracemalloc.start()
@@ -144,6 +83,7 @@ async def test_memory_does_not_grow_with_failures() -> None:
                 errors = await asyncio.gather(*calls, return_exceptions=True)
                 assert {type(error).__name__ for error in errors} == {"NotFoundError"}
                 del errors, calls
+                server.requests.clear()
                 held.append(tracemalloc.get_traced_memory()[0])
         finally:
             tracemalloc.stop()
@@ -151,34 +91,32 @@ async def test_memory_does_not_grow_with_failures() -> None:
     assert held[-1] - held[2] < 60_000
 
 
-async def test_five_hundred_calls_queue_on_ten_connections_and_none_times_out() -> None:
-    quick = Quick(delay=0.9)
-    async with quick.serve() as url, ConnectionPool(limit=10) as pool:
+async def test_five_hundred_calls_queue_and_none_times_out() -> None:
+    slow: Script = (Pause(0.9), answer())
+    async with Server([slow]) as server, ConnectionPool(limit=10) as pool:
+        once = RetryPolicy(attempts=1)
         chatloom = AsyncChatloom(
-            KEY,
-            base_url=url,
-            timeout=1.0,
-            rate_limit=None,
-            retry=RetryPolicy(attempts=1),
-            pool=pool,
+            KEY, base_url=server.url, timeout=1.0, rate_limit=None, retry=once, pool=pool
         )
         assert await look_up(chatloom, 500) == {2: 500}
-        assert quick.most <= 10
+        assert server.connections <= 10
 
 
-@pytest.mark.parametrize("canned", [None, OUTAGE], ids=["silence", "errors"])
+SILENCE: Script = (Hang(),)
+
+
+@pytest.mark.parametrize("script", [SILENCE, (Pause(0.3), OUTAGE)], ids=["silence", "errors"])
 @pytest.mark.parametrize("limit", [1, 100])
-async def test_a_deadline_holds_wherever_the_time_goes(canned: bytes | None, limit: int) -> None:
-    quick = Quick(canned, delay=0.3)
-    async with quick.serve() as url, ConnectionPool(limit) as pool:
+async def test_a_deadline_holds_wherever_the_time_goes(script: Script, limit: int) -> None:
+    async with Server([script]) as server, ConnectionPool(limit) as pool:
         retry = RetryPolicy(attempts=99, deadline=2.5)
-        chatloom = AsyncChatloom(KEY, base_url=url, timeout=1.0, retry=retry, pool=pool)
+        chatloom = AsyncChatloom(KEY, base_url=server.url, timeout=1.0, retry=retry, pool=pool)
         for took, error in await outcomes(chatloom, 30):
             assert isinstance(
                 error, DeadlineExceededError | InternalServerError | APIConnectionError
             )
             assert took <= 2.5 + 0.15
-            if canned is None:
+            if script == SILENCE:
                 assert took >= 2.5 - 0.15
 
 
@@ -203,11 +141,11 @@ async def outcomes(chatloom: AsyncChatloom, number: int) -> list[tuple[float, Ex
 async def test_a_total_outage_costs_each_of_a_thousand_calls_hardly_a_request(
     kind: str, rate_limit: RateLimit, deadline: float
 ) -> None:
-    quick = Quick(OUTAGE if kind == "errors" else None)
-    async with quick.serve() as url, ConnectionPool() as pool:
+    script: Script = (OUTAGE,) if kind == "errors" else SILENCE
+    async with Server([script]) as server, ConnectionPool() as pool:
         chatloom = AsyncChatloom(
             KEY,
-            base_url="http://127.0.0.1:9" if kind == "refused" else url,
+            base_url="http://127.0.0.1:9" if kind == "refused" else server.url,
             timeout=2.0,
             retry=RetryPolicy(deadline=deadline),
             rate_limit=rate_limit,
@@ -215,7 +153,7 @@ async def test_a_total_outage_costs_each_of_a_thousand_calls_hardly_a_request(
         )
         results = await outcomes(chatloom, 1_000)
         assert chatloom.stats().requests <= 1_100
-        assert quick.requests <= 1_100
+        assert len(server.requests) <= 1_100
     for took, error in results:
         assert took <= deadline + 0.3
         told = error.last_failure if isinstance(error, DeadlineExceededError) else error
@@ -230,7 +168,7 @@ def alive() -> int:
 
 async def test_a_timeout_of_its_own_for_each_call_leaves_none_but_the_latest() -> None:
     before = alive()
-    async with Quick().serve() as url, AsyncChatloom(KEY, base_url=url) as chatloom:
+    async with Server([(answer(),)]) as server, AsyncChatloom(KEY, base_url=server.url) as chatloom:
         for extra in range(20):
             await chatloom.with_options(timeout=2 + extra / 100).get_allowed_domains("agt_1")
         await asyncio.sleep(3)
