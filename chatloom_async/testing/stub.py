@@ -61,6 +61,7 @@ class StubTransport:
 
         Raises:
             AssertionError: the script is at its end.
+            TypeError: the reply is something else.
             APITimeoutError: the reply comes later than the timeout.
         """
         if self.closed:
@@ -72,6 +73,8 @@ class StubTransport:
             raise AssertionError(f"the script has no reply for {method} {url}")
         if isinstance(reply, ChatloomError):
             raise reply
+        if not isinstance(reply, StubReply):
+            raise TypeError(f"a reply is a StubReply or a ChatloomError, not {reply!r}")
         if reply.after:
             await self.clock.sleep(min(reply.after, timeout))
         if reply.after > timeout:

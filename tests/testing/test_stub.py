@@ -60,6 +60,11 @@ def test_an_error_of_the_script_is_raised() -> None:
     assert caught.value.reason == "tls"
 
 
+def test_what_is_no_reply_is_named() -> None:
+    with pytest.raises(TypeError, match=r"a StubReply or a ChatloomError, not TimeoutError\(\)"):
+        ask(TimeoutError())  # type: ignore[arg-type]  # as its users may
+
+
 def test_a_request_beyond_the_script_fails_once() -> None:
     transport = StubTransport([])
     with pytest.raises(AssertionError, match=f"no reply for GET {URL}"):
