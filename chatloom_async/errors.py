@@ -21,8 +21,6 @@
 Not here: which of them are retried (``calls.retry``), how an answer becomes one (``calls.answer``).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -97,8 +95,7 @@ class ChatloomError(Exception):
         """Return what to tell a visitor, as a problem document (RFC 9457).
 
         Serve it as ``application/problem+json`` with the status ``http_status``, and its
-        ``retry_after``, which every 503 has, as ``Retry-After`` too. Nothing that the API answered
-        is in it, and nothing of the request.
+        ``retry_after``, which every 503 has, as ``Retry-After`` too. No request or answer is in it.
         """
         status = HTTPStatus(self.http_status)
         problem: dict[str, Any] = {"type": "about:blank", "title": status.phrase, "status": +status}

@@ -6,8 +6,6 @@ only, and reaches no call. No event holds a key, a body or a header. What severa
 described at ``CallStarted``; ``seconds`` is how long it took. Who tells: ``calls``, ``ratelimit``.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from typing import Literal

@@ -1,7 +1,5 @@
 """Many calls at once, their results as they finish."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import deque
 from collections.abc import (
@@ -38,8 +36,7 @@ class Success(Generic[Item, Value]):
 class Failure(Generic[Item]):
     """What the call for one item raised; the other items go on.
 
-    A call that was cancelled from inside, by a future that it waited for, say, failed with a
-    RuntimeError whose cause is the cancellation.
+    A call cancelled from inside, by a future it awaits, failed with a RuntimeError caused by that.
     """
 
     item: Item

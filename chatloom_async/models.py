@@ -3,8 +3,6 @@
 Not here: how an answer becomes one of them (``calls.wire``).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import cache

@@ -23,8 +23,7 @@ _SPREAD = ((1, 1, "1"), (2, 2, "2"), (3, 5, "3 to 5"), (6, 10, "6 to 10"), (11, 
 class Bar:
     """One bar of a chart.
 
-    ``share`` is 0 to 1 of the longest one; ``number`` is what the domains it stands for are marked
-    with, None for a bar that leads to none.
+    ``share`` is 0 to 1 of the longest one; ``number`` marks the domain that it leads to, if any.
     """
 
     label: str

@@ -48,8 +48,7 @@ class KeysFile:
 
         Raises:
             ConfigurationError: the file cannot be read, is empty or malformed, names a workspace
-                twice, or an entry's key cannot be one. The message names file and entry, never the
-                key.
+                twice, or a key cannot be one. The message names file and entry, never the key.
         """
         values = _entries(self.path)
         if not values:
@@ -66,8 +65,7 @@ class KeysFile:
     def open(self) -> Callable[[str], ApiKey]:
         """Read the file now; return a function from a name to its key that judges no other entry.
 
-        Both raise ConfigurationError: the file as for ``read``, a name that is not in it, a key
-        that cannot be one.
+        ConfigurationError from both: the file as for ``read``, an unknown name, a wrong key.
         """
         path = self.path
         values = dict(_entries(path))

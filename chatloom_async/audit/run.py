@@ -75,8 +75,7 @@ def stream_audit(
     client takes its key from: its class is told and its words are not. An error of ``workspaces``
     itself ends the iteration. Leaving the block cancels what is under way.
 
-    Clients with the default ``RetryPolicy`` are used with ``AUDIT_RETRY``, others as they are. The
-    clients are not closed.
+    Clients with the default ``RetryPolicy`` use ``AUDIT_RETRY``, others their own. None is closed.
 
     Args:
         workspaces: names and clients; a mapping, or pairs that are read only as fast as the audit

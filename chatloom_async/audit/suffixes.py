@@ -13,13 +13,16 @@ from attrs import frozen
 
 def is_public_suffix(host: str) -> bool:
     """Tell a name below which anybody may register."""
-    return _suffixes().holds(host)
+    suffixes = _suffixes()
+    # The list's linter has it that "*.name" makes a public suffix of "name" as well.
+    if host in suffixes.roots:
+        return True
+    return host.partition(".")[2] in suffixes.wild and host not in suffixes.exceptions
 
 
 def is_below_suffix(host: str) -> bool:
     """Tell a name below a public suffix, as every name is that somebody has on the Internet."""
-    suffixes = _suffixes()
-    return host.rpartition(".")[2] in suffixes.tops and not suffixes.holds(host)
+    return host.rpartition(".")[2] in _suffixes().tops and not is_public_suffix(host)
 
 
 def is_above_suffix(host: str) -> bool:
@@ -36,17 +39,11 @@ def is_known_top(label: str) -> bool:
 class _Suffixes:
     """The rules of the list, IDNA-encoded; a rule is ``name``, ``*.name`` or ``!name``."""
 
-    names: frozenset[str]
+    roots: frozenset[str]  # of the first two kinds
     wild: frozenset[str]
     exceptions: frozenset[str]
     above: frozenset[str]
     tops: frozenset[str]
-
-    def holds(self, host: str) -> bool:
-        # The list's linter has it that "*.name" makes a public suffix of "name" as well.
-        if host in self.names or host in self.wild:
-            return True
-        return host.partition(".")[2] in self.wild and host not in self.exceptions
 
 
 @cache
@@ -58,10 +55,9 @@ def _suffixes() -> _Suffixes:
     rules = set(_rules(Path(PSLFILE).read_text("utf-8")))
     wild = frozenset(rule[2:] for rule in rules if rule.startswith("*."))
     exceptions = frozenset(rule[1:] for rule in rules if rule.startswith("!"))
-    names = frozenset(rule for rule in rules if rule[0] not in "*!")
-    roots = names | wild
+    roots = wild.union(rule for rule in rules if rule[0] not in "*!")
     return _Suffixes(
-        names,
+        roots,
         wild,
         exceptions,
         frozenset(parent for root in roots for parent in parents(root)),

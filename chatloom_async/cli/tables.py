@@ -33,8 +33,7 @@ _STYLES = {
 class Table:
     """Rows of text under a title; ``numbers`` are the columns that stand flush right.
 
-    Cells may hold anything; they are made fit for printing when drawn. ``spare`` are columns that a
-    narrow terminal does without.
+    Cells may hold anything: drawing makes them fit. On a narrow terminal ``spare`` columns go.
     """
 
     title: str

@@ -42,8 +42,7 @@ they could not be read."""
 class ParquetFile:
     """Writes workspaces as they come, in batches; a context manager.
 
-    The file is in its place when the block is left, whole; left by an exception, not at all, and
-    what was there before stays.
+    When the block is left, the whole file is in its place; by an exception, what was there before.
 
     Raises:
         ConfigurationError: the file cannot be made.

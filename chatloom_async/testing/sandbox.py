@@ -26,8 +26,7 @@ from chatloom_async.testing.workspaces import Workspace
 
 HOST = "127.0.0.1"
 
-# Enough for every connection of a large fan-out to be opened at once: one that finds the queue
-# full is tried again by the kernel only a second later.
+# Room for every connection of a large fan-out: the kernel tries a refused one a second later.
 _BACKLOG = 4096
 
 # Seconds for handlers that are about to be done when the sandbox stops.
