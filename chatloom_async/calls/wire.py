@@ -13,7 +13,7 @@ from functools import partial
 from json.scanner import make_scanner
 from typing import Any, NoReturn, TypeVar
 
-from chatloom_async.calls.structure import TOO_DEEP, TOO_LARGE, reader, why_not
+from chatloom_async.calls.structure import TOO_DEEP, TOO_LARGE, Reader, reader, why_not
 from chatloom_async.errors import ResponseDecodeError
 from chatloom_async.models import AgentList, AllowedDomains
 
@@ -44,6 +44,7 @@ def _scanner(parse_float: Callable[[str], Any]) -> Scanner:
     return make_scanner(decoder)  # type: ignore[arg-type]  # raw_decode hands it a decoder too
 
 
+_readers: dict[object, Reader] = {}  # to ask ``reader`` takes a tenth of a small answer's time
 _scan = _scanner(float)
 # Every float is 0.0, at a third of the time: a function of one text, without Python in it.
 _scan_around_floats = _scanner(partial({0: 0.0}.get, 0))
@@ -63,7 +64,9 @@ def decode(body: bytes, model: type[Model], scan: Scanner = _scan) -> Model:
     value = decode_json(body, scan)
     if model is object:
         return value  # type: ignore[no-any-return]  # any JSON value is an object
-    read = reader(model)  # type: ignore[arg-type]  # classes are hashable
+    read = _readers.get(model)
+    if read is None:
+        read = _readers[model] = reader(model)  # type: ignore[arg-type]  # classes are hashable
     try:
         return read(value, model)  # type: ignore[no-any-return]  # a run-time type
     except Exception as error:  # noqa: BLE001 - whatever a value raises that is not of its kind
