@@ -44,7 +44,7 @@ def _scanner(parse_float: Callable[[str], Any]) -> Scanner:
     return make_scanner(decoder)  # type: ignore[arg-type]  # raw_decode hands it a decoder too
 
 
-_readers: dict[object, Reader] = {}  # to ask ``reader`` takes a tenth of a small answer's time
+READERS: dict[object, Reader] = {}  # to ask ``reader`` takes a tenth of a small answer's time
 _scan = _scanner(float)
 # Every float is 0.0, at a third of the time: a function of one text, without Python in it.
 _scan_around_floats = _scanner(partial({0: 0.0}.get, 0))
@@ -64,9 +64,9 @@ def decode(body: bytes, model: type[Model], scan: Scanner = _scan) -> Model:
     value = decode_json(body, scan)
     if model is object:
         return value  # type: ignore[no-any-return]  # any JSON value is an object
-    read = _readers.get(model)
+    read = READERS.get(model)
     if read is None:
-        read = _readers[model] = reader(model)  # type: ignore[arg-type]  # classes are hashable
+        read = READERS[model] = reader(model)  # type: ignore[arg-type]  # classes are hashable
     try:
         return read(value, model)  # type: ignore[no-any-return]  # a run-time type
     except Exception as error:  # noqa: BLE001 - whatever a value raises that is not of its kind

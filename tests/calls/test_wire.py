@@ -312,5 +312,5 @@ def test_want_of_memory_is_an_error_of_ours(
         decode = fail  # type: ignore[assignment]  # no text comes of it
 
     assert refusal(Body(b"{}"), AllowedDomains) == f"the answer is not JSON: {reason}"
-    monkeypatch.setattr(wire, "reader", lambda _: fail)
+    monkeypatch.setitem(wire.READERS, AllowedDomains, fail)
     assert refusal(b"{}", AllowedDomains) == f"$: {reason}"
