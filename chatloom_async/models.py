@@ -6,6 +6,7 @@ Not here: how an answer becomes one of them (``calls.wire``).
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import cache
+from math import isfinite
 from operator import attrgetter
 from types import NoneType
 from typing import Any, Self, TypeVar, overload
@@ -14,7 +15,7 @@ from attrs import AttrsInstance, field, fields, fields_dict, frozen
 
 Model = TypeVar("Model", bound=AttrsInstance)
 
-_PLAIN = frozenset({str, int, float, bool, NoneType})
+_PLAIN = frozenset({str, int, bool, NoneType})
 
 
 def to_plain(value: Any) -> Any:
@@ -26,6 +27,8 @@ def to_plain(value: Any) -> Any:
     kind = type(value)
     if kind in _PLAIN:
         return value
+    if kind is float:
+        return value if isfinite(value) else None  # JSON writes no 1e400, and Python reads it
     if kind is tuple or kind is list:
         return [inner if type(inner) in _PLAIN else to_plain(inner) for inner in value]
     if hasattr(kind, "__attrs_attrs__"):

@@ -110,6 +110,11 @@ def test_plain_values_can_be_changed_without_the_model() -> None:
     assert before == MORE
 
 
+def test_a_number_beyond_floats_is_null_in_json() -> None:
+    read = json.loads('{"big": 1e400, "more": [-1e400, 0.5]}')
+    assert attrs.evolve(AGENT, extra=read).to_dict()["extra"] == {"big": None, "more": [None, 0.5]}
+
+
 @pytest.mark.parametrize("value", [b"bytes", {"a": {1}}, [object()], Agent])
 def test_what_has_no_form_in_json_is_refused(value: object) -> None:
     with pytest.raises(TypeError, match="has no form in JSON"):
