@@ -10,6 +10,7 @@ trip for each question. Redis 6 or later. Not here: what a limiter does with the
 the server is away (``ratelimit.shared``).
 """
 
+import inspect
 import os
 import secrets
 from importlib.resources import files
@@ -18,6 +19,7 @@ from typing import NoReturn, Self, cast
 from attrs import define, field
 from redis.asyncio import Redis
 
+from chatloom_async.errors import ConfigurationError
 from chatloom_async.ratelimit.values import Grant, RateLimit
 
 _SCRIPTS = files("chatloom_async.contrib")
@@ -35,6 +37,11 @@ class SharedRedis:
     client: Redis
     prefix: str = "chatloom:limits:"
     _member: str = field(factory=lambda: secrets.token_hex(4), init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse a client that would hold up the loop, and answer nothing that can be awaited."""
+        if not inspect.iscoroutinefunction(self.client.execute_command):
+            raise ConfigurationError("SharedRedis takes a client of redis.asyncio, not of redis")
 
     async def take(self, name: str, limit: RateLimit, wanted: int) -> Grant:
         """Use up to ``wanted`` departures; see ``SharedStore``."""

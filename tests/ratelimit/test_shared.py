@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from attrs import define
-from fakeredis import FakeAsyncRedis
+from fakeredis import FakeAsyncRedis, FakeRedis
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -181,6 +181,11 @@ async def test_a_file_travels_to_other_processes(tmp_path: Path) -> None:
     store = SharedFile(tmp_path / "limits")
     await store.take(NAME, LIMIT, 3)
     assert (await pickle.loads(pickle.dumps(store)).take(NAME, LIMIT, 1)).wait > 0  # noqa: S301 - our own
+
+
+def test_a_client_that_blocks_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"a client of redis\.asyncio"):
+        SharedRedis(FakeRedis())  # type: ignore[arg-type]  # as who overlooks "asyncio"
 
 
 def test_a_connection_does_not_travel() -> None:
