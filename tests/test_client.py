@@ -86,10 +86,10 @@ def test_an_option_that_cannot_work_is_refused(option: str, value: Any, told: st
         client.with_options(**{option: value})
 
 
-def test_a_session_in_place_of_a_pool_is_refused() -> None:
-    session: Any = object()
+@pytest.mark.parametrize("pool", [object(), StubTransport])
+def test_what_is_no_pool_is_refused(pool: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"ConnectionPool\(session=…\)"):
-        AsyncChatloom(KEY, pool=session)
+        AsyncChatloom(KEY, pool=pool)
 
 
 @pytest.mark.parametrize(("options", "ends"), [({"timeout": 2}, 2), ({}, 15)])

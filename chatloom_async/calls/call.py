@@ -115,7 +115,8 @@ class Caller:
             raise ConfigurationError("rate_limit is a RateLimit, or None to switch it off")
         if not isinstance(self.cache, Cache | None):
             raise ConfigurationError("cache is a Cache, or None to keep no answers")
-        if not callable(getattr(self.transport, "exchange", None)):
+        transport = self.transport
+        if isinstance(transport, type) or not callable(getattr(transport, "exchange", None)):
             raise ConfigurationError(
                 "pool is a ConnectionPool; for an aiohttp session of your own: "
                 "ConnectionPool(session=…)"
