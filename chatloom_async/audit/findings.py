@@ -35,8 +35,7 @@ _TOO_MUCH = {
     "addresses": ("address-space", "stands for many IP addresses, whoever has them"),
 }
 
-Told = tuple[str, str | None, str]
-"""The id of a rule, the entry, the message."""
+Told = tuple[str, str | None, str]  # the id of a rule, the entry, the message
 
 
 @frozen

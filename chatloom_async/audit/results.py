@@ -17,11 +17,9 @@ from chatloom_async.models import AuditedAgent, Gap, as_dict, served
 Concern = TypeVar("Concern", "Finding", Gap)
 Severity = Literal["low", "medium", "high"]
 
-SEVERITIES: tuple[Severity, ...] = ("high", "medium", "low")
-"""The gravest first."""
-
+SEVERITIES: tuple[Severity, ...] = ("high", "medium", "low")  # the gravest first
+# What a table has a column for, beside the agent's id.
 AGENT_FIELDS = tuple(name for name in fields_dict(AuditedAgent) if name not in ("id", "extra"))
-"""What a table has a column for, beside the agent's id."""
 
 
 @served

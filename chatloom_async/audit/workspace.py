@@ -17,8 +17,7 @@ from chatloom_async.models import AuditedAgent, Gap
 AUDIT_RETRY = RetryPolicy(attempts=8, patience=600.0)
 """What an audit uses in place of the default policy: runs of hours outlive outages of minutes."""
 
-LOOKUPS = 8
-"""Calls of one workspace at once, if nothing else is asked for."""
+LOOKUPS = 8  # calls of one workspace at once, if nothing else is asked for
 
 
 async def audit_workspace(

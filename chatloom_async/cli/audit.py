@@ -27,9 +27,8 @@ from chatloom_async.cli.sinks import add_force, add_format, check_free, is_parqu
 from chatloom_async.cli.streams import discard_output
 from chatloom_async.errors import ConfigurationError
 
+# The name of the one workspace of CHATLOOM_API_KEY, which the API does not tell.
 ONLY_WORKSPACE = "workspace"
-"""The name of the one workspace of CHATLOOM_API_KEY, which the API does not tell."""
-
 _STDOUT = "-"
 _ABOUT = """\
 Reads every workspace of a keys file, or the one of CHATLOOM_API_KEY. A keys
@@ -55,19 +54,16 @@ def add_audit(command: ArgumentParser) -> None:
     source.add_argument(
         "--sandbox", action="store_true", help="audit invented workspaces: no account, no network"
     )
-    command.add_argument(
+    add = command.add_argument
+    add(
         "--out", metavar="FILE", help="write a JSON line per workspace as it completes; - is stdout"
     )
-    command.add_argument(
-        "--resume", action="store_true", help="continue a cut run: skip what FILE already holds"
-    )
+    add("--resume", action="store_true", help="continue a cut run: skip what FILE already holds")
     add_force(command)
     add_format(command)
-    command.add_argument("--parquet", metavar="FILE", help="write a Parquet file (extra: parquet)")
-    command.add_argument(
-        "--approved", metavar="FILE", help="domains that are right, one a line; *.example.com too"
-    )
-    command.add_argument(
+    add("--parquet", metavar="FILE", help="write a Parquet file (extra: parquet)")
+    add("--approved", metavar="FILE", help="domains that are right, one a line; *.example.com too")
+    add(
         "--ignore",
         metavar="RULE",
         action="append",
@@ -75,20 +71,20 @@ def add_audit(command: ArgumentParser) -> None:
         choices=sorted(FINDING_RULES),
         help="leave out findings of a rule; may be repeated",
     )
-    command.add_argument(
+    add(
         "--fail-on",
         action="append",
         default=[],
         choices=("gap", "low", "medium", "high"),
         help="exit 1 when there is a gap, or a finding at least this severe; may be repeated",
     )
-    command.add_argument(
+    add(
         "--dask",
         metavar="ADDRESS",
         help="audit on a Dask cluster, or on a 'local' one (extra: dask)",
     )
     add_proxy(command)
-    command.add_argument("-v", "--verbose", action="store_true", help="tell of repeated requests")
+    add("-v", "--verbose", action="store_true", help="tell of repeated requests")
 
 
 def audit(options: Namespace) -> Coroutine[Any, Any, int]:

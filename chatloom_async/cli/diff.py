@@ -31,12 +31,11 @@ exit status: 0 no difference, 1 differences, or with --fail-on what it names,
 def add_diff(command: ArgumentParser) -> None:
     """Add the options of ``diff``."""
     command.epilog = _EXAMPLE
-    command.add_argument("old", metavar="OLD", help="an earlier audit's --out file")
-    command.add_argument("new", metavar="NEW", help="a later one")
-    command.add_argument(
-        "--format", choices=("text", "json"), default="text", help="what to print (default: text)"
-    )
-    command.add_argument(
+    add = command.add_argument
+    add("old", metavar="OLD", help="an earlier audit's --out file")
+    add("new", metavar="NEW", help="a later one")
+    add("--format", choices=("text", "json"), default="text", help="what to print (default: text)")
+    add(
         "--fail-on",
         action="append",
         default=[],

@@ -15,9 +15,7 @@ from typing import Any, NoReturn
 
 from attrs import define, field
 
-INTERRUPTED = 130
-"""The exit status, 128 + SIGINT, as shells have it."""
-
+INTERRUPTED = 130  # the exit status, 128 + SIGINT, as shells have it
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _SHOW_CURSOR = b"\x1b[?25h\r\n"  # a progress bar hides the terminal's cursor
 

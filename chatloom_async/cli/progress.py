@@ -21,9 +21,7 @@ from chatloom_async.audit.text import duration, plural, visible
 from chatloom_async.cli.streams import tell
 from chatloom_async.events import AttemptEnded, CallEnded, Event
 
-TICK = 0.1
-"""Seconds between two drawings."""
-
+TICK = 0.1  # seconds between two drawings
 _WINDOW = 5.0  # seconds over which requests per second are told
 _NARROWEST = 40
 _WIDE = 110  # columns of a terminal that has room for a long bar

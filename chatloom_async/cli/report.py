@@ -27,11 +27,10 @@ example:
 def add_report(command: ArgumentParser) -> None:
     """Add the options of ``report``."""
     command.epilog = _EXAMPLE
-    command.add_argument("file", metavar="FILE", help="an audit's --out file")
-    command.add_argument("--html", metavar="OUT", required=True, help="the page to write")
-    command.add_argument(
-        "--since", metavar="OLD", help="an earlier --out file: mark what is new since then"
-    )
+    add = command.add_argument
+    add("file", metavar="FILE", help="an audit's --out file")
+    add("--html", metavar="OUT", required=True, help="the page to write")
+    add("--since", metavar="OLD", help="an earlier --out file: mark what is new since then")
     add_force(command)
 
 

@@ -27,10 +27,9 @@ example; it prints what to export:
 def add_sandbox(command: ArgumentParser) -> None:
     """Add the options of ``sandbox``."""
     command.epilog = _EXAMPLE
-    command.add_argument(
-        "--port", type=_port, default=0, help="where to serve (default: any free port)"
-    )
-    command.add_argument("--keys", metavar="FILE", help="write a keys file for its workspaces")
+    add = command.add_argument
+    add("--port", type=_port, default=0, help="where to serve (default: any free port)")
+    add("--keys", metavar="FILE", help="write a keys file for its workspaces")
     add_force(command)
 
 

@@ -18,16 +18,7 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import Histogram, MeterProvider, UpDownCounter
 from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, TracerProvider
 
-from chatloom_async.events import (
-    AttemptEnded,
-    CallEnded,
-    CallStarted,
-    Event,
-    LimiterClosed,
-    LimiterOpened,
-    LimiterWaited,
-    Observer,
-)
+from chatloom_async import events
 from chatloom_async.version import __version__
 
 _SCOPE = "chatloom_async"
@@ -37,7 +28,7 @@ Attributes = dict[str, str | int | float]
 
 def telemetry(
     tracer_provider: TracerProvider | None = None, meter_provider: MeterProvider | None = None
-) -> Observer:
+) -> events.Observer:
     """Return an observer for ``ConnectionPool(observer=…)``; None: the global providers.
 
     Metrics, durations in seconds:
@@ -69,24 +60,24 @@ class _Telemetry:
     _open: dict[int, tuple[Span, Token[Context], Attributes]] = field(factory=dict, init=False)
     _reasons: dict[str, str] = field(factory=dict, init=False)  # of the limiters that are closed
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: events.Event) -> None:
         match event:
-            case CallStarted():
+            case events.CallStarted():
                 self._start(event)
-            case AttemptEnded():
+            case events.AttemptEnded():
                 self._attempt(event)
-            case LimiterWaited():
+            case events.LimiterWaited():
                 self.waits.record(event.seconds)
                 self._add(event.call, "rate limiter", {"chatloom.wait": event.seconds})
-            case CallEnded():
+            case events.CallEnded():
                 self._end(event)
-            case LimiterClosed() if event.key not in self._reasons:
+            case events.LimiterClosed() if event.key not in self._reasons:
                 self._reasons[event.key] = event.reason
                 self.closed.add(1, {"chatloom.reason": event.reason})
-            case LimiterOpened() if event.key in self._reasons:
+            case events.LimiterOpened() if event.key in self._reasons:
                 self.closed.add(-1, {"chatloom.reason": self._reasons.pop(event.key)})
 
-    def _start(self, event: CallStarted) -> None:
+    def _start(self, event: events.CallStarted) -> None:
         server = urlsplit(event.base_url)
         common: Attributes = {
             "http.request.method": event.method,
@@ -107,7 +98,7 @@ class _Telemetry:
         token = context.attach(trace.set_span_in_context(span))
         self._open[event.call] = span, token, common
 
-    def _attempt(self, event: AttemptEnded) -> None:
+    def _attempt(self, event: events.AttemptEnded) -> None:
         outcome = _outcome(event.outcome)
         self._add(event.call, "attempt", {"http.request.resend_count": event.number - 1, **outcome})
         opened = self._open.get(event.call)
@@ -118,7 +109,7 @@ class _Telemetry:
         if call in self._open:
             self._open[call][0].add_event(name, attributes)
 
-    def _end(self, event: CallEnded) -> None:
+    def _end(self, event: events.CallEnded) -> None:
         opened = self._open.pop(event.call, None)
         if opened is None:
             return

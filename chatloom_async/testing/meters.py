@@ -10,8 +10,7 @@ from typing import Protocol
 from attrs import define, field, frozen
 from attrs.validators import gt
 
-TOLERANCE = 1e-9
-"""Seconds (or tokens) below which two readings count as equal."""
+TOLERANCE = 1e-9  # seconds (or tokens) below which two readings count as equal
 
 
 @frozen

@@ -15,9 +15,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 NO_ANSWER = 0
 """The status of a request that was reset, dropped, left hanging or given up by its client."""
 
-KEPT = 10_000
-"""How many requests are kept one by one, unless told otherwise."""
-
+KEPT = 10_000  # requests that are kept one by one, unless told otherwise
 _SECRET = ("Authorization", "Proxy-Authorization", "X-API-Key", "Cookie")
 _SCHEMES = ("bearer", "basic", "digest")
 
