@@ -128,7 +128,9 @@ def make_plan(options: Namespace) -> Plan:
     judge = _judge(options.approved, options.ignore)
     path = str(Path(options.keys).absolute()) if options.keys else ""
     if options.sandbox:
-        keys = _demo_keys()
+        from chatloom_async.testing import demo_workspaces  # noqa: PLC0415 - brings a web server
+
+        keys = {each.name: ApiKey(each.key) for each in demo_workspaces()}
     else:
         keys = _only_key() if options.keys is None else KeysFile(options.keys).read()
     base_url = None if options.sandbox else check_base_url(None)
@@ -170,12 +172,6 @@ def _only_key() -> dict[str, ApiKey]:
         return {ONLY_WORKSPACE: ApiKey(os.environ["CHATLOOM_API_KEY"])}
     except ConfigurationError as error:
         raise ConfigurationError(f"CHATLOOM_API_KEY: {error.message}") from None
-
-
-def _demo_keys() -> dict[str, ApiKey]:
-    from chatloom_async.testing import demo_workspaces  # noqa: PLC0415 - brings a web server
-
-    return {each.name: ApiKey(each.key) for each in demo_workspaces()}
 
 
 def _judge(path: str | None, ignored: list[str]) -> Judge:

@@ -13,15 +13,9 @@ from collections.abc import Coroutine, Sequence
 from contextlib import redirect_stderr
 from typing import Any
 
+from chatloom_async.cli import streams
 from chatloom_async.cli.interrupts import INTERRUPTED, Interrupts, leave
 from chatloom_async.cli.parser import has_extra, parser
-from chatloom_async.cli.streams import (
-    discard_output,
-    prepare,
-    tell,
-    tell_interrupted,
-    tell_traceback,
-)
 from chatloom_async.errors import ChatloomError, ConfigurationError
 from chatloom_async.version import __version__
 
@@ -37,10 +31,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     with interrupts.installed(for_good=argv is None):
         try:
-            prepare()
+            streams.prepare()
             status = _guarded(arguments, interrupts)
         except KeyboardInterrupt:
-            tell_interrupted("chatloom-async: interrupted")
+            streams.tell_interrupted("chatloom-async: interrupted")
             status = INTERRUPTED
     if argv is None:
         leave(status)
@@ -55,14 +49,14 @@ def _guarded(arguments: list[str], interrupts: Interrupts) -> int:
         finally:
             sys.stdout.flush()
     except BrokenPipeError:  # whoever read our output has enough
-        discard_output()
+        streams.discard_output()
         return _NO_READER
     except Exception as error:  # noqa: BLE001 - left to Python it ends with 1, "found something"
         if _of_output(error):
-            discard_output()
+            streams.discard_output()
         if "--debug" in arguments:
-            tell_traceback(error)
-        tell(f"chatloom-async: {_explained(error)}")
+            streams.tell_traceback(error)
+        streams.tell(f"chatloom-async: {_explained(error)}")
         return FAILED
 
 
@@ -96,7 +90,7 @@ def _parsed(arguments: list[str]) -> Namespace | int:
         # argparse repeats arguments as they are, below a usage of many lines.
         _, _, problem = said.getvalue().strip("\n").partition(": error: ")
         if problem:
-            tell(f"chatloom-async: {problem} (see --help)")
+            streams.tell(f"chatloom-async: {problem} (see --help)")
         return ending.code if isinstance(ending.code, int) else FAILED
 
 

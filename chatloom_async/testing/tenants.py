@@ -11,7 +11,7 @@ from attrs import define, field, frozen
 
 from chatloom_async.testing import api
 from chatloom_async.testing.api import Reply
-from chatloom_async.testing.faults import Drip, Fault, Mishap, PlantedFault
+from chatloom_async.testing.faults import Drip, Mishap, PlantedFault
 from chatloom_async.testing.quota import AppliedQuota
 from chatloom_async.testing.records import NO_ANSWER
 from chatloom_async.testing.workspaces import Workspace
@@ -120,12 +120,8 @@ class Tenants:
             if planted.strikes(path, delivery.workspace):
                 if planted.spent:
                     self.planted.remove(planted)
-                return _changed(delivery, planted.fault)
+                effect, wait = planted.fault.effect, delivery.wait + planted.fault.wait
+                if isinstance(effect, Reply):
+                    return attrs.evolve(delivery, reply=effect, wait=wait)
+                return attrs.evolve(delivery, wait=wait, spoilt=effect)
         return delivery
-
-
-def _changed(delivery: Delivery, fault: Fault) -> Delivery:
-    wait = delivery.wait + fault.wait
-    if isinstance(fault.effect, Reply):
-        return attrs.evolve(delivery, reply=fault.effect, wait=wait)
-    return attrs.evolve(delivery, wait=wait, spoilt=fault.effect)

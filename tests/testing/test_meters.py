@@ -118,7 +118,7 @@ def test_who_waits_as_long_as_told_is_admitted(
 def test_what_is_told_to_remain_is_let_in(make: Callable[..., Quota], gaps: list[float]) -> None:
     meter, now = make().meter(), 1000.0
     for gap in gaps:
-        now += round(gap) / 8  # exact in binary, as below
+        now += round(gap) / 8  # exact in binary: no request falls on a rounding error
         meter.admit(now)
     left = meter.standing(now).remaining
     assert [meter.admit(now) for _ in range(left + 1)].count(0) == left
@@ -134,14 +134,10 @@ def test_a_sliding_window_never_admits_too_many(gaps: list[float]) -> None:
     assert all(late - early >= 3.0 - 1e-6 for early, late in zip(passed, passed[5:], strict=False))
 
 
-@given(gaps=GAPS)
-def test_gcra_counts_as_the_bucket_does(gaps: list[float]) -> None:
-    # Halves and eighths of a second are exact in binary: no request falls on a rounding error.
-    bucket, cells = Quota.token_bucket(120, 5).meter(), Quota.gcra(120, 5).meter()
-    now = 0.0
-    for gap in gaps:
-        now += round(gap) / 8
-        assert bucket.admit(now) == pytest.approx(cells.admit(now), abs=1e-6)
+def test_gcra_tells_when_its_whole_burst_is_back() -> None:
+    meter = Quota.gcra(120, 5).meter()
+    assert [meter.admit(0.0) for _ in range(3)] == [0, 0, 0]
+    assert meter.standing(0.0).reset == pytest.approx(1.5)
 
 
 @pytest.mark.parametrize(
