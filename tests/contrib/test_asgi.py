@@ -73,9 +73,8 @@ async def test_each_life_of_an_application_has_a_pool_of_its_own() -> None:
 async def test_visitors_are_sent_problems(
     error: Exception, status: int, wait: bytes | None
 ) -> None:
-    response = problem(None, error)
     server = Server()
-    await response.to_asgi_response(app=None)(scope=HTTP, receive=server.told.get, send=server.send)
+    await problem(None, error).to_asgi_response(app=None)(HTTP, server.told.get, server.send)
     start, body = server.sent
     headers = dict(start["headers"])
     assert start["status"] == json.loads(body["body"])["status"] == status
@@ -184,6 +183,7 @@ async def test_work_after_the_response_goes_on() -> None:
 async def test_an_application_hears_of_a_leaving_itself() -> None:
     async def app(_scope: Any, receive: Any, _send: Any) -> None:
         heard.append(await receive())
+        server.told.put_nowait(GONE)
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
@@ -192,10 +192,7 @@ async def test_an_application_hears_of_a_leaving_itself() -> None:
 
     heard: list[Message] = []
     server = Server(NO_BODY)
-    serving = asyncio.create_task(server.serve(app))
-    await settle()
-    server.told.put_nowait(GONE)
-    await serving
+    await server.serve(app)
     assert heard == [NO_BODY, GONE]
 
 
@@ -212,11 +209,11 @@ async def test_an_error_of_the_server_reaches_the_application() -> None:
 
 
 async def test_other_protocols_are_left_alone() -> None:
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        seen.append((scope, receive, send))
+    async def app(*given: Any) -> None:
+        seen.extend(given)
 
     seen: list[Any] = []
-    server, scope = Server(), {"type": "websocket"}
-    receive, send = server.told.get, server.send
-    await CancelOnDisconnect(app)(scope, receive, send)
-    assert seen == [(scope, receive, send)]
+    server = Server()
+    given = ({"type": "websocket"}, server.told.get, server.send)
+    await CancelOnDisconnect(app)(*given)
+    assert seen == [*given]
