@@ -12,6 +12,7 @@ from chatloom_async.models import Gap
 from chatloom_async.testing import Sandbox
 from tests.audit.samples import agent
 
+Findings = tuple[Finding, ...]
 Captured = pytest.CaptureFixture[str]
 
 
@@ -116,11 +117,7 @@ HIGH = Finding("look-alike", "high", "agt_1", "one.example", "'one.example' is l
     ],
 )
 def test_new_findings_set_the_exit_status(
-    before: tuple[Finding, ...],
-    after: tuple[Finding, ...],
-    fail_on: list[str],
-    status: int,
-    tmp_path: Path,
+    before: Findings, after: Findings, fail_on: list[str], status: int, tmp_path: Path
 ) -> None:
     agents = (agent("agt_1", "One", ("one.example", "x.example/")),)
     old = written(tmp_path / "old", WorkspaceAudit("acme", agents, before))

@@ -21,12 +21,11 @@ Captured = pytest.CaptureFixture[str]
 
 
 def test_ctrl_c_shows_the_tables_of_what_was_read(
-    served: Sandbox, keys: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+    served: Sandbox, keys: str, out: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
     served.plant(Fault.hang(workspace="beta", times=None))
-    out = tmp_path / "out.jsonl"
-    log = CtrlC(at="✓ acme")
     served.plant(Fault.status(503, path="*agt_acme_1*", retry_after="0.01"))
+    log = CtrlC(at="✓ acme")
     monkeypatch.setattr(sys, "stderr", log)
     assert main(["audit", keys, "--out", str(out), "--verbose"]) == 130
     last = f"interrupted: 1 workspace complete in {out}; go on with --resume\n"

@@ -14,12 +14,6 @@ from tests.cli.terminals import Terminal
 DIGITS = "".join(f"{number:02}" for number in range(90))
 
 
-def piped(thing: Overview) -> list[str]:
-    stream = io.StringIO()
-    thing.draw(stream)
-    return stream.getvalue().splitlines()
-
-
 def overview(*audits: WorkspaceAudit) -> Overview:
     collected = Overview()
     for audit in audits:
@@ -28,69 +22,57 @@ def overview(*audits: WorkspaceAudit) -> Overview:
     return collected
 
 
+def shown(*audits: WorkspaceAudit) -> list[str]:
+    stream = io.StringIO()
+    overview(*audits).draw(stream)
+    return stream.getvalue().splitlines()
+
+
 def test_a_message_is_shown_to_its_end() -> None:
-    long = "reason " * 40 + "end"
-    gap = Gap(None, "APIStatusError", 418, long)
-    shown = piped(overview(WorkspaceAudit("acme", gaps=(gap,))))
-    assert any(line.endswith("reason end") for line in shown)
+    gap = Gap(None, "APIStatusError", 418, "reason " * 40 + "end")
+    lines = shown(WorkspaceAudit("acme", gaps=(gap,)))
+    assert any(line.endswith("reason end") for line in lines)
 
 
 @pytest.mark.parametrize("long", [f"{DIGITS}_.example", f"'{DIGITS}é"])
 def test_a_domain_that_a_message_quotes_is_not_told_twice(long: str) -> None:
-    shown = "\n".join(piped(overview(workspace("acme", agent("a1", domains=(long,))))))
-    assert f"{long[:40]}" in shown
-    assert shown.count(long[:40]) == 1
-    assert "is no" in shown
+    text = "\n".join(shown(workspace("acme", agent("a1", domains=(long,)))))
+    assert text.count(long[:40]) == 1
+    assert "is no" in text
 
 
-def test_the_order_of_the_tables_does_not_depend_on_who_was_first() -> None:
-    audits = [
-        WorkspaceAudit(
-            f"w{number:02}",
-            (agent("a"),),
-            (Finding("url", "high", "a", None, "m"),),
-            (Gap("a", "E", 500, "m"),),
-        )
-        for number in range(60)
-    ]
-    forwards = piped(overview(*audits))
-    assert forwards == piped(overview(*reversed(audits)))
+def test_the_order_of_the_tables_is_that_of_names() -> None:
+    trouble = (Finding("url", "high", "a", None, "m"),), (Gap("a", "E", 500, "m"),)
+    audits = [WorkspaceAudit(f"w{number:02}", (agent("a"),), *trouble) for number in range(60)]
+    forwards = shown(*audits)
+    assert forwards == shown(*reversed(audits))
     findings = [line.split()[1] for line in forwards if line.startswith("high ")]
     assert findings == [f"w{number:02}" for number in range(40)]
 
 
 def test_workspaces_that_share_a_domain_are_named_in_order() -> None:
-    shown = piped(
-        overview(*(workspace(name, agent("a", domains=("s.example",))) for name in "cab"))
-    )
-    assert any(line.endswith("'s.example' allowed by 3 workspaces: a, b, c") for line in shown)
+    lines = shown(*(workspace(name, agent("a", domains=("s.example",))) for name in "cab"))
+    assert any(line.endswith("'s.example' allowed by 3 workspaces: a, b, c") for line in lines)
 
 
-def test_what_concerns_several_workspaces_comes_last_of_its_severity() -> None:
-    shown = piped(
-        overview(
-            workspace("acme", agent("a1", domains=("s.example",))),
-            workspace("beta", agent("b1", domains=("s.example",)), agent("b2", domains=())),
-        )
-    )
-    low = [line for line in shown if line.startswith("low ")]
-    assert [line.split()[1] for line in low] == ["beta", "Across"]
+def test_what_concerns_several_comes_last_of_its_severity() -> None:
+    shared = agent("a1", domains=("s.example",))
+    lines = shown(workspace("acme", shared), workspace("beta", shared, agent("b2", domains=())))
+    assert [line.split()[1] for line in lines if line.startswith("low ")] == ["beta", "Across"]
 
 
 def test_what_is_left_out_is_said_to_be_in_the_file() -> None:
-    shown = piped(
-        overview(*(workspace(f"w{number}", agent("a", domains=())) for number in range(43)))
-    )
-    assert shown.count("… and 3 more: all are in the JSON lines of --out FILE") == 2
+    lines = shown(*(workspace(f"w{number}", agent("a", domains=())) for number in range(43)))
+    assert lines.count("… and 3 more: all are in the JSON lines of --out FILE") == 2
 
 
-def test_the_table_of_workspaces_fits_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    audits = [workspace("a-workspace-with-a-longer-name", agent("a1", domains=("*", "co.uk")))]
-    heads = []
-    for columns in ("80", "140"):
-        monkeypatch.setenv("COLUMNS", columns)
-        stream = Terminal()
-        overview(*audits).draw(stream)
-        assert max(map(len, piped(overview(*audits)))) < 140
-        heads.append("requests" in stream.getvalue())
-    assert heads == [False, True]
+@pytest.mark.parametrize(("columns", "wide"), [("80", False), ("140", True)])
+def test_the_table_of_workspaces_fits_80_columns(
+    columns: str, *, wide: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    audit = workspace("a-workspace-with-a-longer-name", agent("a1", domains=("*", "co.uk")))
+    stream = Terminal()
+    overview(audit).draw(stream)
+    assert ("requests" in stream.getvalue()) is wide
+    assert max(map(len, shown(audit))) < 140

@@ -111,20 +111,17 @@ async def test_a_replaced_method_of_aiohttp_s_session_is_used(
 
 
 async def test_a_newer_aiohttp_is_left_to_its_session(
-    server: Server,
-    by_session: list[str],
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    server: Server, by_session: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(aiohttp, "__version__", "3.15.0a1")
-    with caplog.at_level(logging.INFO, "chatloom_async"):
+    caplog.set_level(logging.INFO, "chatloom_async")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(aiohttp, "__version__", "3.15.0a1")
         async with ConnectionPool() as pool:
             for _ in range(2):
                 assert await look_up(server, pool) == DOMAINS
     assert by_session == ["GET", "GET"]
-    told = [record.message for record in caplog.records if "direct" in record.message]
-    assert len(told) == 1
-    assert told[0].endswith("aiohttp 3.15.0a1 is newer than those it was tried with")
+    (told,) = [record.message for record in caplog.records if "direct" in record.message]
+    assert told.endswith("aiohttp 3.15.0a1 is newer than those it was tried with")
 
 
 NAMES = [
@@ -171,8 +168,8 @@ def poisoned(
 async def test_where_aiohttp_has_changed_its_session_is_used(
     server: Server, by_session: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.INFO, "chatloom_async"):
-        async with ConnectionPool() as pool:
-            assert await look_up(server, pool) == DOMAINS
+    caplog.set_level(logging.INFO, "chatloom_async")
+    async with ConnectionPool() as pool:
+        assert await look_up(server, pool) == DOMAINS
     assert by_session == ["GET"]
     assert sum("the direct way is off" in record.message for record in caplog.records) == 1
