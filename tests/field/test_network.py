@@ -7,9 +7,9 @@ import pickle
 import socket
 import weakref
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
-from unittest.mock import AsyncMock, create_autospec, patch
+from unittest.mock import AsyncMock, Mock, create_autospec, patch
 
 import aiohttp
 import pytest
@@ -22,6 +22,7 @@ from chatloom_async import (
     ChatloomError,
     ConfigurationError,
     ConnectionPool,
+    RateLimit,
     RetryPolicy,
 )
 from chatloom_async.network.bounds import Timeouts
@@ -53,27 +54,22 @@ async def forgetful() -> AsyncGenerator[tuple[int, Callable[[], None]]]:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         open_ones.add(writer)
-        try:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
             while await reader.readuntil(b"\r\n\r\n"):
                 await asyncio.sleep(0.5)
                 if writer not in forgotten:
                     writer.write(answer())
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
+        writer.close()
 
     server = await asyncio.start_server(serve, HOST, 0)
     async with server:
-        yield (server.sockets[0].getsockname()[1], lambda: forgotten.update(open_ones))
+        yield server.sockets[0].getsockname()[1], lambda: forgotten.update(open_ones)
 
 
 async def test_sixty_silent_connections_cost_no_call() -> None:
     async with forgetful() as (port, forget), ConnectionPool() as pool:
         retry = RetryPolicy(attempts=3, deadline=5.0)
-        client = AsyncChatloom(
-            KEY, base_url=f"http://{HOST}:{port}", pool=pool, timeout=2.0, retry=retry
-        )
+        client = client_at(port, pool, timeout=2.0, retry=retry, rate_limit=RateLimit())
         await keep(client.with_options(rate_limit=None), 60)
         forget()
         calls = []
@@ -84,24 +80,19 @@ async def test_sixty_silent_connections_cost_no_call() -> None:
     assert sum(isinstance(each, BaseException) for each in answers) <= 2
 
 
-async def gives_up(client: AsyncChatloom) -> None:
-    async with asyncio.timeout(3):
-        await client.list_agents()
-
-
-@pytest.mark.parametrize("ending", ["timeout", "deadline", "caller"])
-async def test_silence_on_a_kept_connection_ends_those_as_old(ending: str) -> None:
+@pytest.mark.parametrize(
+    "doomed",
+    [{"timeout": 3, "retry": ONCE}, {"retry": RetryPolicy(attempts=1, deadline=3)}, {}],
+    ids=["timeout", "deadline", "caller"],
+)
+async def test_silence_on_a_kept_connection_ends_those_as_old(doomed: dict[str, Any]) -> None:
     scripts: list[Script] = [(Pause(1), answer())] * 4 + [(Hang(),), (answer(),)]
     async with Server(scripts) as server, ConnectionPool() as pool:
         client = client_at(server.port, pool)
         await keep(client, 4)
-        doomed = {
-            "timeout": client.with_options(timeout=3, retry=ONCE),
-            "deadline": client.with_options(retry=RetryPolicy(attempts=1, deadline=3)),
-            "caller": client,
-        }[ending]
         with pytest.raises(TimeoutError):
-            await gives_up(doomed)
+            async with asyncio.timeout(3.5 if doomed else 3):
+                await client.with_options(**doomed).list_agents()
         await client.get_allowed_domains("agt_5")
         assert pool.opened == 5
 
@@ -279,21 +270,16 @@ async def test_hanging_tenants_leave_places_to_the_others(limit: int, hanging: i
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL])
 async def test_local_want_closes_no_gate(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_socket(*_: object, **__: object) -> socket.socket:
-        raise OSError(number, "none left")
-
     async with (
         Sandbox([make_workspace("acme", KEY, 1)]) as sandbox,
         AsyncChatloom(KEY, base_url=sandbox.base_url, retry=ONCE) as client,
     ):
         with monkeypatch.context() as patched:
-            patched.setattr(socket, "socket", no_socket)
+            patched.setattr(socket, "socket", Mock(side_effect=OSError(number, "none left")))
             failed = [client.get_allowed_domains(f"agt_{n}") for n in range(12)]
             errors = await asyncio.gather(*failed, return_exceptions=True)
         assert {getattr(each, "reason", each) for each in errors} == {"local"}
-        limiter = client.stats().limiter
-        assert limiter is not None
-        assert limiter.state == "open"
+        assert client.stats().limiter.state == "open"  # type: ignore[union-attr]  # it has one
         assert len(await client.list_agents()) == 1
 
 
