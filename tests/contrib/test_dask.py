@@ -56,17 +56,15 @@ class Fleet:
 
 @asynccontextmanager
 async def cluster(*, processes: bool = False) -> AsyncIterator[Any]:
-    async with (
-        dask.LocalCluster(
-            n_workers=2,
-            threads_per_worker=4,
-            processes=processes,
-            dashboard_address="127.0.0.1:0",
-            asynchronous=True,
-            silence_logs=50,
-        ) as workers,
-        dask.Client(workers, asynchronous=True, set_as_default=False) as client,
-    ):
+    workers = dask.LocalCluster(
+        n_workers=2,
+        threads_per_worker=4,
+        processes=processes,
+        dashboard_address="127.0.0.1:0",
+        asynchronous=True,
+        silence_logs=50,
+    )
+    async with workers, dask.Client(workers, asynchronous=True, set_as_default=False) as client:
         yield client
 
 
@@ -140,10 +138,8 @@ async def test_the_tasks_of_a_worker_share_one_pool(tmp_path: Path) -> None:
 
 
 async def test_workers_judge_as_they_are_told(tmp_path: Path) -> None:
-    async with (
-        fleet(tmp_path, 1) as here,
-        here.audit(approved=["none.example"], ignore=["not-approved"]) as results,
-    ):
+    judged = {"approved": ["none.example"], "ignore": ["not-approved"]}
+    async with fleet(tmp_path, 1) as here, here.audit(**judged) as results:
         assert (await anext(results)).findings == ()
     with pytest.raises(ConfigurationError, match="no rule 'x'"):
         audit_on("local", [], here.keys, ignore=["x"])
@@ -178,8 +174,7 @@ async def test_a_failing_key_source_is_a_gap_without_its_words() -> None:
         cluster() as client,
         audit_on(client, ["w0"], _failing, base_url="http://127.0.0.1:9") as results,
     ):
-        (done,) = [each async for each in results]
-    (gap,) = done.gaps
+        [[gap]] = [each.gaps async for each in results]
     assert gap.error == "LookupError"
     assert SECRET not in gap.message
 

@@ -43,16 +43,11 @@ class Recorded:
         return self._spans.get_finished_spans()
 
     def points(self, name: str) -> list[Any]:
-        data = self._metrics.get_metrics_data()
-        assert data is not None
+        data: Any = self._metrics.get_metrics_data()
         scopes = [scope for resource in data.resource_metrics for scope in resource.scope_metrics]
-        return [
-            point
-            for scope in scopes
-            for metric in scope.metrics
-            if metric.name == f"chatloom.client.{name}"
-            for point in metric.data.data_points
-        ]
+        metrics = [metric for scope in scopes for metric in scope.metrics]
+        (found,) = [each for each in metrics if each.name == f"chatloom.client.{name}"]
+        return list(found.data.data_points)
 
 
 @pytest.fixture
@@ -125,15 +120,12 @@ def test_a_wait_at_the_limiter_is_measured(recorded: Recorded) -> None:
     assert waits.sum == pytest.approx(2.0, abs=0.1)
 
 
-async def test_a_span_is_the_parent_of_what_the_call_sends() -> None:
-    recorded = Recorded()
-    pool_options: dict[str, Any] = {
-        "observer": telemetry(recorded.tracers, recorded.meters),
-        "trace_configs": [create_trace_config(tracer_provider=recorded.tracers)],
-    }
+async def test_a_span_is_the_parent_of_what_the_call_sends(recorded: Recorded) -> None:
+    hooks = [create_trace_config(tracer_provider=recorded.tracers)]
+    observer = telemetry(recorded.tracers, recorded.meters)
     async with (
         Sandbox([make_workspace("acme", KEY)]) as sandbox,
-        ConnectionPool(**pool_options) as pool,
+        ConnectionPool(observer=observer, trace_configs=hooks) as pool,
     ):
         await AsyncChatloom(KEY, base_url=sandbox.base_url, pool=pool).list_agents()
     request, call = recorded.spans()
@@ -144,12 +136,9 @@ async def test_a_span_is_the_parent_of_what_the_call_sends() -> None:
 
 
 def test_no_span_or_metric_holds_the_key(recorded: Recorded) -> None:
+    failure = StubReply({"error": KEY}, status=500, headers={"x": KEY})
     with pytest.raises(ChatloomError):
-        run(
-            recorded,
-            StubReply({"error": KEY}, status=500, headers={"x": KEY}),
-            retry=RetryPolicy(attempts=1),
-        )
+        run(recorded, failure, retry=RetryPolicy(attempts=1))
     told = repr([span.to_json() for span in recorded.spans()])
     told += repr([recorded.points(name) for name in ("call.duration", "attempt.duration")])
     assert told.count("500")

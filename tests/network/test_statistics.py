@@ -23,14 +23,15 @@ async def test_a_pool_tells_of_connections_and_its_queue() -> None:
         calls = asyncio.gather(*(client.list_agents() for _ in range(5)))
         while sandbox.count() < 2:
             await asyncio.sleep(0)
-        busy = pool.stats()
-        assert (busy.connections, busy.idle, busy.requests) == (2, 0, 2)
-        assert (busy.queued, busy.calls) == (3, 5)
+        assert figures(pool) == (2, 0, 2, 3, 5)
         await calls
-        still = pool.stats()
-        assert (still.connections, still.idle, still.requests) == (2, 2, 0)
-        assert (still.queued, still.calls) == (0, 0)
+        assert figures(pool) == (2, 2, 0, 0, 0)
     assert pool.stats().connections == 0
+
+
+def figures(pool: ConnectionPool) -> tuple[int, ...]:
+    told = pool.stats()
+    return told.connections, told.idle, told.requests, told.queued, told.calls
 
 
 async def test_a_pool_tells_of_limiters_by_fingerprint() -> None:

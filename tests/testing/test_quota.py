@@ -2,14 +2,13 @@
 
 import asyncio
 
-import aiohttp
 import pytest
 
 from chatloom_async.testing.faults import Fault
 from chatloom_async.testing.quota import AppliedQuota, Quota
 from chatloom_async.testing.sandbox import Sandbox
 from chatloom_async.testing.workspaces import make_workspace
-from tests.testing.asking import AGENTS, statuses
+from tests.testing.asking import AGENTS, ask, statuses
 
 
 class Time:
@@ -67,16 +66,11 @@ async def test_a_new_key_and_nothing_else_renews_a_quota() -> None:
 
 @pytest.mark.parametrize(("tells", "header"), [(True, "4"), (False, None)])
 async def test_a_refusal_says_how_long_to_wait(*, tells: bool, header: str | None) -> None:
-    quota = Quota.fixed_window(1, 3.5, retry_after=tells)
-    async with (
-        sandbox_with(quota, Time()) as sandbox,
-        aiohttp.ClientSession(sandbox.base_url, headers={"X-API-Key": "clf_a"}) as session,
-    ):
-        await (await session.get(AGENTS)).read()
-        async with session.get(AGENTS) as response:
-            assert response.headers.get("Retry-After") == header
-            assert response.content_type == "application/json"
-            assert list(await response.json()) == ["error"]
+    async with sandbox_with(Quota.fixed_window(1, 3.5, retry_after=tells), Time()) as sandbox:
+        _, refusal = [await ask(sandbox, key="clf_a") for _ in range(2)]
+    assert refusal.headers.get("Retry-After") == header
+    assert refusal.headers["Content-Type"].startswith("application/json")
+    assert list(refusal.json) == ["error"]
 
 
 @pytest.mark.looptime
@@ -90,28 +84,19 @@ async def test_quotas_pass_in_the_loops_own_time() -> None:
 
 async def test_every_answer_tells_what_is_left() -> None:
     quota = Quota.fixed_window(2, 10).telling("draft-7").answering(503, html=True)
-    async with (
-        sandbox_with(quota, Time()) as sandbox,
-        aiohttp.ClientSession(sandbox.base_url, headers={"X-API-Key": "clf_a"}) as session,
-    ):
-        told: list[tuple[int, str, str]] = []
-        for _ in range(3):
-            async with session.get(AGENTS) as response:
-                told.append((response.status, response.content_type, response.headers["RateLimit"]))
-    assert told == [
-        (200, "application/json", "limit=2, remaining=1, reset=10"),
-        (200, "application/json", "limit=2, remaining=0, reset=10"),
-        (503, "text/html", "limit=2, remaining=0, reset=10"),
+    async with sandbox_with(quota, Time()) as sandbox:
+        answers = [await ask(sandbox, key="clf_a") for _ in range(3)]
+    assert [answer.status for answer in answers] == [200, 200, 503]
+    assert answers[2].headers["Content-Type"].startswith("text/html")
+    assert [answer.headers["RateLimit"] for answer in answers] == [
+        f"limit=2, remaining={left}, reset=10" for left in (1, 0, 0)
     ]
 
 
 async def test_an_answer_gives_its_place_back() -> None:
-    workspace = make_workspace("a", "clf_a", agents=1)
-    async with (
-        Sandbox([workspace], quota=Quota.in_flight(1), faults=[Fault.hang()]) as sandbox,
-        aiohttp.ClientSession(sandbox.base_url, headers={"X-API-Key": "clf_a"}) as session,
-    ):
-        hanging = asyncio.create_task(session.get(AGENTS))
+    workspace, hang = make_workspace("a", "clf_a", agents=1), Fault.hang()
+    async with Sandbox([workspace], quota=Quota.in_flight(1), faults=[hang]) as sandbox:
+        hanging = asyncio.create_task(ask(sandbox, key="clf_a"))
         while not sandbox.count():
             await asyncio.sleep(0)
         assert await asked(sandbox, 1) == [429]
