@@ -20,12 +20,8 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("dist")
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-d", str(target)],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-    )
+    command = [sys.executable, "-m", "hatchling", "build", "-d", str(target)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     return target
 
 
@@ -42,33 +38,22 @@ def test_the_wheel_holds_the_package_and_where_its_command_begins(wheel: zipfile
     assert wheel.read(metadata).decode().endswith("\nchatloom-async = _chatloom_async:main\n")
 
 
-def test_the_wheel_holds_every_module_the_marker_and_the_license(wheel: zipfile.ZipFile) -> None:
+def test_the_wheel_holds_all_it_should_and_no_leftovers(wheel: zipfile.ZipFile) -> None:
     names = wheel.namelist()
-    modules = {
-        path.relative_to(ROOT).as_posix() for path in (ROOT / "chatloom_async").rglob("*.py")
-    }
+    package = (ROOT / "chatloom_async").rglob("*.py")
+    modules = {path.relative_to(ROOT).as_posix() for path in package}
     assert modules - set(names) == {"chatloom_async/cli/start.py"}  # it is beside the package
     assert "chatloom_async/py.typed" in names
     assert any(name.endswith("licenses/.github/LICENSE") for name in names)
-
-
-def test_the_wheel_holds_no_leftovers(wheel: zipfile.ZipFile) -> None:
     leftovers = ("__pycache__", ".pyc", "/tests/", ".orig")
-    assert not [name for name in wheel.namelist() if any(part in name for part in leftovers)]
+    assert not [name for name in names if any(part in name for part in leftovers)]
 
 
-def test_the_source_distribution_holds_the_six_entries_and_metadata(built: Path) -> None:
+def test_the_source_distribution_holds_the_six_entries(built: Path) -> None:
     with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
         tops = {name.split("/")[1] for name in archive.getnames()}
-    assert {name for name in tops if not name.startswith(".")} == {
-        "PKG-INFO",
-        "README.md",
-        "benchmarks",
-        "chatloom_async",
-        "noxfile.py",
-        "pyproject.toml",
-        "tests",
-    }
+    six = {"README.md", "benchmarks", "chatloom_async", "noxfile.py", "pyproject.toml", "tests"}
+    assert {name for name in tops if not name.startswith(".")} == {"PKG-INFO", *six}
 
 
 def test_every_dependency_that_is_imported_is_declared() -> None:
