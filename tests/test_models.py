@@ -104,7 +104,6 @@ def test_what_is_no_list_is_told_as_not_iterable(value: Any) -> None:
         list(value)
 
 
-
 def test_a_number_beyond_floats_is_null_in_json() -> None:
     read = json.loads('{"big": 1e400, "more": [-1e400, 0.5]}')
     assert attrs.evolve(AGENT, extra=read).to_dict()["extra"] == {"big": None, "more": [None, 0.5]}

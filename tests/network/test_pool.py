@@ -353,15 +353,15 @@ async def test_options_of_a_session_are_refused_beside_a_session(options: Any) -
 def test_a_session_is_refused_in_a_second_event_loop() -> None:
     pools = []
 
-    async def first() -> None:
+    async def first(served: Sandbox) -> None:
         async with own_session() as session:
             pools.append(ConnectionPool(session=session))
-            await client_of(sandbox, pool=pools[0]).list_agents()
+            await client_of(served, pool=pools[0]).list_agents()
 
-    with Sandbox([make_workspace("acme", KEY, 2)]).in_thread() as sandbox:
-        asyncio.run(first())
+    with Sandbox([make_workspace("acme", KEY, 2)]).in_thread() as served:
+        asyncio.run(first(served))
         with pytest.raises(ConfigurationError, match="works on one event loop"):
-            asyncio.run(client_of(sandbox, pool=pools[0]).list_agents())
+            asyncio.run(client_of(served, pool=pools[0]).list_agents())
 
 
 async def test_answers_are_told_apart_from_those_of_other_keys(sandbox: Sandbox) -> None:
