@@ -97,34 +97,24 @@ def reached(source: str, bar: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize(
-    ("audits", "told", "untold"),
-    [
-        ([], ["No workspace was audited"], ["Click"]),
-        ([workspace("acme")], ["No agent in this workspace."], []),
-        (
-            [workspace("acme", agent("a1"))],
-            [
-                "a1 · modern · bottom-right · 2026-01-15 shop.example",
-                "Nothing was found.",
-                "everything was read",
-                "page made 01 March 2026, 12:00 UTC",
-            ],
-            [],
-        ),
-        (
-            [workspace("acme", agent("a1", domains=()))],
-            ["No domain is listed."],
-            ["click one to see who", "How far domains are spread"],
-        ),
-        (
-            [workspace("acme", agent("a1", domains=None), gaps=(Gap("a1", "E", 500, "no"),))],
-            ["domains not read", "acme · a1 : E 500"],
-            ["no domain listed"],
-        ),
-    ],
-    ids=["nothing", "no agent", "one agent", "no domain", "unread domains"],
-)
+UNREAD = workspace("acme", agent("a1", domains=None), gaps=(Gap("a1", "E", 500, "no"),))
+ONE_AGENT = [
+    "a1 · modern · bottom-right · 2026-01-15 shop.example",
+    "Nothing was found.",
+    "everything was read",
+    "page made 01 March 2026, 12:00 UTC",
+]
+NO_BARS = ["click one to see who", "How far domains are spread"]
+SAID: dict[str, tuple[list[WorkspaceAudit], list[str], list[str]]] = {
+    "nothing": ([], ["No workspace was audited"], ["Click"]),
+    "no agent": ([workspace("acme")], ["No agent in this workspace."], []),
+    "one agent": ([workspace("acme", agent("a1"))], ONE_AGENT, []),
+    "no domain": ([workspace("acme", agent("a1", domains=()))], ["No domain is listed."], NO_BARS),
+    "unread domains": ([UNREAD], ["domains not read", "acme · a1 : E 500"], ["no domain listed"]),
+}
+
+
+@pytest.mark.parametrize(("audits", "told", "untold"), SAID.values(), ids=SAID)
 def test_a_page_says_what_there_is_and_is_not(
     audits: list[WorkspaceAudit], told: list[str], untold: list[str], tmp_path: Path
 ) -> None:

@@ -37,7 +37,6 @@ OK = StubReply({"agents": [], "count": 0})
 FAILING = StubReply(status=503)
 LIMITED = StubReply(status=429)
 DEFAULT = RetryPolicy()
-PACED = RateLimit()
 
 
 def asking(status: int, seconds: float) -> StubReply:
@@ -62,26 +61,15 @@ class Told:
         return isinstance(self.result, AgentList)
 
 
-def call(
-    *replies: StubReply | ChatloomError,
-    retry: RetryPolicy = DEFAULT,
-    rate_limit: RateLimit | None = PACED,
-    timeout: float = 15.0,
-) -> Told:
-    return calls(1, replies, retry, rate_limit, timeout)[0]
+def call(*replies: StubReply | ChatloomError, **options: Any) -> Told:
+    return calls(1, replies, **options)[0]
 
 
-def calls(
-    count: int,
-    replies: Iterable[StubReply | ChatloomError],
-    retry: RetryPolicy = DEFAULT,
-    rate_limit: RateLimit | None = PACED,
-    timeout: float = 15.0,
-) -> list[Told]:
+def calls(count: int, replies: Iterable[StubReply | ChatloomError], **options: Any) -> list[Told]:
     """What became of so many calls at once; ``at`` are the requests of all of them."""
     clock = FakeClock()
     transport = StubTransport(replies, clock=clock)
-    client = AsyncChatloom(KEY, pool=transport, retry=retry, rate_limit=rate_limit, timeout=timeout)
+    client = AsyncChatloom(KEY, pool=transport, **options)
     ended: dict[int, float] = {}
 
     async def one(number: int) -> AgentList:
@@ -353,7 +341,7 @@ def test_the_attempt_under_way_is_the_last_failure_when_nothing_was_answered() -
 
 def test_a_call_that_only_waited_has_no_last_failure() -> None:
     limit = RateLimit(per_minute=60, burst=1)
-    *_, last = calls(61, [OK] * 60, RetryPolicy(deadline=0.1), limit)
+    *_, last = calls(61, [OK] * 60, retry=RetryPolicy(deadline=0.1), rate_limit=limit)
     assert isinstance(last.error, DeadlineExceededError)
     assert last.error.last_failure is None
 

@@ -2,6 +2,7 @@
 
 import io
 import re
+from contextlib import closing
 
 import pytest
 
@@ -19,10 +20,9 @@ def standing(done: int) -> dict[str, int]:
 def test_off_a_terminal_nothing_but_notes_is_written(capsys: pytest.CaptureFixture[str]) -> None:
     for notes in (False, True):
         stream = io.StringIO()
-        bar = Progress(stream, notes_anywhere=notes)
-        bar.show(**standing(3))
-        bar.note("something", good=True)
-        bar.close()
+        with closing(Progress(stream, notes_anywhere=notes)) as bar:
+            bar.show(**standing(3))
+            bar.note("something", good=True)
         assert stream.getvalue() == ""
         assert capsys.readouterr().err == ("✓ something\n" if notes else "")
 
@@ -30,10 +30,9 @@ def test_off_a_terminal_nothing_but_notes_is_written(capsys: pytest.CaptureFixtu
 def test_the_bar_tells_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "150")
     stream = Terminal()
-    bar = Progress(stream)
-    bar.show(**standing(3))
-    bar.note(f"acme: {HOSTILE}", good=False)
-    bar.close()
+    with closing(Progress(stream)) as bar:
+        bar.show(**standing(3))
+        bar.note(f"acme: {HOSTILE}", good=False)
     shown = stream.getvalue()
     for told in ("3 of 10 workspaces", "requests/s", "2 refusals", "1 gap", "left"):
         assert told in shown
@@ -57,19 +56,17 @@ def test_the_last_figures_go_where_the_terminal_is_narrow(monkeypatch: pytest.Mo
 @pytest.mark.parametrize("done", [0, 10])
 def test_the_bar_does_not_guess_at_the_beginning_and_the_end(done: int) -> None:
     stream = Terminal()
-    bar = Progress(stream)
-    bar.show(**standing(done))
-    bar.close()
+    with closing(Progress(stream)) as bar:
+        bar.show(**standing(done))
     assert "left" not in stream.getvalue()
 
 
 def test_a_note_shows_whether_it_is_the_last_word() -> None:
     stream = Terminal()
-    bar = Progress(stream)
-    bar.note("one", good=True)
-    bar.note("two", good=False)
-    bar.note("three", good=False, last=True)
-    bar.close()
+    with closing(Progress(stream)) as bar:
+        bar.note("one", good=True)
+        bar.note("two", good=False)
+        bar.note("three", good=False, last=True)
     for told in ("✓ one", "↻ two", "✗ three"):
         assert told in stream.getvalue()
 
