@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 PACKAGE = "chatloom_async"
@@ -74,7 +74,8 @@ def violations(sources: Mapping[str, str]) -> list[str]:
 def circles(sources: Mapping[str, str]) -> list[str]:
     """Return the modules that import each other, in a circle of any length."""
     imports = {
-        module: {known for known in map(_module_of(sources), _imports(ast.parse(source))) if known}
+        module: {name.removeprefix(f"{PACKAGE}.") for name in _imports(ast.parse(source))}
+        & sources.keys()
         for module, source in sources.items()
     }
     while True:
@@ -100,14 +101,6 @@ def lost_pointers(sources: Mapping[str, str]) -> list[str]:
             if not {name, f"{folder}.{name}"} & known
         ]
     return lost
-
-
-def _module_of(sources: Mapping[str, str]) -> Callable[[str], str | None]:
-    def module_of(imported: str) -> str | None:
-        below = imported.partition(".")[2]
-        return below if imported.startswith(f"{PACKAGE}.") and below in sources else None
-
-    return module_of
 
 
 def package_sources(root: Path) -> dict[str, str]:

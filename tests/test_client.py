@@ -202,24 +202,23 @@ async def test_a_pool_that_was_passed_in_stays_open() -> None:
     assert not transport.closed
 
 
-async def test_closing_the_client_ends_its_calls_in_flight() -> None:
-    client, _ = made(SLOW)
+@pytest.mark.parametrize(
+    ("reply", "outcomes"),
+    [
+        (SLOW, []),
+        (StubReply(status=503, headers={"Retry-After": "60"}), ["503"]),
+    ],
+    ids=["in flight", "between attempts"],
+)
+async def test_closing_the_client_ends_its_calls(reply: StubReply, outcomes: list[str]) -> None:
+    client, _ = made(reply)
     task = asyncio.create_task(client.list_agents())
     await asyncio.sleep(1)
     await client.aclose()
-    with pytest.raises(ClientClosedError, match="closed during the call"):
+    with pytest.raises(ClientClosedError, match="closed during the call") as caught:
         await task
+    assert [attempt.outcome for attempt in caught.value.attempts] == outcomes
     assert now() == 1
-
-
-async def test_closing_ends_a_call_between_its_attempts() -> None:
-    client, _ = made(StubReply(status=503, headers={"Retry-After": "60"}))
-    task = asyncio.create_task(client.list_agents())
-    await asyncio.sleep(1)
-    await client.aclose()
-    with pytest.raises(ClientClosedError) as caught:
-        await task
-    assert [attempt.outcome for attempt in caught.value.attempts] == ["503"]
 
 
 async def test_closing_one_client_leaves_the_calls_of_another() -> None:

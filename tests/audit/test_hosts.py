@@ -43,20 +43,18 @@ def test_a_url_is_read_as_by_browsers(url: str, host: str) -> None:
     assert reading.host == host
 
 
+HOSTS = {
+    "evil.com": r"evil.com\@example.com \\evil.com ///evil.com",
+    "example.com": (
+        "example.com:8080/path example.com:* example.com: *://example.com "
+        "http*://example.com:*/* someone@example.com"
+    ),
+    "": "/example.com",
+}
+
+
 @pytest.mark.parametrize(
-    ("text", "host"),
-    [
-        (r"evil.com\@example.com", "evil.com"),
-        (r"\\evil.com", "evil.com"),
-        ("///evil.com", "evil.com"),
-        ("example.com:8080/path", "example.com"),
-        ("example.com:*", "example.com"),
-        ("example.com:", "example.com"),
-        ("*://example.com", "example.com"),
-        ("http*://example.com:*/*", "example.com"),
-        ("someone@example.com", "example.com"),
-        ("/example.com", ""),
-    ],
+    ("text", "host"), [(text, host) for host, texts in HOSTS.items() for text in texts.split()]
 )
 def test_a_host_needs_no_scheme(text: str, host: str) -> None:
     reading = read_host(text)

@@ -74,47 +74,44 @@ def test_a_field_that_is_no_text_is_refused(field: str, value: object, kind: str
 
 
 @pytest.mark.parametrize(
-    ("body", "message"),
+    ("model", "body", "message"),
     [
-        (None, "$: expected object, got NoneType"),
-        ([], "$: expected object, got list"),
-        ("agents", "$: expected object, got str"),
-        (7, "$: expected object, got int"),
-        ({}, "$.agents: missing"),
-        ({"count": 0}, "$.agents: missing"),
-        ({"agents": []}, "$.count: missing"),
-        ({"agents": None, "count": 0}, "$.agents: expected list, got NoneType"),
-        ({"agents": {}, "count": 0}, "$.agents: expected list, got dict"),
-        ({"agents": "ab", "count": 2}, "$.agents: expected list, got str"),
-        ({"agents": [None], "count": 1}, "$.agents[0]: expected object, got NoneType"),
-        ({"agents": [AGENT, "x"], "count": 2}, "$.agents[1]: expected object, got str"),
-        ({"agents": [[]], "count": 1}, "$.agents[0]: expected object, got list"),
-        ({"agents": [], "count": None}, "$.count: expected int, got NoneType"),
-        ({"agents": [], "count": "0"}, "$.count: expected int, got str"),
-        ({"agents": [], "count": 0.0}, "$.count: expected int, got float"),
-        ({"agents": [], "count": False}, "$.count: expected int, got bool"),
-        ({"error": "under status 200"}, "$.agents: missing"),
+        (AgentList, None, "$: expected object, got NoneType"),
+        (AgentList, [], "$: expected object, got list"),
+        (AgentList, "agents", "$: expected object, got str"),
+        (AgentList, 7, "$: expected object, got int"),
+        (AgentList, {}, "$.agents: missing"),
+        (AgentList, {"count": 0}, "$.agents: missing"),
+        (AgentList, {"agents": []}, "$.count: missing"),
+        (AgentList, {"agents": None, "count": 0}, "$.agents: expected list, got NoneType"),
+        (AgentList, {"agents": {}, "count": 0}, "$.agents: expected list, got dict"),
+        (AgentList, {"agents": "ab", "count": 2}, "$.agents: expected list, got str"),
+        (AgentList, {"agents": [None], "count": 1}, "$.agents[0]: expected object, got NoneType"),
+        (AgentList, {"agents": [AGENT, "x"], "count": 2}, "$.agents[1]: expected object, got str"),
+        (AgentList, {"agents": [[]], "count": 1}, "$.agents[0]: expected object, got list"),
+        (AgentList, {"agents": [], "count": None}, "$.count: expected int, got NoneType"),
+        (AgentList, {"agents": [], "count": "0"}, "$.count: expected int, got str"),
+        (AgentList, {"agents": [], "count": 0.0}, "$.count: expected int, got float"),
+        (AgentList, {"agents": [], "count": False}, "$.count: expected int, got bool"),
+        (AgentList, {"error": "under status 200"}, "$.agents: missing"),
+        (AllowedDomains, [], "$: expected object, got list"),
+        (AllowedDomains, {}, "$.domains: missing"),
+        (AllowedDomains, {"domains": None}, "$.domains: expected list, got NoneType"),
+        (AllowedDomains, {"domains": "example.com"}, "$.domains: expected list, got str"),
+        (AllowedDomains, {"domains": {"a.example": 1}}, "$.domains: expected list, got dict"),
+        (
+            AllowedDomains,
+            {"domains": ["a.example", None]},
+            "$.domains[1]: expected str, got NoneType",
+        ),
+        (AllowedDomains, {"domains": [7]}, "$.domains[0]: expected str, got int"),
+        (AllowedDomains, {"domains": [["a"]]}, "$.domains[0]: expected str, got list"),
     ],
 )
-def test_a_list_of_agents_that_is_not_as_documented_is_refused(body: object, message: str) -> None:
-    assert refusal(body) == message
-
-
-@pytest.mark.parametrize(
-    ("body", "message"),
-    [
-        ([], "$: expected object, got list"),
-        ({}, "$.domains: missing"),
-        ({"domains": None}, "$.domains: expected list, got NoneType"),
-        ({"domains": "example.com"}, "$.domains: expected list, got str"),
-        ({"domains": {"a.example": 1}}, "$.domains: expected list, got dict"),
-        ({"domains": ["a.example", None]}, "$.domains[1]: expected str, got NoneType"),
-        ({"domains": [7]}, "$.domains[0]: expected str, got int"),
-        ({"domains": [["a"]]}, "$.domains[0]: expected str, got list"),
-    ],
-)
-def test_domains_that_are_not_as_documented_are_refused(body: object, message: str) -> None:
-    assert refusal(body, AllowedDomains) == message
+def test_what_is_not_as_documented_is_refused(
+    model: type[object], body: object, message: str
+) -> None:
+    assert refusal(body, model) == message
 
 
 def test_a_refused_answer_hangs_no_foreign_error_on_itself() -> None:

@@ -25,6 +25,10 @@ def _cut(name: str, *greeting: Step) -> Case:
     )
 
 
+def _says(text: str, reason: str) -> Raises:
+    return Raises(APIConnectionError, text, {"reason": reason})
+
+
 def _proxy(name: str, sees: Raises | Returns, *script: bytes | Close | Reset | Hang) -> Case:
     peer = Peer(certificate="good", proxy=(*script,))
     return Case(f"proxy {name}", ((answer(),),), sees, requests=0, peer=peer)
@@ -40,44 +44,18 @@ TLS: tuple[Case, ...] = (
     _cut("speaks HTTP", answer(503, b"")),
     _cut("hangs up"),
     _cut("has an internal error", b"\x15\x03\x03\x00\x02\x02\x50"),
-    Case(
-        "TLS with a server that says nothing",
-        ((),),
-        Raises(APITimeoutError),
-        requests=0,
-        peer=Peer(client_speaks_tls=True, greeting=(Hang(),)),
-        elapsed=(5.0, 5.1),
-    ),
-    Case("proxy to https", ((answer(),),), OK, peer=Peer(certificate="good", proxy=_THROUGH)),
-    Case(
-        "proxy to https with a wrong certificate behind it",
-        ((answer(),),),
-        _UNTRUSTED,
-        requests=0,
-        peer=Peer(certificate="wrong host", proxy=_THROUGH),
-    ),
+    evolve(_cut("says nothing", Hang()), sees=Raises(APITimeoutError), elapsed=(5.0, 5.1)),
+    _tls("through a proxy", Peer(certificate="good", proxy=_THROUGH), OK, 1),
+    _tls("of a wrong host behind a proxy", Peer(certificate="wrong host", proxy=_THROUGH)),
     Case("proxy passed by to http on loopback", ((answer(),),), OK, peer=Peer(proxy=(Reset(),))),
-    _proxy(
-        "wants a password",
-        Raises(APIConnectionError, "the proxy answered 407", {"reason": "proxy"}),
-        answer(407, b"", "Proxy-Authenticate: Basic"),
-    ),
-    _proxy(
-        "has no way",
-        Raises(APIConnectionError, "the proxy answered 502", {"reason": "connect"}),
-        answer(502, b"<html>bad gateway</html>"),
-    ),
+    _proxy("wants a password", _says("the proxy answered 407", "proxy"), answer(407, b"", "A: b")),
+    _proxy("has no way", _says("the proxy answered 502", "connect"), answer(502, b"<html>")),
     _proxy("hangs up", Raises(APIConnectionError), Close()),
     _proxy("resets", Raises(APIConnectionError), Reset()),
-    _proxy(
-        "answers nonsense",
-        Raises(APIConnectionError, "what the proxy on"),
-        b"hello\r\n\r\n",
-        Close(),
-    ),
+    _proxy("answers nonsense", _says("what the proxy on", "protocol"), b"hello\r\n\r\n", Close()),
     evolve(_proxy("says nothing", Raises(APITimeoutError), Hang()), elapsed=(5.0, 15.1)),
     evolve(
-        _proxy("refuses connections", Raises(APIConnectionError, "proxy", {"reason": "connect"})),
+        _proxy("refuses connections", _says("proxy", "connect")),
         peer=Peer(certificate="good", proxy=(), proxy_refused=True),
     ),
 )

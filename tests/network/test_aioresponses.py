@@ -56,16 +56,10 @@ def client(retry: RetryPolicy = RetryPolicy(attempts=1)) -> AsyncChatloom:  # no
     return AsyncChatloom(KEY, base_url=BASE_URL, retry=retry, rate_limit=None)
 
 
-async def test_a_mocked_answer_becomes_a_model(mocked: Mocked) -> None:
-    mocked.get(f"{AGENTS}/agt_1/allowed-domains", payload={"domains": ["a.example"]})
-    async with client() as chatloom:
-        assert list(await chatloom.get_allowed_domains("agt_1")) == ["a.example"]
-
-
 async def test_the_key_travels_to_no_other_host(mocked: Mocked) -> None:
     mocked.get(AGENTS, payload={"agents": [], "count": 0})
     async with client() as chatloom:
-        await chatloom.list_agents()
+        assert len(await chatloom.list_agents()) == 0
     (call,) = mocked.requests["GET", URL(AGENTS)]
     assert call.kwargs["headers"]["Authorization"] == f"Bearer {KEY}"
     assert call.kwargs["allow_redirects"] is False

@@ -20,11 +20,11 @@ from tests.uses.test_readme import FILES
 
 ROOT = Path(__file__).parents[2]
 SERVERS = {
-    "fastapi_app": "uvicorn fastapi_app:app --log-level warning --port",
-    "starlette_app": "uvicorn starlette_app:app --log-level warning --port",
-    "litestar_app": "granian --interface asgi litestar_app:app --port",
-    "quart_app": "hypercorn quart_app:app --bind 127.0.0.1:",
-    "django_app": "uvicorn django_app:app --log-level warning --port",
+    "fastapi_app": "uvicorn fastapi_app:app --log-level warning --port {port}",
+    "starlette_app": "uvicorn starlette_app:app --log-level warning --port {port}",
+    "litestar_app": "granian --interface asgi litestar_app:app --port {port}",
+    "quart_app": "hypercorn quart_app:app --bind 127.0.0.1:{port}",
+    "django_app": "uvicorn django_app:app --log-level warning --port {port}",
     "aiohttp_app": "aiohttp_app",
 }
 EXAMPLE = "dashboard"
@@ -47,11 +47,7 @@ async def served(app: str, folder: Path, upstream: Sandbox) -> AsyncIterator[tup
         keys = f"KEYS = {{{tenants}}}  #"
         (folder / name).write_text(block.replace("KEYS = {", keys), "utf-8")
     port = free_port()
-    command = SERVERS.get(app, app).split()
-    if command[-1].endswith(":"):
-        command[-1] += str(port)
-    elif len(command) > 1:
-        command.append(str(port))
+    command = SERVERS.get(app, app).format(port=port).split()
     environment = {
         **os.environ,
         "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}",
