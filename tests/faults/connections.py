@@ -7,8 +7,10 @@ from attrs import evolve
 from chatloom_async import APIConnectionError, APITimeoutError, DeadlineExceededError, RetryPolicy
 from tests.faults.case import (
     AFTER_15_S,
+    DOCUMENT,
     LATE,
     OK,
+    ONCE,
     TWICE,
     Case,
     Peer,
@@ -29,6 +31,16 @@ _OK: Script = (answer(),)
 _LATER = Case("later", ((Hang(),), _OK), OK, requests=2, retry=TWICE)
 
 
+_REFUSED = Raises(APIConnectionError, "cannot connect to 127.0.0.1", {"reason": "connect"})
+_SLOW = Raises(APITimeoutError, "connecting to 127.0.0.1 took longer than 5 s")
+_LOST = Raises(APIConnectionError, having={"reason": "disconnected"})
+_ENDED = Raises(APIConnectionError)
+_OVERDUE = Raises(DeadlineExceededError, "within 2.5 s")
+_CLOSING = answer(200, DOCUMENT, "Connection: close")
+_EVIL = says({"domains": ["evil.example"]})
+_COOKIES = ("Set-Cookie: ", "Set-Cookie: =;;;", "Set-Cookie: a=\udcff")
+
+
 def _kept(name: str, sees: Raises | Returns, *scripts: Script, **more: Any) -> Case:
     """Make a case on the connection that an earlier call has left."""
     return Case(name, scripts, sees, earlier_calls=1, **more)
@@ -40,43 +52,28 @@ def _healed(name: str, end: Step) -> Case:
     return _kept(name, OK, _OK, (end,), _OK, requests=2, retry=patient)
 
 
+def _silent(name: str, sees: Raises, retry: RetryPolicy, requests: int, ends: float) -> Case:
+    case = one(f"never answering, with {name}", sees, Hang(), timeout=1.0, retry=retry)
+    return evolve(case, requests=requests, elapsed=(ends, ends + 0.1))
+
+
 def _nowhere(name: str, peer: Peer, sees: Raises, elapsed: tuple[float, float]) -> Case:
     return Case(name, ((),), sees, requests=0, peer=peer, elapsed=elapsed)
 
 
-_GREETED = Case("reset when accepted", ((),), _GONE, requests=0, peer=Peer(greeting=(Reset(),)))
-
 CONNECTIONS: tuple[Case, ...] = (
-    _nowhere(
-        "refused",
-        Peer(listening="refused"),
-        Raises(APIConnectionError, "cannot connect to 127.0.0.1", {"reason": "connect"}),
-        (0.0, 0.1),
-    ),
-    _nowhere(
-        "connecting takes too long",
-        Peer(listening="backlog full"),
-        Raises(APITimeoutError, "connecting to 127.0.0.1 took longer than 5 s"),
-        (5.0, 5.1),
-    ),
-    _nowhere(
-        "half-open: connected, never served", Peer(listening="accepts nothing"), LATE, AFTER_15_S
-    ),
-    evolve(_GREETED, sees=Raises(APIConnectionError)),
-    evolve(
-        _GREETED,
-        name="closed when accepted",
-        sees=Raises(APIConnectionError, having={"reason": "disconnected"}),
-        peer=Peer(greeting=(Close(),)),
-        requests=0,
-    ),
+    _nowhere("refused", Peer("refused"), _REFUSED, (0.0, 0.1)),
+    _nowhere("connecting takes too long", Peer("backlog full"), _SLOW, (5.0, 5.1)),
+    _nowhere("connected, never served", Peer("accepts nothing"), LATE, AFTER_15_S),
+    _nowhere("reset when accepted", Peer(greeting=(Reset(),)), _ENDED, (0.0, 0.1)),
+    _nowhere("closed when accepted", Peer(greeting=(Close(),)), _LOST, (0.0, 0.1)),
     one("closed without an answer", _GONE, Close()),
     one("reset without an answer", _GONE, Reset()),
     retried(one("closed without an answer, tried again", _GONE, Close())),
     retried(one("reset without an answer, tried again", _GONE, Reset())),
-    one("closed in the status line", Raises(APIConnectionError), b"HTTP/1.", Close()),
-    one("closed in the headers", Raises(APIConnectionError), _HALF, Close()),
-    one("reset in the headers", Raises(APIConnectionError), _HALF, Reset()),
+    one("closed in the status line", _ENDED, b"HTTP/1.", Close()),
+    one("closed in the headers", _ENDED, _HALF, Close()),
+    one("reset in the headers", _ENDED, _HALF, Reset()),
     one("half-closed without an answer", _GONE, HalfClose(), Hang()),
     one("half-closed after the answer", OK, answer(), HalfClose(), Hang()),
     one("closed after the answer", OK, answer(), Close()),
@@ -85,31 +82,9 @@ CONNECTIONS: tuple[Case, ...] = (
     late("silent after the headers", answer(200, b"", length=20), Hang()),
     late("silent in the headers", _HALF, Hang()),
     late("100 over and over", Flood(b"HTTP/1.1 100 Continue\r\n\r\n", 50), Hang()),
-    one(
-        "never answering, with a shorter timeout",
-        Raises(APITimeoutError, "within 0.25 s"),
-        Hang(),
-        timeout=0.25,
-        elapsed=(0.25, 0.3),
-    ),
-    one(
-        "never answering, tried twice",
-        Raises(APITimeoutError),
-        Hang(),
-        timeout=1.0,
-        retry=TWICE,
-        requests=2,
-        elapsed=(2.0, 2.1),
-    ),
-    one(
-        "never answering, with a deadline",
-        Raises(DeadlineExceededError, "within 2.5 s"),
-        Hang(),
-        timeout=1.0,
-        retry=RetryPolicy(deadline=2.5),
-        requests=3,
-        elapsed=(2.5, 2.51),
-    ),
+    _silent("one try", Raises(APITimeoutError, "within 1 s"), ONCE, 1, 1.0),
+    _silent("two tries", Raises(APITimeoutError), TWICE, 2, 2.0),
+    _silent("a deadline", _OVERDUE, RetryPolicy(deadline=2.5), 3, 2.5),
     one("late, but in time", OK, Pause(14.9), answer(), elapsed=(14.9, 15.0)),
     evolve(_LATER, name="never answering, then an answer", elapsed=AFTER_15_S),
     evolve(_LATER, name="reset, then an answer", scripts=((Reset(),), _OK)),
@@ -128,23 +103,8 @@ CONNECTIONS: tuple[Case, ...] = (
     ),
     _kept("an idle connection was closed", OK, (answer(), Close()), _OK),
     _kept("a connection is kept", OK, _OK, _OK, connections=0),
-    _kept(
-        "Connection: close is honoured",
-        OK,
-        (answer(200, answer()[-51:], "Connection: close"),),
-        (answer(),),
-        connections=1,
-    ),
-    _kept(
-        "a second answer nobody asked for is not the next one's",
-        OK,
-        (answer() + says({"domains": ["evil.example"]}),),
-        (answer(),),
-    ),
-    one(
-        "cookies of every kind are ignored",
-        OK,
-        answer(200, answer()[-51:], "Set-Cookie: ", "Set-Cookie: =;;;", "Set-Cookie: a=\udcff"),
-    ),
+    _kept("Connection: close is honoured", OK, (_CLOSING,), _OK, connections=1),
+    _kept("an answer nobody asked for is not the next one's", OK, (answer() + _EVIL,), _OK),
+    one("cookies of every kind are ignored", OK, answer(200, DOCUMENT, *_COOKIES)),
     one("raw answers a list", Returns([1]), says([1]), call="raw"),
 )

@@ -78,12 +78,10 @@ async def stage(case: Case) -> AsyncGenerator[tuple[AsyncChatloom, Server, Serve
     peer = case.peer
     async with contextlib.AsyncExitStack() as stack:
         elsewhere = await stack.enter_async_context(Server([(answer(),)]))
+        port_there = b"%d" % elsewhere.port
         scripts = [
             tuple(
-                step.replace(b"{elsewhere}", b"%d" % elsewhere.port)
-                if isinstance(step, bytes)
-                else step
-                for step in script
+                s.replace(b"{elsewhere}", port_there) if isinstance(s, bytes) else s for s in script
             )
             for script in case.scripts
         ]
@@ -93,19 +91,11 @@ async def stage(case: Case) -> AsyncGenerator[tuple[AsyncChatloom, Server, Serve
         proxy = await stack.enter_async_context(Server([peer.proxy or ()]))
         port = server.port if peer.listening == "yes" else stack.enter_context(bound(peer))
         proxy_port = stack.enter_context(bound(Peer())) if peer.proxy_refused else proxy.port
-        tls = peer.client_speaks_tls or peer.certificate != "none"
-        pool = await stack.enter_async_context(
-            ConnectionPool(
-                proxy=None if peer.proxy is None else f"http://{HOST}:{proxy_port}", ssl=trusting()
-            )
-        )
-        chatloom = AsyncChatloom(
-            KEY,
-            base_url=f"{'https' if tls else 'http'}://{HOST}:{port}",
-            timeout=case.timeout,
-            retry=case.retry,
-            pool=pool,
-        )
+        scheme = "https" if peer.client_speaks_tls or peer.certificate != "none" else "http"
+        url = None if peer.proxy is None else f"http://{HOST}:{proxy_port}"
+        pool = await stack.enter_async_context(ConnectionPool(proxy=url, ssl=trusting()))
+        options: dict[str, Any] = {"timeout": case.timeout, "retry": case.retry, "pool": pool}
+        chatloom = AsyncChatloom(KEY, base_url=f"{scheme}://{HOST}:{port}", **options)
         yield chatloom, server, elsewhere, proxy
 
 
