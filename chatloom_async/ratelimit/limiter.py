@@ -58,16 +58,19 @@ class LimiterLog:
     notify: Observer | None
     _announced: bool = False
 
+    def _tell(self, level: int, text: str, *values: object) -> None:
+        _log.log(level, f"key %s: {text}", self.name, *values, extra={"chatloom_key": self.name})
+
     def closed(self, wait: float, *, outage: bool) -> None:
         """Tell that the gate was closed, for that many seconds at first."""
         reason = "the service fails" if outage else "rate limit reached"
-        _log.warning("key %s: %s; gate closed, probe in %.1f s", self.name, reason, wait)
+        self._tell(logging.WARNING, "%s; gate closed, probe in %.1f s", reason, wait)
         if self.notify is not None:
             self.notify(LimiterClosed(self.name, "outage" if outage else "refused", wait))
 
     def opened(self, seconds: float) -> None:
         """Tell that the gate is open, after so many seconds."""
-        _log.info("key %s: gate open again after %.1f s", self.name, seconds)
+        self._tell(logging.INFO, "gate open again after %.1f s", seconds)
         if self.notify is not None:
             self.notify(LimiterOpened(self.name, seconds))
 
@@ -75,7 +78,7 @@ class LimiterLog:
         """Tell, once per queue, how many calls wait and for about how many seconds."""
         if not self._announced and (waiting > _MANY or wait > _LONG):
             self._announced = True
-            _log.info("key %s: %d calls wait, for about %.0f s", self.name, waiting, wait)
+            self._tell(logging.INFO, "%d calls wait, for about %.0f s", waiting, wait)
 
     def nobody_waits(self) -> None:
         """Take note that the queue ended."""

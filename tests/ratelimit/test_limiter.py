@@ -560,6 +560,7 @@ async def test_an_outage_is_one_warning_and_one_info(caplog: pytest.LogCaptureFi
     await lookup(gate)
     closed, opened = caplog.records
     assert (closed.levelname, opened.levelname) == ("WARNING", "INFO")
+    assert vars(closed)["chatloom_key"] == vars(opened)["chatloom_key"] == "0a1b2c"
     assert closed.getMessage().startswith("key 0a1b2c: the service fails")
     assert "open again" in opened.getMessage()
 
