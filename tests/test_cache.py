@@ -354,8 +354,9 @@ async def test_closing_a_client_ends_its_own_calls_only() -> None:
     own, other = (asyncio.create_task(look_up(each)) for each in (mine, theirs))
     await asyncio.sleep(1)
     await mine.aclose()
-    with pytest.raises(ClientClosedError):
+    with pytest.raises(ClientClosedError) as caught:
         await own
+    assert caught.value.path == "/api/plugin/agents/agt_1/allowed-domains"
     assert await other == "slow.example"
 
 

@@ -90,7 +90,10 @@ def test_what_may_be_repeated_is(*, method: str, repeatable: bool | None, reques
     assert (answer == {"id": "msg_1"}) is (requests == 2)
 
 
-@pytest.mark.parametrize(("method", "status"), [("DELETE", 204), ("POST", 205), ("HEAD", 200)])
+@pytest.mark.parametrize(
+    ("method", "status"),
+    [("DELETE", 204), ("DELETE", 200), ("POST", 201), ("POST", 205), ("HEAD", 200)],
+)
 def test_an_answer_without_content_is_none(method: str, status: int) -> None:
     answer, _ = send(StubReply(status=status, body=b""), method=method)
     assert answer is None

@@ -39,14 +39,9 @@ def test_a_terminal_shows_it_all_within_its_width(
 
 
 def test_a_narrow_terminal_does_without_spare_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    table = Table(
-        "t",
-        ("name", "spared", "n"),
-        [("N" * 36, "S", "1")],
-        numbers=frozenset({1, 2}),
-        footer=("all", "S", "22"),
-        spare=frozenset({1}),
-    )
+    names, row, last = ("name", "spared", "n"), ("N" * 36, "S", "1"), ("all", "S", "22")
+    numbers, spare = frozenset({1, 2}), frozenset({1})
+    table = Table("t", names, [row], numbers=numbers, footer=last, spare=spare)
     assert "spared" in drawn(table, monkeypatch, 60)[2]
     narrow = drawn(table, monkeypatch, 44)
     assert "spared" not in narrow[2]
