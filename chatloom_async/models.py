@@ -31,12 +31,14 @@ def to_plain(value: Any) -> Any:
         return value if isfinite(value) else None  # JSON writes no 1e400, and Python reads it
     if kind is tuple or kind is list:
         return [inner if type(inner) in _PLAIN else to_plain(inner) for inner in value]
-    if hasattr(kind, "__attrs_attrs__"):
-        return as_dict(value)
+    if kind is dict:
+        return {name: to_plain(inner) for name, inner in value.items()}
     if isinstance(value, datetime):
         return value.isoformat()
-    if kind is dict or isinstance(value, Mapping):
-        return {name: to_plain(inner) for name, inner in value.items()}
+    if hasattr(kind, "__attrs_attrs__"):
+        return as_dict(value)
+    if isinstance(value, Mapping):
+        return to_plain(dict(value))
     raise TypeError(f"{kind.__name__} has no form in JSON")
 
 
