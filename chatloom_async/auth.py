@@ -115,20 +115,15 @@ class Credentials:
     many calls need the key: all of them get what it brings, its key or its error, and none of them
     can stop it. It ends when the callable does or with the event loop, not with the client: a
     callable that may hang needs a timeout of its own.
-
-    Attributes:
-        current: the key in use; None before the callable was first asked.
-        generation: how often the callable was asked.
-        renewable: whether there is anybody to ask for another key.
     """
 
     __slots__ = ("_asking", "_source", "current", "generation", "renewable")
 
     def __init__(self, api_key: str | ApiKey | KeySource | None) -> None:
         """Take the key, or CHATLOOM_API_KEY if it is None; ConfigurationError: it cannot be one."""
-        self.generation: int = 0
-        self.renewable: bool = False
-        self.current: ApiKey | None = None
+        self.generation: int = 0  # how often the callable was asked
+        self.renewable: bool = False  # is there anybody to ask for another key?
+        self.current: ApiKey | None = None  # the key in use; None before the callable was asked
         self._asking: dict[asyncio.AbstractEventLoop, asyncio.Task[ApiKey]] = {}
         try:
             if isinstance(api_key, ApiKey):
@@ -136,10 +131,10 @@ class Credentials:
             elif callable(api_key):
                 self._source: KeySource = api_key
                 self.renewable = True
+            elif api_key is None:
+                self.current = ApiKey(os.environ.get("CHATLOOM_API_KEY", ""))
             else:
-                self.current = ApiKey(
-                    os.environ.get("CHATLOOM_API_KEY", "") if api_key is None else api_key
-                )
+                self.current = ApiKey(api_key)
         finally:
             del api_key  # a traceback shows the locals of its frames
 

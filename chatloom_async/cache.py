@@ -93,14 +93,11 @@ class CacheStatistics:
 
 @define(eq=False, repr=False)
 class KeptAnswer:
-    """One answer: ``fresh`` makes what a caller gets while it is young, ``stale`` afterwards.
+    """One answer; times are on the loop's clock."""
 
-    Times are on the loop's clock; ``size`` is in bytes of memory.
-    """
-
-    size: int
-    fresh: Callable[[], Any]
-    stale: Callable[[], Any]
+    size: int  # bytes of memory
+    fresh: Callable[[], Any]  # makes what a caller gets while it is young
+    stale: Callable[[], Any]  # and afterwards
     fresh_until: float
     usable_until: float
     retry_at: float = 0.0  # after it could not be renewed

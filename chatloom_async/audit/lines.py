@@ -19,7 +19,8 @@ from chatloom_async.errors import ConfigurationError, ResponseDecodeError
 
 Value = TypeVar("Value")
 
-_JSON = json.JSONEncoder(separators=(",", ":"))  # json.dumps would make one for every line
+# json.dumps would make an encoder for every line.
+_dump = json.JSONEncoder(separators=(",", ":")).encode
 
 _OF = "of"
 _RUN = "run"
@@ -134,10 +135,6 @@ def _none(path: str | Path, number: int, problem: str) -> ConfigurationError:
 def _is_torn(line: bytes) -> bool:
     """Tell what is left of a line whose writer was killed; a power cut may leave null bytes."""
     return not line.strip(b"\0") or any(start.startswith(line[: len(start)]) for start in _STARTS)
-
-
-def _dump(line: Mapping[str, Any]) -> str:
-    return _JSON.encode(line)
 
 
 def _parsed(line: bytes) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
@@ -80,7 +80,11 @@ def write_report(
     judged = sorted(((audit, AuditTotals().plus(audit)) for audit in audits), key=_concern)
     parts = [WorkspacePart(number, *each) for number, each in enumerate(judged)]
     looks = _looks(parts)
-    style, script = _asset("report.css") + _launchers(looks), _asset("report.js")
+    launchers = (
+        f".{name}::before {{ background: linear-gradient(90deg, {one} 50%, {other} 50%); }}\n"
+        for (one, other), name in looks.items()
+    )
+    style, script = _asset("report.css") + "".join(launchers), _asset("report.js")
     page = environment.get_template("report.html").stream(
         figures=figures(
             [part.audit for part in parts], context.new, Judge(ignored=context.ignored)
@@ -159,13 +163,6 @@ def _looks(parts: Iterable[WorkspacePart]) -> dict[tuple[str, str], str]:
     """Return a class name for each pair of colours: thousands of agents share a few."""
     pairs = {_look(agent): None for part in parts for agent in part.audit.agents}
     return {pair: f"look{number}" for number, pair in enumerate(pairs)}
-
-
-def _launchers(looks: Mapping[tuple[str, str], str]) -> str:
-    return "".join(
-        f".{name}::before {{ background: linear-gradient(90deg, {one} 50%, {other} 50%); }}\n"
-        for (one, other), name in looks.items()
-    )
 
 
 def _concern(judged: tuple[WorkspaceAudit, AuditTotals]) -> tuple[int, int, int, int, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from attrs import define
 
@@ -107,7 +107,8 @@ def _stream(workspaces: Workspaces, concurrency: int, lookups: int, judge: Judge
             )
         return await audit_workspace(name, client, lookups, judge)
 
-    return AuditStream(FanOut(audit_one, _pairs(workspaces), concurrency=concurrency))
+    pairs = workspaces.items() if isinstance(workspaces, Mapping) else workspaces
+    return AuditStream(FanOut(audit_one, pairs, concurrency=concurrency))
 
 
 @define(eq=False)
@@ -141,11 +142,3 @@ class AuditStream:
         if isinstance(answer, Failure):
             raise answer.error
         return answer.value
-
-
-def _pairs(
-    source: Workspaces,
-) -> Iterable[tuple[str, AsyncChatloom]] | AsyncIterable[tuple[str, AsyncChatloom]]:
-    if isinstance(source, Mapping):
-        return cast("Mapping[str, AsyncChatloom]", source).items()
-    return source

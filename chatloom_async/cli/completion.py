@@ -2,7 +2,6 @@
 
 import sys
 from argparse import ArgumentParser, Namespace, _SubParsersAction
-from collections.abc import Iterator
 
 import shtab
 
@@ -28,15 +27,10 @@ def add_completion(command: ArgumentParser) -> None:
 def completion(options: Namespace) -> int:
     """Print the script that a shell reads."""
     top = parser(__version__, with_options=lambda _: True)
-    for each in _parsers(top):
-        for action in each._actions:  # noqa: SLF001 - argparse has no other list of them
+    (commands,) = (each for each in top._actions if isinstance(each, _SubParsersAction))  # noqa: SLF001 - no other list
+    for command in commands.choices.values():
+        for action in command._actions:  # noqa: SLF001 - as above
             if action.metavar in _FILES:
-                action.complete = shtab.FILE  # type: ignore[attr-defined]  # shtab's protocol
+                action.complete = shtab.FILE  # shtab's protocol
     say(shtab.complete(top, options.shell), sys.stdout)
     return 0
-
-
-def _parsers(top: ArgumentParser) -> Iterator[ArgumentParser]:
-    for action in top._actions:  # noqa: SLF001 - argparse has no other list of them
-        if isinstance(action, _SubParsersAction):
-            yield from action.choices.values()

@@ -63,21 +63,16 @@ def _guarded(arguments: list[str], interrupts: Interrupts) -> int:
 def _run(arguments: list[str], interrupts: Interrupts) -> int:
     if not has_extra():
         raise ConfigurationError("the command line is an extra: pip install 'chatloom_async[cli]'")
-    _check_no_key(arguments)
+    if any(_KEY.search(argument) for argument in arguments):  # before anything repeats it
+        raise ConfigurationError(
+            "an API key does not belong on the command line, where other users and the shell's "
+            "history see it: set CHATLOOM_API_KEY, or put it in a keys file"
+        )
     options = _parsed(arguments)
     if isinstance(options, int):
         return options
     result: int | Coroutine[Any, Any, int] = options.run(options)
     return result if isinstance(result, int) else interrupts.run(result)
-
-
-def _check_no_key(arguments: list[str]) -> None:
-    """Refuse a key among the arguments, before anything repeats it."""
-    if any(_KEY.search(argument) for argument in arguments):
-        raise ConfigurationError(
-            "an API key does not belong on the command line, where other users and the shell's "
-            "history see it: set CHATLOOM_API_KEY, or put it in a keys file"
-        )
 
 
 def _parsed(arguments: list[str]) -> Namespace | int:

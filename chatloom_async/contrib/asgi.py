@@ -109,7 +109,8 @@ class CancelOnDisconnect:
         assert task is not None  # noqa: S101 - a server runs an application in a task
         visitor = _Visitor(receive, task)
         watching = asyncio.get_running_loop().create_task(visitor.watch())
-        watching.add_done_callback(_heard)
+        # What the server raises, the application meets when it reads.
+        watching.add_done_callback(lambda task: task.cancelled() or task.exception())
         before = task.cancelling()
         answered = False
 
@@ -182,8 +183,3 @@ class _Visitor:
     async def _wait(self) -> None:
         self._news.clear()
         await self._news.wait()
-
-
-def _heard(watching: asyncio.Task[None]) -> None:
-    if not watching.cancelled():
-        watching.exception()  # of the server: the application meets it when it reads

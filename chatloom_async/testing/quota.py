@@ -61,7 +61,7 @@ class Quota:
         nothing; a ``precision`` below 1 s is for tests scaled in time.
         """
         make = partial(meters.TokenBucket, per_minute, burst, count_refused)
-        return cls(make, headers=_plain(precision, tells=retry_after))
+        return cls(make, headers=in_steps(precision) if retry_after else silent)
 
     @classmethod
     def token_steps(cls, limit: float, seconds: float, burst: float) -> Quota:
@@ -80,7 +80,7 @@ class Quota:
     ) -> Quota:
         """The generic cell rate algorithm: one request each interval, ``burst`` of them early."""
         make = partial(meters.TokenBucket, per_minute, burst, count_refused, cells=True)
-        return cls(make, headers=_plain(precision, tells=retry_after))
+        return cls(make, headers=in_steps(precision) if retry_after else silent)
 
     @classmethod
     def fixed_window(  # noqa: PLR0913 - what a limit is, and how it is told: four options are old
@@ -99,7 +99,7 @@ class Quota:
         """
         del count_refused  # what is refused in one window cannot matter in the next
         make = partial(meters.FixedWindow, limit, seconds, aligned)
-        return cls(make, headers=_plain(precision, tells=retry_after))
+        return cls(make, headers=in_steps(precision) if retry_after else silent)
 
     @classmethod
     def sliding_window(
@@ -113,7 +113,7 @@ class Quota:
     ) -> Quota:
         """``limit`` requests in any ``seconds``, kept as an exact log."""
         make = partial(meters.SlidingWindow, limit, seconds, count_refused)
-        return cls(make, headers=_plain(precision, tells=retry_after))
+        return cls(make, headers=in_steps(precision) if retry_after else silent)
 
     @classmethod
     def sliding_counters(cls, limit: float, seconds: float) -> Quota:
@@ -188,7 +188,3 @@ class AppliedQuota:
         meter = self.meter(whose)
         if isinstance(meter, InFlight):
             meter.done()
-
-
-def _plain(precision: float, *, tells: bool) -> Dialect:
-    return in_steps(precision) if tells else silent
