@@ -220,9 +220,7 @@ class AllowedDomains:
 
     Attributes:
         domains: the domains as a tuple. What an empty list means is not documented.
-        extra: fields this release does not know, as sent.
-        answered_at: when the API answered, as an aware datetime; None without a ``Cache``.
-        is_stale: whether it is older than the cache's ``ttl``, because the API fails.
+        extra, answered_at, is_stale: as of ``AgentList``.
     """
 
     domains: tuple[str, ...]

@@ -90,7 +90,6 @@ class AuditLog:
     """An audit file being written; use it as a context manager.
 
     Attributes:
-        path: where it is.
         of: how many workspaces the file will hold when the run reaches its end, if that is known.
         done: names of the workspaces in the file when it was opened.
         again: names of those which only an outage had hidden, and which were taken out: nothing
