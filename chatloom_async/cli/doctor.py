@@ -8,7 +8,6 @@ import os
 import sys
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import AsyncIterator
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
@@ -69,7 +68,7 @@ def add_doctor(command: ArgumentParser) -> None:
 
 async def doctor(options: Namespace) -> int:
     """Look at everything; 1 when there is a problem."""
-    checks = [check async for check in _checks(options.proxy)]
+    checks = await _checks(options.proxy)
     problems = sum(check.verdict == "problem" for check in checks)
     if options.json:
         told = {"problems": problems, "checks": [asdict(check) for check in checks]}
@@ -81,46 +80,36 @@ async def doctor(options: Namespace) -> int:
     return 1 if problems else 0
 
 
-async def _checks(given: str | None) -> AsyncIterator[Check]:
-    key = _key()
-    yield (
-        key
-        if isinstance(key, Check)
-        else Check("key", "ok", f"looks like one; its fingerprint is {key.fingerprint}")
-    )
+async def _checks(given: str | None) -> list[Check]:
+    key, check = _key()
+    checks = [check]
     try:
         base_url = check_base_url(None)
     except ConfigurationError as error:
         advice = "mend CHATLOOM_BASE_URL, or unset it"
-        yield Check("server", "problem", error.message, advice)
-        return
+        return [*checks, Check("server", "problem", error.message, advice)]
     own = base_url == DEFAULT_BASE_URL
-    found = base_url if own else f"{base_url}, by CHATLOOM_BASE_URL"
-    yield Check("server", "ok", found)
+    checks.append(Check("server", "ok", base_url if own else f"{base_url}, by CHATLOOM_BASE_URL"))
     try:
         proxy = proxy_for(base_url, given)
     except ConfigurationError as error:
-        yield Check("proxy", "problem", error.message, "mend HTTPS_PROXY or --proxy, or unset it")
-        return
-    lost = False
-    async for check in way(urlsplit(base_url), proxy):
-        lost = lost or check.verdict == "problem"
-        yield check
-    if lost or isinstance(key, Check):
-        return
+        advice = "mend HTTPS_PROXY or --proxy, or unset it"
+        return [*checks, Check("proxy", "problem", error.message, advice)]
+    checks += await way(urlsplit(base_url), proxy)
+    if key is None or checks[-1].verdict == "problem":  # the way ends with one
+        return checks
     async with ConnectionPool(proxy=proxy) as pool:
-        async for check in _answers(pool, base_url, key):
-            yield check
+        return checks + await _answers(pool, base_url, key)
 
 
-def _key() -> ApiKey | Check:
+def _key() -> tuple[ApiKey | None, Check]:
     value = os.environ.get("CHATLOOM_API_KEY", "").strip()
     if not value:
-        return Check("key", "problem", "CHATLOOM_API_KEY is not set", _NEW_KEY)
+        return None, Check("key", "problem", "CHATLOOM_API_KEY is not set", _NEW_KEY)
     quoted, bearer = value[0] in "\"'", value.lower().startswith("bearer")
     del value
     try:
-        return ApiKey(os.environ["CHATLOOM_API_KEY"])
+        key = ApiKey(os.environ["CHATLOOM_API_KEY"])
     except ConfigurationError as error:
         told, _, _ = error.message.partition(";")
         advice = (
@@ -130,53 +119,49 @@ def _key() -> ApiKey | Check:
             if bearer
             else f"copy it whole, or {_NEW_KEY}"
         )
-        return Check("key", "problem", f"CHATLOOM_API_KEY: {told}", advice)
+        return None, Check("key", "problem", f"CHATLOOM_API_KEY: {told}", advice)
+    return key, Check("key", "ok", f"looks like one; its fingerprint is {key.fingerprint}")
 
 
-async def _answers(pool: ConnectionPool, base_url: str, key: ApiKey) -> AsyncIterator[Check]:
+async def _answers(pool: ConnectionPool, base_url: str, key: ApiKey) -> list[Check]:
     began = time.monotonic()
     answer = await _ask(pool, base_url, key, _AGENTS)
     if isinstance(answer, Check):
-        yield answer
-        return
+        return [answer]
     took = time.monotonic() - began
     late = "the server or the way to it is slow" if took > _SLOW else ""
-    yield Check("answer", "note" if late else "ok", f"{answer.status} after {duration(took)}", late)
-    yield _clock(answer)
-    yield header_check(answer.headers)
-    agents = list(agents_checks(answer.body))
-    for check in agents:
-        yield check
+    told = f"{answer.status} after {duration(took)}"
+    speed = Check("answer", "note" if late else "ok", told, late)
+    agents = agents_checks(answer.body)
+    checks = [speed, _clock(answer), header_check(answer.headers), *agents]
     if agents[0].verdict != "problem":
         first = next((each["id"] for each in json.loads(answer.body)["agents"]), None)
-        async for check in _more(pool, base_url, key, first):
-            yield check
+        checks += await _more(pool, base_url, key, first)
+    return checks
 
 
-async def _more(
-    pool: ConnectionPool, base_url: str, key: ApiKey, agent: str | None
-) -> AsyncIterator[Check]:
+async def _more(pool: ConnectionPool, base_url: str, key: ApiKey, agent: str | None) -> list[Check]:
     """Ask for the rest of what is documented."""
+    checks: list[Check] = []
     if agent is not None:
         answer = await _ask(pool, base_url, key, _DOMAINS, agent)
         if isinstance(answer, Check):
-            yield Check("domains", "problem", f"of agent {agent}: {answer.message}", _TROUBLE)
+            what = f"of agent {agent}: {answer.message}"
+            checks.append(Check("domains", "problem", what, _TROUBLE))
         else:
-            for check in domains_checks(answer.body):
-                yield check
+            checks += domains_checks(answer.body)
     try:
         unknown = build_request("GET", base_url, _DOMAINS, {"agent_id": NOBODY})
         refused = await pool.exchange(unknown, key, TIMEOUT)
-        yield error_check(refused.status, refused.body)
+        checks.append(error_check(refused.status, refused.body))
     except ChatloomError as error:
-        yield _failed(error)
+        checks.append(_failed(error))
     other = ApiKey(os.environ["CHATLOOM_API_KEY"], "X-API-Key")
     answer = await _ask(pool, base_url, other, _AGENTS)
     if isinstance(answer, Check):
         advice = "something on the way takes X-API-Key away; Authorization works, so use that"
-        yield Check("X-API-Key", "problem", answer.message, advice)
-    else:
-        yield Check("X-API-Key", "ok", "is taken as well")
+        return [*checks, Check("X-API-Key", "problem", answer.message, advice)]
+    return [*checks, Check("X-API-Key", "ok", "is taken as well")]
 
 
 async def _ask(
@@ -207,9 +192,8 @@ def _failed(error: ChatloomError) -> Check:
 
 
 def _clock(answer: Response) -> Check:
-    headers = {name.lower(): value for name, value in answer.headers.items()}
     try:
-        told = parsedate_to_datetime(headers.get("date", "")).timestamp()
+        told = parsedate_to_datetime(answer.headers.get("Date", "")).timestamp()
     except (TypeError, ValueError):
         return Check("clock", "note", "the server tells no time to compare it with")
     off = time.time() - told

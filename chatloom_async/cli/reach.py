@@ -10,7 +10,6 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Literal
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -50,26 +49,26 @@ class Check:
     advice: str = ""  # what to do about it
 
 
-async def way(server: SplitResult, proxy: str | None) -> AsyncIterator[Check]:
-    """Yield a check for each step, up to the first one that fails."""
+async def way(server: SplitResult, proxy: str | None) -> list[Check]:
+    """Return a check for each step, up to the first one that fails."""
     peer = server if proxy is None else urlsplit(proxy)
     name = "name" if proxy is None else "name of the proxy"
-    yield (resolved := await _resolved(name, peer))
+    resolved = await _resolved(name, peer)
     if resolved.verdict == "problem":
-        return
+        return [resolved]
     try:
         async with asyncio.timeout(PATIENCE):
             reader, writer = await asyncio.open_connection(*_address(peer))
     except OSError as error:
-        yield _unconnected(peer, proxy, error)
-        return
+        return [resolved, _unconnected(peer, proxy, error)]
     try:
-        yield Check("connection", "ok", f"{_shown(peer)} answers")
+        checks = [resolved, Check("connection", "ok", f"{_shown(peer)} answers")]
         if proxy is not None:
-            yield (tunnel := await _tunnel(server, urlsplit(proxy), reader, writer))
+            tunnel = await _tunnel(server, urlsplit(proxy), reader, writer)
+            checks.append(tunnel)
             if tunnel.verdict == "problem":
-                return
-        yield await _secured(server, writer)
+                return checks
+        return [*checks, await _secured(server, writer)]
     finally:
         await _let_go(writer)
 

@@ -38,32 +38,29 @@ class _ErrorAnswer:
     error: str
 
 
-def agents_checks(body: bytes) -> Iterator[Check]:
+def agents_checks(body: bytes) -> list[Check]:
     """Compare an answer of GET /api/plugin/agents."""
     listed = _read("agents", body, AgentList)
     if isinstance(listed, Check):
-        yield listed
-        return
+        return [listed]
     came = plural(len(listed), "agent")
-    if listed.count == len(listed):
-        yield Check("agents", "ok", f"{came}, every field as documented")
-    else:
-        yield Check("agents", "problem", f"$.count says {listed.count}, and {came} came", _REPORT)
-    yield _order(listed)
+    count = Check("agents", "ok", f"{came}, every field as documented")
+    if listed.count != len(listed):
+        told = f"$.count says {listed.count}, and {came} came"
+        count = Check("agents", "problem", told, _REPORT)
     fields = {*listed.extra, *chain(*(agent.extra for agent in listed))}
     values = set(chain(*map(_unusual, listed)))
-    yield _additions("fields and values", [*sorted(fields), *sorted(values)])
+    more = _additions("fields and values", [*sorted(fields), *sorted(values)])
+    return [count, _order(listed), more]
 
 
-def domains_checks(body: bytes) -> Iterator[Check]:
+def domains_checks(body: bytes) -> list[Check]:
     """Compare an answer of GET /api/plugin/agents/{agentId}/allowed-domains."""
     listed = _read("domains", body, AllowedDomains)
     if isinstance(listed, Check):
-        yield listed
-        return
-    yield Check("domains", "ok", f"{plural(len(listed), 'domain')} of the first agent")
-    if listed.extra:
-        yield _additions("domains", sorted(listed.extra))
+        return [listed]
+    checks = [Check("domains", "ok", f"{plural(len(listed), 'domain')} of the first agent")]
+    return [*checks, _additions("domains", sorted(listed.extra))] if listed.extra else checks
 
 
 def error_check(status: int, body: bytes) -> Check:

@@ -165,7 +165,7 @@ def test_headers_of_limits_are_noted(
 
 
 async def last(server: str, proxy: str | None = None) -> dict[str, str]:
-    return attrs.asdict([check async for check in way(urlsplit(server), proxy)][-1])
+    return attrs.asdict((await way(urlsplit(server), proxy))[-1])
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def worst(checks: list[Check]) -> tuple[str, str]:
     ],
 )
 def test_a_list_of_agents_is_compared(sent: object, verdict: str, message: str) -> None:
-    found = worst(list(agents_checks(json.dumps(sent).encode())))
+    found = worst(agents_checks(json.dumps(sent).encode()))
     assert found[0] == verdict
     assert message in found[1]
 
@@ -44,7 +44,7 @@ def test_a_list_of_agents_is_compared(sent: object, verdict: str, message: str) 
     ],
 )
 def test_a_list_of_domains_is_compared(sent: object, verdict: str, message: str) -> None:
-    assert worst(list(domains_checks(json.dumps(sent).encode()))) == (verdict, message)
+    assert worst(domains_checks(json.dumps(sent).encode())) == (verdict, message)
 
 
 @pytest.mark.parametrize(
