@@ -292,6 +292,14 @@ def test_a_note_says_how_often_and_how_long_was_tried() -> None:
     assert error.__notes__ == ["tried 4 times, 94.0 s in all"]
 
 
+def test_a_note_names_what_made_a_call_late() -> None:
+    error = raised(StubReply(status=503), StubReply(after=9), retry=RetryPolicy(deadline=5))
+    assert error.__notes__ == [
+        "the last failure: 503 null (GET /api/plugin/agents)",
+        "tried 2 times, 5.0 s in all",
+    ]
+
+
 @pytest.mark.parametrize(
     ("error", "text"),
     [

@@ -208,6 +208,7 @@ class CallRecord:
         if isinstance(error, DeadlineExceededError) and error.last_failure is not None:
             last = error.last_failure.with_traceback(None)
             last.method, last.path = last.method or error.method, last.path or error.path
+            error.add_note(f"the last failure: {last}")
         count = len(error.attempts)
         if count > 1:
             took = sum(attempt.elapsed + attempt.wait for attempt in error.attempts)
