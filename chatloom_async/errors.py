@@ -99,7 +99,8 @@ class ChatloomError(Exception):
         """
         status = HTTPStatus(self.http_status)
         problem: dict[str, Any] = {"type": "about:blank", "title": status.phrase, "status": +status}
-        problem["detail"] = _REFUSED if isinstance(self, AuthenticationError) else _TOLD[status]
+        told = _TOLD.get(status, status.phrase)  # an application's own error
+        problem["detail"] = _REFUSED if isinstance(self, AuthenticationError) else told
         if status == HTTPStatus.SERVICE_UNAVAILABLE:
             last = getattr(self, "last_failure", None)
             asked = self.retry_after or (last and last.retry_after) or _SOON

@@ -369,6 +369,13 @@ def test_a_problem_holds_nothing_of_the_answer() -> None:
     assert not [word for word in ("Too many", "secret", "agt_", "'..'", "15 s") if word in told]
 
 
+def test_an_error_of_an_application_s_own_has_a_problem() -> None:
+    class UnpaidError(ChatloomError):
+        http_status = 402
+
+    assert UnpaidError("secret").to_problem()["detail"] == "Payment Required"
+
+
 def test_a_visitor_learns_that_the_key_is_refused() -> None:
     refused, broken = (kind(401, "no") for kind in (AuthenticationError, InternalServerError))
     assert "key" in refused.to_problem()["detail"]
