@@ -96,7 +96,7 @@ class Flights:
     most: int | None = None
     out: set[float] = field(factory=set)
     _proven: int = -1  # so many others were in flight with one that was accepted, since a refusal
-    _counts: deque[int] = field(factory=lambda: deque(maxlen=_ALIKE))  # others at refusals
+    _counts: tuple[int, ...] = ()  # others at refusals
     _answers: int = 0  # since the last refusal
     _refused: bool = False
     _shrunk: int = 0  # how often it was corrected in a row
@@ -165,7 +165,7 @@ class Flights:
         ``told``: the server said when to come back, so it hardly counts those in flight.
         """
         self._refused, others = True, len(self.out)
-        self._counts.append(others)
+        self._counts = (*self._counts, others)[-_ALIKE:]
         if self.most is not None:
             lasted = self._answers > _CONFIRMED * self.most
             if self._exploring:

@@ -45,6 +45,7 @@ _log = logging.getLogger("chatloom_async")
 _MANY, _LONG = 100, 10.0  # calls, seconds: so long a queue is worth a line in the log
 _BLOCKED, _GRACE = 0.05, 0.02  # seconds: so late a timer is only in a loop that was held up
 _TOLERANCE = 1e-6  # seconds: a timer for a shorter wait would spin
+_NOBODY = WaitingLine()  # of all limiters at which nobody waits: a fleet keeps thousands of them
 
 
 @define(eq=False, repr=False)
@@ -99,7 +100,7 @@ class RateLimiter:
     last_error: Exception | None = field(default=None, init=False)  # why the gate is closed
     loop: asyncio.AbstractEventLoop = field(factory=asyncio.get_running_loop, init=False)
     _schedule: Schedule = field(init=False)
-    _line: WaitingLine = field(factory=WaitingLine, init=False)
+    _line: WaitingLine = field(default=_NOBODY, init=False)
     _log: LimiterLog = field(init=False)
     _timer: asyncio.TimerHandle | None = field(default=None, init=False)
     # When the timer fires: those of uvloop do not tell.
@@ -144,6 +145,8 @@ class RateLimiter:
         if self.last_error is not None or limits.give_up_at < math.inf:
             self._refuse_what_cannot_be(limits, start)
         waiter = Waiter(resource, limits, self.loop.create_future())
+        if self._line is _NOBODY:
+            self._line = WaitingLine()
         self._line.add(waiter, first=refused)
         if self._timer is None and self._schedule.ready < math.inf:
             self._pump()
@@ -307,6 +310,7 @@ class RateLimiter:
             self._sent += 1
             self._grant(schedule.leave(now))
         if not line.waiting:
+            self._line = _NOBODY
             self._log.nobody_waits()
         if self._timer is not None and self._alarm != due:
             self._timer.cancel()

@@ -29,9 +29,7 @@ class OutageDetector:
     resources: set[str] = field(factory=set)
     _failures: int = 0
     _answered: deque[tuple[float, str]] = field(factory=lambda: deque(maxlen=100))
-    _latest: deque[str] = field(
-        factory=lambda: deque(maxlen=3 * _FAILURES)
-    )  # paths of 503s, else ""
+    _latest: deque[str] | None = None  # paths of 503s, else ""; None before the first 503
     _refusing_until: float = 0.0
 
     def end(self, sent_at: float, resource: str) -> None:
@@ -40,7 +38,8 @@ class OutageDetector:
             self._failures = 0
             self.resources.clear()
         self._answered.append((sent_at, resource))
-        self._latest.append("")
+        if self._latest is not None:
+            self._latest.append("")
 
     def extend(self, resource: str) -> None:
         """Take note of a failure."""
@@ -58,6 +57,8 @@ class OutageDetector:
 
     def is_refusal(self, now: float, resource: str, *, told: bool) -> bool:
         """Take note of a 503; tell whether it is a refusal. ``told``: it says when to return."""
+        if self._latest is None:
+            self._latest = deque([""] * len(self._answered), maxlen=3 * _FAILURES)
         self._latest.append(resource)
         busy = [path for path in self._latest if path]
         enough = _TOLD if told else _FAILURES
@@ -70,4 +71,4 @@ class OutageDetector:
     def no_refusals(self) -> None:
         """Take note that the 503s are failures after all."""
         self._refusing_until = 0.0
-        self._latest.clear()
+        self._latest = deque(maxlen=3 * _FAILURES)

@@ -19,7 +19,7 @@ from chatloom_async.ratelimit.values import LimiterStatistics, RateLimit, Shared
 
 _Identity = tuple[str, ApiKey, RateLimit]
 
-_AT_ONCE = 2  # old limiters looked at for each new one: faster than they can pile up
+_AT_ONCE = 4  # old limiters looked at for each new one: faster than they can pile up
 
 
 @define(eq=False, repr=False)
