@@ -1,12 +1,13 @@
-"""What changed between two audits; pure, over whatever ``read_audits`` or a stream yields."""
+"""What changed between two audits, as a stream or ``read_audits`` yields them, or as files."""
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Container, Hashable, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 from attrs import frozen
 
 from chatloom_async.audit.domains import parse_entry
+from chatloom_async.audit.files import AuditFile
 from chatloom_async.audit.findings import shared_domains
 from chatloom_async.audit.results import AGENT_FIELDS, Finding, WorkspaceAudit
 from chatloom_async.models import AuditedAgent, as_dict, served
@@ -94,12 +95,15 @@ def diff_audits(
     *,
     old_complete: bool = True,
     new_complete: bool = True,
+    ignored: Container[str] = (),
 ) -> AuditDiff:
     """Compare two audits; of a workspace that occurs twice in one of them, the later counts.
 
     What could not be read is unknown, never "removed"; so is a workspace that is missing from an
-    audit which is not complete (as ``load_audits`` tells). The order of agents and domains is no
-    change, nor is another spelling of the same name, nor what an audit cost.
+    audit which is not complete (as ``load_audits`` tells), and an agent that is missing from a list
+    which names more than it holds. Of rules that are ``ignored`` nothing is new. The order of
+    agents and domains is no change, nor is another spelling of the same name, nor what an audit
+    cost.
     """
     before: Audits = {audit.workspace: audit for audit in old}
     after: Audits = {audit.workspace: audit for audit in new}
@@ -119,9 +123,26 @@ def diff_audits(
         tuple(each for each in differences if isinstance(each, Change)),
         unknown,
         (
-            *_only_in(after, before, "new", [each for each in unknown if each.side != "new"]),
+            *(
+                each
+                for each in _only_in(
+                    after, before, "new", [each for each in unknown if each.side != "new"]
+                )
+                if each.finding.rule not in ignored
+            ),
             *_only_in(before, after, "gone", [each for each in unknown if each.side != "old"]),
         ),
+    )
+
+
+def diff_files(old: AuditFile, new: AuditFile) -> AuditDiff:
+    """Compare two audit files; of rules that the later run ignored nothing is new."""
+    return diff_audits(
+        old.audits,
+        new.audits,
+        old_complete=not old.lacking,
+        new_complete=not new.lacking,
+        ignored=new.runs[-1].ignored if new.runs else (),
     )
 
 
@@ -131,9 +152,11 @@ def _only_in(
     """Yield the findings of these audits which the others have not, but for what they missed."""
     missed = {(each.workspace, each.agent) for each in unread}
     for name in sorted(these):
-        known = others[name].findings if name in others else ()
-        for finding in _more(these[name].findings, known):
-            if not missed & {(name, None), (name, finding.agent)}:
+        other = others.get(name)
+        read = {agent.id for agent in other.agents} if other else set()
+        for finding in _more(these[name].findings, other.findings if other else ()):
+            what = finding.agent if finding.agent in read else None
+            if not missed & {(name, what), (name, finding.agent)}:
                 yield FindingChange(kind, name, finding)
     if not missed:
         known = shared_domains(others.values())
@@ -159,26 +182,24 @@ def _identity(finding: Finding) -> Hashable:
 def _workspace(
     name: str, old: WorkspaceAudit | None, new: WorkspaceAudit | None
 ) -> Iterator[Change | Unknown]:
-    if old is None or new is None:
-        present = new or old
-        yield Change("added" if old is None else "removed", name)
-        if present is not None and not _listed(present):
-            yield Unknown(name, None, "new" if old is None else "old")
-        return
-    side = _side(not _listed(old), not _listed(new))
+    side = _side(_is_partial(old), _is_partial(new))
     if side is not None:
         yield Unknown(name, None, side)
-        return
-    before = {agent.id: agent for agent in old.agents}
-    after = {agent.id: agent for agent in new.agents}
+    if old is None or new is None:
+        yield Change("added" if old is None else "removed", name)
+    before = {agent.id: agent for agent in old.agents} if old else {}
+    after = {agent.id: agent for agent in new.agents} if new else {}
     for agent_id, agent in before.items():
-        if agent_id not in after:
+        if new is not None and agent_id not in after and not _is_partial(new):
             yield Change("removed", name, agent_id, before=agent.name)
     for agent_id, agent in after.items():
         if agent_id in before:
             yield from _agent(name, before[agent_id], agent)
-        else:
+            continue
+        if old is not None and not _is_partial(old):
             yield Change("added", name, agent_id, after=agent.name)
+        if agent.allowed_domains is None:
+            yield Unknown(name, agent_id, "new")
 
 
 def _agent(name: str, old: AuditedAgent, new: AuditedAgent) -> Iterator[Change | Unknown]:
@@ -220,9 +241,12 @@ def _name(domain: str) -> str:
     return domain if entry.url or entry.problem else entry.identity
 
 
-def _listed(audit: WorkspaceAudit) -> bool:
-    """Tell whether the agents could be listed: a refused key may still have listed them before."""
-    return bool(audit.agents) or not any(gap.agent is None for gap in audit.gaps)
+def _is_partial(audit: WorkspaceAudit | None) -> bool:
+    """Tell whether there may be agents that were not listed; a refused key may have listed all."""
+    if audit is None:
+        return False
+    of_all = [gap for gap in audit.gaps if gap.agent is None]
+    return any(not audit.agents or gap.error == "ResponseDecodeError" for gap in of_all)
 
 
 def _side(old: bool, new: bool) -> Literal["old", "new", "both"] | None:  # noqa: FBT001 - two of a kind

@@ -55,7 +55,7 @@ class Entry:
 
     text: str  # as listed
     host: str
-    wildcard: bool = False  # it has a "*"
+    wildcard: bool = False  # a "*", or a dot in its place, stands for a part of the host
     url: bool = False  # it has a scheme, port, path or credentials around the host
     address: Address | None = None  # the host, when it is one
     problem: str | None = None  # why it is no host name

@@ -28,6 +28,7 @@ _ALIKE = 1000  # findings of one rule about one agent, before the others are onl
 _NAMED_OF_OTHERS = 3
 _MOST_ODD = 10_000  # entries of one agent that are not plain hosts in order, some 30 µs each
 _LONGEST = 2048  # characters of an entry in a finding
+_LONGEST_NAME = 253  # RFC 1035 §2.3.4; what is longer is not worth remembering
 _DOCUMENTATION = "example"  # RFC 2606 §2: what examples are made of
 _TOO_MUCH = {
     "everything": ("public-suffix", "stands for every host there is"),
@@ -35,6 +36,7 @@ _TOO_MUCH = {
     "addresses": ("address-space", "stands for many IP addresses, whoever has them"),
 }
 
+Judged = tuple[Entry, tuple[tuple[str, str], ...]]  # and the ids of rules that it breaks, with why
 Told = tuple[str, str | None, str]  # the id of a rule, the entry, the message
 
 
@@ -81,7 +83,7 @@ def shared_domains(audits: Iterable[WorkspaceAudit]) -> tuple[Finding, ...]:
 
     A stream does without it, for it would have to remember every domain. Local names are left out.
     """
-    places: dict[str, list[str]] = {}
+    places: dict[str, dict[str, None]] = {}
     for audit in audits:
         for identity in {
             identity
@@ -89,9 +91,9 @@ def shared_domains(audits: Iterable[WorkspaceAudit]) -> tuple[Finding, ...]:
             for domain in agent.allowed_domains or ()
             if (identity := _comparable(domain))
         }:
-            places.setdefault(identity, []).append(audit.workspace)
+            places.setdefault(identity, {})[audit.workspace] = None
     return tuple(
-        _finding("shared-domain", None, identity, f"allowed by {_listed(names)}")
+        _finding("shared-domain", None, identity, f"allowed by {_listed([*names])}")
         for identity, names in sorted(places.items())
         if len(names) > 1
     )
@@ -142,7 +144,7 @@ def _about(domains: tuple[str, ...], approved: ApprovedDomains | None) -> Iterat
             yield "not-approved", domain, f"{_shown(domain)} is not on the approved list"
         first = seen.setdefault(identity, domain)
         if first is not domain:
-            yield "duplicate", domain, f"{_shown(domain)} is the same as {_shown(first)}"
+            yield "duplicate", domain, f"{_shown(domain)} names the same host as {_shown(first)}"
         if count > 1:
             yield "duplicate", domain, f"{_shown(domain)} is listed {count:,} times"
     if odd > _MOST_ODD:
@@ -169,13 +171,19 @@ def _bounded(found: Iterable[Told]) -> Iterator[Told]:
         yield rule, None, f"the same holds for {more:,} more entries: {', '.join(domains)}, …"
 
 
-@lru_cache(4096)  # the agents of a workspace mostly list the same domains
-def _judged(domain: str) -> tuple[Entry, tuple[tuple[str, str], ...]] | None:
+def _judged(domain: str) -> Judged | None:
     """Return what an entry is and what is wrong with it; None for a plain host in order."""
+    return _remembered(domain) if len(domain) <= _LONGEST_NAME else _judge(domain)
+
+
+def _judge(domain: str) -> Judged | None:
     if _is_in_order(domain):
         return None
     entry = parse_entry(domain)
     return entry, tuple(_wrong_with(entry))
+
+
+_remembered = lru_cache(4096)(_judge)  # the agents of a workspace mostly list the same domains
 
 
 def _is_in_order(domain: str) -> bool:

@@ -7,7 +7,7 @@ judged alike. Not here: the rules themselves (``findings``).
 from collections.abc import Iterable
 from typing import Self
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 from chatloom_async.audit.domains import ApprovedDomains
 from chatloom_async.audit.findings import (
@@ -34,7 +34,14 @@ class Judge:
 
     approved: tuple[str, ...] | None = None
     ignored: tuple[str, ...] = ()
-    _domains: ApprovedDomains | None = field(default=None, repr=False)
+    _domains: ApprovedDomains | None = field(
+        default=Factory(
+            lambda self: None if self.approved is None else ApprovedDomains.of(self.approved),
+            takes_self=True,
+        ),
+        init=False,
+        repr=False,
+    )
 
     @classmethod
     def of(cls, approved: Iterable[str] | None = None, ignore: Iterable[str] = ()) -> Self:
@@ -51,7 +58,7 @@ class Judge:
         if approved is None:
             return cls(None, ignored)
         lines = tuple(approved.splitlines() if isinstance(approved, str) else approved)
-        return cls(lines, ignored, ApprovedDomains.of(lines))
+        return cls(lines, ignored)
 
     def agents(self, agents: Iterable[AuditedAgent]) -> tuple[Finding, ...]:
         """Return what is wrong with these agents."""

@@ -98,14 +98,11 @@ def _stream(workspaces: Workspaces, concurrency: int, lookups: int, judge: Judge
     require_whole("concurrency", concurrency)
     require_whole("lookups", lookups)
 
-    async def audit_one(workspace: tuple[str, AsyncChatloom]) -> WorkspaceAudit:
-        name, client = workspace
-        if not isinstance(name, str) or not isinstance(client, AsyncChatloom):
-            raise ConfigurationError(
-                "a workspace is a name and an AsyncChatloom, "
-                f"not {type(name).__name__} and {type(client).__name__}"
-            )
-        return await audit_workspace(name, client, lookups, judge)
+    async def audit_one(workspace: object) -> WorkspaceAudit:
+        match workspace:
+            case (str() as name, AsyncChatloom() as client):
+                return await audit_workspace(name, client, lookups, judge)
+        raise ConfigurationError("a workspace is a name and an AsyncChatloom, in a mapping or pair")
 
     pairs = workspaces.items() if isinstance(workspaces, Mapping) else workspaces
     return AuditStream(FanOut(audit_one, pairs, concurrency=concurrency))

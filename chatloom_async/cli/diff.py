@@ -5,9 +5,9 @@ import sys
 from argparse import ArgumentParser, Namespace
 from itertools import groupby
 
-from chatloom_async.audit.diff import AuditDiff, Change, FindingChange, Unknown, diff_audits
+from chatloom_async.audit.diff import AuditDiff, Change, FindingChange, Unknown, diff_files
 from chatloom_async.audit.figures import told
-from chatloom_async.audit.files import load_audits
+from chatloom_async.audit.files import AuditFile
 from chatloom_async.audit.results import SEVERITIES
 from chatloom_async.audit.text import plural, say, visible
 from chatloom_async.cli.streams import tell
@@ -47,18 +47,17 @@ def add_diff(command: ArgumentParser) -> None:
 
 def diff(options: Namespace) -> int:
     """Print the differences; 1 when there are any. What could not be read is none."""
-    old, old_complete = load_audits(options.old)
-    new, new_complete = load_audits(options.new)
-    found = diff_audits(old, new, old_complete=old_complete, new_complete=new_complete)
+    old, new = AuditFile.read(options.old), AuditFile.read(options.new)
+    found = diff_files(old, new)
     if options.format == "json":
         say(json.dumps(found.to_dict(), indent=2), sys.stdout)
     else:
         _print(found)
-    for path, complete in ((options.old, old_complete), (options.new, new_complete)):
-        if not complete:
+    for path, file in ((options.old, old), (options.new, new)):
+        if file.lacking:
             tell(f"note: {path} is of a run that was cut; {_CUT}")
     if options.fail_on:
-        return 1 if not new_complete or _reached(options.fail_on, found) else 0
+        return 1 if new.lacking or _reached(options.fail_on, found) else 0
     return 1 if found.changes or found.findings else 0
 
 
@@ -88,7 +87,8 @@ def _print(found: AuditDiff) -> None:
 
 def _finding(change: FindingChange) -> str:
     finding = change.finding
-    where = [change.workspace or "several workspaces", *([finding.agent] if finding.agent else [])]
+    place = "several workspaces" if change.workspace is None else change.workspace
+    where = [place, *([finding.agent] if finding.agent else [])]
     place = " · ".join(visible(each, _MOST) for each in where)
     what = f"{change.kind} {finding.severity} {finding.rule}: {visible(told(finding), _MOST)}"
     return f"{'!' if change.kind == 'new' else '-'} {place}: {what}"

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from attrs import evolve
 
-from chatloom_async.audit.diff import diff_audits
+from chatloom_async.audit.diff import diff_files
 from chatloom_async.audit.files import AuditFile
 from chatloom_async.audit.page import ReportContext, write_report
 from chatloom_async.audit.results import Finding
@@ -36,7 +36,8 @@ def add_report(command: ArgumentParser) -> None:
 
 def report(options: Namespace) -> int:
     """Write the page."""
-    if os.path.realpath(options.file) == os.path.realpath(options.html):
+    audits = [options.file, *filter(None, [options.since])]
+    if os.path.realpath(options.html) in map(os.path.realpath, audits):
         raise ConfigurationError(f"--html {options.html} would write over the audit itself")
     check_free(options.html, force=options.force)
     file = AuditFile.read(options.file)
@@ -59,9 +60,5 @@ def _when(file: AuditFile, path: str) -> str:
 
 
 def _new(old: AuditFile, new: AuditFile) -> frozenset[tuple[str | None, Finding]]:
-    found = diff_audits(
-        old.audits, new.audits, old_complete=not old.lacking, new_complete=not new.lacking
-    )
-    return frozenset(
-        (change.workspace, change.finding) for change in found.findings if change.kind == "new"
-    )
+    found = diff_files(old, new).findings
+    return frozenset((each.workspace, each.finding) for each in found if each.kind == "new")

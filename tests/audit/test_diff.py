@@ -95,6 +95,34 @@ def test_unlisted_agents_are_unknown(old: WorkspaceAudit, new: WorkspaceAudit, s
     assert [(each.agent, each.side) for each in found.unknown] == [(None, side)]
 
 
+COUNTED = Gap(None, "ResponseDecodeError", None, "count is 2, but 1 agents are listed")
+PARTIAL = evolve(audited("a.example"), gaps=(COUNTED,))
+WHOLE = WorkspaceAudit("acme", (*audited("b.example").agents, TWO[1]))
+
+
+@pytest.mark.parametrize(("old", "new", "side"), [(WHOLE, PARTIAL, "new"), (PARTIAL, WHOLE, "old")])
+def test_agents_beyond_a_short_list_are_unknown(
+    old: WorkspaceAudit, new: WorkspaceAudit, side: str
+) -> None:
+    told = diff_audits([old], [new])
+    assert {change.field for change in told.changes} == {"allowed_domains"}
+    assert [(each.agent, each.side) for each in told.unknown] == [(None, side)]
+
+
+@pytest.mark.parametrize("old", [[audited()], []], ids=["a new agent", "a new workspace"])
+def test_what_was_added_and_not_read_is_unknown(old: list[WorkspaceAudit]) -> None:
+    unread = evolve(AGENT, id="agt_3", allowed_domains=None)
+    told = diff_audits(old, [WorkspaceAudit("acme", (*audited().agents, unread))])
+    assert [change.kind for change in told.changes] == ["added"]
+    assert told.unknown == (Unknown("acme", "agt_3", "new"),)
+
+
+def test_of_an_ignored_rule_nothing_is_new() -> None:
+    shared = [evolve(audited("a.example"), workspace=name) for name in ("acme", "globex")]
+    assert [each.finding.rule for each in diff_audits([], shared).findings] == ["shared-domain"]
+    assert diff_audits([], shared, ignored=("shared-domain",)).findings == ()
+
+
 def test_what_a_cut_audit_did_not_come_to_is_unknown() -> None:
     both, one = [audited(), OTHER], [audited()]
     lost, come = Unknown("other", None, "new"), Unknown("other", None, "old")

@@ -1,5 +1,7 @@
 """What is said about a listed domain, and what is not."""
 
+import tracemalloc
+
 import pytest
 from attrs import evolve
 from hypothesis import given
@@ -50,6 +52,15 @@ def rules(*domains: str, approved: ApprovedDomains | None = None) -> list[str]:
 )
 def test_an_ordinary_domain_is_not_found(domain: str) -> None:
     assert rules(domain) == []
+
+
+def test_long_entries_are_not_remembered() -> None:
+    tracemalloc.start()
+    for number in range(50):
+        rules(f"{number}.example.com/{'x' * 50_000}")
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 1_000_000
 
 
 ODD = {
@@ -214,13 +225,14 @@ SHOP, GARBAGE = ("example.com",), ("localhost", "10.0.0.1", "not a domain", "")
             ["2 workspaces: one, two"],
         ),
         ([workspace("one", SHOP, SHOP)], []),
+        ([workspace("one", SHOP), workspace("one", SHOP)], []),
         ([workspace("one", GARBAGE), workspace("two", GARBAGE)], []),
         (
             [workspace(f"w{number}", SHOP) for number in range(7)],
             ["7 workspaces: w0, w1, w2, w3, w4 and 2 more"],
         ),
     ],
-    ids=["two spellings", "one workspace", "local names and garbage", "many"],
+    ids=["two spellings", "one workspace", "one twice", "local names and garbage", "many"],
 )
 def test_a_shared_domain_is_found_once(workspaces: list[WorkspaceAudit], told: list[str]) -> None:
     found = shared_domains(workspaces)

@@ -12,6 +12,7 @@ from tests.audit.samples import AGENT
 def test_a_judge_leaves_out_ignored_rules() -> None:
     judge = Judge.of(["example.com"], ["private-address", "count-mismatch", "shared-domain"])
     assert [each.rule for each in judge.agents([AGENT])] == ["not-approved"]
+    assert Judge(("example.com",), ("private-address",)).agents([AGENT]) == judge.agents([AGENT])
     assert judge.listing(2, 1) == ()
     twice = [WorkspaceAudit(name, (evolve(AGENT, allowed_domains=("a.de",)),)) for name in "ab"]
     assert judge.across(twice) == ()

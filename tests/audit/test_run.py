@@ -354,9 +354,10 @@ def test_a_number_that_cannot_work_is_refused_at_once(concurrency: int, lookups:
         stream_audit({}, concurrency=concurrency, lookups=lookups)
 
 
-async def test_a_key_in_place_of_a_client_is_refused_and_not_shown() -> None:
-    with pytest.raises(ConfigurationError, match="not str and str") as caught:
-        await audit({"acme": "clf_secret"})  # type: ignore[arg-type]  # the mistake under test
+@pytest.mark.parametrize("workspaces", [{"acme": "clf_secret"}, ["acme"], [("acme",)], [None]])
+async def test_what_is_no_client_is_refused_and_not_shown(workspaces: Any) -> None:
+    with pytest.raises(ConfigurationError, match="a workspace is a name and an Async") as caught:
+        await audit(workspaces)
     assert "secret" not in str(caught.value)
 
 

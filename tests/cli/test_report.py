@@ -35,6 +35,14 @@ def test_a_page_does_not_replace_its_audit(out: Path, capsys: Captured) -> None:
     assert out.read_bytes() == before
 
 
+def test_a_page_does_not_replace_an_earlier_audit(out: Path, capsys: Captured) -> None:
+    old = out.with_name("old.jsonl")
+    old.write_bytes(out.read_bytes())
+    arguments = ["report", str(out), "--html", str(old), "--since", str(old), "--force"]
+    assert main(arguments) == 2
+    assert "would write over the audit" in capsys.readouterr().err
+
+
 def test_a_file_that_exists_is_written_over_only_by_force(out: Path, capsys: Captured) -> None:
     page = out.with_name("page.html")
     page.write_text("precious")
