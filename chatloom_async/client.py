@@ -285,7 +285,7 @@ class AsyncChatloom:
         """Return a client of the same class, with all that a subclass has put into this one."""
         other = object.__new__(type(self))
         attributes, slots = cast(
-            "tuple[dict[str, Any] | None, dict[str, Any]]", self.__getstate__()
+            "tuple[dict[str, Any] | None, dict[str, Any]]", object.__getstate__(self)
         )
         own = {**slots, **(attributes or {})}
         del own["_caller"], own["_calls"], own["_owns_pool"]

@@ -10,6 +10,7 @@ from typing import Any
 from unittest.mock import AsyncMock, patch
 
 import pytest
+from attrs import define
 
 from chatloom_async import (
     ApiKey,
@@ -360,6 +361,19 @@ async def test_a_copy_shares_the_pool_and_keeps_its_own(copied: Callable[[Any], 
     assert (twin.name, twin.tags, twin.colour()) == ("acme", ["a"], "red")
     assert client.stats().calls == twin.stats().calls == 1
     assert not transport.closed
+
+
+@define
+class Kept(AsyncChatloom):
+    name: str
+
+    def __attrs_post_init__(self) -> None:
+        AsyncChatloom.__init__(self, KEY, pool=StubTransport([]))
+
+
+@pytest.mark.parametrize("copied", COPIES)
+def test_a_copy_keeps_what_attrs_has_put_into_it(copied: Callable[[Any], Any]) -> None:
+    assert copied(Kept("acme")).name == "acme"
 
 
 def test_a_deep_copy_has_its_own_mutable_attributes() -> None:
