@@ -268,6 +268,19 @@ async def test_one_poisoned_agent_stops_nobody_else() -> None:
     assert now() < 15
 
 
+async def test_a_limit_and_an_outage_together_lose_nothing() -> None:
+    used = Counter[int]()
+
+    def answer(_path: str) -> str:
+        if 10 <= now() < 25:
+            return "503"
+        used[int(now() // 10)] += 1
+        return "429" if used[int(now() // 10)] > 50 else "200"
+
+    api = Api(limiter(), answer)
+    assert len(await asyncio.gather(*(api.call(f"/{number % 7}") for number in range(300)))) == 300
+
+
 @pytest.mark.parametrize(("answer", "latest"), [("503", 135), ("429", 200)])
 async def test_trouble_beyond_the_patience_raises_for_everyone(answer: str, latest: float) -> None:
     api = Api(limiter(), lambda _path: answer)
@@ -547,6 +560,9 @@ async def test_the_last_error_is_known_while_the_gate_is_closed() -> None:
     gate = limiter()
     await close(gate)
     assert gate.last_error is ERROR
+    with pytest.raises(ConnectionError):  # at once: its deadline comes before the probe
+        await gate.wait("/a", WaitLimits(give_up_at=5.0))
+    assert now() == 0
     await lookup(gate)
     assert gate.last_error is None
 

@@ -125,13 +125,16 @@ def test_so_many_are_in_flight_at_first_and_no_more() -> None:
 
 def test_an_echo_of_a_refusal_is_obeyed_only_when_it_asks_for_more() -> None:
     paced = schedule()
-    first, second, third = (paced.leave(START) for _ in range(3))
+    first, second, third, fourth = (paced.leave(START) for _ in range(4))
     paced.refused(START + 1, first, 2)
     before = paced.ready
     paced.refused(START + 1, second, None)
     assert paced.ready == before
     paced.refused(START + 1, third, 30)
     assert paced.ready >= START + 31
+    paced.admitted(START + 32, paced.leave(START + 31), "/a")
+    paced.refused(START + 33, fourth, 60)  # of before, when the gate is open again
+    assert not paced.closed
 
 
 @pytest.mark.parametrize(("asked", "longest", "wait"), [(20, 120, 20), (500, 120, 120), (60, 7, 7)])
