@@ -44,13 +44,12 @@ def test_ctrl_c_leaves_whole_lines(monkeypatch: pytest.MonkeyPatch, capsys: Capt
     assert capsys.readouterr().err == "interrupted: 1 workspace complete\n"
 
 
-def test_ctrl_c_ends_a_command_with_130(
-    served: Sandbox, capsys: Captured, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CHATLOOM_API_KEY", "clf_key_of_acme")
+@pytest.mark.usefixtures("acme_key")
+def test_ctrl_c_ends_a_command_with_130(served: Sandbox, capsys: Captured) -> None:
     served.plant(Fault.hang(times=None))
-    monkeypatch.setattr(Interrupts, "run", _interrupted(Interrupts.run))
-    assert main(["agents"]) == 130
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Interrupts, "run", _interrupted(Interrupts.run))
+        assert main(["agents"]) == 130
     assert capsys.readouterr().err == "chatloom-async: interrupted\n"
 
 

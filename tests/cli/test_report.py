@@ -28,10 +28,15 @@ def test_a_page_is_made_of_an_audit_file(out: Path, capsys: Captured) -> None:
     assert capsys.readouterr().out == f"Written to {page}; open it in a browser.\n"
 
 
-def test_a_page_does_not_replace_its_audit(out: Path, capsys: Captured) -> None:
-    before = out.read_bytes()
-    assert main(["report", str(out), "--html", f"{out.parent}/./{out.name}", "--force"]) == 2
-    assert "would write over the audit" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("page", "told"), [("{out}", "would write over the audit"), ("-", "name a file")]
+)
+def test_what_is_no_place_for_a_page_is_refused(
+    out: Path, page: str, told: str, capsys: Captured
+) -> None:
+    before, page = out.read_bytes(), page.format(out=f"{out.parent}/./{out.name}")
+    assert main(["report", str(out), "--html", page, "--force"]) == 2
+    assert told in capsys.readouterr().err
     assert out.read_bytes() == before
 
 
@@ -51,11 +56,6 @@ def test_a_file_that_exists_is_written_over_only_by_force(out: Path, capsys: Cap
     assert page.read_text() == "precious"
     assert main(["report", str(out), "--html", str(page), "--force"]) == 0
     assert "acme" in page.read_text(encoding="utf-8")
-
-
-def test_a_dash_is_no_file_for_a_page(out: Path, capsys: Captured) -> None:
-    assert main(["report", str(out), "--html", "-"]) == 2
-    assert "name a file" in capsys.readouterr().err
 
 
 def test_a_page_says_what_is_new_since_an_earlier_audit(out: Path) -> None:

@@ -354,6 +354,14 @@ class Strange:
         raise OSError("gone")
 
 
+async def send(limit: RateLimit, *first: StubReply, calls: int = 1) -> list[float]:
+    """Make calls at once under this limit; return when their requests were made."""
+    transport = StubTransport([*first, *[StubReply({"domains": []})] * calls])
+    async with AsyncChatloom("clf_shared", pool=transport, rate_limit=limit) as chatloom:
+        await asyncio.gather(*(chatloom.get_allowed_domains("a") for _ in range(calls)))
+    return [request.at for request in transport.requests]
+
+
 def cancelled() -> object:
     raise asyncio.CancelledError
 
@@ -363,10 +371,8 @@ def cancelled() -> object:
 async def test_no_store_holds_a_call_up(take: Callable[[], object]) -> None:
     limit = RateLimit(per_minute=600, shared=Strange(take))  # type: ignore[arg-type]  # a broken one
     refused = StubReply(status=429, headers={"Retry-After": "1"})
-    transport = StubTransport([refused, *[StubReply({"domains": []})] * 41])
-    async with AsyncChatloom("clf_shared", pool=transport, rate_limit=limit) as chatloom:
-        await asyncio.gather(*(chatloom.get_allowed_domains("a") for _ in range(41)))
-    assert transport.requests[-1].at < 20  # half of the time a store that hangs is waited for
+    sent = await send(limit, refused, calls=41)
+    assert sent[-1] < 20  # half of the time a store that hangs is waited for
 
 
 @virtual
@@ -379,16 +385,12 @@ async def test_closing_waits_until_the_store_was_told() -> None:
 
 
 def test_a_probe_waits_for_its_turn_and_no_longer() -> None:
-    store = Memory()
     closing = StubReply(status=429, headers={"Retry-After": "1"}, after=0.01)
-    sent = processes(
-        store,
-        2,
-        lambda n: closing if n == 0 else StubReply({"domains": []}),
-        per_minute=20,
-        burst=1,
-    )
-    moments = sorted(itertools.chain(*sent))
+
+    def reply(number: int) -> StubReply:
+        return StubReply({"domains": []}) if number else closing
+
+    moments = sorted(itertools.chain(*processes(Memory(), 2, reply, per_minute=20, burst=1)))
     assert moments[-1] == pytest.approx(3.0 * (len(moments) - 1), abs=0.2)
 
 
@@ -396,42 +398,28 @@ def test_a_probe_waits_for_its_turn_and_no_longer() -> None:
 def test_a_store_is_asked_by_eager_tasks(tmp_path: Path) -> None:
     limit = RateLimit(per_minute=600, shared=tmp_path / "limits")
 
-    async def work() -> int:
+    async def work() -> list[float]:
         eager: Any = vars(asyncio)["eager_task_factory"]
         asyncio.get_running_loop().set_task_factory(eager)
-        transport = StubTransport([StubReply({"domains": []})] * 9)
-        async with AsyncChatloom("clf_shared", pool=transport, rate_limit=limit) as chatloom:
-            await asyncio.gather(*(chatloom.get_allowed_domains("a") for _ in range(9)))
-        return len(transport.requests)
+        return await send(limit, calls=9)
 
-    assert asyncio.run(asyncio.wait_for(work(), 30)) == 9
+    assert len(asyncio.run(asyncio.wait_for(work(), 30))) == 9
 
 
 async def test_an_impossible_file_is_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    limit = RateLimit(shared=tmp_path / "missing" / "limits")
-    transport = StubTransport([StubReply({"domains": []})])
-    async with AsyncChatloom("clf_shared", pool=transport, rate_limit=limit) as chatloom:
-        await chatloom.get_allowed_domains("a")
+    await send(RateLimit(shared=tmp_path / "missing" / "limits"))
     assert "missing" in caplog.text
 
 
 def test_a_limit_in_a_file_is_shared_by_its_path(tmp_path: Path) -> None:
     path = tmp_path / "limits.db"
     limit = RateLimit(per_minute=60, burst=2, shared=path)
-
-    async def send() -> int:
-        transport = StubTransport([StubReply({"domains": []})] * 2)
-        async with AsyncChatloom("clf_shared", pool=transport, rate_limit=limit) as chatloom:
-            await chatloom.get_allowed_domains("agt_1")
-        return len(transport.requests)
-
-    assert [asyncio.run(send()) for _ in range(2)] == [1, 1]
+    assert [len(asyncio.run(send(limit))) for _ in range(2)] == [1, 1]
     assert b"clf_shared" not in path.read_bytes()
-    store = SharedFile(path)
     name = ApiKey("clf_shared").name_for("https://chatloom.app")
-    assert asyncio.run(store.take(name, limit, 5)).wait > 0
+    assert asyncio.run(SharedFile(path).take(name, limit, 5)).wait > 0
 
 
 @pytest.mark.parametrize("shared", ["", 5, object()])
