@@ -29,7 +29,6 @@ from chatloom_async.network.bounds import Timeouts
 from chatloom_async.testing import Fault, Sandbox, make_workspace
 from tests.faults.case import answer
 from tests.faults.server import HOST, Hang, Pause, Script, Server
-from tests.field.held_up import HeldUpLoop, hold_up
 
 KEY = "clf_field"
 pytestmark = pytest.mark.looptime
@@ -154,6 +153,21 @@ async def test_a_lost_connection_has_its_name_asked(looked_up: list[str], fault:
             sandbox.plant(fault)
             await client.with_options(timeout=0.1).list_agents()
     assert looked_up == ["localhost"] * 2
+
+
+class HeldUpLoop(asyncio.SelectorEventLoop):
+    """asyncio's own; its clock can jump, as if somebody's code had blocked it, sockets unread."""
+
+    held_up = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.held_up
+
+
+def hold_up(seconds: float) -> None:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, HeldUpLoop)
+    loop.held_up += seconds
 
 
 def run(main: Callable[[], Any]) -> Any:

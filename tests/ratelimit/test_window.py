@@ -16,12 +16,9 @@ def window(*, used: int = 100, vain: float = 0.0) -> LearnedWindow:
 
 
 def test_no_more_than_its_worth_leave_within_the_span() -> None:
+    assert window(used=0).due(0.0, 0.0) == pytest.approx(10 / 6 / 100)  # they are spaced
     assert window(used=99).due(1.0, 1.0) < 1.1
     assert window(used=100).due(1.0, 1.0) == pytest.approx(10.03)
-
-
-def test_departures_of_a_window_are_spaced() -> None:
-    assert window(used=0).due(0.0, 0.0) == pytest.approx(10 / 6 / 100)
 
 
 def test_a_window_that_has_to_end_early_is_worth_less() -> None:
@@ -47,10 +44,12 @@ def test_refused_early_twice_it_is_a_rate() -> None:
     assert found is Finding.RATE
 
 
-def test_a_window_that_lets_in_one_is_none() -> None:
-    made = window(used=1)
-    made.refuse(0.1)
-    assert made.correct(0.1, vain=1, probe=2.0) is Finding.NOTHING
+@pytest.mark.parametrize(("worth", "used", "probe"), [(100, 1, 2.0), (4, 2, 10.1)])
+def test_a_window_that_lets_in_one_or_two_is_none(worth: int, used: int, probe: float) -> None:
+    made = window(used=used)
+    made.worth = worth
+    made.refuse(1.0)
+    assert made.correct(1.0, vain=1, probe=probe) is Finding.NOTHING
 
 
 def test_a_shorter_span_is_tried_where_the_end_was_guessed() -> None:
@@ -79,13 +78,6 @@ def test_a_shorter_span_refused_is_not_tried_again() -> None:
     made.refuse(8.1)
     assert made.correct(8.1, vain=0, probe=10.1) is Finding.WINDOW
     assert (made.shorter, made.margin) == (0.0, window().margin)
-
-
-def test_a_window_that_shrinks_to_two_is_none() -> None:
-    made = window(used=2)
-    made.worth = 4
-    made.refuse(1.0)
-    assert made.correct(1.0, vain=1, probe=10.1) is Finding.NOTHING
 
 
 def test_what_lets_in_less_and_less_is_a_rate() -> None:
