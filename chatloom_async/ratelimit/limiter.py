@@ -148,7 +148,8 @@ class RateLimiter:
         if self._line is _NOBODY:
             self._line = WaitingLine()
         self._line.add(waiter, first=refused)
-        if self._timer is None and self._schedule.ready < math.inf:
+        ready = self._schedule.ready_for(urgent=limits.urgent)
+        if ready < (math.inf if self._timer is None else self._alarm):
             self._pump()
         try:
             outcome = await waiter.outcome

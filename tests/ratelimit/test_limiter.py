@@ -376,6 +376,16 @@ async def test_a_person_waits_a_moment_behind_ten_thousand_calls() -> None:
     assert not job[-1].done()
 
 
+async def test_a_person_leaves_before_the_timer_of_bulk() -> None:
+    gate = limiter(RateLimit(per_minute=2, burst=2))
+    for _ in range(2):
+        gate.admitted(await departure(gate), "/a")
+    bulk = asyncio.create_task(departure(gate))
+    await asyncio.sleep(40)
+    assert await departure(gate, urgent=True) == 40
+    bulk.cancel()
+
+
 async def test_bulk_keeps_every_fourth_departure_when_urgent_calls_never_end() -> None:
     gate, served = limiter(ONE_A_SECOND), Counter[str]()
 
