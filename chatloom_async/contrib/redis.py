@@ -45,21 +45,24 @@ class SharedRedis:
 
     async def take(self, name: str, limit: RateLimit, wanted: int) -> Grant:
         """Use up to ``wanted`` departures; see ``SharedStore``."""
-        interval = 60 / limit.per_minute if limit.per_minute else 0.0
         # A forked process is a member of its own.
         place, member = self._place(name), f"{os.getpid()}-{self._member}"
-        arguments = [repr(interval), repr(limit.burst), str(wanted), member]
+        arguments = [repr(limit.interval), repr(limit.burst), str(wanted), member]
         answer = await self.client.eval(_TAKE, 2, place, f"{place}:members", *arguments)
         count, wait, processes, probe = cast("tuple[int, bytes, int, int]", answer)
         return Grant(int(count), float(wait), bool(probe), int(processes))
 
     async def close(self, name: str, seconds: float) -> None:
         """Let nothing leave for so long."""
-        await self.client.eval(_MARK, 1, self._place(name), repr(max(0.0, seconds)))
+        await self._mark(name, max(0.0, seconds))
 
     async def open(self, name: str) -> None:
         """Let requests leave again."""
-        await self.client.eval(_MARK, 1, self._place(name), "-1")
+        await self._mark(name, -1.0)
+
+    async def _mark(self, name: str, seconds: float) -> None:
+        place = self._place(name)
+        await self.client.eval(_MARK, 2, place, f"{place}:members", repr(seconds))
 
     def __deepcopy__(self, _: object = None) -> Self:
         """Return itself: a connection cannot be doubled."""
