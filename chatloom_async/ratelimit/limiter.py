@@ -178,7 +178,7 @@ class RateLimiter:
             self.last_error = None
             self._log.opened(now - schedule.closed_since)
         if self._turns is not None:
-            self._turns.answered(opened=opened)
+            self._turns.answered(departure, opened=opened)
         if self._line.waiting:
             self._pump()
 
@@ -309,7 +309,10 @@ class RateLimiter:
             if turns is not None and not turns.take(line.waiting):
                 break  # the store's answer wakes it too
             self._sent += 1
-            self._grant(schedule.leave(now))
+            departure = schedule.leave(now)
+            if turns is not None:
+                turns.left(departure)
+            self._grant(departure)
         if not line.waiting:
             self._line = _NOBODY
             self._log.nobody_waits()

@@ -22,6 +22,7 @@ _log = logging.getLogger("chatloom_async")
 
 _RETRY = 1.0  # seconds between attempts to reach a store that failed
 _OVERDUE = 1.0  # seconds: a store that has not answered by then fails
+_FRESH = 1.0  # seconds in which a granted departure is used, or not at all
 _AT_ONCE = 4  # departures asked for together: with more, one process would take a whole burst
 
 
@@ -39,7 +40,9 @@ class SharedTurns:
     limit: RateLimit
     wake: Callable[[], None]
     _granted: int = 0
-    _probing: bool = False  # the latest grant was a probe's
+    _granted_at: float = -math.inf
+    _probing: bool = False  # the granted departure is the probe
+    _probe: float | None = None  # the departure of the latest probe
     _asking: asyncio.Task[None] | None = None
     _telling: set[asyncio.Task[None]] = field(factory=set)
     _processes: int = 1
@@ -49,23 +52,28 @@ class SharedTurns:
 
     def take(self, waiting: int) -> bool:
         """Use a departure that is granted; else ask for as many as wait, and return False."""
-        if self._granted:
+        loop = asyncio.get_running_loop()
+        if self._granted and loop.time() <= self._granted_at + _FRESH:
             self._granted -= 1
             return True
         if self._asking is None:
-            self._asking = asyncio.get_running_loop().create_task(self._ask(waiting))
+            self._asking = loop.create_task(self._ask(waiting))
             self._asking.add_done_callback(self._asked)
         return False
 
+    def left(self, departure: float) -> None:
+        """Take note of when the departure that was taken left."""
+        if self._probing:
+            self._probe, self._probing = departure, False
+
     def closed(self, seconds: float) -> None:
         """Close the key for all processes: the server refused, or fails."""
-        self._granted, self._probing = 0, False
+        self._granted, self._probing, self._probe = 0, False, None
         self._tell(lambda: self.store.close(self.name, seconds))
 
-    def answered(self, *, opened: bool) -> None:
+    def answered(self, departure: float, *, opened: bool) -> None:
         """Open the key for all processes, if this answer was a probe's or ``opened`` the gate."""
-        if opened or self._probing:
-            self._probing = False
+        if opened or departure == self._probe:
             self._tell(lambda: self.store.open(self.name))
 
     async def aclose(self) -> None:
@@ -78,15 +86,16 @@ class SharedTurns:
 
     async def _ask(self, waiting: int) -> None:
         grant = await self._grant(min(waiting, _AT_ONCE))
+        count, probe = grant.count, grant.probe
         while grant.wait > 0:
             await asyncio.sleep(grant.wait)
-            if not grant.count or grant.probe:  # the key is closed to all but its probe
+            if not count or probe:  # the key is closed to all but its probe
                 break
             # The departure is reserved; but the key may have been closed meanwhile.
-            now = await self._grant(0)
-            grant = Grant(grant.count, now.wait, grant.probe, grant.processes)
-        self._granted += grant.count
-        self._probing = self._probing or grant.probe
+            grant = await self._grant(0)
+            probe = grant.probe
+        self._granted, self._probing = count, probe
+        self._granted_at = asyncio.get_running_loop().time()
 
     def _asked(self, asking: asyncio.Task[None]) -> None:
         self._asking = None
@@ -111,12 +120,12 @@ class SharedTurns:
                     self._warned = False
                     _log.info("the shared rate limit is back")
                 return grant
-        if self.limit.per_minute is None or not wanted:
+        if not (self.limit.interval and wanted):
             return Grant(wanted)
         # A burst each would be one for every process: the share begins without one.
-        interval, now = 60 * self._processes / self.limit.per_minute, loop.time()
+        now = loop.time()
         leaves = max(now, self._used_until)
-        self._used_until = leaves + interval
+        self._used_until = leaves + self.limit.interval * self._processes
         return Grant(1, leaves - now)
 
     def _tell(self, message: Callable[[], Coroutine[None, None, None]]) -> None:
@@ -150,9 +159,9 @@ def used_after(used_until: float, now: float, limit: RateLimit, wanted: int) -> 
     The generic cell rate algorithm: each departure uses ``60 / per_minute`` seconds; up to
     ``burst`` of them may be used ahead of time.
     """
-    if limit.per_minute is None:
+    interval = limit.interval
+    if not interval:
         return wanted, used_until
-    interval = 60 / limit.per_minute
     begin = max(used_until, now)
     free = math.floor((now - begin) / interval + limit.burst + 1e-9)
     count = max(0, min(wanted, free))

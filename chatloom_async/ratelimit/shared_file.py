@@ -1,4 +1,4 @@
-"""A shared limit on one machine: a file of fixed records, mapped into memory, one lock around it.
+"""A shared limit on one machine: a file of fixed records, one lock around it.
 
 The kernel gives the lock back when its holder dies, however it dies. All times are
 ``time.monotonic()``, which the processes of one machine have in common. After a restart of the
@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import math
-import mmap
 import os
+import secrets
+import stat
 import struct
 import sys
 import threading
 import time
 from hashlib import blake2b
 from typing import Any
+from weakref import WeakSet
 
 from attrs import define, field
 
@@ -45,14 +47,13 @@ else:
         fcntl.flock(file, fcntl.LOCK_UN)
 
 
-_MAGIC = b"chatloom limits\x01"
+_MAGIC = b"chatloom limits\x02"
 _RECORDS = 4096  # keys; of more, those longest unused begin anew
 _NEIGHBOURS = 8  # records in which a key may be found
-_MEMBERS = 8  # processes told apart for one key; of more, some are not counted
+_MEMBERS = 32  # processes told apart for one key; of more, some are not counted
 # Name, used until, closed until, whether it was closed, last use, and each member with its own.
 _RECORD = struct.Struct(f"<16sdd?d{'Qd' * _MEMBERS}")
 _NOBODY = (0, 0.0) * _MEMBERS
-_SIZE = len(_MAGIC) + _RECORDS * _RECORD.size
 
 _PROBE = 2.0  # seconds in which nobody else probes
 _PRESENT = 60.0  # seconds for which a process counts after its last request
@@ -67,6 +68,11 @@ class _Record:
     closed: bool = False
     touched: float = 0.0
     members: tuple[tuple[int, float], ...] = ()
+
+    def join(self, member: int, now: float) -> None:
+        """Take note that this member asks."""
+        others = [each for each in self.members if each[0] != member and each[1] > now - _PRESENT]
+        self.members, self.touched = ((member, now), *others[: _MEMBERS - 1]), now
 
     def pack(self) -> bytes:
         seen = [value for member in self.members for value in member]
@@ -94,12 +100,14 @@ class SharedFile:
     """A ``SharedStore`` for the processes of one machine.
 
     The file is made on first use, readable by its owner only, and holds hashes of keys, no key.
-    It may be used from any number of threads, event loops and forked processes.
+    It may be used from any number of threads, event loops and forked processes. Up to 32 processes
+    of one key are told apart: of more, each keeps 1/32 of the limit while the file fails.
 
     What its methods raise is a failure of the store: ``SharedTurns`` logs it, and no call sees it.
 
     Raises:
         ConfigurationError: on first use: the path is another kind of file, or cannot be opened.
+        OSError: the disk is full, for example.
         TimeoutError: a process held the lock for more than a second.
 
     """
@@ -107,32 +115,28 @@ class SharedFile:
     path: str | os.PathLike[str]
     _lock: threading.Lock = field(factory=threading.Lock, init=False, repr=False)
     _file: int = field(default=-1, init=False, repr=False)
-    _map: mmap.mmap | None = field(default=None, init=False, repr=False)
-    _process: int = field(factory=os.getpid, init=False, repr=False)
+    # A process id alone may be that of another container's process, which has the same file.
+    _member: int = field(factory=lambda: secrets.randbits(32), init=False, repr=False)
 
     async def take(self, name: str, limit: RateLimit, wanted: int) -> Grant:
         """Use up to ``wanted`` departures; see ``SharedStore``."""
-        records = await self._acquire()
+        file = await self._acquire()
         try:
             now = time.monotonic()
-            place, record = _find(records, name, now)
+            place, record = _find(file, name, now)
             if record.closed and now < record.closed_until:
                 wait = record.closed_until - now
                 return Grant(0, wait, processes=_present(record, now))
-            if not wanted:
-                return Grant(0, processes=_present(record, now))
-            count, used = used_after(record.used_until, now, limit, 1 if record.closed else wanted)
-            wait = 0.0 if count else used - limit.burst * _interval(limit) - now
-            record = _Record(
-                record.name,
-                used,
-                now + wait + _PROBE if record.closed else 0.0,
-                record.closed,
-                now,
-                _joined(record.members, self._process, now),
-            )
-            _write(records, place, record)
-            return Grant(max(count, 1), wait, record.closed, _present(record, now))
+            count, wait = 0, 0.0
+            if wanted:
+                most = 1 if record.closed else wanted
+                count, record.used_until = used_after(record.used_until, now, limit, most)
+                if not count:
+                    count, wait = 1, record.used_until - limit.burst * limit.interval - now
+            record.closed_until = now + wait + _PROBE if record.closed else 0.0
+            record.join(self._member << 32 | os.getpid() & 0xFFFFFFFF, now)
+            _put(file, place, record.pack())
+            return Grant(count, wait, record.closed, _present(record, now))
         finally:
             self._release()
 
@@ -145,32 +149,30 @@ class SharedFile:
         await self._mark(name, 0.0, closed=False)
 
     async def _mark(self, name: str, seconds: float, *, closed: bool) -> None:
-        records = await self._acquire()
+        file = await self._acquire()
         try:
             now = time.monotonic()
-            place, old = _find(records, name, now)
-            until = max(now + seconds, old.closed_until) if closed else 0.0
-            record = _Record(old.name, old.used_until, until, closed, now, old.members)
-            _write(records, place, record)
+            place, record = _find(file, name, now)
+            record.closed_until = max(now + seconds, record.closed_until) if closed else 0.0
+            record.closed, record.touched = closed, now
+            _put(file, place, record.pack())
         finally:
             self._release()
 
-    async def _acquire(self) -> mmap.mmap:
-        """Take the lock without holding up the event loop."""
-        if self._process != os.getpid():  # a lock that the parent held at the fork stays locked
-            self._lock, self._map, self._process = threading.Lock(), None, os.getpid()
+    async def _acquire(self) -> int:
+        """Take the lock without holding up the event loop; return the open file."""
         tries, begun = 0, time.monotonic()
         while True:
             if self._lock.acquire(blocking=False):
                 try:
-                    records = self._records()
+                    self._look()
                     _try_lock(self._file)
                 except BaseException as error:
                     self._lock.release()
                     if not isinstance(error, BlockingIOError | PermissionError):
                         raise
                 else:
-                    return records
+                    return self._file
             tries += 1
             if time.monotonic() - begun > _PATIENCE:
                 raise TimeoutError(
@@ -182,34 +184,48 @@ class SharedFile:
         _unlock(self._file)
         self._lock.release()
 
-    def _records(self) -> mmap.mmap:
-        """Open the file, again in a forked process: a lock belongs to who opened it.
-
-        Again, too, where somebody removed it or cut it: to touch what is mapped and gone would end
-        the process.
-        """
-        if self._map is not None:
+    def _look(self) -> None:
+        """Open the file, again where somebody removed or emptied it."""
+        if self._file >= 0:
             found = os.fstat(self._file)
-            if found.st_size < _SIZE or not found.st_nlink:
-                self._map.close()
-                os.close(self._file)
-                self._map = None
-        if self._map is None:
-            self._file, self._map = _open(os.fspath(self.path))
-        return self._map
+            if not (found.st_size and found.st_nlink):
+                self._shut()
+        if self._file < 0:
+            self._file = _open(os.fspath(self.path))
+            _opened.add(self)
+
+    def _shut(self) -> None:
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
+
+    def forked(self) -> None:
+        """Begin anew in a child: what it inherits keeps the lock that its parent holds or held."""
+        self._lock = threading.Lock()
+        self._shut()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Be copied and pickled as the path: each opens the file for itself."""
         return type(self), (self.path,)
 
     def __del__(self) -> None:
-        """Close the file; a forked process closes its own."""
-        if self._map is not None and self._process == os.getpid():
-            self._map.close()
-            os.close(self._file)
+        """Close the file."""
+        self._shut()
 
 
-def _open(path: str) -> tuple[int, mmap.mmap]:
+_opened = WeakSet[SharedFile]()  # a fork asks nobody: what is open must be known beforehand
+
+
+def _forked() -> None:
+    for store in list(_opened):
+        store.forked()
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_forked)
+
+
+def _open(path: str) -> int:
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
     try:
         file = os.open(path, flags, 0o600)
@@ -217,46 +233,40 @@ def _open(path: str) -> tuple[int, mmap.mmap]:
         raise ConfigurationError(
             f"the file of the shared limit, {path!r}, cannot be opened: {error.strerror}"
         ) from None
-    size = os.fstat(file).st_size
-    head = os.read(file, len(_MAGIC)) if size else b""
-    if size and head != _MAGIC:
+    try:
+        regular = stat.S_ISREG(os.fstat(file).st_mode)
+        head = os.read(file, len(_MAGIC)) if regular else b""
+        ours = regular and _MAGIC.startswith(head)
+        if ours and head != _MAGIC:  # two processes that make it at once write the same
+            _put(file, 0, _MAGIC)
+    except BaseException:
+        os.close(file)
+        raise
+    if not ours:
         os.close(file)
         raise ConfigurationError(f"{path!r} is no file of a shared limit; give another path")
-    if size < _SIZE:  # two processes that make it at once write the same
-        os.lseek(file, 0, os.SEEK_SET)
-        os.write(file, _MAGIC)
-        os.ftruncate(file, _SIZE)
-    return file, mmap.mmap(file, _SIZE)
+    return file
 
 
-def _find(records: mmap.mmap, name: str, now: float) -> tuple[int, _Record]:
+def _put(file: int, place: int, data: bytes) -> None:
+    os.lseek(file, place, os.SEEK_SET)
+    os.write(file, data)
+
+
+def _find(file: int, name: str, now: float) -> tuple[int, _Record]:
     """Return the record of a name, or the one among its neighbours that is longest unused."""
     digest = blake2b(name.encode(), digest_size=16).digest()
     first = int.from_bytes(digest[:4], "little")
     oldest, oldest_place = math.inf, 0
     for step in range(_NEIGHBOURS):
         place = len(_MAGIC) + (first + step) % _RECORDS * _RECORD.size
-        record = _unpack(records[place : place + _RECORD.size], now)
+        os.lseek(file, place, os.SEEK_SET)
+        record = _unpack(os.read(file, _RECORD.size).ljust(_RECORD.size, b"\0"), now)
         if record.name == digest:
             return place, record
         if record.touched < oldest:
             oldest, oldest_place = record.touched, place
     return oldest_place, _Record(digest)
-
-
-def _write(records: mmap.mmap, place: int, record: _Record) -> None:
-    records[place : place + _RECORD.size] = record.pack()
-
-
-def _interval(limit: RateLimit) -> float:
-    return 60 / limit.per_minute if limit.per_minute else 0.0
-
-
-def _joined(
-    members: tuple[tuple[int, float], ...], process: int, now: float
-) -> tuple[tuple[int, float], ...]:
-    others = [member for member in members if member[0] != process and member[1] > now - _PRESENT]
-    return ((process, now), *others[: _MEMBERS - 1])
 
 
 def _present(record: _Record, now: float) -> int:

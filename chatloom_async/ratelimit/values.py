@@ -44,7 +44,8 @@ class SharedStore(Protocol):
         """Use up to ``wanted`` departures; where none is free, reserve the next one.
 
         While the key is closed nothing is granted. After that one departure is, as a probe, until
-        the key is opened or the probe is overdue. With ``wanted=0`` only ``wait`` tells something.
+        the key is opened or the probe is overdue. ``wanted=0`` uses none: a departure that was
+        reserved is due, and ``wait`` and ``probe`` tell whether it has to wait or is the probe.
         """
         ...
 
@@ -94,6 +95,11 @@ class RateLimit:
                 'RateLimit.shared is the path of a file ("limits.db") or a store with take, close '
                 "and open"
             )
+
+    @property
+    def interval(self) -> float:
+        """Seconds of the limit that one request uses up; 0 without a ceiling."""
+        return 60 / self.per_minute if self.per_minute else 0.0
 
 
 @frozen(eq=False, repr=False)
