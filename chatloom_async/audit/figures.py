@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from attrs import frozen
 
-from chatloom_async.audit.findings import FINDING_RULES
+from chatloom_async.audit.findings import FINDING_RULES, SHOWN
 from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.results import SEVERITIES, AuditTotals, Finding, Severity, WorkspaceAudit
 from chatloom_async.audit.text import plural
@@ -15,7 +15,6 @@ NewFindings = Collection[tuple[str | None, Finding]]
 """Findings that an earlier audit has not, each with its workspace; None: it concerns several."""
 
 _MOST_DOMAINS = 12
-_QUOTED = 80  # characters of an entry that a finding's message quotes
 _SPREAD = ((1, 1, "1"), (2, 2, "2"), (3, 5, "3 to 5"), (6, 10, "6 to 10"), (11, 10**9, "over 10"))
 
 
@@ -82,7 +81,7 @@ class Figures:
 def told(finding: Finding) -> str:
     """Return what a finding says, the entry that it is about included."""
     domain = finding.domain
-    if domain is None or finding.message.startswith(repr(domain[:_QUOTED])[:-1]):
+    if domain is None or finding.message.startswith(repr(domain[:SHOWN])[:-1]):
         return finding.message
     return f"{domain!r} {finding.message}"
 

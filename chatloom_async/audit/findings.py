@@ -20,9 +20,9 @@ from chatloom_async.audit.results import Finding, Severity, WorkspaceAudit
 from chatloom_async.audit.suffixes import is_below_suffix, is_known_top, is_public_suffix
 from chatloom_async.models import AuditedAgent
 
-_POSITIONS = ("bottom-right", "bottom-left", "top-right", "top-left")
+POSITIONS = ("bottom-right", "bottom-left", "top-right", "top-left")
 _USUAL_STATUS = "active"
-_SHOWN = 80  # characters of an entry in a message
+SHOWN = 80  # characters of an entry that a message quotes
 _NAMED = 5  # workspaces
 _ALIKE = 1000  # findings of one rule about one agent, before the others are only counted
 _NAMED_OF_OTHERS = 3
@@ -114,7 +114,7 @@ def _comparable(domain: str) -> str | None:
 
 
 def _about_fields(agent: AuditedAgent) -> Iterator[Told]:
-    if agent.position not in _POSITIONS:
+    if agent.position not in POSITIONS:
         yield "unknown-value", None, f"position is {_shown(agent.position)}; not documented"
     if agent.status != _USUAL_STATUS:
         yield "unknown-value", None, f"status is {_shown(agent.status)}; documented: usually active"
@@ -237,4 +237,4 @@ def _listed(names: list[str]) -> str:
 
 
 def _shown(text: str) -> str:
-    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
+    return repr(text if len(text) <= SHOWN else f"{text[:SHOWN]}…")

@@ -16,8 +16,6 @@ _SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 _SIDES = {"old": "in the old audit", "new": "in the new audit", "both": "in both audits"}
 _CUT = "a workspace missing from it is not known to be gone"
 _MOST = 200
-
-
 _EXAMPLE = """\
 example:
   chatloom-async diff yesterday.jsonl today.jsonl

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from attrs import frozen
 
+from chatloom_async.audit.findings import POSITIONS
 from chatloom_async.audit.text import plural
 from chatloom_async.calls.wire import decode
 from chatloom_async.cli.reach import Check
@@ -20,7 +21,6 @@ Model = TypeVar("Model")
 
 _MOST = 3  # additions named in a message
 _COLOUR = re.compile(r"#(?:[0-9a-fA-F]{3}|[0-9a-fA-F]{6})")
-_POSITIONS = ("bottom-right", "bottom-left", "top-right", "top-left")
 _HEADERS = re.compile(r"rate-?limit|retry-after|deprecat|sunset|^warning$", re.IGNORECASE)
 _ENDING = re.compile(r"deprecat|sunset", re.IGNORECASE)
 _REPORT = (
@@ -106,7 +106,7 @@ def _unusual(agent: Agent) -> Iterator[str]:
     for name, colour in colours.items():
         if not _COLOUR.fullmatch(colour):
             yield f"{name} {colour!r}"
-    if agent.position not in _POSITIONS:
+    if agent.position not in POSITIONS:
         yield f"position {agent.position!r}"
     if agent.status != "active":
         yield f"status {agent.status!r}"

@@ -10,7 +10,6 @@ from attrs import evolve
 from chatloom_async.audit.diff import diff_files
 from chatloom_async.audit.files import AuditFile
 from chatloom_async.audit.page import ReportContext, write_report
-from chatloom_async.audit.results import Finding
 from chatloom_async.audit.text import plural, say, visible
 from chatloom_async.cli.sinks import add_force, check_free
 from chatloom_async.cli.streams import tell
@@ -45,7 +44,9 @@ def report(options: Namespace) -> int:
     context = ReportContext(file.lacking, file.missing, ignored=ignored)
     if options.since is not None:
         old = AuditFile.read(options.since)
-        context = evolve(context, since=_when(old, options.since), new=_new(old, file))
+        found = diff_files(old, file).findings
+        new = frozenset((each.workspace, each.finding) for each in found if each.kind == "new")
+        context = evolve(context, since=_when(old, options.since), new=new)
     write_report(file.audits, options.html, datetime.now().astimezone(), context)
     say(f"Written to {visible(options.html)}; open it in a browser.", sys.stdout)
     if file.lacking:
@@ -57,8 +58,3 @@ def _when(file: AuditFile, path: str) -> str:
     """Return when an audit was made, or where it is kept if it does not say."""
     moments = [audit.read_at for audit in file.audits if audit.read_at is not None]
     return f"{max(moments).astimezone():%d %B %Y}" if moments else path
-
-
-def _new(old: AuditFile, new: AuditFile) -> frozenset[tuple[str | None, Finding]]:
-    found = diff_files(old, new).findings
-    return frozenset((each.workspace, each.finding) for each in found if each.kind == "new")

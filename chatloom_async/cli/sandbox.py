@@ -60,8 +60,7 @@ def _setting(name: str, value: str) -> str:
 
 
 def _write_keys(path: str, workspaces: Iterable[Workspace], *, force: bool) -> None:
-    lines = [f"{json.dumps(each.name)} = {json.dumps(each.key)}\n" for each in workspaces]
-    text = "".join(lines)
+    text = "".join(f"{json.dumps(each.name)} = {json.dumps(each.key)}\n" for each in workspaces)
     try:
         if Path(path).is_file() and Path(path).read_bytes() == text.encode():
             return  # it is what an earlier sandbox has written

@@ -19,7 +19,6 @@ from chatloom_async.cli.tables import Table, draw
 _MOST_ROWS = 40
 _FINDINGS = ("severity", "workspace", "agent", "what was found")
 _GAPS = ("workspace", "agent", "error", "status", "what could not be read, and why")
-
 _ACROSS = "Across workspaces"
 
 

@@ -15,9 +15,7 @@ from chatloom_async.audit.results import AGENT_FIELDS, AuditRow, WorkspaceAudit,
 from chatloom_async.models import AuditedAgent
 
 _BATCH = 10_000  # rows held in memory before they are written as one row group
-
 _TOO_LARGE = 2**31
-
 _MOMENT = pa.timestamp("us", tz="UTC")
 _COLUMN = {str: pa.string(), datetime: _MOMENT, tuple[str, ...] | None: pa.list_(pa.string())}
 _TYPES = get_type_hints(AuditedAgent)
