@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from chatloom_async.network import direct
+from chatloom_async.network import direct, trial
 from chatloom_async.testing import Sandbox, make_workspace
 from tests.virtual import virtual
 
@@ -29,7 +29,7 @@ match os.environ.get("CHATLOOM_TEST_WAY"):
     case "session":  # never the direct one
         direct.Direct.of = lambda _: None  # type: ignore[method-assign, assignment]  # as if for none
     case "direct":  # however new aiohttp is
-        direct.NEWEST = (99,)
+        trial.NEWEST = (99,)
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)  # before pytest-asyncio takes what is asynchronous

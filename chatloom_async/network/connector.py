@@ -32,8 +32,11 @@ class Connector(aiohttp.TCPConnector):
 
     Bytes that arrive while nobody waits for an answer belong to no request of ours; aiohttp would
     take them for the next one's answer, whoever's key that carries. And what ends one kept
-    connection, a balancer that forgot it, say, has often ended them all: after one was found dead,
-    or silent, those that are as old are not tried.
+    connection, a balancer that forgot it, say, has often ended them all.
+
+    So connections have generations. Three are opened, of generation 0, and kept. A request takes
+    the first and finds it dead: generation 0 is over. The next request is handed the second, which
+    is closed untried, as is the third; the connection opened then is of generation 1.
 
     A subclass, because ``connect`` is aiohttp's only public place between a kept connection and its
     next request.

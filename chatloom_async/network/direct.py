@@ -4,18 +4,16 @@ aiohttp's session makes some twenty objects for each request; a GET without a bo
 them. Here a request takes a connection from the same connector, writes its head, and reads the
 answer through aiohttp's own protocol and parser.
 
-aiohttp does not promise all of the names that this needs. ``Direct.of`` tries them first, and where
-anything is out of the ordinary every request is the session's (``network.exchange``).
+aiohttp does not promise all of the names that this needs. ``Direct.of`` lets them be tried first
+(``network.trial``), and where anything is out of the ordinary every request is the session's
+(``network.exchange``).
 """
 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
-from collections.abc import Coroutine
-from types import FunctionType
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import aiohttp
 from attrs import define, field, frozen
@@ -24,14 +22,11 @@ from yarl import URL
 from chatloom_async.auth import ApiKey
 from chatloom_async.network.connector import Connector
 from chatloom_async.network.exchange import connecting, read_body, unanswered, within_limit
+from chatloom_async.network.trial import doubt, session_methods, try_out
 from chatloom_async.transport import MAX_ERROR_BODY, Request, Response
-
-Value = TypeVar("Value")
 
 _log = logging.getLogger("chatloom_async")
 _aiohttp: Any = aiohttp  # with what it has and does not export
-# The newest aiohttp that the suite has passed on; with a later one all goes through the session.
-NEWEST: tuple[int, ...] = (3, 14)
 # Statuses below 200 are interim answers, all but 101, which ends HTTP there (RFC 9110 §15.2).
 _FINAL, _SWITCHING = 200, 101
 
@@ -81,9 +76,9 @@ class Direct:
         connector = session.connector
         if not isinstance(connector, Connector) or session.trace_configs or session.trust_env:
             return None
-        direct = cls(session, connector, _session_methods())
+        direct = cls(session, connector, session_methods())
         try:
-            problem = _doubt() or _try_out(direct)
+            problem = doubt() or try_out(direct)
         except Exception as error:  # noqa: BLE001 - whatever a changed aiohttp raises
             problem = f"{type(error).__name__}: {error}"
         if problem is None:
@@ -99,7 +94,7 @@ class Direct:
         return (
             request.method == "GET"
             and request.body is None
-            and _aiohttp.ClientSession._request is self._methods[0]  # noqa: SLF001 - see _session_methods
+            and _aiohttp.ClientSession._request is self._methods[0]  # noqa: SLF001 - see trial
             and _aiohttp.ClientSession.request is self._methods[1]
         )
 
@@ -114,8 +109,7 @@ class Direct:
             connection = await self.connector.connect(origin.request, [], connecting(timeout))
         except TimeoutError as error:
             raise aiohttp.ConnectionTimeoutError from error
-        target = request.target if request.query else request.resource
-        head = f"GET {origin.path}{target}{origin.head}{key.line()}\r\n".encode("ascii")
+        head = f"GET {origin.path}{request.target}{origin.head}{key.line()}\r\n".encode("ascii")
         protocol = connection.protocol
         try:
             protocol.set_response_params(read_until_eof=True, auto_decompress=True)
@@ -157,99 +151,3 @@ class Direct:
         origin = _Origin(_Template(template), url.raw_path.rstrip("/"), f" HTTP/1.1\r\n{lines}")
         self._origins[base_url] = origin
         return origin
-
-
-# The trial: nothing of it leaves the process.
-
-
-def _session_methods() -> tuple[Any, Any]:
-    """Return the methods that recorders and fakes replace (aioresponses, vcrpy)."""
-    return _aiohttp.ClientSession._request, _aiohttp.ClientSession.request  # noqa: SLF001 - aioresponses does too
-
-
-def _doubt() -> str | None:
-    """Return what speaks against the direct way before it is tried, or None."""
-    version = tuple(int(part) for part in aiohttp.__version__.split(".")[:2])
-    if version > NEWEST:
-        return f"aiohttp {aiohttp.__version__} is newer than those it was tried with"
-    if list(inspect.signature(aiohttp.BaseConnector.connect).parameters) != _PARAMETERS:
-        return "BaseConnector.connect takes other parameters"
-    for method in _session_methods():
-        source = _aiohttp.client.__file__
-        if type(method) is not FunctionType or method.__code__.co_filename != source:
-            return "a method of aiohttp.ClientSession is not aiohttp's own"
-    return None
-
-
-def _try_out(direct: Direct) -> str | None:
-    """Return what is not as it should be when known answers are read, or None."""
-    request = Request("GET", "http://trial.invalid/base", "/trial", "/trial")
-    for answer, ending in ((_EARLY + _KEPT, "released"), (_LAST, "closed")):
-        wire = _Wire(answer)
-        trial = Direct(direct.session, wire, _session_methods())
-        response = _at_once(trial.send(request, ApiKey("clf_trial"), 1.0))
-        first, *lines = wire.written.split(b"\r\n")
-        if first != b"GET /base/trial HTTP/1.1" or b"Host: trial.invalid" not in lines:
-            return "aiohttp.ClientRequest makes another head"
-        seen = response.status, response.headers.get("x-trial"), response.body
-        if seen != (_FINAL, "yes", b"{}") or wire.ending != ending:
-            return "an answer is read in another way"
-    trial = Direct(direct.session, _Wire(b"no answer\r\n\r\n"), _session_methods())
-    try:
-        _at_once(trial.send(request, ApiKey("clf_trial"), 1.0))
-    except aiohttp.ClientResponseError as error:
-        # The protocol keeps what it raised, whose traceback would keep every frame up to the call.
-        for raised in (error, error.__cause__, error.__context__):
-            if raised is not None:
-                raised.__traceback__ = None
-        return None
-    return "what is not HTTP is taken for an answer"
-
-
-class _Wire:
-    """A connector, its connection and transport in memory; the other end answers known bytes."""
-
-    closed = False
-
-    def __init__(self, answer: bytes) -> None:
-        self.answer, self.written, self.ending = answer, b"", ""
-        self.protocol = _aiohttp.client_proto.ResponseHandler(asyncio.get_running_loop())
-        self.protocol.connection_made(self)
-
-    async def connect(self, *_: object) -> _Wire:
-        return self
-
-    def write(self, data: bytes) -> None:
-        self.written += data
-        self.protocol.data_received(self.answer)
-
-    def is_closing(self) -> bool:
-        return False
-
-    def get_extra_info(self, *_: object) -> None:
-        """Answer that there is no socket."""
-
-    def release(self) -> None:
-        usable = self.protocol.is_connected() and not self.protocol.should_close
-        self.ending = "released" if usable else "closed"
-
-    def close(self) -> None:
-        self.ending = "closed"
-
-
-def _at_once(coroutine: Coroutine[Any, Any, Value]) -> Value:
-    """Return what a coroutine returns that has nothing to wait for."""
-    try:
-        coroutine.send(None)
-    except StopIteration as done:
-        value: Value = done.value
-        return value
-    finally:
-        coroutine.close()
-    raise RuntimeError("an answer is not read when it is there")
-
-
-_PARAMETERS = ["self", "req", "traces", "timeout"]
-_KEPT = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Trial: yes\r\n\r\n{}"
-_LAST = _KEPT.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
-_EARLY = b"HTTP/1.1 103 Early Hints\r\n\r\n"

@@ -16,10 +16,10 @@ from yarl import URL
 from chatloom_async.auth import ApiKey
 from chatloom_async.errors import APIConnectionError
 from chatloom_async.network.connector import Connector
-from chatloom_async.network.translation import connect_seconds
 from chatloom_async.transport import MAX_ERROR_BODY, Request, Response
 
 MAX_BODY = 10 * 1024 * 1024
+_CONNECT_TIMEOUT = 5.0
 _OK = range(200, 300)
 
 Guards = tuple[aiohttp.ClientMiddlewareType, ...]
@@ -161,6 +161,11 @@ def within_limit(status: int, body: bytes) -> bytes:
 
 def _limit(status: int) -> int:
     return MAX_BODY if status in _OK else MAX_ERROR_BODY
+
+
+def connect_seconds(timeout: float) -> float:
+    """Return how long connecting may take of an attempt of so many seconds."""
+    return min(timeout, _CONNECT_TIMEOUT)
 
 
 @lru_cache

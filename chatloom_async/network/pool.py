@@ -32,7 +32,7 @@ from chatloom_async.events import Observer, guarded
 from chatloom_async.network.bounds import Slots, Timeouts, Watch
 from chatloom_async.network.connector import Connector
 from chatloom_async.network.direct import Direct
-from chatloom_async.network.exchange import Guards, guards_for, send
+from chatloom_async.network.exchange import Guards, connect_seconds, guards_for, send
 from chatloom_async.network.options import (
     hooks_problem,
     proxy_problem,
@@ -149,7 +149,7 @@ class ConnectionPool:
                 "ConnectionPool.observer is a function of one event, and not an async one"
             )
         self.shared = Shared(notify=None if self.observer is None else guarded(self.observer))
-        self._made_at = _caller()
+        self._made_at = _made_here()
 
     @property
     def opened(self) -> int:
@@ -243,7 +243,10 @@ class ConnectionPool:
             error
             if isinstance(error, APIConnectionError)
             else translate(
-                error, request.base_url, watch.seconds, trust_env=(self.session or self).trust_env
+                error,
+                request.base_url,
+                connect_seconds(watch.seconds),
+                trust_env=(self.session or self).trust_env,
             )
         )
         ended = found is not None or isinstance(error, RuntimeError)  # as a closed session raises
@@ -385,7 +388,7 @@ async def _keep(
             await asyncio.wait(others)
 
 
-def _caller() -> str:
+def _made_here() -> str:
     """Return file and line of the first frame outside this package and its generated code."""
     frame = inspect.currentframe()
     package = __name__.partition(".")[0]

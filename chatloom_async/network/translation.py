@@ -21,7 +21,6 @@ from chatloom_async.errors import (
     ConnectionReason,
 )
 
-_CONNECT_TIMEOUT = 5.0
 # What else goes wrong with DNS may be well in a second.
 _NO_SUCH_HOST = {
     getattr(socket, name) for name in ("EAI_NONAME", "EAI_NODATA") if hasattr(socket, name)
@@ -38,15 +37,13 @@ _LACKING_HERE = {
 }
 
 
-def connect_seconds(timeout: float) -> float:
-    """Return how long connecting may take of an attempt of so many seconds."""
-    return min(timeout, _CONNECT_TIMEOUT)
-
-
 def translate(
-    error: BaseException, url: str, timeout: float, *, trust_env: bool
+    error: BaseException, url: str, connecting: float, *, trust_env: bool
 ) -> ChatloomError | None:
-    """Return our error for one of aiohttp's, without keeping anything of it; None: it is not."""
+    """Return our error for one of aiohttp's, without keeping anything of it; None: it is not.
+
+    ``connecting`` is how many seconds that might take.
+    """
     address = URL(url, encoded=True)
     host = address.raw_host or url
     match error:
@@ -62,9 +59,7 @@ def translate(
                 "a URL with scheme and host, like http://proxy.example:3128"
             )
         case aiohttp.ConnectionTimeoutError():
-            return APITimeoutError(
-                f"connecting to {host} took longer than {connect_seconds(timeout):g} s"
-            )
+            return APITimeoutError(f"connecting to {host} took longer than {connecting:g} s")
         case aiohttp.ClientConnectorError() | aiohttp.ServerFingerprintMismatch():
             return _unconnected(error, host, proxied=error.host != address.raw_host)
         case aiohttp.ClientHttpProxyError():
