@@ -38,14 +38,6 @@ def descriptors() -> int:
     return len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").is_dir() else 0  # noqa: PTH208
 
 
-async def test_ten_thousand_lookups_at_once_open_no_more_sockets_than_the_limit() -> None:
-    async with Server([(answer(),)]) as server, ConnectionPool(limit=20) as pool:
-        chatloom = AsyncChatloom(KEY, base_url=server.url, rate_limit=None, pool=pool)
-        assert await look_up(chatloom, 10_000) == {2: 10_000}
-        assert pool.opened == server.connections <= 20
-        assert len(server.requests) == 10_000
-
-
 @pytest.mark.parametrize(
     ("rate_limit", "calls"), [(None, 500), (RateLimit(per_minute=None), 40)], ids=["free", "gated"]
 )

@@ -31,7 +31,6 @@ from tests.faults.case import answer
 from tests.faults.server import HOST, Hang, Pause, Script, Server
 
 KEY = "clf_field"
-pytestmark = pytest.mark.looptime
 ONCE = RetryPolicy(attempts=1)
 TWICE = RetryPolicy(attempts=2, initial_delay=0.01)
 
@@ -65,6 +64,7 @@ async def forgetful() -> AsyncGenerator[tuple[int, Callable[[], None]]]:
         yield server.sockets[0].getsockname()[1], lambda: forgotten.update(open_ones)
 
 
+@pytest.mark.looptime
 async def test_sixty_silent_connections_cost_no_call() -> None:
     async with forgetful() as (port, forget), ConnectionPool() as pool:
         retry = RetryPolicy(attempts=3, deadline=5.0)
@@ -79,6 +79,7 @@ async def test_sixty_silent_connections_cost_no_call() -> None:
     assert sum(isinstance(each, BaseException) for each in answers) <= 2
 
 
+@pytest.mark.looptime
 @pytest.mark.parametrize(
     "doomed",
     [{"timeout": 3, "retry": ONCE}, {"retry": RetryPolicy(attempts=1, deadline=3)}, {}],
@@ -96,6 +97,7 @@ async def test_silence_on_a_kept_connection_ends_those_as_old(doomed: dict[str, 
         assert pool.opened == 5
 
 
+@pytest.mark.looptime
 async def test_silence_on_a_new_connection_says_nothing_of_the_kept_ones() -> None:
     scripts: list[Script] = [*[(Pause(2), answer())] * 2, (Hang(),), (Pause(1), answer())]
     async with Server(scripts) as server, ConnectionPool() as pool:
@@ -109,6 +111,7 @@ async def test_silence_on_a_new_connection_says_nothing_of_the_kept_ones() -> No
         assert pool.opened == 3
 
 
+@pytest.mark.looptime
 async def test_a_call_given_up_at_once_keeps_the_others_connections() -> None:
     scripts: list[Script] = [*[(Pause(1), answer())] * 2, (Hang(),), (answer(),)]
     async with Server(scripts) as server, ConnectionPool() as pool:
@@ -259,6 +262,7 @@ def test_a_late_connect_timeout_connects_once_more(
     assert len(tried) == tries
 
 
+@pytest.mark.looptime
 @pytest.mark.parametrize(("limit", "hanging"), [(100, 1), (10, 1), (100, 3)])
 async def test_hanging_tenants_leave_places_to_the_others(limit: int, hanging: int) -> None:
     slow = [make_workspace(f"slow{n}", f"clf_slow{n}", agents=1) for n in range(hanging)]

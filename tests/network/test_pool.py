@@ -33,7 +33,6 @@ from tests.faults.case import DOCUMENT, DOMAINS, answer, says
 from tests.faults.server import Close, Pause, Reset, Script, Server
 
 KEY = "clf_pool"
-pytestmark = pytest.mark.looptime
 OTHER = "clf_pool_other"
 ONCE = RetryPolicy(attempts=1)
 AGENTS = "/api/plugin/agents"
@@ -80,6 +79,15 @@ async def test_a_connection_is_kept_after_an_error_answer(sandbox: Sandbox) -> N
             await client.list_agents()
         await client.list_agents()
         assert pool.opened == 1
+
+
+async def test_ten_thousand_calls_open_no_more_sockets_than_the_limit() -> None:
+    async with Server([(answer(),)]) as server, ConnectionPool(limit=20) as pool:
+        ids = (f"agt_{number}" for number in range(10_000))
+        calls = map(client_at(server, pool).get_allowed_domains, ids)
+        assert {len(domains) for domains in await asyncio.gather(*calls)} == {2}
+        assert pool.opened == server.connections <= 20
+        assert len(server.requests) == 10_000
 
 
 async def test_one_pool_serves_many_keys_over_one_connection(sandbox: Sandbox) -> None:
@@ -141,6 +149,7 @@ async def test_aiohttp_sends_a_lost_request_once(
         assert len(server.requests) == 1
 
 
+@pytest.mark.looptime
 async def test_an_answer_nobody_asked_for_is_not_given_to_the_next_key() -> None:
     pushed = says({"domains": ["of.another.example"]})
     scripts: list[Script] = [(answer(), Pause(1), pushed), (answer(),)]
@@ -151,6 +160,7 @@ async def test_an_answer_nobody_asked_for_is_not_given_to_the_next_key() -> None
         assert (tuple(domains), pool.opened) == (DOMAINS, 2)
 
 
+@pytest.mark.looptime
 async def test_one_dead_connection_is_enough_to_try_none_that_is_as_old() -> None:
     scripts: list[Script] = [(Pause(1), answer())] * 4 + [(Reset(),), (answer(),)]
     async with Server(scripts) as server, ConnectionPool() as pool:
@@ -160,6 +170,7 @@ async def test_one_dead_connection_is_enough_to_try_none_that_is_as_old() -> Non
         assert pool.opened == 5
 
 
+@pytest.mark.looptime
 async def test_a_dead_connection_says_nothing_of_younger_ones() -> None:
     answered: Script = (Pause(1), answer())
     scripts: list[Script] = [answered, answered, (Reset(),), (Pause(2), Reset()), (answer(),)]
@@ -262,6 +273,7 @@ async def test_no_proxy_reads_the_key_of_a_request_without_tls(
         assert proxy.connections == 0
 
 
+@pytest.mark.looptime
 @pytest.mark.parametrize(("status", "asked"), [(407, 1), (403, 1), (502, 3), (503, 3)])
 async def test_a_proxy_in_trouble_is_asked_again(status: int, asked: int) -> None:
     async with Server([(answer(status, b""), Close())]) as proxy:
@@ -315,6 +327,7 @@ async def test_a_session_that_does_not_decompress_gives_models() -> None:
         assert tuple(await client_at(server, pool).get_allowed_domains("agt_1")) == DOMAINS
 
 
+@pytest.mark.looptime
 @pytest.mark.parametrize("bound", ["limit", "limit_per_host"])
 async def test_queueing_for_a_connection_of_a_session_costs_no_timeout(bound: str) -> None:
     bounds: dict[str, Any] = {bound: 1}
