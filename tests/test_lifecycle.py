@@ -411,8 +411,7 @@ def test_a_client_forgotten_in_a_running_loop_warns_once(sandbox: Sandbox) -> No
 
     with warned() as recorded:
         asyncio.run(forget(), debug=True)
-    assert len(forgotten(recorded)) == 1
-    assert [w.category for w in recorded] == [ResourceWarning]
+    assert len(forgotten(recorded)) == len(recorded) == 1
 
 
 def test_a_client_never_used_or_refused_does_not_warn() -> None:

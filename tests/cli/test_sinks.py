@@ -81,34 +81,26 @@ def test_csv_in_a_file_begins_as_excel_wants_it(served: Sandbox, keys: str) -> N
     assert served.count() == 6
 
 
-def test_an_existing_parquet_file_is_not_overwritten(
-    served: Sandbox, keys: str, tmp_path: Path, out: Path, capsys: Captured
+@pytest.mark.parametrize("resume", [[], ["--resume"]])
+def test_a_file_that_is_no_parquet_is_not_overwritten(
+    served: Sandbox, keys: str, out: Path, resume: list[str], capsys: Captured
 ) -> None:
-    (tmp_path / "p").write_text("something\n")
-    assert main(["audit", keys, "--out", str(out), "--parquet", str(tmp_path / "p")]) == 2
-    assert "exists; write to another file" in capsys.readouterr().err
-    assert (tmp_path / "p").read_text() == "something\n"
+    other = out.with_name("precious")
+    other.write_text("precious")
+    assert main(["audit", keys, "--out", str(out), "--parquet", str(other), *resume]) == 2
+    assert "precious exists" in capsys.readouterr().err
+    assert other.read_text() == "precious"
     assert not out.exists()
     assert served.count() == 0
 
 
-def test_a_resume_writes_parquet_anew(
-    served: Sandbox, keys: str, tmp_path: Path, out: Path
-) -> None:
-    command = ["audit", keys, "--out", str(out), "--parquet", str(tmp_path / "p")]
+def test_a_resume_writes_parquet_anew(served: Sandbox, keys: str, out: Path) -> None:
+    rows = out.with_name("p")
+    command = ["audit", keys, "--out", str(out), "--parquet", str(rows)]
     assert main(command) == 0
     assert main([*command, "--resume"]) == 0
-    assert parquet.read_table(tmp_path / "p").num_rows == 4
+    assert parquet.read_table(rows).num_rows == 4
     assert served.count() == 6
-
-
-def test_only_parquet_is_replaced(served: Sandbox, keys: str, out: Path, capsys: Captured) -> None:
-    other = out.with_name("precious")
-    other.write_text("precious")
-    assert main(["audit", keys, "--out", str(out), "--resume", "--parquet", str(other)]) == 2
-    assert "precious exists" in capsys.readouterr().err
-    assert other.read_text() == "precious"
-    assert served.count() == 0
 
 
 def test_an_interrupted_run_leaves_no_parquet_file(

@@ -110,17 +110,11 @@ def crowd(most: int, service: float) -> Server:
     return take
 
 
-def test_departures_of_one_moment_differ() -> None:
-    paced = schedule()
-    assert len({paced.leave(START) for _ in range(6)}) == 6
-
-
-def test_so_many_are_in_flight_at_first_and_no_more() -> None:
-    paced, out = schedule(), 0
+def test_six_are_in_flight_at_first_each_with_a_departure_of_its_own() -> None:
+    paced, out = schedule(), list[float]()
     while paced.ready <= START:
-        paced.leave(START)
-        out += 1
-    assert out == 6
+        out.append(paced.leave(START))
+    assert len(out) == len(set(out)) == 6
 
 
 def test_an_echo_of_a_refusal_is_obeyed_only_when_it_asks_for_more() -> None:

@@ -140,13 +140,13 @@ async def test_the_example_application_shows_workspaces(tmp_path: Path, upstream
     async with served(EXAMPLE, tmp_path, upstream) as (visitor, process):
         async with visitor.get("/globex") as answer:
             page = await answer.text()
-        assert page.count("<tr><td>") == 8
-        assert "agt_globex_3: " in page
         async with visitor.get("/nobody") as answer:
             assert answer.status == 502
             assert "Chatloom refuses the API key" in await answer.text()
         process.send_signal(signal.SIGTERM)
         await until(lambda: process.poll() is not None)
+    assert page.count("<tr><td>") == 8
+    assert "agt_globex_3: " in page
     assert_quiet(tmp_path)
 
 
