@@ -222,7 +222,7 @@ async def test_each_call_gets_the_error_of_the_callable_with_a_traceback_of_its_
     problem.__cause__ = KeyError("why")
     problem.add_note("a note")
     client, _ = made(Source(problem))
-    errors = [each for each in (await outcomes(client, 3)) if isinstance(each, OSError)]
+    errors = [each for each in await outcomes(client, 3) if isinstance(each, OSError)]
     assert len({id(each) for each in (problem, *errors)}) == 4
     assert len({len(traceback.extract_tb(each.__traceback__)) for each in errors}) == 1
     errors[0].add_note("for one only")

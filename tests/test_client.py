@@ -109,9 +109,6 @@ async def test_the_environment_is_read_at_making(monkeypatch: pytest.MonkeyPatch
     assert transport.requests[0].url.startswith("https://first.example/")
 
 
-# with_options
-
-
 @pytest.mark.parametrize(
     ("script", "options"),
     [([SLOW, SLOW, SLOW], {"timeout": 1}), ([DOWN, DOWN, NO_AGENTS], {"retry": ONCE})],
@@ -128,16 +125,15 @@ async def test_another_option_holds_for_the_new_client_only(
 
 
 async def test_what_with_options_is_not_told_is_kept() -> None:
-    client, transport = made(
-        SLOW, timeout=2, retry=ONCE, rate_limit=None, base_url="https://a.example"
-    )
+    kept = {"timeout": 2, "retry": ONCE, "rate_limit": None, "base_url": "https://a.example"}
+    client, transport = made(SLOW, **kept)
     same = client.with_options()
     with pytest.raises(APITimeoutError):
         await same.list_agents()
-    assert now() == 2
-    assert same.stats().limiter is None
-    assert transport.requests[0].url.startswith("https://a.example/")
-    assert transport.requests[0].fingerprint == ApiKey(KEY).fingerprint
+    assert (now(), same.stats().limiter) == (2, None)
+    (request,) = transport.requests
+    assert request.url.startswith("https://a.example/")
+    assert request.fingerprint == ApiKey(KEY).fingerprint
 
 
 async def test_a_refused_key_does_not_delay_another() -> None:

@@ -138,8 +138,6 @@ def test_an_audited_agent_is_an_agent_with_its_domains() -> None:
     assert AuditedAgent("a", "b", "c", "d", "e", "f", "g", MOMENT, ("h",)).allowed_domains == ("h",)
 
 
-# What a web framework does with a value that an endpoint returns
-
 SERVED: list[Any] = [
     AGENT,
     AgentList((AGENT,), 1),
