@@ -44,8 +44,8 @@ def parse_retry_after(headers: Mapping[str, str], clock: Clock) -> float | None:
 
     The first usable of ``retry-after-ms``, Retry-After (seconds, whole or not, or an HTTP-date,
     held against the answer's own Date) and ``X-Retry-In``; else the reset of the limit it tells.
-    A Retry-After rounded to whole seconds yields to a reset that says the same more exactly. Zero
-    means a second.
+    A Retry-After rounded to whole seconds yields to an ``X-Retry-In`` or a reset that says the same
+    more exactly. Zero means a second.
     """
     asked = _asked(headers, clock)
     told = parse_limit(headers, clock)
@@ -91,7 +91,8 @@ def _asked(headers: Mapping[str, str], clock: Clock) -> float | None:
         wait = _from_now(float(text), headers, clock)
         if wait < 0:  # a moment that has passed
             return None
-        return wait or _seconds(headers.get("x-retry-in", "")) or 0.0
+        exact = _seconds(headers.get("x-retry-in", ""))
+        return exact if exact and (not wait or abs(wait - exact) <= _ROUNDING) else wait
     if (until := _http_date(text)) is not None:
         now = _http_date(headers.get("date", ""))
         wait = until - (clock.wall() if now is None else now)

@@ -110,6 +110,12 @@ def test_traefiks_duration_is_understood(text: str, seconds: float) -> None:
         assert parse_retry_after(headers, FakeClock()) == pytest.approx(seconds)
 
 
+@pytest.mark.parametrize(("rounded", "seconds"), [("1", 0.05), ("9", 9.0)])
+def test_x_retry_in_is_more_exact_than_a_rounded_retry_after(rounded: str, seconds: float) -> None:
+    headers = {"x-retry-in": "50ms", "retry-after": rounded}
+    assert parse_retry_after(headers, FakeClock()) == pytest.approx(seconds)
+
+
 EPOCH = 1_767_225_600  # NOW
 
 
