@@ -13,16 +13,17 @@ import math
 
 from attrs import define
 
-from chatloom_async.ratelimit.departures import DepartureLog
+from chatloom_async.ratelimit.departures import Departures
 
 # Beside each constant the row of ``benchmarks.politeness`` that it decides.
 _MINUTE = 60.0  # seconds: the documented limit is one "per minute", longer memory blurs it
-_TRUSTED = 90.0  # seconds a rate holds at most: "four processes" need it long, "doubles" short
+_TRUSTED = 90.0  # seconds a rate holds at most: longer is polite to others ("four processes")
 _SHORTEST = 0.02  # seconds: less is no measurement
 _FASTEST = 40.0  # per second at which stored tokens leave ("503 in HTML, bucket 10/s burst 60")
 _SURPLUS = 1.4  # seconds in which stored tokens leave, about ("clock window")
 _JITTER = 2.0  # tokens; refused with more of them left, the server stores less than the bucket
 _LITTLE = 8.0  # tokens: who stores no more overflows during a pause ("bucket 20/s burst 5")
+_NOTHING = 2.0  # tokens: who stores fewer admits by the gap between two ("bucket 10/s burst 1")
 _FELL = 0.75  # measured ÷ used: the limit fell ("limit halves")
 _ROSE = 1.25  # used ÷ measured: it rose ("limit doubles")
 
@@ -36,7 +37,7 @@ class LearnedBucket:
 
     """
 
-    _log: DepartureLog
+    _departures: Departures
     rate: float | None = None
     _level: float = 0.0
     _level_at: float = 0.0
@@ -90,9 +91,11 @@ class LearnedBucket:
     def reopen(self, now: float, sent_at: float) -> None:
         """Go on: the probe sent at ``sent_at`` was let through."""
         if self._cap == math.inf:  # it stores no more than what it accepted at first
-            self._cap = max(1.0, self._log.count(-math.inf, sent_at))
+            self._cap = max(1.0, self._departures.count(-math.inf, sent_at))
         if self.rate is not None:
             self._fill(now)
+            if self._cap < _NOTHING:
+                self._level = min(self._level, 0.0)
         self._opened_at = sent_at
 
     def recover(self, now: float, sent_at: float) -> None:
@@ -111,28 +114,28 @@ class LearnedBucket:
         self._level_at = now
 
     def _measure(self, now: float, sent_at: float, in_flight: int) -> None:
-        log, raised = self._log, self._raised(now)
-        accepted = max(0, log.count(self._opened_at) - in_flight)
+        sent, raised = self._departures, self._raised(now)
+        accepted = max(0, sent.count(self._opened_at) - in_flight)
         if self.rate is not None and self._level > _JITTER:
             self._cap = max(1.0, accepted)
         if self._anchor is None or sent_at < self._anchor + _SHORTEST:
             self._anchor = sent_at if self._anchor is None else self._anchor
             return
         age = sent_at - self._anchor
-        span = min(_MINUTE, age, sent_at - log.known_since())
+        span = min(_MINUTE, age, sent_at - sent.known_since())
         measured = (
-            max(1, log.count(sent_at - span, sent_at) - 1) / span
+            max(1, sent.count(sent_at - span, sent_at) - 1) / span
         )  # the lower end of ±1 token
         mature = self._trust >= _MINUTE
         self._trust = min(_TRUSTED, age)
         if self.rate is not None:
             since = sent_at - self._refused_at
-            lately = (log.count(self._refused_at, sent_at) + 1) / since
+            lately = (sent.count(self._refused_at, sent_at) + 1) / since
             if self._cap <= max(_LITTLE, measured):
                 # It stores little: what it refilled while the gate was closed was lost in part,
                 # so the measured rate is a lower bound, as the rate in use is an upper one.
                 if raised > measured:
-                    measured = math.sqrt(measured * raised)
+                    measured = measured**0.4 * raised**0.6
             elif since < span and lately < _FELL * measured:
                 self._anchor, self._trust, measured = self._refused_at, since, lately
             elif mature and raised > _ROSE * measured:

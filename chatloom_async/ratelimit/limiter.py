@@ -234,7 +234,7 @@ class RateLimiter:
             state="outage" if schedule.outage_backoff else "refused" if schedule.closed else "open",
             limited_by=schedule.limited_by(self._now()),
             window=None if window is None else (window.worth, window.span),
-            most_in_flight=schedule.flights.most,
+            most_in_flight=schedule.concurrency.most,
         )
 
     def is_as_good_as_new(self, now: float) -> bool:

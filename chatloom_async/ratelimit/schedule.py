@@ -1,16 +1,19 @@
 """When the next attempt of a key may leave: no clock, no I/O.
 
-The gate of a key is open or closed. Open, an attempt leaves as soon as four things allow it: the
-``RateLimit`` and the number in flight (``departures``), what the server told of its limit
-(``told``), and what was learned from its refusals: a rate (``bucket``) or a window (``window``).
+The gate of a key is open or closed. Open, an attempt leaves as soon as all of these allow it: the
+``RateLimit`` (``departures``), the number in flight (``concurrency``), what the server told of its
+limit (``told``), and what was learned from its refusals: a rate (``bucket``) or a window
+(``window``).
 
 1. The first 429 closes the gate for all; other 429s in flight are echoes of the same refusal.
 2. A closed gate waits as long as the server asks (but no longer than the refused call accepts).
    Where nothing is asked, it waits a moment at first, and after a probe in vain until a round time
-   after the last opening: servers count in windows of 1, 10 or 60 s. Then one attempt leaves, the
-   probe. It exists because somebody must ask whether the way is clear, and one is enough.
+   after the last opening (``pause``): servers count in windows of 1, 10 or 60 s. Then one attempt
+   leaves, the probe. It exists because somebody must ask whether the way is clear, and one is
+   enough.
 3. The probe's success opens the gate. A probe in vain before it, or a wait that was told, mean a
-   window that had to end; otherwise it is a bucket that refills.
+   window that had to end; otherwise it is a bucket that refills. A probe refused while others are
+   still in flight means neither: they may be what is limited.
 4. Ten failures in a row are an outage, unless they are of one resource and others were answered in
    the last minute. It closes the gate too, with probes after 0.5, 1, 2, 4, 4 … s.
 
@@ -27,24 +30,22 @@ from collections.abc import Callable
 from attrs import define, field
 
 from chatloom_async.ratelimit.bucket import LearnedBucket
-from chatloom_async.ratelimit.departures import Ceiling, DepartureLog, Flights
+from chatloom_async.ratelimit.concurrency import LearnedConcurrency
+from chatloom_async.ratelimit.departures import Ceiling, Departures
 from chatloom_async.ratelimit.outage import OutageDetector
+from chatloom_async.ratelimit.pause import Pause
 from chatloom_async.ratelimit.told import ToldQuota
 from chatloom_async.ratelimit.values import RateLimit, ToldLimit
-from chatloom_async.ratelimit.window import ENOUGH, Finding, LearnedWindow, round_down, round_up
+from chatloom_async.ratelimit.window import SHORTEST, Finding, LearnedWindow, round_down
 
 # In quotes beside a constant: the row of ``benchmarks.politeness`` that it decides.
 LONGEST = 120.0  # seconds: what is believed of a Retry-After ("an hour's quota")
 _OUTDATED = 120.0  # seconds, as far back as the log looks
 _IDLE = 1.0  # seconds the gate was ready and unused: that time proves nothing about the limit
-_SOON = 0.25  # seconds to the first probe, where nothing is told ("bucket 20/s burst 5")
-_TOKENS = 1.5  # tokens that a bucket of a known rate refills before a probe ("bucket 2/s burst 1")
-_LEAST = 0.1  # seconds of a pause before a window's next probe
-_FRESH = 20.0  # seconds open: later, the opening is no window's beginning ("a hiccup of 2 s")
 _WINDOW = 1  # probes in vain that let a window be supposed ("window 10/1 s, silent")
 _HICCUP = 2  # probes in vain by 503, the next one let in: no limit after all ("a hiccup of 2 s")
 _VAIN = 3  # probes in vain by 503: an outage ("30 s of 503s")
-_TOLD = 600.0  # seconds for which a rate that was told is not raised ("Upstash sliding 300/60 s")
+_HELD = 10.0  # seconds at least that a window's rate holds ("counters 10/1 s")
 _CAUTIOUS = 1.0  # in flight after a pause, as long as no rate is known ("counters 300/60 s")
 _AGAIN = 4.0  # in flight after a pause, and at a window's beginning ("100/10 s at 300 ms")
 
@@ -75,39 +76,38 @@ class Schedule:
     latest: float = -math.inf
     ceiling: Ceiling = field(init=False)
     bucket: LearnedBucket = field(init=False)
-    flights: Flights = field(factory=Flights)
-    told: ToldQuota = field(factory=ToldQuota)
+    concurrency: LearnedConcurrency = field(factory=LearnedConcurrency)
+    told: ToldQuota = field(init=False)
     window: LearnedWindow | None = None
     outage: OutageDetector = field(factory=OutageDetector)
-    _log: DepartureLog = field(factory=DepartureLog)
+    _departures: Departures = field(factory=Departures)
+    _pause: Pause = field(factory=Pause)
     _due: float = field(init=False)  # when the next may leave, whatever is in flight
     _free: float = -math.inf  # when it might without the ceiling
     _room_at: float = -math.inf  # since when there has been room for one more in flight
     _opened_at: float = field(init=False)  # the departure that opened the gate
-    _closed_at: float = -math.inf
-    _refused_at: float = -math.inf  # the departure whose refusal closed the gate
-    _vain: int = 0  # probes refused in this pause
-    _vain_at: float = -math.inf  # the departure of the last of them
-    _period: float = 0.0  # seconds between the openings around the last pause with vain probes
+    _crowded_at: float = -math.inf  # when the latest refusal arrived that is no echo
+    _failed: int = 0  # requests since the opening, as far as they are counted
     _blank: bool = True  # nothing is known yet: then ``leave`` need not look at what is learned
     _windowed: bool = True  # whether it may be a window
 
     def __attrs_post_init__(self) -> None:
         """Start now, knowing nothing."""
-        self.ceiling, self.bucket = Ceiling(self.limit), LearnedBucket(self._log)
+        self.ceiling, self.bucket = Ceiling(self.limit), LearnedBucket(self._departures)
+        self.told = ToldQuota(self._departures)
         self._due = self._opened_at = self.ready
 
     def leave(self, now: float) -> float:
         """Let an attempt leave, ``ready`` having come; return when: the time, made unique."""
         departure = now if now > self.latest else math.nextafter(self.latest, math.inf)
-        flights = self.flights
-        flights.out.add(departure)
-        self._log.add(departure)
+        concurrency = self.concurrency
+        concurrency.out.add(departure)
+        self._departures.add(departure)
         opens_at = self.ceiling.pay(departure)
         if self._blank:
             self.latest, self._free = departure, now
             self._due = opens_at if opens_at > now else now  # noqa: FURB136 - max() is slow
-            self.ready = math.inf if len(flights.out) >= flights.room else self._due
+            self.ready = math.inf if len(concurrency.out) >= concurrency.room else self._due
         else:
             self._leave(now, departure)
         return departure
@@ -122,11 +122,11 @@ class Schedule:
                 self.bucket.stand_still(late)
         rested = departure - self.latest
         if self.window is not None and not self.closed and rested > 0.2 * self.window.span:
-            self.flights.restart(_AGAIN)
+            self.concurrency.restart(_AGAIN)
             self._opened_at = departure
             self.window.begin(departure)
         if self.told.spend(now):
-            self.flights.restart(_CAUTIOUS)
+            self.concurrency.restart(_CAUTIOUS)
         self.latest = departure
         if self.closed:
             self.probe = departure
@@ -140,10 +140,10 @@ class Schedule:
         """Take note of an answer that is no refusal and no failure; True: it opens the gate."""
         opens = departure == self.probe
         if opens:
-            self.flights.back(departure)
+            self.concurrency.back(departure)
             self._reopen(now)
         self.outage.end(departure, resource)
-        self.flights.accepted(departure)
+        self.concurrency.accepted(now, departure)
         if self.ready == math.inf:
             self._look(now)
         return opens
@@ -152,37 +152,41 @@ class Schedule:
         self, now: float, departure: float, retry_after: float | None, longest: float = LONGEST
     ) -> None:
         """Take note of a 429; of its Retry-After no more than the ``longest`` is believed."""
-        self.flights.back(departure)
-        self._log.drop(departure)
-        if not self.closed and departure <= self._closed_at:
+        self.concurrency.back(departure)
+        self._departures.drop(departure)
+        if not self.closed and departure <= self._pause.closed_at:
             self._look(now)
             return  # an echo of the refusal before, and the gate is open again
         before, asked = self.not_before, self._asked(now, retry_after, longest)
         if self.closed and departure != self.probe:
             # An echo too, while the gate is closed: it may ask for a longer pause.
+            self.concurrency.refused_with_it()
             self._due, self.not_before = max(self._due, now + asked), max(before, self.not_before)
             self._look(now)
         elif self.closed and not self.outage_backoff:  # the probe, in vain
-            self._vain, self._vain_at = self._vain + 1, departure
-            if not self.flights:
-                self.flights.acquit()
-            self._pause(now, asked)
+            if asked or not self.concurrency.probe_refused():
+                self._pause.in_vain(departure)
+            self._wait(now, asked)
         else:  # the gate was open; or this was the probe of an outage, which is none any more
             self._close(now, departure)
-            self._pause(now, asked)
+            self._wait(now, asked)
 
     def failed(
         self, now: float, departure: float, resource: str, retry_after: float | None = None
     ) -> None:
         """Take note of a 5xx, a lost connection or a timeout."""
-        self.flights.back(departure)
-        self.flights.failed()
+        self.concurrency.back(departure)
+        self.concurrency.failed()
+        if self.window is not None:
+            self.window.failed(departure)
+        elif departure > self._opened_at and departure in self._departures:
+            self._failed += 1
         self.outage.extend(resource)
         if departure != self.probe:
             if self.closed or not self.outage.is_outage(now):
                 self._look(now)
                 return
-            self.closed, self.closed_since, self._closed_at = True, now, now
+            self.closed, self.closed_since, self._pause.closed_at = True, now, now
             self._blank = False
         self.outage_backoff = min(2 * self.outage_backoff, 4.0) or 0.5
         asked = self._asked(now, retry_after, LONGEST)
@@ -190,7 +194,7 @@ class Schedule:
 
     def abandoned(self, now: float, departure: float) -> None:
         """Take note of an attempt that was given up; after a probe, another may leave at once."""
-        self.flights.back(departure)
+        self.concurrency.back(departure)
         if departure == self.probe:
             self._hold(now)
         self._look(now)
@@ -198,23 +202,37 @@ class Schedule:
     def heard(self, now: float, departure: float, told: ToldLimit) -> None:
         """Take note of what an answer tells of the limit, before the answer itself."""
         self._blank = False
-        since = self._log.count(math.nextafter(departure, math.inf))
-        rate = self.told.hear(now, departure, since, told)
+        others = len(self.concurrency.out - {departure})
+        rate = self.told.hear(now, departure, others, told)
+        if self.told.confirmed and self.told.left < math.inf:
+            self.concurrency.allow(self.told.left)
         if rate is not None:
             self._no_window(now)
-            self.bucket.pace(now, rate, _TOLD)
+            self.bucket.pace(now, rate)
         if not self.closed:
             self._hold(self._learned(now, self.latest))
 
     def is_refusal(self, now: float, departure: float, resource: str, *, told: bool) -> bool:
         """Take note of a 503; tell whether it is a refusal, not a failure."""
-        self._log.drop(departure)
-        if self.outage_backoff or (self.closed and self._vain >= _VAIN and not told):
+        self._departures.drop(departure)
+        if self.outage_backoff or (self.closed and self._pause.vain >= _VAIN and not told):
             self.outage.no_refusals()
-            self.flights.pardon()
+            self.concurrency.pardon()
             return False
-        self.flights.halve()
-        return self.outage.is_refusal(now, resource, told=told)
+        self.concurrency.halve()
+        refusal = self.outage.is_refusal(now, resource, told=told)
+        if not refusal:
+            self._crowd(now, departure, told=told)
+        return refusal
+
+    def _crowd(self, now: float, departure: float, *, told: bool) -> None:
+        """Take note of a refusal, or of what may be one: are too many in flight?"""
+        if departure > self._crowded_at:
+            self._crowded_at = now
+            self.concurrency.back(departure)
+            self.concurrency.refused(told=told)
+        else:
+            self.concurrency.refused_with_it()
 
     def forecast(self, now: float, waiting: int) -> float:
         """Return about how long it takes until so many have left."""
@@ -222,7 +240,7 @@ class Schedule:
         if self.window is not None:
             speed = self.window.worth / self.window.span
         else:
-            speed = self.bucket.speed(now) if self.bucket.rate else 10 * self.flights.room
+            speed = self.bucket.speed(now) if self.bucket.rate else 10 * self.concurrency.room
         return max(until - now, waiting / speed)
 
     def opens_in(self, now: float) -> float:
@@ -233,7 +251,7 @@ class Schedule:
         """Tell what holds the next attempt back (``LimiterStatistics``)."""
         if self.closed:
             return "outage" if self.outage_backoff else "refused"
-        if self.flights.full:
+        if self.concurrency.full:
             return "in flight"
         if self.ceiling.opens_at() > now:
             return "ceiling"
@@ -249,7 +267,7 @@ class Schedule:
 
     def restart(self, now: float) -> None:
         """Go on in another loop: no answer to what is in flight will come."""
-        self.flights.clear()
+        self.concurrency.clear()
         if self.probe is not None:
             self._hold(now)
         self._look(now)
@@ -257,9 +275,9 @@ class Schedule:
     def _look(self, now: float = -math.inf) -> None:
         """Set ``ready`` by what is in flight."""
         if self.closed:
-            blocked = self.probe is not None or self.flights.crowded
+            blocked = self.probe is not None or self.concurrency.crowded
         else:
-            blocked = self.flights.full
+            blocked = self.concurrency.full
         if not blocked and self.ready == math.inf:
             self._room_at = now
         self.ready = math.inf if blocked else self._due
@@ -280,12 +298,13 @@ class Schedule:
         """Return when what was told and learned lets the next one leave."""
         due = max(after, self.told.due(now))
         if self.window is not None:
+            tried = self.window.trying
             due = max(due, self.window.due(now, after))
             if self.window.is_refuted(now):
                 self.window, self._windowed = None, False
                 self.bucket.forget()
-            elif self.window.trying:
-                self.flights.restart(_CAUTIOUS)
+            elif self.window.trying and not tried:
+                self.concurrency.restart(_CAUTIOUS)
             return due
         return max(due, self.bucket.due(now, after)) if self.bucket.rate is not None else due
 
@@ -299,92 +318,75 @@ class Schedule:
         """Close the gate: the refusal is no echo of another one."""
         self._blank = False
         self.told.contradicted(now)
-        self.flights.refused(told=self.not_before > now)
-        in_flight = self.flights.since(self._opened_at)
-        if self.flights.most is not None:
+        self._crowd(now, departure, told=self.not_before > now)
+        in_flight = self.concurrency.since(self._opened_at)
+        if self.concurrency.most is not None:
             self.bucket.forget()
             self.window = None
         elif self.window is not None:
             self.window.refuse(departure)
         else:
             self.bucket.close(now, departure, in_flight, afresh=self.outage_backoff > 0)
-        self._refused_at = departure
+        self._pause.begin(now, departure)
         self.closed_since = self.closed_since if self.closed else now
-        self.outage_backoff, self._vain = 0.0, 0  # the outage's server is up, and only full
-        self.closed, self._closed_at = True, now
+        self.closed, self.outage_backoff = True, 0.0  # the outage's server is up, and only full
+
+    def _wait(self, now: float, asked: float) -> None:
+        """Set when a probe may leave, after a refusal."""
+        pause, window = self._pause, self.window
+        if asked:
+            until = now + asked
+        elif pause.vain == 0:
+            until = pause.first_probe(now, self.bucket, window)
+        else:
+            troubled = self.concurrency.troubled
+            until = pause.next_probe(now, self._opened_at, window, troubled=troubled)
+        self._hold(until + self.uniform(0, 0.05))
 
     def _reopen(self, now: float) -> None:
         """Open the gate: the probe was let through."""
-        probe, pause = self.latest, now - self._closed_at
+        probe, pause = self.latest, self._pause
         if self.outage_backoff:
-            self.bucket.stand_still(pause)
+            self.bucket.stand_still(now - pause.closed_at)
             self.bucket.recover(now, probe)
         else:
-            cycle = probe - self._opened_at
-            worth = self._log.count(self._opened_at, self._closed_at)
-            if self._vain >= _WINDOW:
-                self._period = cycle
-            if self.window is not None:
-                self._correct(now, self.window)
-            if self._is_window(pause, cycle, worth):
-                span = round_down(cycle)
-                vain = 0.0 if self.not_before > -math.inf else self._vain_at - self._opened_at
-                self.window = LearnedWindow(self._log, span, worth, probe, probe, vain)
-                self.window.begin(probe)
-            if self.window is None:
-                self.bucket.reopen(now, probe)
-            if self._vain >= _HICCUP:
-                self.flights.pardon()
-            self.flights.restart(_CAUTIOUS if self.bucket.rate is None else _AGAIN)
-            if self.window is not None:
-                self.window.began_at = probe
-        self._opened_at = probe
+            self._conclude(now, probe)
+            if pause.vain >= _HICCUP:
+                self.concurrency.pardon()
+            self.concurrency.restart(_CAUTIOUS if self.bucket.rate is None else _AGAIN)
+        self._opened_at, self._failed = probe, 0
         self.closed, self.outage_backoff, self.not_before = False, 0.0, -math.inf
         self._hold(self._learned(now, probe))
 
-    def _correct(self, now: float, window: LearnedWindow) -> None:
-        """Draw the conclusions of a refusal on the window that it met."""
-        found = window.correct(self._refused_at, self._vain, self.latest)
-        if found is not Finding.WINDOW:
-            self._no_window(now)
-        if found is Finding.NOTHING:
-            self.bucket.forget()
+    def _conclude(self, now: float, probe: float) -> None:
+        """Draw the conclusions of the pause that ends: was it a window's, and which?"""
+        pause, cycle = self._pause, probe - self._opened_at
+        told = self.not_before > -math.inf
+        if pause.vain >= _WINDOW:
+            pause.period = cycle
+        if self.window is not None:
+            found = self.window.correct(pause.refused_at, pause.vain, probe)
+            if found is not Finding.WINDOW:
+                self._no_window(now)
+            if found is Finding.NOTHING:
+                self.bucket.forget()
+        worth = self._departures.count(self._opened_at, pause.closed_at) - self._failed
+        long = cycle < 2 * (now - pause.closed_at) and SHORTEST < cycle < _OUTDATED
+        unknown = self.window is None and self.bucket.rate is None and self.concurrency.most is None
+        waited = (told or pause.vain >= _WINDOW) and not self.told.guides
+        if self._windowed and unknown and waited and long and worth > 0:
+            vain = 0.0 if told else pause.vain_at - self._opened_at
+            span = math.floor(cycle + 0.05) if told and cycle > 1 else round_down(cycle)
+            self.window = LearnedWindow(self._departures, span, worth, self._failed, probe, vain)
+            self.window.begin(probe)
+        if self.window is None:
+            self.bucket.reopen(now, probe)
+        else:
+            self.window.began_at = probe
 
     def _no_window(self, now: float) -> None:
         """Go on evenly: the server does not count by windows, but what was counted is a rate."""
-        if self.window is not None:
-            self.bucket.pace(now, self.window.worth / self.window.span)
+        window = self.window
+        if window is not None:
+            self.bucket.pace(now, window.worth / window.span, max(window.span, _HELD))
         self.window, self._windowed = None, False
-
-    def _is_window(self, pause: float, cycle: float, worth: int) -> bool:
-        """Tell whether the pause that ends was one that a window needed."""
-        waited = self._vain >= _WINDOW or self.not_before > -math.inf
-        unknown = self.window is None and self.bucket.rate is None and self.flights.most is None
-        return (
-            self._windowed
-            and unknown
-            and waited
-            and not self.told.guides
-            and worth >= ENOUGH
-            and 0.5 * cycle < pause
-            and cycle < _OUTDATED
-        )
-
-    def _pause(self, now: float, asked: float) -> None:
-        """Set when the probe may leave: as asked, else when a window or a bucket is free again."""
-        if asked:
-            until = now + asked
-        elif self._vain == 0:
-            soon = max(_SOON, _TOKENS / self.bucket.rate) if self.bucket.rate else _SOON
-            until = now + soon
-            if self.window is not None and not self.window.doubted:
-                until = max(now + _LEAST, self.window.free_at())
-        else:
-            # Open for long, the gate's opening is no window's beginning; with 503s it is doubtful.
-            fresh = self._closed_at - self._opened_at < _FRESH and not self.flights.troubled
-            base = self._opened_at if fresh else self._closed_at
-            waited = now - base
-            period = self._period if self.window is None else self.window.span
-            step = period if period > waited and self._vain == 1 else round_up(waited)
-            until = base + step + 0.03
-        self._hold(until + self.uniform(0, 0.05))

@@ -11,21 +11,22 @@ from __future__ import annotations
 import math
 from enum import Enum
 
-from attrs import define
+from attrs import define, field
 
-from chatloom_async.ratelimit.departures import DepartureLog
+from chatloom_async.ratelimit.departures import Departures
 
 ROUND = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0)  # seconds that people choose for windows
 _GAP = 0.1  # seconds between two probes at the least
-_AFTER = 0.5  # seconds: what follows a minute in vain is asked no sooner ("four processes")
 _MARGIN, _WIDEST = 0.03, 0.12  # seconds after a window's end: requests may overtake each other
 _SHORT = 0.9  # of its worth: refused after less, it is no window, or not ours alone
 _EMPTY = 0.1  # of its worth: a window that lets in less is none ("bucket 2/s burst 1")
-ENOUGH = 3  # of its worth: with less it is none
-_OVERTAKING = 9  # requests that may leave before a window ends and arrive after it ("sliding log")
+SHORTEST = 0.8  # seconds: what comes back sooner is a bucket's ("503 in HTML, bucket 10/s")
+_OVERTAKING = (
+    9  # requests that may leave before a window ends and arrive after it ("four processes")
+)
 _MORE = 1.3  # of its worth: less is not worth a change of mind
 _USED_UP = 6  # in a sixth of the span a window is used up ("limit halves": less is in flight)
-_PATIENT = 150.0  # seconds without a refusal, after which one more is tried ("limit doubles")
+_PATIENT = 140.0  # seconds without a refusal, after which one more is tried ("limit doubles")
 
 
 class Finding(Enum):
@@ -40,25 +41,32 @@ class Finding(Enum):
 class LearnedWindow:
     """``worth`` requests within ``span`` seconds."""
 
-    _log: DepartureLog
+    _departures: Departures
     span: float
     worth: int
+    failed_first: int  # requests that were left out when its worth was counted
     began_at: float  # the first departure of the present window
-    refused_at: float
     vain: float = 0.0  # seconds after its beginning at which a probe was refused
+    refused_at: float = field(init=False)
     margin: float = _MARGIN
     trying: bool = False  # whether there is more by now
     shorter: float = 0.0  # a shorter span that is tried; 0: none
     doubted: bool = False  # whether the last refusal came far too early
     _proving: bool = False  # whether the present window began after the shorter span
     _disproved: bool = False  # whether it was refused for that
+    _failed: int = 0  # requests in the present window
+    _forgiving: bool = True  # whether the server does not count those that fail
     _began_before: float = 0.0  # the first departure of the window before
     _lengthened: bool = False
     _tried_at: float = 0.0
 
+    def __attrs_post_init__(self) -> None:
+        """Begin unrefuted."""
+        self.refused_at = self.began_at
+
     def free_at(self) -> float:
         """Return when fewer than its worth lie within the last span."""
-        return self._log.last(self.worth) + (self.shorter or self.span) + self.margin
+        return self._departures.last(self.worth) + (self.shorter or self.span) + self.margin
 
     def begin(self, departure: float) -> None:
         """Take note of the first departure of the next window.
@@ -66,7 +74,7 @@ class LearnedWindow:
         Where its end was guessed, the span may be shorter, down to when a probe was refused. The
         middle is tried, in whole seconds, until that is in vain.
         """
-        self._began_before, self.began_at = self.began_at, departure
+        self._began_before, self.began_at, self._failed = self.began_at, departure, 0
         if self.shorter and not self._proving:
             self._proving = True
             return
@@ -76,10 +84,16 @@ class LearnedWindow:
         if self.vain < middle < self.span:
             self.shorter = middle
 
+    def failed(self, departure: float) -> None:
+        """Take one out of account that failed, as long as the server seems to do so too."""
+        if self._forgiving:
+            self._failed += 1
+            self._departures.drop(departure)
+
     def due(self, now: float, after: float) -> float:
         """Return when the next attempt may leave, one having left at ``after``."""
         free, spaced = self.free_at(), after + self.span / _USED_UP / self.worth
-        if free > now and not self.trying and now > self.refused_at + _PATIENT:
+        if now < free <= now + self.span and now > self.refused_at + _PATIENT and not self.trying:
             self.trying, self._tried_at = True, now
         return spaced if self.trying else max(spaced, free)
 
@@ -88,11 +102,11 @@ class LearnedWindow:
         if not self.trying or now < self._tried_at + self.span:
             return False
         self.trying, self.refused_at = False, now
-        return self._log.count(now - self.span) > _MORE * self.worth
+        return self._departures.count(now - self.span) > _MORE * self.worth
 
     def _got(self, sent_at: float) -> int:
         """Return how many were let in before that, in the same window."""
-        return self._log.count(max(sent_at - self.span, self.began_at), sent_at)
+        return self._departures.count(max(sent_at - self.span, self.began_at), sent_at)
 
     def refuse(self, sent_at: float) -> None:
         """Take note of a refusal.
@@ -100,7 +114,11 @@ class LearnedWindow:
         Where far fewer than the worth were let in, it is doubtful whether it is a window at all;
         a probe that is sent soon will show.
         """
-        early = self._got(sent_at) < _SHORT * self.worth - 1
+        got = self._got(sent_at)
+        early = got < _SHORT * self.worth - 1
+        if 0 < self.worth - got <= self._failed:
+            self._forgiving, self._disproved = False, True
+            self.worth += self.failed_first
         if self.shorter and (self._proving if early else sent_at > self.began_at + self.shorter):
             self.vain, self.shorter, self._disproved = math.inf, 0.0, True
         self._proving = False
@@ -129,7 +147,7 @@ class LearnedWindow:
             self.margin = _WIDEST
         else:
             return Finding.RATE
-        return Finding.WINDOW if self.worth >= ENOUGH else Finding.NOTHING
+        return Finding.WINDOW if self.worth else Finding.NOTHING
 
     def _lengthen(self, span: float) -> Finding:
         """Take the window for a longer one, once: the first one seen had begun before us."""
@@ -145,7 +163,7 @@ def round_up(seconds: float) -> float:
     Where others use the key too, they may have used up a window when its end was tried.
     """
     minutes, rest = divmod(seconds + _GAP, 60.0)
-    return minutes * 60 + next(step for step in ROUND if step > max(rest, minutes and _AFTER))
+    return minutes * 60 + next(step for step in ROUND if step > rest)
 
 
 def round_down(seconds: float) -> float:

@@ -3,14 +3,14 @@
 import pytest
 
 from chatloom_async.ratelimit.bucket import LearnedBucket
-from chatloom_async.ratelimit.departures import DepartureLog
+from chatloom_async.ratelimit.departures import Departures
 
 START = 1000.0
 
 
 def measured(*refusals: float, every: float = 0.1) -> LearnedBucket:
     """Return a bucket that was refused at these seconds, and let in evenly all the time."""
-    log = DepartureLog()
+    log = Departures()
     bucket, now = LearnedBucket(log), 0.0
     for refusal in refusals:
         while now < refusal:
@@ -30,7 +30,7 @@ def test_nothing_is_learned_from_one_refusal() -> None:
 
 
 def test_no_rate_is_measured_between_refusals_out_of_order() -> None:
-    bucket = LearnedBucket(DepartureLog())
+    bucket = LearnedBucket(Departures())
     bucket.pace(START + 5, 3.0)
     bucket.close(START + 5.1, START + 4.9, 0)
     assert bucket.rate == 3.0
@@ -44,7 +44,7 @@ def test_the_rate_holds_for_as_long_as_it_was_measured_and_then_rises() -> None:
 
 
 def test_a_rate_that_was_told_holds_for_as_long_as_said() -> None:
-    bucket = LearnedBucket(DepartureLog())
+    bucket = LearnedBucket(Departures())
     bucket.pace(START, 2.0, 600.0)
     for second in range(500):
         bucket.spend(START + second / 2)

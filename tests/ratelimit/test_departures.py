@@ -1,4 +1,4 @@
-"""The log of departures, those in flight, and what the ceiling of a RateLimit lets through."""
+"""What has left, and what the ceiling of a RateLimit lets through."""
 
 import math
 from itertools import product
@@ -8,7 +8,7 @@ import pytest
 from attrs.exceptions import FrozenInstanceError
 
 from chatloom_async.errors import ConfigurationError
-from chatloom_async.ratelimit.departures import Ceiling, DepartureLog, Flights
+from chatloom_async.ratelimit.departures import Ceiling, Departures
 from chatloom_async.ratelimit.values import RateLimit
 
 
@@ -79,8 +79,8 @@ def test_no_ceiling_is_always_open() -> None:
     assert ceiling.is_whole(1.0)
 
 
-def log(*departures: float) -> DepartureLog:
-    made = DepartureLog()
+def log(*departures: float) -> Departures:
+    made = Departures()
     for departure in departures:
         made.add(departure)
     return made
@@ -104,73 +104,3 @@ def test_a_full_log_says_from_when_on_nothing_is_missing() -> None:
     made = log(*(number / 1000 for number in range(6000)))
     assert made.known_since() == 1.0
     assert log(1, 2).known_since() == float("-inf")
-
-
-def fill(flights: Flights, start: float = 0.0) -> list[float]:
-    """Let as many leave as may."""
-    left = list[float]()
-    while not flights.full:
-        left.append(start + len(left))
-        flights.out.add(left[-1])
-    return left
-
-
-def answered(flights: Flights, answers: int) -> None:
-    for number in range(answers):
-        flights.out.add(-number)
-        flights.accepted(-number)
-
-
-def test_few_are_in_flight_at_first_and_more_with_each_good_answer() -> None:
-    flights = Flights()
-    assert len(fill(flights)) == 6
-    flights.accepted(0.0)
-    assert len(fill(flights, 100.0)) == 2
-
-
-def test_the_opening_ends_and_a_server_without_limit_is_found_out() -> None:
-    flights = Flights()
-    answered(flights, 300)
-    assert len(fill(flights)) == 16
-    flights = Flights()
-    answered(flights, 3000)
-    assert len(fill(flights)) >= 150
-
-
-def test_failures_let_fewer_be_in_flight() -> None:
-    flights = Flights()
-    answered(flights, 30)
-    for _ in range(100):
-        flights.failed()
-    assert flights.room == 6
-
-
-@pytest.mark.parametrize(("told", "most"), [(False, 5), (True, None)])
-def test_those_in_flight_are_blamed_when_nothing_is_told(*, told: bool, most: int | None) -> None:
-    flights = Flights()
-    first, *_ = fill(flights)
-    flights.back(first)
-    flights.refused(told=told)
-    assert flights.most == most
-
-
-def test_a_refusal_with_hardly_anything_in_flight_acquits_their_number() -> None:
-    flights = Flights()
-    for departure in fill(flights):
-        flights.back(departure)
-        if flights.most is None:
-            flights.refused(told=False)
-    flights.refused(told=False)
-    assert flights.most is None
-
-
-@pytest.mark.parametrize("pardoned", [True, False])
-def test_what_was_before_503s_returns_only_where_they_were_no_refusals(*, pardoned: bool) -> None:
-    flights = Flights()
-    answered(flights, 30)
-    flights.halve()
-    flights.refused(told=False)
-    if pardoned:
-        flights.pardon()
-    flights.restart(1.0)
-    assert flights.room == (16 if pardoned else 1)

@@ -2,14 +2,14 @@
 
 import pytest
 
-from chatloom_async.ratelimit.departures import DepartureLog
+from chatloom_async.ratelimit.departures import Departures
 from chatloom_async.ratelimit.window import Finding, LearnedWindow, round_down, round_up
 
 
-def window(*, used: int = 100, vain: float = 0.0) -> LearnedWindow:
+def window(*, used: int = 100, vain: float = 0.0, failed: int = 0) -> LearnedWindow:
     """Return a window of 100 in 10 s, of which so many left within its first second."""
-    log = DepartureLog()
-    made = LearnedWindow(log, 10.0, 100, 0.0, 0.0, vain)
+    log = Departures()
+    made = LearnedWindow(log, 10.0, 100, failed, 0.0, vain)
     for number in range(used):
         log.add(number / 100)
     return made
@@ -50,6 +50,18 @@ def test_a_window_that_lets_in_one_or_two_is_none(worth: int, used: int, probe: 
     made.worth = worth
     made.refuse(1.0)
     assert made.correct(1.0, vain=1, probe=probe) is Finding.NOTHING
+
+
+def test_failures_take_no_place_until_a_refusal_shows_that_they_do() -> None:
+    made = window(used=100, failed=3)
+    made.failed(0.5)
+    made.failed(0.6)
+    assert made.due(1.0, 1.0) < 2
+    made.refuse(1.1)
+    assert made.correct(1.1, vain=0, probe=10.1) is Finding.WINDOW
+    assert (made.worth, made.doubted) == (103, False)
+    made.failed(0.7)
+    assert made.worth == 103
 
 
 def test_a_shorter_span_is_tried_where_the_end_was_guessed() -> None:
