@@ -107,17 +107,6 @@ def test_a_policy_that_cannot_work_is_refused(name: str, value: Any) -> None:
         RetryPolicy(**{name: value})
 
 
-def test_the_defaults_are_the_documented_ones() -> None:
-    assert RetryPolicy() == RetryPolicy(
-        attempts=4,
-        deadline=None,
-        patience=120.0,
-        initial_delay=0.5,
-        max_delay=8.0,
-        max_retry_after=120.0,
-    )
-
-
 @pytest.mark.parametrize(
     ("failures", "upper"), [(1, 0.5), (2, 1.0), (3, 2.0), (4, 4.0), (5, 8.0), (6, 8.0), (5000, 8.0)]
 )

@@ -37,8 +37,8 @@ def test_a_port_that_is_taken_is_told(capsys: Captured) -> None:
 def test_the_sandbox_prints_what_to_export_and_serves_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Captured
 ) -> None:
-    keys = str(tmp_path / "demo.toml")
-    with started("sandbox", "--keys", keys) as server:
+    keys = tmp_path / "demo.toml"
+    with started("sandbox", "--keys", str(keys)) as server:
         assert server.stdout is not None
         for _ in range(2):
             name, _, value = server.stdout.readline().strip().removeprefix("export ").partition("=")
@@ -47,7 +47,7 @@ def test_the_sandbox_prints_what_to_export_and_serves_it(
         server.send_signal(signal.SIGINT)
         assert server.wait() == 0
     assert "agt_brightleaf_11" in capsys.readouterr().out
-    assert Path(keys).read_text().count("clf_demo_") == 7
+    assert keys.read_text().count("clf_demo_") == 7
 
 
 def test_a_keys_file_that_exists_is_written_over_only_by_force(
