@@ -117,7 +117,7 @@ class Agent:
         template: widget template name.
         status: usually "active"; deleted agents are not listed.
         created_at: aware datetime; the API sends ISO 8601.
-        extra: fields this release does not know, as sent.
+        extra: fields this release does not know, as sent; who shares a cache shares them.
     """
 
     id: str

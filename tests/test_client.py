@@ -368,7 +368,7 @@ class Kept(AsyncChatloom):
 
 
 @pytest.mark.parametrize("copied", COPIES)
-def test_a_copy_keeps_what_attrs_has_put_into_it(copied: Callable[[Any], Any]) -> None:
+def test_a_copy_keeps_what_attrs_put_there(copied: Callable[[Any], Any]) -> None:
     assert copied(Kept("acme")).name == "acme"
 
 

@@ -364,7 +364,7 @@ def test_a_problem_holds_nothing_of_the_answer() -> None:
     assert not [word for word in ("Too many", "secret", "agt_", "'..'", "15 s") if word in told]
 
 
-def test_an_error_of_an_application_s_own_has_a_problem() -> None:
+def test_an_application_s_own_error_has_a_problem() -> None:
     class UnpaidError(ChatloomError):
         http_status = 402
 

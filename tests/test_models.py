@@ -99,7 +99,7 @@ def test_plain_values_can_be_changed_without_the_model() -> None:
 
 
 @pytest.mark.parametrize("value", [AGENT, URL])
-def test_what_is_no_list_is_told_as_not_iterable(value: Any) -> None:
+def test_what_is_no_list_is_not_iterable(value: Any) -> None:
     with pytest.raises(TypeError, match="not iterable"):
         list(value)
 
