@@ -60,6 +60,13 @@ class InFlight:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(self._cancel, call, task)
 
+    def forget_lost(self) -> None:
+        """Let go of calls whose loop was closed under them: each would keep its sockets open."""
+        for call in self.calls.copy():
+            task = call.task
+            if task is not None and task.get_loop().is_closed():
+                self.calls.discard(call)
+
     def _cancel(self, call: UnderWay, task: asyncio.Task[object]) -> None:
         # Only if the call still is under way: its task has other things to do afterwards.
         if call in self.calls and not call.closed:

@@ -290,6 +290,18 @@ def test_a_pool_survives_a_loop_that_was_closed_without_ceremony(sandbox: Sandbo
     asyncio.run(chatloom.aclose())
 
 
+def test_calls_of_a_closed_loop_are_let_go(sandbox: Sandbox) -> None:
+    async def begin() -> Any:
+        return asyncio.current_task()
+
+    pool = ConnectionPool()
+    lost: Any = type("Lost", (), {"task": asyncio.run(begin())})()
+    pool.shared.in_flight.calls.add(lost)
+    asyncio.run(AsyncChatloom(KEY, base_url=sandbox.base_url, pool=pool).list_agents())
+    assert pool.stats().calls == 0
+    asyncio.run(pool.aclose())
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forking is for POSIX")
 def test_a_client_made_and_used_before_a_fork_works_in_both_processes(sandbox: Sandbox) -> None:
     script = """

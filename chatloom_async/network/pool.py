@@ -269,6 +269,7 @@ class ConnectionPool:
         for loop in list(self._by_loop):  # which another thread's loop may change
             if loop.is_closed():
                 self._by_loop.pop(loop, None)
+        self.shared.in_flight.forget_lost()
         session = self.session or aiohttp.ClientSession(
             connector=Connector(self.ssl),
             cookie_jar=aiohttp.DummyCookieJar(),
