@@ -171,15 +171,24 @@ class Fault:
 
     def on(self, *, path: str | None = None, workspace: str | None = None) -> Fault:
         """The same fault for this path (or shell pattern) and workspace only."""
-        return attrs.evolve(self, path=path, workspace=workspace)
+        return attrs.evolve(self, path=path or self.path, workspace=workspace or self.workspace)
 
     def every(self, n: int, *, times: int | None = None) -> Fault:
-        """The same fault for each n-th request it fits, ``times`` times (None: for ever)."""
-        return attrs.evolve(self, occurrence=Occurrence(times, every=n))
+        """The same fault for each n-th request it fits, ``times`` times.
+
+        None: as often as it was made to strike, or for ever if that was once.
+        """
+        return self._occurring(attrs.evolve(self.occurrence, every=n), times)
 
     def sometimes(self, probability: float, *, seed: int = 0, times: int | None = None) -> Fault:
-        """The same fault by chance, the same chances on every run with one seed."""
-        return attrs.evolve(self, occurrence=Occurrence(times, probability=probability, seed=seed))
+        """The same fault by chance, the same on every run with one seed; ``times`` as above."""
+        chance = attrs.evolve(self.occurrence, probability=probability, seed=seed)
+        return self._occurring(chance, times)
+
+    def _occurring(self, occurrence: Occurrence, times: int | None) -> Fault:
+        if times is None and occurrence.times != 1:
+            times = occurrence.times
+        return attrs.evolve(self, occurrence=attrs.evolve(occurrence, times=times))
 
     def after(self, seconds: float) -> Fault:
         """The same fault, happening that many seconds after the request came in."""

@@ -143,7 +143,7 @@ class Quota:
 
     def on(self, *, path: str | None = None, workspace: str | None = None) -> Quota:
         """The same quota for this path (or shell pattern) and workspace only."""
-        return attrs.evolve(self, path=path, workspace=workspace)
+        return attrs.evolve(self, path=path or self.path, workspace=workspace or self.workspace)
 
     def refusal(self, standing: Standing) -> Reply:
         """The answer to a request that is refused."""

@@ -16,8 +16,6 @@ from chatloom_async.testing.quota import AppliedQuota
 from chatloom_async.testing.records import NO_ANSWER
 from chatloom_async.testing.workspaces import Workspace
 
-_SILENT = (Mishap.RESET, Mishap.DISCONNECT, Mishap.HANG)
-
 
 @frozen
 class Delivery:
@@ -34,8 +32,8 @@ class Delivery:
 
     @property
     def status(self) -> int:
-        """The status the client will see; 0 when it gets no answer."""
-        return NO_ANSWER if self.spoilt in _SILENT else self.reply.status
+        """The status the client will see; 0 when it gets no whole answer."""
+        return NO_ANSWER if isinstance(self.spoilt, Mishap) else self.reply.status
 
 
 @define(eq=False)

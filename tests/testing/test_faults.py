@@ -58,7 +58,7 @@ async def test_a_lost_connection_ends_before_any_byte() -> None:
 async def test_a_cut_body_ends_before_its_content_length() -> None:
     async with Sandbox([ACME], faults=[Fault.cut_body()]) as sandbox:
         answer = await ask(sandbox)
-    assert answer.status == 200
+    assert (answer.status, sandbox.count(status=0)) == (200, 1)
     assert 0 < len(answer.body) < int(answer.headers["Content-Length"])
 
 
@@ -103,6 +103,11 @@ async def test_a_hanging_request_keeps_nobody_waiting() -> None:
         (Fault.status(500, workspace="other"), [200, 200, 200]),
         (Fault.status(500, times=None), [500, 500, 500]),
         (Fault.status(500).every(2), [200, 500, 200]),
+        (Fault.status(500).every(1), [500, 500, 500]),
+        (Fault.status(500, times=2).every(1), [500, 500, 200]),
+        (Fault.status(500, times=2).sometimes(1.0).every(1), [500, 500, 200]),
+        (Fault.status(500, workspace="other").on(path=f"{AGENTS}/*"), [200, 200, 200]),
+        (Fault.status(500, path=AGENTS, times=None).on(workspace="acme"), [500, 200, 200]),
     ],
 )
 async def test_a_fault_strikes_what_it_names(fault: Fault, expected: list[int]) -> None:

@@ -34,7 +34,7 @@ STATUSES: dict[str, tuple[Quota, dict[str, list[int]]]] = {
     "one a key": (ONE, {"clf_a": [200, 429], "clf_b": [200, 429]}),
     "none a key that is refused": (ONE, {"clf_nobody": [401, 401, 401]}),
     "one a workspace": (
-        ONE.on(path=AGENTS, workspace="a"),
+        ONE.on(workspace="a").on(path=AGENTS),
         {"clf_a": [200, 429], "clf_b": [200, 200]},
     ),
     "one an address": (ONE.per_address(), {"clf_a": [200], "clf_b": [429]}),
