@@ -1,5 +1,6 @@
 """A script of replies in place of the network, for tests of code that uses a client."""
 
+import copy
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -39,7 +40,7 @@ class StubRequest:
 class StubTransport:
     """Answers from a script, in order; pass it as ``AsyncChatloom(key, pool=StubTransport([…]))``.
 
-    A reply is a ``StubReply``, or a ``ChatloomError`` that the transport would raise. The script is
+    A reply is a ``StubReply``, or a ``ChatloomError``, of which a copy is raised. The script is
     read as it is needed, so it may be endless (``itertools.repeat``); a request beyond its end
     raises AssertionError. With ``clock=FakeClock()`` and its ``run``, waits take no time.
     """
@@ -72,7 +73,7 @@ class StubTransport:
         if reply is None:
             raise AssertionError(f"the script has no reply for {method} {url}")
         if isinstance(reply, ChatloomError):
-            raise reply
+            raise copy.copy(reply)  # as each attempt's error is its own
         if not isinstance(reply, StubReply):
             raise TypeError(f"a reply is a StubReply or a ChatloomError, not {reply!r}")
         if reply.after:

@@ -54,10 +54,13 @@ def test_a_script_is_read_as_it_is_needed() -> None:
     assert (answer.body, read) == (b"0", [0])
 
 
-def test_an_error_of_the_script_is_raised() -> None:
-    with pytest.raises(APIConnectionError) as caught:
-        ask(APIConnectionError("gone", "tls"))
-    assert caught.value.reason == "tls"
+def test_each_error_of_the_script_is_a_copy() -> None:
+    error = APIConnectionError("gone", "tls")
+    for _ in range(2):
+        with pytest.raises(APIConnectionError) as caught:
+            ask(error)
+        assert caught.value.reason == "tls"
+        assert caught.value is not error
 
 
 def test_what_is_no_reply_is_named() -> None:
