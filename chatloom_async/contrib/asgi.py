@@ -126,16 +126,19 @@ class CancelOnDisconnect:
             await send(message)
 
         try:
-            await self.app(scope, visitor.receive, send_on)
+            try:
+                await self.app(scope, visitor.receive, send_on)
+            finally:
+                end()
+                if visitor.has_gone:  # also where the application made something else of it
+                    task.uncancel()
         except asyncio.CancelledError:
-            if not visitor.has_gone or task.uncancel() > before:
+            if not visitor.has_gone or task.cancelling() > before:
                 raise
             if not answered:  # middlewares around this one take no answer for a fault
                 with suppress(OSError):  # as servers may raise where nobody listens
                     await send({"type": "http.response.start", "status": _GONE, "headers": []})
                     await send({"type": "http.response.body", "body": b""})
-        finally:
-            end()
 
 
 @define(eq=False)

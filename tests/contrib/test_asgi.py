@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -122,6 +123,27 @@ async def test_a_visitor_who_leaves_amid_the_answer_gets_no_other() -> None:
     server = Server(NO_BODY, GONE)
     await server.serve(app)
     assert [each.get("status") for each in server.sent] == [200]
+
+
+@pytest.mark.parametrize("fails", [True, False])
+async def test_a_leaving_that_the_application_swallows_is_over(
+    fails: bool,  # noqa: FBT001 - a case
+) -> None:
+    async def app(*given: Any) -> None:
+        try:
+            await hang(*given)
+        except asyncio.CancelledError:
+            if fails:
+                raise ZeroDivisionError from None
+
+    async def serve() -> int:
+        with suppress(ZeroDivisionError):
+            await Server(NO_BODY, GONE).serve(app)
+        task = asyncio.current_task()
+        assert task is not None
+        return task.cancelling()
+
+    assert await asyncio.create_task(serve()) == 0
 
 
 async def test_somebody_elses_cancellation_passes() -> None:
