@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 from typing import Protocol
-from weakref import WeakSet
+from weakref import WeakValueDictionary
 
 from attrs import Factory, define, field
 
@@ -207,8 +207,8 @@ class Shared:
         default=Factory(lambda self: LimiterRegistry(self.notify), takes_self=True)
     )
     caches: dict[Cache, AnswerStore] = field(factory=dict)
-    # With those that went: the clients that have one go on with it.
-    _stores: WeakSet[AnswerStore] = field(factory=WeakSet)
+    # By their ids, with those that went: the clients that have one go on with it.
+    _stores: WeakValueDictionary[int, AnswerStore] = field(factory=WeakValueDictionary)
     in_flight: InFlight = field(factory=InFlight)
     # One observer may hear of several pools.
     _calls: Iterator[int] = field(factory=lambda: count(random.getrandbits(20) << 32))
@@ -225,13 +225,14 @@ class Shared:
                 least = min(self.caches.copy().items(), key=lambda kept: kept[1].hits)
                 self.caches.pop(least[0], None)
             store = self.caches.setdefault(cache, AnswerStore(cache))
-            self._stores.add(store)
+            self._stores[id(store)] = store
         return store
 
     def forget(self, workspace: Workspace, resource: str | None = None) -> None:
         """Drop what all caches keep of a workspace, or of one resource of it."""
-        for store in self._stores.copy():
-            store.forget(workspace, resource)
+        for store in [ref() for ref in self._stores.valuerefs()]:
+            if store is not None:
+                store.forget(workspace, resource)
 
 
 class Transport(Protocol):

@@ -1,10 +1,13 @@
-"""The seam's own parts: an alarm in a loop that was blocked."""
+"""The seam's own parts: an alarm in a loop that was blocked, and what threads share."""
 
 import asyncio
+import sys
+from threading import Event, Thread
 
 import pytest
 
-from chatloom_async.transport import Alarm
+from chatloom_async import ApiKey, Cache
+from chatloom_async.transport import Alarm, Shared
 from tests.virtual import virtual
 
 
@@ -37,3 +40,22 @@ async def test_an_alarm_that_is_cancelled_never_rings() -> None:
     alarm.cancel()
     await asyncio.sleep(10)
     assert rang == []
+
+
+def test_caches_are_forgotten_while_threads_add_some() -> None:
+    shared, workspace = Shared(), (ApiKey("clf_shared"), "https://chatloom.app")
+    caches = [shared.answers(Cache(ttl=number)) for number in range(1, 1000)]
+    ended = Event()
+
+    def add() -> None:
+        caches.extend(shared.answers(Cache(ttl=number)) for number in range(1000, 3000))
+        ended.set()
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        Thread(target=add).start()
+        while not ended.is_set():
+            shared.forget(workspace)
+    finally:
+        sys.setswitchinterval(interval)
