@@ -288,6 +288,9 @@ class ConnectionPool:
         self._by_loop[asyncio.get_running_loop()] = connections
         self._used = True
         await anext(keeper)
+        if self.closed:  # by another thread's loop, which may not have met these
+            await self._close(connections)
+            raise ClientClosedError("the connection pool was closed")
         return connections
 
     async def aclose(self) -> None:

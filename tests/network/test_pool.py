@@ -7,6 +7,7 @@ import os
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from unittest.mock import AsyncMock
 
@@ -27,6 +28,7 @@ from chatloom_async import (
     RetryPolicy,
 )
 from chatloom_async.network import pool as network_pool
+from chatloom_async.network.direct import Direct
 from chatloom_async.network.exchange import MAX_BODY, guards_for
 from chatloom_async.testing import Fault, Sandbox, make_workspace
 from tests.faults.case import DOCUMENT, DOMAINS, answer, says
@@ -338,6 +340,24 @@ async def test_queueing_for_a_connection_of_a_session_costs_no_timeout(bound: st
     ):
         calls = [client_at(server, pool).get_allowed_domains(f"agt_{n}") for n in range(3)]
         assert [len(domains) for domains in await asyncio.gather(*calls)] == [2, 2, 2]
+
+
+async def test_closing_amid_the_opening_leaves_nothing_open(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = list[aiohttp.ClientSession]()
+    pool = ConnectionPool()
+
+    def meanwhile(session: aiohttp.ClientSession) -> None:
+        sessions.append(session)
+        thread = Thread(target=lambda: asyncio.run(pool.aclose()))
+        thread.start()
+        thread.join()
+
+    monkeypatch.setattr(Direct, "of", meanwhile)
+    with pytest.raises(ClientClosedError):
+        await AsyncChatloom(KEY, base_url=sandbox.base_url, pool=pool).list_agents()
+    assert sessions[0].closed
 
 
 async def test_a_closed_session_that_was_brought_is_named(sandbox: Sandbox) -> None:
