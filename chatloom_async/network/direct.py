@@ -27,8 +27,8 @@ from chatloom_async.transport import MAX_ERROR_BODY, Request, Response
 
 _log = logging.getLogger("chatloom_async")
 _aiohttp: Any = aiohttp  # with what it has and does not export
-# Statuses below 200 are interim answers, all but 101, which ends HTTP there (RFC 9110 §15.2).
-_FINAL, _SWITCHING = 200, 101
+# Statuses of 1xx are interim answers, all but 101, which ends HTTP there (RFC 9110 §15.2).
+_INTERIM, _FINAL, _SWITCHING = 100, 200, 101
 
 
 @frozen(eq=False, repr=False)
@@ -118,7 +118,7 @@ class Direct:
                 raise aiohttp.ServerDisconnectedError  # noqa: TRY301 - as if a read had raised it
             transport.write(head)
             message, content = await protocol.read()
-            while (status := message.code) < _FINAL and status != _SWITCHING:
+            while _INTERIM <= (status := message.code) < _FINAL and status != _SWITCHING:
                 message, content = await protocol.read()
             if content.is_eof():  # all of it has arrived, as nearly always
                 body, whole = content.read_nowait(), True

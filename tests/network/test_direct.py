@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from aiohttp import client_proto, http_exceptions, streams
 
-from chatloom_async import AsyncChatloom, ConnectionPool, RetryPolicy
+from chatloom_async import APIStatusError, AsyncChatloom, ConnectionPool, RetryPolicy
 from chatloom_async.network import exchange, pool
 from chatloom_async.network.direct import Direct
 from tests.faults.case import DOMAINS, answer
@@ -52,6 +52,16 @@ async def test_both_ways_send_the_same_lines(server: Server) -> None:
     first, second = (request.split(b"\r\n") for request in server.requests)
     assert first[0] == second[0]
     assert sorted(first) == sorted(second)
+
+
+@pytest.mark.parametrize("direct", [True, False])
+async def test_only_100_to_199_are_interim(
+    direct: bool,  # noqa: FBT001 - a case
+) -> None:
+    odd = b"HTTP/1.1 000 Hm\r\nContent-Length: 2\r\n\r\n{}"
+    async with Server([(odd,)]) as served, ConnectionPool(direct=direct) as pool:
+        with pytest.raises(APIStatusError):
+            await look_up(served, pool)
 
 
 async def test_a_get_goes_past_the_session(server: Server, by_session: list[str]) -> None:
