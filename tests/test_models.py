@@ -22,7 +22,7 @@ from chatloom_async import (
 )
 from chatloom_async.audit.diff import AuditDiff, Change, FindingChange, Unknown
 from chatloom_async.audit.results import AuditReport, AuditRun, AuditTotals, Finding, WorkspaceAudit
-from chatloom_async.calls.structure import from_dict
+from chatloom_async.calls.wire import from_dict
 from chatloom_async.models import AuditedAgent, Gap, to_plain
 
 MOMENT = datetime(2026, 1, 15, 9, tzinfo=UTC)

@@ -14,7 +14,7 @@ from attrs import frozen
 
 from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.results import AuditRun, WorkspaceAudit
-from chatloom_async.calls.structure import from_dict
+from chatloom_async.calls.wire import from_dict
 from chatloom_async.errors import ConfigurationError, ResponseDecodeError
 
 Value = TypeVar("Value")

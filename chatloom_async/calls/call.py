@@ -293,8 +293,8 @@ class Caller:
         started = loop.time()
         if call.failures:
             call.failures[-1].wait = started - call.failed_at
+            self.state.retried += 1
         self.state.requests += 1
-        self.state.retried += bool(call.failures)
         call.sent += 1
         call.started = started
         try:

@@ -3,119 +3,43 @@
 Strict where a type is given (a null or a number is never turned into text), open where the API may
 grow: unknown fields are kept in ``extra`` if the class has it. Any attrs class can be read whose
 fields are text, numbers, truth values, moments, ``Literal``, tuples, ``Mapping`` or such classes.
-Not here: JSON itself (``calls.wire``), and the way back (``models``).
+Not here: JSON itself (``calls.wire``), what is wrong with a value (``calls.mistakes``), and the way
+back (``models``).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from datetime import UTC, datetime
 from functools import cache
-from types import NoneType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from attrs import NOTHING, Attribute, field, fields, fields_dict, has, make_class, resolve_types
-
-from chatloom_async.errors import ResponseDecodeError
 
 if TYPE_CHECKING:
     from cattrs import Converter
 
-Value = TypeVar("Value")
 Spelling = Literal["camelCase", "snake_case"]
-TOO_DEEP = "nested too deeply"
-TOO_LARGE = "more than the memory holds"
 Reader = Callable[[Any, Any], Any]
-
-
-def from_dict(value: object, kind: type[Value]) -> Value:
-    """Return what ``to_dict`` made this of; fields that the class does not know are left out.
-
-    Raises:
-        ResponseDecodeError: it is none; the message names the first wrong place.
-
-    """
-    read = reader(kind, "snake_case")  # type: ignore[arg-type]  # classes are hashable
-    try:
-        return read(value, kind)  # type: ignore[no-any-return]  # a run-time type
-    except Exception as error:  # noqa: BLE001 - whatever a value raises that is not of its kind
-        reason = why_not(error, value, kind, "snake_case")
-    raise ResponseDecodeError(reason)
 
 
 @cache
 def reader(kind: Hashable, spelling: Spelling = "camelCase") -> Reader:
     """Return the function that takes a JSON value and this type, and returns an instance.
 
-    It raises whatever comes, at the first wrong place; ``why_not`` then tells which it is.
+    It raises whatever comes, at the first wrong place; ``mistakes.why_not`` then tells which it is.
     """
     return _converter(spelling).get_structure_hook(kind)
 
 
-def why_not(error: Exception, value: object, kind: Any, spelling: Spelling = "camelCase") -> str:
-    """Return the first wrong place of a value, and the reason, for what its reader raised.
-
-    ``$.agents[1].createdAt: expected str, got NoneType``. The value is read again until there, so
-    that reading a right one needs no book-keeping.
-    """
-    try:
-        if not isinstance(error, RecursionError | MemoryError):
-            return _wrong(value, kind, spelling, "$") or "$: not as documented"
-    except (RecursionError, MemoryError) as another:
-        error = another
-    return f"$: {TOO_DEEP if isinstance(error, RecursionError) else TOO_LARGE}"
-
-
-def _wrong(value: Any, kind: Any, spelling: Spelling, place: str) -> str | None:
-    if NoneType in get_args(kind):  # X | None
-        if value is None:
-            return None
-        kind = next(each for each in get_args(kind) if each is not NoneType)
-    container = dict if has(kind) else _CONTAINERS.get(_origin(kind))
-    if container is None:
-        problem = _problem(value, kind, spelling)
-        return f"{place}: {problem}" if problem else None
-    if type(value) is not container:
-        return f"{place}: {_other_than(container, value)}"
-    if has(kind):
-        return _wrong_field(value, kind, spelling, place)
-    of = get_args(kind)[container is dict]
-    for step, element in _steps(value):
-        if _problem(element, of, spelling):
-            return _wrong(element, of, spelling, f"{place}[{step!r:.40}]")
-    return None
+def container_of(kind: Any) -> Any:
+    """Return what a JSON value of this type has to be, if it holds several; else None."""
+    return _CONTAINERS.get(_origin(kind))
 
 
 def _origin(kind: Any) -> Any:
     return get_origin(kind)
-
-
-def _steps(value: Any) -> Iterable[tuple[object, Any]]:
-    return value.items() if type(value) is dict else enumerate(value)
-
-
-def _wrong_field(value: Any, kind: Any, spelling: Spelling, place: str) -> str | None:
-    for name, each in _spelt(kind, spelling).items():
-        if name in value:
-            found = _wrong(value[name], each.type, spelling, f"{place}.{name}")
-            if found:
-                return found
-        elif each.default is NOTHING:
-            return f"{place}.{name}: missing"
-    return None
-
-
-def _problem(value: Any, kind: Any, spelling: Spelling) -> str | None:
-    try:
-        reader(kind, spelling)(value, kind)
-    except TypeError as error:
-        return str(error)
-    except ValueError:
-        return "not as documented"
-    except KeyError:
-        return "missing"
-    return None
 
 
 @cache
@@ -130,7 +54,7 @@ def _converter(spelling: Spelling) -> Converter:
         return _object_reader(kind, converter, spelling)
 
     def of_many(kind: Any) -> Reader:
-        container = _CONTAINERS[_origin(kind)]
+        container = container_of(kind)
         of = get_args(kind)[container is dict]
         if container is list and of is str:
             return _texts
@@ -138,7 +62,7 @@ def _converter(spelling: Spelling) -> Converter:
 
     converter.register_structure_hook_factory(has, of_object)
     converter.register_structure_hook_factory(lambda kind: _origin(kind) is Literal, _choice)
-    converter.register_structure_hook_factory(lambda kind: _origin(kind) in _CONTAINERS, of_many)
+    converter.register_structure_hook_factory(lambda kind: container_of(kind) is not None, of_many)
     return converter
 
 
@@ -150,7 +74,7 @@ def _object_reader(model: Any, converter: Converter, spelling: Spelling) -> Read
     """
     from cattrs.gen import make_dict_structure_fn_from_attrs, override  # noqa: PLC0415 - said above
 
-    known = _spelt(model, spelling)
+    known = spelt(model, spelling)
     names = frozenset(known)
     kept = "extra" in fields_dict(model) and "extra" not in known
     required = sum(each.default is NOTHING for each in known.values())
@@ -221,7 +145,7 @@ def _texts(value: Any, _: Any) -> tuple[str, ...]:
 
 
 @cache
-def _spelt(model: Any, spelling: Spelling) -> Mapping[str, Attribute[Any]]:
+def spelt(model: Any, spelling: Spelling) -> Mapping[str, Attribute[Any]]:
     """Return the fields that are read, by their names as sent.
 
     Of an answer these are the compared ones: how old it is, say, makes no answer another one.
@@ -239,10 +163,11 @@ def _camel(name: str) -> str:
 
 def _require(container: type, value: object) -> None:
     if type(value) is not container:  # text is iterable too, and must not become letters
-        raise _other_than(container, value)
+        raise other_than(container, value)
 
 
-def _other_than(container: type, value: object) -> TypeError:
+def other_than(container: type, value: object) -> TypeError:
+    """Return the error of a value that is no list, or no object."""
     return _expected("list" if container is list else "object", value)
 
 

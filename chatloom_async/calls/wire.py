@@ -1,7 +1,8 @@
 """Bytes to models: JSON as RFC 8259 has it, and an answer that is not as documented as an error.
 
 Pure functions; nothing here knows of HTTP. Not here: how a JSON value becomes a model
-(``calls.structure``).
+(``calls.structure``), what is wrong with one that does not (``calls.mistakes``), and what is
+refused unread (``calls.rubble``).
 """
 
 from __future__ import annotations
@@ -13,25 +14,15 @@ from functools import partial
 from json.scanner import make_scanner
 from typing import Any, NoReturn, TypeVar
 
-from chatloom_async.calls.structure import TOO_DEEP, TOO_LARGE, Reader, reader, why_not
+from chatloom_async.calls.mistakes import TOO_DEEP, TOO_LARGE, why_not
+from chatloom_async.calls.rubble import LARGE, is_full_of_floats, refuse_rubble
+from chatloom_async.calls.structure import Reader, reader
 from chatloom_async.errors import ResponseDecodeError
 from chatloom_async.models import AgentList, AllowedDomains
 
 Model = TypeVar("Model")
 Scanner = Callable[[str, int], tuple[Any, int]]
 
-# A larger answer has at most one object in 16 bytes or one list in 12, and one more for each value.
-# Smaller ones hold next to nothing and take ten times the memory and time of models: [[],[], …
-_LARGE = 64 * 1024
-_BYTES_OF_OBJECT, _BYTES_OF_LIST = 16, 12
-# Nor has it hundreds of fields side by side, each of another name, which all take a place in two
-# tables. An agent has a field in 25 bytes, and the next agent the same ones, new ones among them.
-_BYTES_OF_NAME, _OF_ANOTHER_NAME = 40, 0.9
-_NAME = rb'"[^"\\]*"\s*:'
-# More than one float in so many bytes takes longer to read than an answer's models to make.
-_BYTES_OF_FLOAT = 20
-_FLOAT = rb"[\[,:]\s*-?\d+[.eE]\d"
-_GLANCES, _GLANCE = 32, 256  # places that are looked at, and how many bytes there
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
@@ -57,9 +48,9 @@ def decode(body: bytes, model: type[Model], scan: Scanner = _scan) -> Model:
         ResponseDecodeError: it is not JSON, or not what is documented; the message names the place.
 
     """
-    if len(body) > _LARGE and model is not object:
-        _refuse_rubble(body)
-        if scan is _scan and _is_full_of_floats(body):  # longer to read than models to make
+    if len(body) > LARGE and model is not object:
+        refuse_rubble(body)
+        if scan is _scan and is_full_of_floats(body):  # longer to read than models to make
             decode(body, model, _scan_around_floats)
     value = decode_json(body, scan)
     if model is object:
@@ -71,6 +62,21 @@ def decode(body: bytes, model: type[Model], scan: Scanner = _scan) -> Model:
         return read(value, model)  # type: ignore[no-any-return]  # a run-time type
     except Exception as error:  # noqa: BLE001 - whatever a value raises that is not of its kind
         reason = why_not(error, value, model)
+    raise ResponseDecodeError(reason)
+
+
+def from_dict(value: object, kind: type[Model]) -> Model:
+    """Return what ``to_dict`` made this of; fields that the class does not know are left out.
+
+    Raises:
+        ResponseDecodeError: it is none; the message names the first wrong place.
+
+    """
+    read = reader(kind, "snake_case")  # type: ignore[arg-type]  # classes are hashable
+    try:
+        return read(value, kind)  # type: ignore[no-any-return]  # a run-time type
+    except Exception as error:  # noqa: BLE001 - whatever a value raises that is not of its kind
+        reason = why_not(error, value, kind, "snake_case")
     raise ResponseDecodeError(reason)
 
 
@@ -120,34 +126,6 @@ def prepare() -> None:
     """
     for model in (AgentList, AllowedDomains):
         reader(model)
-
-
-def _refuse_rubble(body: bytes) -> None:
-    # bytes.count looks at each byte alone, replace does not: a quarter of the time.
-    objects, lists = (len(body) - len(body.replace(sign, b"")) for sign in (b"{", b"["))
-    some = _glance(body)
-    values = len(body) * some.count(b",") // len(some)
-    if objects * _BYTES_OF_OBJECT + lists * _BYTES_OF_LIST + values > len(body):
-        raise ResponseDecodeError(
-            "$: nested too deeply, or more objects and lists than an answer of this size can have"
-        )
-    many = some.count(b":") * _BYTES_OF_NAME > len(some) * 2
-    if many:
-        names = re.findall(_NAME, some)
-        if len(set(names)) > max(len(some) / _BYTES_OF_NAME, _OF_ANOTHER_NAME * len(names)):
-            raise ResponseDecodeError("$: more names of fields than an answer can have")
-
-
-def _is_full_of_floats(body: bytes) -> bool:
-    some = _glance(body)
-    many = some.count(b",") * _BYTES_OF_FLOAT > len(some) * 2
-    return many and len(re.findall(_FLOAT, some)) * _BYTES_OF_FLOAT > len(some)
-
-
-def _glance(body: bytes) -> bytes:
-    """Return a few thousand bytes from all over a large answer."""
-    step = len(body) // _GLANCES
-    return b"".join([body[at : at + _GLANCE] for at in range(0, len(body), step)])
 
 
 def _scan_after_space(text: str, scan: Scanner) -> tuple[Any, int]:

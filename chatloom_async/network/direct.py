@@ -109,7 +109,8 @@ class Direct:
             connection = await self.connector.connect(origin.request, [], connecting(timeout))
         except TimeoutError as error:
             raise aiohttp.ConnectionTimeoutError from error
-        head = f"GET {origin.path}{request.target}{origin.head}{key.line()}\r\n".encode("ascii")
+        target = request.target if request.query else request.resource  # a property costs more
+        head = f"GET {origin.path}{target}{origin.head}{key.line()}\r\n".encode("ascii")
         protocol = connection.protocol
         try:
             protocol.set_response_params(read_until_eof=True, auto_decompress=True)

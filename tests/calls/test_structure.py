@@ -13,8 +13,7 @@ import pytest
 from attrs import field, frozen
 
 from chatloom_async import Agent, AgentList, AllowedDomains, ResponseDecodeError
-from chatloom_async.calls.structure import from_dict
-from chatloom_async.calls.wire import decode
+from chatloom_async.calls.wire import decode, from_dict
 from chatloom_async.models import to_plain
 from tests.test_models import MODELS
 
