@@ -9,6 +9,8 @@ or metric holds a key, a body or a header; ``chatloom.key`` is the key's fingerp
 opentelemetry-instrumentation-aiohttp-client, one per request, become children of the call's span.
 """
 
+from __future__ import annotations
+
 from contextvars import Token
 from urllib.parse import urlsplit
 

@@ -10,6 +10,8 @@ trip for each question. Redis 6 or later. Not here: what a limiter does with the
 the server is away (``ratelimit.shared``).
 """
 
+from __future__ import annotations
+
 import inspect
 import os
 import secrets

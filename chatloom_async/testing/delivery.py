@@ -3,6 +3,8 @@
 What to deliver and when is decided in ``tenants``.
 """
 
+from __future__ import annotations
+
 import asyncio
 import os
 import socket
