@@ -79,7 +79,9 @@ def write_report(
     environment = _environment()
     judged = sorted(((audit, AuditTotals().plus(audit)) for audit in audits), key=_concern)
     parts = [WorkspacePart(number, *each) for number, each in enumerate(judged)]
-    looks = _looks(parts)
+    # A class name for each pair of colours: thousands of agents share a few.
+    pairs = dict.fromkeys(_look(agent) for part in parts for agent in part.audit.agents)
+    looks = {pair: f"look{number}" for number, pair in enumerate(pairs)}
     launchers = (
         f".{name}::before {{ background: linear-gradient(90deg, {one} 50%, {other} 50%); }}\n"
         for (one, other), name in looks.items()
@@ -157,12 +159,6 @@ def _look(agent: AuditedAgent) -> tuple[str, str]:
         for text in (agent.primary_color, agent.secondary_color)
     )
     return primary, secondary
-
-
-def _looks(parts: Iterable[WorkspacePart]) -> dict[tuple[str, str], str]:
-    """Return a class name for each pair of colours: thousands of agents share a few."""
-    pairs = {_look(agent): None for part in parts for agent in part.audit.agents}
-    return {pair: f"look{number}" for number, pair in enumerate(pairs)}
 
 
 def _concern(judged: tuple[WorkspaceAudit, AuditTotals]) -> tuple[int, int, int, int, str]:

@@ -52,7 +52,12 @@ def _suffixes() -> _Suffixes:
     # splitting names and tell nothing of what is above a suffix.
     from publicsuffixlist import PSLFILE  # noqa: PLC0415 - said above
 
-    rules = set(_rules(Path(PSLFILE).read_text("utf-8")))
+    # publicsuffix.org, "Format": a rule is the line up to white space, and // begins a comment.
+    lines = (
+        line.partition(" ")[0] for line in Path(PSLFILE).read_text("utf-8").lower().splitlines()
+    )
+    told = (line for line in lines if line and not line.startswith("//"))
+    rules = {rule if rule.isascii() else rule.encode("idna").decode() for rule in told}
     wild = frozenset(rule[2:] for rule in rules if rule.startswith("*."))
     exceptions = frozenset(rule[1:] for rule in rules if rule.startswith("!"))
     roots = wild.union(rule for rule in rules if rule[0] not in "*!")
@@ -63,14 +68,6 @@ def _suffixes() -> _Suffixes:
         frozenset(parent for root in roots for parent in parents(root)),
         frozenset(root.rpartition(".")[2] for root in roots),
     )
-
-
-def _rules(text: str) -> Iterator[str]:
-    """Yield each rule (publicsuffix.org, "Format": the line up to white space, // a comment)."""
-    for line in text.splitlines():
-        rule = line.partition(" ")[0].lower()
-        if rule and not rule.startswith("//"):
-            yield rule if rule.isascii() else rule.encode("idna").decode()
 
 
 def parents(host: str) -> Iterator[str]:
