@@ -6,11 +6,12 @@
     python -m benchmarks.fanout --instructions [--check | --keep] [--chart]
 
 The server is a process of its own on a core of its own: a raw protocol that answers the same bytes
-to everybody. The contenders (``contenders``) take turns of 200 look-ups in one process on the other
-core, after a warm-up that opens the connections, for processors change their pace within seconds;
-those on uvloop have a loop of their own in that process. CPU is the process's own accounting (user
-and system) in the median turn, the ratio the median over turns of the CPU beside that of ``bare``
-on asyncio. ``--chart`` draws the ratios of 100 in flight into ``fanout.svg``.
+to everybody. The contenders (``contenders``) take turns of 200 look-ups, of more where more than
+100 are in flight, in one process on the other core, after a warm-up that opens the connections, for
+processors change their pace within seconds; those on uvloop have a loop of their own in that
+process. CPU is the process's own accounting (user and system) in the median turn, the ratio the
+median over turns of the CPU beside that of ``bare`` on asyncio. ``--chart`` draws the ratios of 100
+in flight into ``fanout.svg``.
 
 ``--instructions`` counts them instead, under valgrind (cachegrind), as the difference between a
 long and a short run: that repeats within 1 %. ``--check`` compares with ``fanout.json`` and ends
@@ -37,7 +38,7 @@ from attrs import asdict, frozen
 
 from benchmarks.contenders import CONTENDERS, Run
 
-LOOKUPS = 200  # in one turn
+LOOKUPS = 200  # in one turn, and at least twice as many as are in flight
 IN_FLIGHT = (1, 10, 100, 256)
 # Look-ups before those that are counted, and those. A rate limiter lets 100 be in flight once
 # 1,600 answers have shown that there may be no limit.
@@ -110,20 +111,20 @@ def _names() -> list[str]:
 
 def _measure(base_url: str, in_flight: int, turns: int) -> dict[str, Measurement]:
     """Let contenders take turns, every other time in the opposite order."""
-    names = _names()
+    names, lookups = _names(), max(LOOKUPS, 2 * in_flight)
     contest = _Contest(names, base_url, in_flight)
     spent: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     for name in names:
-        contest.look_up(name, max(LOOKUPS, WARM * in_flight // 100))
+        contest.look_up(name, max(lookups, WARM * in_flight // 100))
     for turn in range(turns):
         for name in names if turn % 2 else reversed(names):
-            spent[name].append(contest.look_up(name, LOOKUPS))
+            spent[name].append(contest.look_up(name, lookups))
     contest.close()
     bare = spent["bare"]
     return {
         name: Measurement(
-            statistics.median(used for used, _ in turns) / LOOKUPS * 1e6,
-            statistics.median(took for _, took in turns) / LOOKUPS * 1e6,
+            statistics.median(used for used, _ in turns) / lookups * 1e6,
+            statistics.median(took for _, took in turns) / lookups * 1e6,
             statistics.median(
                 mine / other for (mine, _), (other, _) in zip(turns, bare, strict=True)
             ),
