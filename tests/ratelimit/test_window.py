@@ -44,12 +44,17 @@ def test_refused_early_twice_it_is_a_rate() -> None:
     assert found is Finding.RATE
 
 
-@pytest.mark.parametrize(("worth", "used", "probe"), [(100, 1, 2.0), (4, 2, 10.1)])
-def test_a_window_that_lets_in_one_or_two_is_none(worth: int, used: int, probe: float) -> None:
+@pytest.mark.parametrize(
+    ("worth", "used", "probe", "found"),
+    [(100, 1, 2.0, Finding.NOTHING), (4, 2, 10.1, Finding.WINDOW)],
+)
+def test_a_small_window_is_one_when_it_was_small_before(
+    worth: int, used: int, probe: float, found: Finding
+) -> None:
     made = window(used=used)
     made.worth = worth
     made.refuse(1.0)
-    assert made.correct(1.0, vain=1, probe=probe) is Finding.NOTHING
+    assert made.correct(1.0, vain=1, probe=probe) is found
 
 
 def test_failures_take_no_place_until_a_refusal_shows_that_they_do() -> None:
