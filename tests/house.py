@@ -16,7 +16,7 @@ STAIRS: tuple[frozenset[str], ...] = tuple(
         "errors events",
         "auth fanout",
         "cache ratelimit.values ratelimit.outage",
-        "ratelimit.departures ratelimit.concurrency",
+        "ratelimit.departures",
         "ratelimit.bucket ratelimit.window",
         "ratelimit.told ratelimit.pause",
         "ratelimit.schedule ratelimit.waiting ratelimit.shared",

@@ -1,9 +1,8 @@
 """When the next attempt of a key may leave: no clock, no I/O.
 
 The gate of a key is open or closed. Open, an attempt leaves as soon as all of these allow it: the
-``RateLimit`` (``departures``), the number in flight (``concurrency``), what the server told of its
-limit (``told``), and what was learned from its refusals: a rate (``bucket``) or a window
-(``window``).
+``RateLimit`` and the number in flight (``departures``), what the server told of its limit
+(``told``), and what was learned from its refusals: a rate (``bucket``) or a window (``window``).
 
 1. The first 429 closes the gate for all; other 429s in flight are echoes of the same refusal.
 2. A closed gate waits as long as the server asks (but no longer than the refused call accepts).
@@ -30,8 +29,7 @@ from collections.abc import Callable
 from attrs import define, field
 
 from chatloom_async.ratelimit.bucket import LearnedBucket
-from chatloom_async.ratelimit.concurrency import LearnedConcurrency
-from chatloom_async.ratelimit.departures import Ceiling, Departures
+from chatloom_async.ratelimit.departures import Ceiling, Departures, LearnedConcurrency
 from chatloom_async.ratelimit.outage import OutageDetector
 from chatloom_async.ratelimit.pause import Pause
 from chatloom_async.ratelimit.told import ToldQuota
