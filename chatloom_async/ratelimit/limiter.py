@@ -120,7 +120,7 @@ class RateLimiter:
 
     def share(self, store: SharedStore, name: str) -> None:
         """Ask a store too, which several processes share, before anything leaves."""
-        self._turns = SharedTurns(store, name, self.limit, self._pump)
+        self._turns = SharedTurns(store, name, self.limit, self._hear)
 
     def try_acquire(self) -> float | None:
         """Leave at once, if the gate is open and nobody waits."""
@@ -142,8 +142,10 @@ class RateLimiter:
         if self._shift:
             limits = evolve(limits, give_up_at=limits.give_up_at + self._shift)
         start = self._now()
-        if self.last_error is not None or limits.give_up_at < math.inf:
-            self._refuse_what_cannot_be(limits, start)
+        if self.last_error is not None or limits.give_up_at < math.inf or self._turns:
+            ahead = self._line.ahead(urgent=limits.urgent)
+            if (problem := self._objection(limits, start, ahead)) is not None:
+                raise problem
         waiter = Waiter(resource, limits, self.loop.create_future())
         if self._line is _NOBODY:
             self._line = WaitingLine()
@@ -224,6 +226,9 @@ class RateLimiter:
         rate, window = schedule.bucket.rate, schedule.window
         if window is not None:
             rate = window.worth / window.span
+        limited_by = schedule.limited_by(self._now())
+        if limited_by == "nothing" and self._waits_for_others():
+            limited_by = "shared"
         return LimiterStatistics(
             sent=self._sent,
             refused=self._refused,
@@ -232,7 +237,7 @@ class RateLimiter:
             in_flight=self._sent - self._done,
             rate=None if rate is None else rate * 60,
             state="outage" if schedule.outage_backoff else "refused" if schedule.closed else "open",
-            limited_by=schedule.limited_by(self._now()),
+            limited_by=limited_by,
             window=None if window is None else (window.worth, window.span),
             most_in_flight=schedule.concurrency.most,
         )
@@ -254,24 +259,40 @@ class RateLimiter:
         """Return the schedule's time: the loop's, but never earlier than in the loop before."""
         return self.loop.time() + self._shift
 
-    def _refuse_what_cannot_be(self, limits: WaitLimits, now: float) -> None:
-        """Raise for a call that is certain to wait for too long."""
-        schedule = self._schedule
+    def _waits_for_others(self) -> bool:
+        return self._turns is not None and self._turns.opens_in(self.loop.time()) > 0
+
+    def _hear(self) -> None:
+        """Go on after an answer of the store, and end what would wait for too long."""
+        now = self._now()
+        for waiter in self._line if self._waits_for_others() else ():
+            if (problem := self._objection(waiter.limits, now)) is not None:
+                self._line.settle(waiter, problem)
+        self._pump()
+
+    def _objection(self, limits: WaitLimits, now: float, ahead: int = 0) -> Exception | None:
+        """Return the error of a call that is certain to wait for too long, if it is one."""
+        schedule, turns = self._schedule, self._turns
         told = schedule.not_before if now < schedule.ready else now
         if self.last_error is not None and not limits.allow(now, told):
             error = copy.copy(self.last_error)
             if isinstance(error, ChatloomError) and error.retry_after is not None:
                 error.retry_after = told - now
-            raise error
-        ahead = self._line.ahead(urgent=limits.urgent)
+            return error
         free_at = schedule.ceiling.opens_at(ahead + 1, urgent=limits.urgent)
-        if free_at > limits.give_up_at:
-            wait, left = free_at - now, limits.give_up_at - now
-            raise DeadlineExceededError(
-                f"not sent: RateLimit has no room for it within the {left:.1f} s that its deadline "
-                f"leaves, but in about {wait:.1f} s",
-                retry_after=wait,
-            )
+        left = limits.give_up_at - now
+        if turns is not None:
+            if (closed := turns.refusal(limits, left)) is not None:
+                return closed
+            free_at = max(free_at, now + turns.opens_in(self.loop.time()))
+        wait = free_at - now
+        if wait <= left:
+            return None
+        return DeadlineExceededError(
+            f"not sent: RateLimit has no room for it within the {left:.1f} s that its deadline "
+            f"leaves, but in about {wait:.1f} s",
+            retry_after=wait,
+        )
 
     def _judge(self, now: float, error: Exception, cost: Cost, *, probe: bool) -> Cost:
         """Tell what a refusal or failure costs its call, and end what waits for too long."""

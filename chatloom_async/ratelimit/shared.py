@@ -15,20 +15,21 @@ from collections.abc import Callable, Coroutine
 
 from attrs import define, field
 
-from chatloom_async.errors import ConfigurationError
-from chatloom_async.ratelimit.values import Grant, RateLimit, SharedStore
+from chatloom_async.errors import ConfigurationError, RateLimitError
+from chatloom_async.ratelimit.values import Grant, RateLimit, SharedStore, WaitLimits
 
 _log = logging.getLogger("chatloom_async")
 
+PROBE = 2.0  # seconds in which nobody else probes
 _RETRY = 1.0  # seconds between attempts to reach a store that failed
 _OVERDUE = 1.0  # seconds: a store that has not answered by then fails
-_FRESH = 1.0  # seconds in which a granted departure is used, or not at all
+_FRESH = 1.0  # seconds in which a granted departure is used without asking again
 _AT_ONCE = 4  # departures asked for together: with more, one process would take a whole burst
 
 
 @define(eq=False, repr=False)
 class SharedTurns:
-    """What a store lets one limiter do; ``wake`` is called when another attempt may leave.
+    """What a store lets one limiter do; ``wake`` is called when it has answered.
 
     While the store fails, the limiter keeps its share: the limit divided by the processes that the
     store knew last, or all of it where the store has never answered. One warning tells of it, and
@@ -43,6 +44,8 @@ class SharedTurns:
     _granted_at: float = -math.inf
     _probing: bool = False  # the granted departure is the probe
     _probe: float | None = None  # the departure of the latest probe
+    _opens_at: float = -math.inf  # when the next may leave, as the store told last
+    _closed_since: float | None = None  # since when it says that the key is closed
     _asking: asyncio.Task[None] | None = None
     _telling: set[asyncio.Task[None]] = field(factory=set)
     _processes: int = 1
@@ -61,6 +64,25 @@ class SharedTurns:
             self._asking.add_done_callback(self._asked)
         return False
 
+    def opens_in(self, now: float) -> float:
+        """Return in how many seconds the next one may leave, as the store told; 0: who knows."""
+        return max(0.0, self._opens_at - now)
+
+    def refusal(self, limits: WaitLimits, left: float) -> RateLimitError | None:
+        """Return the error of a call that would not wait so long for a closed key, if it is one.
+
+        ``left``: seconds until its deadline.
+        """
+        now, since = asyncio.get_running_loop().time(), self._closed_since
+        wait = self.opens_in(now)
+        if not wait or since is None:
+            return None
+        if wait <= min(left, limits.max_retry_after) and now - since < limits.patience + PROBE:
+            return None
+        return RateLimitError(
+            429, f"not sent: closed for all processes, for about {wait:.1f} s", retry_after=wait
+        )
+
     def left(self, departure: float) -> None:
         """Take note of when the departure that was taken left."""
         if self._probing:
@@ -74,6 +96,7 @@ class SharedTurns:
     def answered(self, departure: float, *, opened: bool) -> None:
         """Open the key for all processes, if this answer was a probe's or ``opened`` the gate."""
         if opened or departure == self._probe:
+            self._closed_since = None
             self._tell(lambda: self.store.open(self.name))
 
     async def aclose(self) -> None:
@@ -85,17 +108,30 @@ class SharedTurns:
             await asyncio.wait(under_way, timeout=_OVERDUE)
 
     async def _ask(self, waiting: int) -> None:
-        grant = await self._grant(min(waiting, _AT_ONCE))
-        count, probe = grant.count, grant.probe
+        loop = asyncio.get_running_loop()
+        if loop.time() > self._granted_at + _FRESH:  # nobody asked: that tries no one's patience
+            self._closed_since = None
+        count, probe = self._granted, False
+        if not count or loop.time() > self._granted_at + self.limit.interval:
+            grant = await self._grant(min(waiting, _AT_ONCE))
+            count, probe = grant.count, grant.probe
+        else:  # left over, and as good as new, unless the key was closed meanwhile
+            grant = await self._grant(0)
+            probe = grant.probe
         while grant.wait > 0:
+            self._opens_at = loop.time() + grant.wait
+            if not grant.count and self._closed_since is None:
+                self._closed_since = loop.time()
+            loop.call_soon(self.wake)  # not within ``take``, where tasks are eager
             await asyncio.sleep(grant.wait)
             if not count or probe:  # the key is closed to all but its probe
                 break
             # The departure is reserved; but the key may have been closed meanwhile.
             grant = await self._grant(0)
             probe = grant.probe
-        self._granted, self._probing = count, probe
-        self._granted_at = asyncio.get_running_loop().time()
+        if count and not probe:
+            self._closed_since = None
+        self._granted, self._granted_at, self._probing = count, loop.time(), probe
 
     def _asked(self, asking: asyncio.Task[None]) -> None:
         self._asking = None

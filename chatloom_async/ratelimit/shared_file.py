@@ -24,7 +24,7 @@ from weakref import WeakSet
 from attrs import define, field
 
 from chatloom_async.errors import ConfigurationError
-from chatloom_async.ratelimit.shared import used_after
+from chatloom_async.ratelimit.shared import PROBE, used_after
 from chatloom_async.ratelimit.values import Grant, RateLimit
 
 if sys.platform == "win32":
@@ -55,7 +55,6 @@ _MEMBERS = 32  # processes told apart for one key; of more, some are not counted
 _RECORD = struct.Struct(f"<16sdd?d{'Qd' * _MEMBERS}")
 _NOBODY = (0, 0.0) * _MEMBERS
 
-_PROBE = 2.0  # seconds in which nobody else probes
 _PRESENT = 60.0  # seconds for which a process counts after its last request
 _SPIN, _PAUSE, _PATIENCE = 20, 0.0005, 1.0  # tries at once, seconds between more, and in all
 
@@ -133,7 +132,7 @@ class SharedFile:
                 count, record.used_until = used_after(record.used_until, now, limit, most)
                 if not count:
                     count, wait = 1, record.used_until - limit.burst * limit.interval - now
-            record.closed_until = now + wait + _PROBE if record.closed else 0.0
+            record.closed_until = now + wait + PROBE if record.closed else 0.0
             record.join(self._member << 32 | os.getpid() & 0xFFFFFFFF, now)
             _put(file, place, record.pack())
             return Grant(count, wait, record.closed, _present(record, now))

@@ -166,6 +166,7 @@ class LimiterStatistics:
         rate: requests per minute, learned from refusals or told by the server; None: not known.
         state: "refused" and "outage" are the two reasons for a closed gate.
         limited_by: what holds the next attempt back: "nothing", "ceiling" (the ``RateLimit``),
+            "shared" (what other processes use of it, or a refusal that one of them met),
             "told by " and a header, "measured" (a rate or a window learned from refusals), "in
             flight" (as many as are tried, or as the server accepts), "refused" or "outage".
         window: so many requests in so many seconds, if the server seems to count by windows.

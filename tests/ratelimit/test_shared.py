@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -25,14 +25,23 @@ from fakeredis import FakeAsyncRedis, FakeRedis
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from chatloom_async import ApiKey, AsyncChatloom, ConfigurationError, RateLimit
+from chatloom_async import (
+    ApiKey,
+    AsyncChatloom,
+    ChatloomError,
+    ConfigurationError,
+    DeadlineExceededError,
+    RateLimit,
+    RateLimitError,
+    RetryPolicy,
+)
 from chatloom_async.contrib.redis import SharedRedis
 from chatloom_async.ratelimit.limiter import RateLimiter
 from chatloom_async.ratelimit.shared import SharedTurns, used_after
 from chatloom_async.ratelimit.shared_file import SharedFile
 from chatloom_async.ratelimit.values import Grant, SharedStore, WaitLimits
 from chatloom_async.testing import FakeClock, StubReply, StubTransport
-from tests.virtual import virtual
+from tests.virtual import now, virtual
 
 # A real server wherever there is one; the scripts run everywhere.
 STORES = ["file", "script", *(["redis"] if shutil.which("redis-server") else [])]
@@ -455,6 +464,71 @@ async def test_closing_waits_until_the_store_was_told() -> None:
     turns.closed(5.0)
     await turns.aclose()
     assert store.closed_until == 5.0
+
+
+class Still:
+    """A store that always answers the same."""
+
+    def __init__(self, grant: Grant) -> None:
+        self._grant = grant
+
+    async def take(self, _: str, __: RateLimit, wanted: int) -> Grant:
+        del wanted
+        return self._grant
+
+    async def close(self, _: str, __: float) -> None: ...
+
+    async def open(self, _: str) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("grant", "policy", "error"),
+    [
+        (Grant(0, 3600.0), RetryPolicy(max_retry_after=10), RateLimitError),
+        (Grant(0, 3600.0), RetryPolicy(deadline=5), RateLimitError),
+        (Grant(1, 60.0), RetryPolicy(deadline=5), DeadlineExceededError),
+    ],
+)
+@virtual
+async def test_what_a_store_lets_wait_too_long_ends(
+    grant: Grant, policy: RetryPolicy, error: type[ChatloomError]
+) -> None:
+    limit = RateLimit(shared=Still(grant))
+    async with AsyncChatloom(
+        "clf_a", pool=StubTransport([]), rate_limit=limit, retry=policy
+    ) as one:
+        for _ in range(2):
+            with pytest.raises(error) as caught:
+                await one.get_allowed_domains("a")
+            assert caught.value.retry_after == pytest.approx(grant.wait, abs=0.1)
+        told = one.stats().limiter
+        assert told is not None
+        assert told.limited_by == "shared"
+    assert now() < 0.1
+
+
+@virtual
+async def test_a_key_closed_for_long_tries_patience() -> None:
+    gate = RateLimiter(LIMIT, "k")
+    gate.share(Still(Grant(0, 5.0)), NAME)
+    with pytest.raises(RateLimitError):
+        await gate.wait("/a", WaitLimits(patience=30.0))
+    assert 30 <= now() <= 40
+    await gate.aclose()
+
+
+@virtual
+async def test_a_slow_limit_serves_who_asks_again_later() -> None:
+    slow = RateLimit(per_minute=1, burst=1)
+    gate = RateLimiter(slow, "k")
+    gate.share(Memory(used=60.0), NAME)
+    for _ in range(8):
+        with suppress(DeadlineExceededError):
+            assert 60 <= await gate.wait("/a", WaitLimits(give_up_at=now() + 3)) <= 80
+            break
+        await asyncio.sleep(11)
+    else:
+        pytest.fail("never served")
 
 
 @virtual
