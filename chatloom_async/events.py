@@ -100,21 +100,27 @@ class LimiterClosed:
     Attributes:
         reason: the server refused, or it fails altogether.
         seconds: until a probe asks whether the way is clear.
+        limiter: a number that all events of one limiter share; a key may have several.
     """
 
     key: str
     reason: Literal["refused", "outage"]
     seconds: float
+    limiter: int = 0
 
     __repr__ = shown
 
 
 @frozen
 class LimiterOpened:
-    """The rate limiter of a key, closed for so many seconds, lets requests pass again."""
+    """The rate limiter of a key, closed for so many seconds, lets requests pass again.
+
+    So it is told, too, of one that is forgotten while it is closed, for want of calls.
+    """
 
     key: str
     seconds: float
+    limiter: int = 0
 
     __repr__ = shown
 

@@ -60,7 +60,7 @@ class _Telemetry:
     waits: Histogram
     closed: UpDownCounter
     _open: dict[int, tuple[Span, Token[Context], Attributes]] = field(factory=dict, init=False)
-    _reasons: dict[str, str] = field(factory=dict, init=False)  # of the limiters that are closed
+    _reasons: dict[int, str] = field(factory=dict, init=False)  # of the limiters that are closed
 
     def __call__(self, event: events.Event) -> None:
         match event:
@@ -73,11 +73,11 @@ class _Telemetry:
                 self._add(event.call, "rate limiter", {"chatloom.wait": event.seconds})
             case events.CallEnded():
                 self._end(event)
-            case events.LimiterClosed() if event.key not in self._reasons:
-                self._reasons[event.key] = event.reason
+            case events.LimiterClosed() if event.limiter not in self._reasons:
+                self._reasons[event.limiter] = event.reason
                 self.closed.add(1, {"chatloom.reason": event.reason})
-            case events.LimiterOpened() if event.key in self._reasons:
-                self.closed.add(-1, {"chatloom.reason": self._reasons.pop(event.key)})
+            case events.LimiterOpened() if event.limiter in self._reasons:
+                self.closed.add(-1, {"chatloom.reason": self._reasons.pop(event.limiter)})
 
     def _start(self, event: events.CallStarted) -> None:
         server = urlsplit(event.base_url)

@@ -24,6 +24,8 @@ import asyncio
 import copy
 import logging
 import math
+import random
+from typing import Literal
 
 from attrs import define, evolve, field
 
@@ -57,6 +59,8 @@ class LimiterLog:
 
     name: str
     notify: Observer | None
+    # One observer may hear of several pools.
+    number: int = field(factory=lambda: random.getrandbits(62))
     _announced: bool = False
 
     def _tell(self, level: int, text: str, *values: object) -> None:
@@ -67,13 +71,18 @@ class LimiterLog:
         reason = "the service fails" if outage else "rate limit reached"
         self._tell(logging.WARNING, "%s; gate closed, probe in %.1f s", reason, wait)
         if self.notify is not None:
-            self.notify(LimiterClosed(self.name, "outage" if outage else "refused", wait))
+            why: Literal["refused", "outage"] = "outage" if outage else "refused"
+            self.notify(LimiterClosed(self.name, why, wait, self.number))
 
     def opened(self, seconds: float) -> None:
         """Tell that the gate is open, after so many seconds."""
         self._tell(logging.INFO, "gate open again after %.1f s", seconds)
+        self.ended(seconds)
+
+    def ended(self, seconds: float) -> None:
+        """Tell the observer alone that a gate is closed no longer, or that nobody uses it."""
         if self.notify is not None:
-            self.notify(LimiterOpened(self.name, seconds))
+            self.notify(LimiterOpened(self.name, seconds, self.number))
 
     def queue(self, waiting: int, wait: float) -> None:
         """Tell, once per queue, how many calls wait and for about how many seconds."""
@@ -217,6 +226,7 @@ class RateLimiter:
 
     async def aclose(self) -> None:
         """End what a store is asked; its calls have been ended."""
+        self.forgotten(self.loop.time())
         if self._turns is not None:
             await self._turns.aclose()
 
@@ -246,10 +256,16 @@ class RateLimiter:
         """Tell whether it may be forgotten when nobody holds it."""
         return self._schedule.is_as_good_as_new(now + self._shift)
 
+    def forgotten(self, now: float) -> None:
+        """Take note that nobody is to use it any more: it counts as closed no longer."""
+        if self.last_error is not None:
+            self._log.ended(now + self._shift - self._schedule.closed_since)
+
     def inherit(self, other: RateLimiter) -> None:
         """Go on where the limiter of a closed loop ended; what it had in flight is lost."""
         self._schedule, other._schedule = other._schedule, self._schedule
-        self.last_error = other.last_error
+        self.last_error, other.last_error = other.last_error, None
+        self._log.number = other._log.number
         self._shift = max(0.0, self._schedule.latest - self.loop.time())
         self._schedule.restart(self._now())
         self._sent = self._done = other._sent

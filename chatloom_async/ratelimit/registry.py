@@ -88,5 +88,7 @@ class LimiterRegistry:
                 limiter = self._kept.popleft()
             except IndexError:  # another thread's loop looks at the last one
                 return
-            if not limiter.is_as_good_as_new(now):
+            if limiter.is_as_good_as_new(now):
+                limiter.forgotten(now)
+            else:
                 self._kept.append(limiter)

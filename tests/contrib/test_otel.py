@@ -20,6 +20,7 @@ from chatloom_async import (
     ConnectionPool,
     NotFoundError,
     RateLimit,
+    RateLimitError,
     RetryPolicy,
 )
 from chatloom_async.contrib.otel import telemetry
@@ -147,8 +148,28 @@ def test_no_span_or_metric_holds_the_key(recorded: Recorded) -> None:
 
 def test_a_closed_limiter_counts_until_it_opens(recorded: Recorded) -> None:
     observer = telemetry(recorded.tracers, recorded.meters)
-    for key in ("k1", "k2", "k1"):
-        observer(LimiterClosed(key, "refused", 1.0))
-    observer(LimiterOpened("k2", 2.0))
+    for key, limiter in (("k1", 1), ("k1", 2), ("k2", 3), ("k1", 1)):
+        observer(LimiterClosed(key, "refused", 1.0, limiter))
+    observer(LimiterOpened("k1", 2.0, 1))
     (closed,) = recorded.points("limiter.closed")
-    assert (closed.value, dict(closed.attributes)) == (1, {"chatloom.reason": "refused"})
+    assert (closed.value, dict(closed.attributes)) == (2, {"chatloom.reason": "refused"})
+
+
+@pytest.mark.parametrize("forgotten", [True, False])
+@virtual
+async def test_a_closed_limiter_without_clients_counts_no_longer(
+    recorded: Recorded,
+    forgotten: bool,  # noqa: FBT001 - or its pool is closed
+) -> None:
+    observer = telemetry(recorded.tracers, recorded.meters)
+    refused = StubReply(status=429, headers={"Retry-After": "1000"})
+    pool = StubTransport([refused, DOMAINS], observer=observer)
+    with pytest.raises(RateLimitError):
+        await AsyncChatloom(KEY, pool=pool).get_allowed_domains("agt_1")
+    assert [point.value for point in recorded.points("limiter.closed")] == [1]
+    if forgotten:
+        await asyncio.sleep(2000)
+        await AsyncChatloom("clf_another", pool=pool).get_allowed_domains("agt_1")
+    else:
+        await pool.shared.limiters.aclose()
+    assert [point.value for point in recorded.points("limiter.closed")] == [0]

@@ -9,6 +9,7 @@ import pytest
 from attrs import define, field
 
 from chatloom_async import ApiKey, AsyncChatloom, RateLimit, RetryPolicy
+from chatloom_async.events import Event, LimiterClosed, LimiterOpened
 from chatloom_async.ratelimit.limiter import RateLimiter
 from chatloom_async.ratelimit.registry import LimiterRegistry
 from chatloom_async.ratelimit.values import WaitLimits
@@ -193,3 +194,26 @@ def test_a_probe_that_its_loop_took_along_is_sent_anew() -> None:
     clock.run(send_probe(refused=True))
     clock.run(send_probe(refused=False))
     assert clock.monotonic() <= 1.2
+
+
+def test_a_limiter_keeps_its_number_from_loop_to_loop() -> None:
+    told = list[Event]()
+    registry = LimiterRegistry(told.append)
+
+    async def get() -> RateLimiter:
+        return registry.get("https://chatloom.app", ApiKey("clf_a"), SIXTY)
+
+    async def close() -> None:
+        gate = await get()
+        gate.refused(await gate.wait("/a", WaitLimits()), ConnectionError(), None)
+
+    async def reopen() -> None:
+        gate = await get()
+        gate.admitted(await gate.wait("/a", WaitLimits()), "/a")
+
+    for work in (close, reopen):
+        asyncio.run(work())
+    closed, opened = told
+    assert isinstance(closed, LimiterClosed)
+    assert isinstance(opened, LimiterOpened)
+    assert closed.limiter == opened.limiter
