@@ -22,15 +22,14 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import logging
 import math
-import random
-from typing import Literal
 
 from attrs import define, evolve, field
 
 from chatloom_async.errors import ChatloomError, DeadlineExceededError
-from chatloom_async.events import LimiterClosed, LimiterOpened, Observer
+from chatloom_async.events import Observer
+from chatloom_async.ratelimit.closings import LimiterLog
+from chatloom_async.ratelimit.common import CommonGate
 from chatloom_async.ratelimit.schedule import LONGEST, Schedule
 from chatloom_async.ratelimit.shared import SharedTurns
 from chatloom_async.ratelimit.values import (
@@ -43,56 +42,9 @@ from chatloom_async.ratelimit.values import (
 )
 from chatloom_async.ratelimit.waiting import Waiter, WaitingLine
 
-_log = logging.getLogger("chatloom_async")
-_MANY, _LONG = 100, 10.0  # calls, seconds: so long a queue is worth a line in the log
 _BLOCKED, _GRACE = 0.05, 0.02  # seconds: so late a timer is only in a loop that was held up
 _TOLERANCE = 1e-6  # seconds: a timer for a shorter wait would spin
 _NOBODY = WaitingLine()  # of all limiters at which nobody waits: a fleet keeps thousands of them
-
-
-@define(eq=False, repr=False)
-class LimiterLog:
-    """What the log and the observer are told; ``name`` stands for the key.
-
-    One warning per closing, one line per opening and per long queue.
-    """
-
-    name: str
-    notify: Observer | None
-    # One observer may hear of several pools.
-    number: int = field(factory=lambda: random.getrandbits(62))
-    _announced: bool = False
-
-    def _tell(self, level: int, text: str, *values: object) -> None:
-        _log.log(level, f"key %s: {text}", self.name, *values, extra={"chatloom_key": self.name})
-
-    def closed(self, wait: float, *, outage: bool) -> None:
-        """Tell that the gate was closed, for that many seconds at first."""
-        reason = "the service fails" if outage else "rate limit reached"
-        self._tell(logging.WARNING, "%s; gate closed, probe in %.1f s", reason, wait)
-        if self.notify is not None:
-            why: Literal["refused", "outage"] = "outage" if outage else "refused"
-            self.notify(LimiterClosed(self.name, why, wait, self.number))
-
-    def opened(self, seconds: float) -> None:
-        """Tell that the gate is open, after so many seconds."""
-        self._tell(logging.INFO, "gate open again after %.1f s", seconds)
-        self.ended(seconds)
-
-    def ended(self, seconds: float) -> None:
-        """Tell the observer alone that a gate is closed no longer, or that nobody uses it."""
-        if self.notify is not None:
-            self.notify(LimiterOpened(self.name, seconds, self.number))
-
-    def queue(self, waiting: int, wait: float) -> None:
-        """Tell, once per queue, how many calls wait and for about how many seconds."""
-        if not self._announced and (waiting > _MANY or wait > _LONG):
-            self._announced = True
-            self._tell(logging.INFO, "%d calls wait, for about %.0f s", waiting, wait)
-
-    def nobody_waits(self) -> None:
-        """Take note that the queue ended."""
-        self._announced = False
 
 
 @define(eq=False, repr=False)
@@ -114,6 +66,8 @@ class RateLimiter:
     _timer: asyncio.TimerHandle | None = field(default=None, init=False)
     # When the timer fires: those of uvloop do not tell.
     _alarm: float = field(default=math.inf, init=False)
+    common: CommonGate | None = field(default=None, init=False)  # that of all keys
+    _asked: CommonGate | None = field(default=None, init=False)  # while it may say no
     _turns: SharedTurns | None = field(default=None, init=False)
     _patience: float = field(default=math.inf, init=False)  # of the call that sends the probe
     _shift: float = field(default=0.0, init=False)  # from the loop's time to the schedule's
@@ -134,8 +88,10 @@ class RateLimiter:
     def try_acquire(self) -> float | None:
         """Leave at once, if the gate is open and nobody waits."""
         schedule, now = self._schedule, self.loop.time() + self._shift
-        if now < schedule.ready or schedule.closed or self._line.waiting or self._turns:
+        if now < schedule.ready or schedule.closed or self._line.waiting:
             return None
+        if self._turns or self._asked:
+            return self._try_asking(now)
         self._sent += 1
         return schedule.leave(now)
 
@@ -151,7 +107,7 @@ class RateLimiter:
         if self._shift:
             limits = evolve(limits, give_up_at=limits.give_up_at + self._shift)
         start = self._now()
-        if self.last_error is not None or limits.give_up_at < math.inf or self._turns:
+        if self.last_error or limits.give_up_at < math.inf or self._turns or self._asked:
             ahead = self._line.ahead(urgent=limits.urgent)
             if (problem := self._objection(limits, start, ahead)) is not None:
                 raise problem
@@ -175,7 +131,9 @@ class RateLimiter:
 
     def heard(self, departure: float, told: ToldLimit | None) -> None:
         """Report what an answer tells of the server's limit, if so, before the answer itself."""
-        if told is not None:
+        if told is None:
+            return
+        if self._asked is None or not self._asked.heard(self, departure, told):
             self._schedule.heard(self._now(), departure, told)
 
     def admitted(self, departure: float, resource: str) -> None:
@@ -190,12 +148,17 @@ class RateLimiter:
             self._log.opened(now - schedule.closed_since)
         if self._turns is not None:
             self._turns.answered(departure, opened=opened)
+        if self._asked is not None:
+            self._asked.admitted(self, departure)
         if self._line.waiting:
             self._pump()
 
     def is_refusal(self, departure: float, resource: str, *, told: bool) -> bool:
         """Report a 503; tell whether it is a refusal. ``told``: it says when to come back."""
-        return self._schedule.is_refusal(self._now(), departure, resource, told=told)
+        refused = self._schedule.is_refusal(self._now(), departure, resource, told=told)
+        if self._asked is not None and self._asked.is_refusal(self, departure, told=told):
+            return True
+        return refused
 
     def refused(
         self,
@@ -207,6 +170,13 @@ class RateLimiter:
         """Report a refusal; a probe waits for its ``retry_after``, for the ``longest`` at most."""
         self._refused += 1
         probe, now = departure == self._schedule.probe, self._now()
+        if self.common is not None:
+            cost = self.common.refused(self, departure, error, retry_after, longest, self._patience)
+            if cost is not None:
+                self._done += 1
+                self._schedule.excuse(now, departure)
+                self._pump()
+                return cost
         self._schedule.refused(now, departure, retry_after, longest)
         return self._judge(now, error, Cost.FREE, probe=probe)
 
@@ -215,14 +185,62 @@ class RateLimiter:
     ) -> Cost:
         """Report a 5xx, a lost connection or a timeout."""
         probe, now = departure == self._schedule.probe, self._now()
+        if self._asked is not None:
+            self._asked.failed(self, departure)
         self._schedule.failed(now, departure, resource, retry_after)
         return self._judge(now, error, Cost.COUNTED, probe=probe)
 
     def abandoned(self, departure: float) -> None:
         """Report an attempt that was cancelled or never made."""
         self._done += 1
+        if self._asked is not None:
+            self._asked.abandoned(self, departure)
         self._schedule.abandoned(self._now(), departure)
         self._pump()
+
+    def join(self, gate: CommonGate) -> None:
+        """Have a gate in common with other keys, whose time is the loop's."""
+        if not self._shift:
+            self.common = gate
+            gate.join(self)
+
+    def ask(self, gate: CommonGate | None) -> None:
+        """Ask the common gate before anything leaves, or no longer."""
+        self._asked = gate
+
+    def go_on(self) -> None:
+        """Let leave who may."""
+        self._pump()
+
+    def accepted(self) -> int:
+        """Return how many left in the last minute and came back, and were not refused."""
+        return self._schedule.accepted(self._now())
+
+    def latest(self) -> float:
+        """Return when the last one left."""
+        return self._schedule.latest
+
+    def pardon(self) -> None:
+        """Forget what refusals taught: it was not the key's own limit."""
+        now, before = self._now(), self._schedule
+        if self.last_error is not None:
+            self.last_error = None
+            self._log.opened(now - before.closed_since)
+        self._schedule = Schedule(self.limit, now)
+        self._schedule.take_over(before)
+
+    def settle(self, schedule: Schedule, error: Exception, *, probe: bool) -> None:
+        """End with this error what would wait for too long at a gate that goes by ``schedule``."""
+        now, line = self._now(), self._line
+        closed_for = now - schedule.closed_since
+        everywhere = not schedule.outage_backoff or schedule.outage.is_wide()
+        for waiter in line if probe else ():
+            concerned = everywhere or waiter.resource in schedule.outage.resources
+            if closed_for >= waiter.limits.patience and concerned:
+                line.settle(waiter, error)
+        for waiter in line if schedule.not_before > now else ():
+            if not waiter.limits.allow(now, schedule.not_before):
+                line.settle(waiter, error)
 
     async def aclose(self) -> None:
         """End what a store is asked; its calls have been ended."""
@@ -247,14 +265,15 @@ class RateLimiter:
             in_flight=self._sent - self._done,
             rate=None if rate is None else rate * 60,
             state="outage" if schedule.outage_backoff else "refused" if schedule.closed else "open",
-            limited_by=limited_by,
+            limited_by=self._held_by_all(self._now()) or limited_by,
             window=None if window is None else (window.worth, window.span),
             most_in_flight=schedule.concurrency.most,
         )
 
     def is_as_good_as_new(self, now: float) -> bool:
         """Tell whether it may be forgotten when nobody holds it."""
-        return self._schedule.is_as_good_as_new(now + self._shift)
+        together = self._asked is not None and self._asked.awake
+        return not together and self._schedule.is_as_good_as_new(now + self._shift)
 
     def forgotten(self, now: float) -> None:
         """Take note that nobody is to use it any more: it counts as closed no longer."""
@@ -270,6 +289,19 @@ class RateLimiter:
         self._schedule.restart(self._now())
         self._sent = self._done = other._sent
         self._refused, self._waited = other._refused, other._waited
+
+    def _try_asking(self, now: float) -> float | None:
+        """Leave at once, if all keys may and no store has to be asked."""
+        common = self._asked
+        if self._turns or common is None or common.schedule.closed or not common.lets(self, now):
+            return None
+        self._sent += 1
+        return self._schedule.leave(common.leave(self, now, self._schedule.latest))
+
+    def _held_by_all(self, now: float) -> str:
+        common = self._asked
+        held = common is not None and common.awake and now < common.schedule.ready
+        return "address" if held else ""
 
     def _now(self) -> float:
         """Return the schedule's time: the loop's, but never earlier than in the loop before."""
@@ -291,10 +323,12 @@ class RateLimiter:
         schedule, turns = self._schedule, self._turns
         told = schedule.not_before if now < schedule.ready else now
         if self.last_error is not None and not limits.allow(now, told):
-            error = copy.copy(self.last_error)
-            if isinstance(error, ChatloomError) and error.retry_after is not None:
-                error.retry_after = told - now
-            return error
+            return _copy(self.last_error, told - now)
+        common = self._asked
+        if common is not None and common.last_error is not None:
+            told = common.schedule.not_before
+            if not limits.allow(now, told):
+                return _copy(common.last_error, told - now)
         free_at = schedule.ceiling.opens_at(ahead + 1, urgent=limits.urgent)
         left = limits.give_up_at - now
         if turns is not None:
@@ -313,7 +347,7 @@ class RateLimiter:
     def _judge(self, now: float, error: Exception, cost: Cost, *, probe: bool) -> Cost:
         """Tell what a refusal or failure costs its call, and end what waits for too long."""
         self._done += 1
-        schedule, line = self._schedule, self._line
+        schedule = self._schedule
         if schedule.closed and self.last_error is None:
             self.last_error = error
             self._log.closed(schedule.opens_in(now), outage=schedule.outage_backoff > 0)
@@ -322,31 +356,26 @@ class RateLimiter:
         if probe:
             self.last_error, closed_for = error, now - schedule.closed_since
             cost = Cost.FINAL if closed_for >= self._patience else Cost.FREE
-            everywhere = not schedule.outage_backoff or schedule.outage.is_wide()
-            failing = schedule.outage.resources
-            for waiter in line:
-                concerned = everywhere or waiter.resource in failing
-                if closed_for >= waiter.limits.patience and concerned:
-                    line.settle(waiter, error)
-        for waiter in line if schedule.not_before > now else ():
-            if not waiter.limits.allow(now, schedule.not_before):
-                line.settle(waiter, error)
+        self.settle(schedule, error, probe=probe)
         self._pump()
         return cost
 
     def _pump(self) -> None:
         """Let everybody leave who may, together, and set the timer for the next one."""
         schedule, line, now = self._schedule, self._line, self._now()
-        turns, due = self._turns, math.inf
+        turns, common, due = self._turns, self._asked, math.inf
         while line.anyone():
             ready = schedule.ready_for(urgent=line.urgent)
             if now < ready:
                 due = max(ready, now + _TOLERANCE)
                 break
+            if common is not None and not common.lets(self, now):
+                break  # it says when to go on
             if turns is not None and not turns.take(line.waiting):
                 break  # the store's answer wakes it too
             self._sent += 1
-            departure = schedule.leave(now)
+            departs = now if common is None else common.leave(self, now, schedule.latest)
+            departure = schedule.leave(departs)
             if turns is not None:
                 turns.left(departure)
             self._grant(departure)
@@ -375,6 +404,9 @@ class RateLimiter:
         if departure == schedule.probe:  # where nothing has failed yet, one of an outage says most
             waiter = line.take_probe(schedule.outage.resources if schedule.outage_backoff else ())
             self._patience = waiter.limits.patience
+        elif self._asked is not None and departure == self._asked.schedule.probe:
+            waiter = line.take_probe()
+            self._patience = waiter.limits.patience
         else:
             waiter = line.take()
         waiter.outcome.set_result(departure)
@@ -386,3 +418,11 @@ class RateLimiter:
             self._grant(departure)
         else:
             self.abandoned(departure)
+
+
+def _copy(error: Exception, wait: float) -> Exception:
+    """Return a copy of why a gate is closed, with the seconds that are left."""
+    copied = copy.copy(error)
+    if isinstance(copied, ChatloomError) and copied.retry_after is not None:
+        copied.retry_after = wait
+    return copied

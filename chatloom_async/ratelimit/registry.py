@@ -14,6 +14,8 @@ from attrs import define, field
 
 from chatloom_async.auth import ApiKey
 from chatloom_async.events import Observer
+from chatloom_async.ratelimit.closings import LimiterLog
+from chatloom_async.ratelimit.common import CommonGate
 from chatloom_async.ratelimit.limiter import RateLimiter
 from chatloom_async.ratelimit.values import LimiterStatistics, RateLimit, SharedStore
 
@@ -37,6 +39,7 @@ class LimiterRegistry:
         factory=WeakValueDictionary
     )
     _latest: WeakValueDictionary[_Identity, RateLimiter] = field(factory=WeakValueDictionary)
+    _common: WeakValueDictionary[tuple[int, str], CommonGate] = field(factory=WeakValueDictionary)
     _kept: deque[RateLimiter] = field(factory=deque)
     _files: dict[str, SharedStore] = field(factory=dict)
 
@@ -56,6 +59,7 @@ class LimiterRegistry:
             before = self._latest.get(identity)
             if before is not None and before.loop.is_closed():
                 limiter.inherit(before)
+            limiter.join(self._common_gate(base_url, loop))
             self._limiters[id(loop), identity] = self._latest[identity] = limiter
             self._kept.append(limiter)
         return limiter
@@ -72,6 +76,13 @@ class LimiterRegistry:
         """Return what is known of each key, by its fingerprint; the latest loop's word counts."""
         limiters = [ref() for ref in self._latest.valuerefs()]
         return {each.name: each.statistics() for each in limiters if each is not None}
+
+    def _common_gate(self, base_url: str, loop: asyncio.AbstractEventLoop) -> CommonGate:
+        gate = self._common.get((id(loop), base_url))
+        if gate is None or gate.loop is not loop:
+            gate = CommonGate(loop, LimiterLog("of all at one address", self.notify))
+            self._common[id(loop), base_url] = gate
+        return gate
 
     def _store(self, shared: str | os.PathLike[str] | SharedStore) -> SharedStore:
         if isinstance(shared, SharedStore):

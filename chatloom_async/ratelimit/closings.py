@@ -1,0 +1,62 @@
+"""What the log and the observer are told of a gate.
+
+Not here: the gates (``ratelimit.limiter``, ``ratelimit.common``).
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from typing import Literal
+
+from attrs import define, field
+
+from chatloom_async.events import LimiterClosed, LimiterOpened, Observer
+
+_log = logging.getLogger("chatloom_async")
+_MANY, _LONG = 100, 10.0  # calls, seconds: so long a queue is worth a line in the log
+
+
+@define(eq=False, repr=False)
+class LimiterLog:
+    """What the log and the observer are told; ``name`` stands for the key.
+
+    One warning per closing, one line per opening and per long queue.
+    """
+
+    name: str
+    notify: Observer | None
+    # One observer may hear of several pools.
+    number: int = field(factory=lambda: random.getrandbits(62))
+    _announced: bool = False
+
+    def _tell(self, level: int, text: str, *values: object) -> None:
+        _log.log(level, f"key %s: {text}", self.name, *values, extra={"chatloom_key": self.name})
+
+    def closed(self, wait: float, *, outage: bool) -> None:
+        """Tell that the gate was closed, for that many seconds at first."""
+        reason = "the service fails" if outage else "rate limit reached"
+        self._tell(logging.WARNING, "%s; gate closed, probe in %.1f s", reason, wait)
+        if self.notify is not None:
+            why: Literal["refused", "outage"] = "outage" if outage else "refused"
+            self.notify(LimiterClosed(self.name, why, wait, self.number))
+
+    def opened(self, seconds: float) -> None:
+        """Tell that the gate is open, after so many seconds."""
+        self._tell(logging.INFO, "gate open again after %.1f s", seconds)
+        self.ended(seconds)
+
+    def ended(self, seconds: float) -> None:
+        """Tell the observer alone that a gate is closed no longer, or that nobody uses it."""
+        if self.notify is not None:
+            self.notify(LimiterOpened(self.name, seconds, self.number))
+
+    def queue(self, waiting: int, wait: float) -> None:
+        """Tell, once per queue, how many calls wait and for about how many seconds."""
+        if not self._announced and (waiting > _MANY or wait > _LONG):
+            self._announced = True
+            self._tell(logging.INFO, "%d calls wait, for about %.0f s", waiting, wait)
+
+    def nobody_waits(self) -> None:
+        """Take note that the queue ended."""
+        self._announced = False

@@ -1,0 +1,296 @@
+"""The gate that the keys of a base URL have in common: a proxy may limit each address.
+
+1. At first the attempts of all keys in flight are few together, so that a limit of the address
+   wastes no more than those. Each good answer lets more be in flight, until that is no bound.
+2. Keys that sent next to nothing are refused together, or what is told to be left is one number
+   for all of them: the limit seems to be the address's. From then on an attempt passes a
+   ``Schedule`` of all keys after its own. The keys take turns, and a refusal is reported there.
+3. While that lets nobody in, now and then a key asks all the same (``ratelimit.evidence``). Let in,
+   it proves that the limits are the keys' own, and the gate sleeps.
+4. What is in flight for long counts no more: no key that hangs holds up the others.
+
+Not here: the limiter of a key (``ratelimit.limiter``), and which keys have a gate in common
+(``ratelimit.registry``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import OrderedDict
+from typing import Protocol
+from weakref import WeakSet
+
+from attrs import define, field
+
+from chatloom_async.ratelimit.closings import LimiterLog
+from chatloom_async.ratelimit.departures import LearnedConcurrency
+from chatloom_async.ratelimit.evidence import Suspicion, Trial
+from chatloom_async.ratelimit.schedule import Schedule
+from chatloom_async.ratelimit.values import Cost, RateLimit, ToldLimit
+
+# In quotes beside a constant: the row of ``benchmarks.politeness`` that it decides.
+_AT_FIRST, _GROWTH = 16.0, 0.25  # in flight, and more with each answer ("50 keys, one address")
+_OLD = 1.0  # seconds in flight ("one of 50 keys hangs")
+_EARLY = 1.0  # seconds before the end of a pause that was told: it may be rounded up
+
+
+class Member(Protocol):
+    """The limiter of a key."""
+
+    name: str
+
+    def ask(self, gate: CommonGate | None) -> None:
+        """Ask the gate before anything leaves, or no longer."""
+
+    def go_on(self) -> None:
+        """Let leave who may."""
+
+    def accepted(self) -> int:
+        """Return how many left in the last minute and came back, and were not refused."""
+
+    def latest(self) -> float:
+        """Return when the last one left."""
+
+    def pardon(self) -> None:
+        """Forget what refusals taught: it was not the key's own limit."""
+
+    def settle(self, schedule: Schedule, error: Exception, *, probe: bool) -> None:
+        """End with this error what would wait for too long."""
+
+
+@define(eq=False, repr=False)
+class CommonGate:
+    """The gate of several keys, made in the loop that it serves.
+
+    Attributes:
+        awake: whether there seems to be one limit of all keys.
+        schedule: when the next attempt of any key may leave.
+        last_error: why it is closed.
+
+    """
+
+    loop: asyncio.AbstractEventLoop
+    log: LimiterLog
+    awake: bool = False
+    schedule: Schedule = field(init=False)
+    last_error: Exception | None = None
+    _members: WeakSet[Member] = field(factory=WeakSet)
+    _asking: bool = False  # whether they ask
+    _suspicion: Suspicion = field(factory=Suspicion)
+    _queue: OrderedDict[Member, None] = field(factory=OrderedDict)
+    _turn: Member | None = None  # who may leave though others wait
+    _timer: asyncio.TimerHandle | None = None
+    _trial: Trial = field(factory=Trial)
+    _trying: Member | None = None  # who may leave though nobody may
+    _tried: set[tuple[Member, float]] = field(factory=set)  # what so left and is in flight
+    _refused_at: dict[str, float] = field(factory=dict)  # when keys were refused
+
+    def __attrs_post_init__(self) -> None:
+        """Start, knowing nothing."""
+        self._renew()
+
+    def join(self, member: Member) -> None:
+        """Take one more key in."""
+        self._members.add(member)
+        if self._asking:
+            member.ask(self)
+        elif len(self._members) > 1 and not self._suspicion.is_over:
+            self._ask(asking=True)
+
+    def lets(self, member: Member, now: float) -> bool:
+        """Tell whether an attempt may leave; if not, its key is told to ``go_on`` when it may."""
+        if member is self._trying:
+            return True
+        if now < self.schedule.ready or (self._queue and member is not self._turn):
+            self._queue.setdefault(member)
+            if self._trying is None and self._is_used_up(now):
+                self._try(now)
+            if self._timer is None:
+                self._set_timer(now)
+            return False
+        return True
+
+    def leave(self, member: Member, now: float, latest: float) -> float:
+        """Let an attempt leave; return when, later than its key's ``latest``."""
+        departure = max(now, math.nextafter(latest, math.inf))
+        if member is self._trying:
+            self._trying = None
+            departure = self.schedule.count(departure)
+            self._tried.add((member, departure))
+            return departure
+        self._turn = None
+        return self.schedule.leave(departure)
+
+    def heard(self, member: Member, departure: float, told: ToldLimit) -> bool:
+        """Take note of what an answer tells; return whether it concerns all keys."""
+        in_flight = int(self.schedule.concurrency.room)
+        if not self.awake and self._suspicion.told(member.name, told.remaining, in_flight):
+            self._wake_up()
+        if self.awake:
+            self.schedule.heard(self.loop.time(), departure, told)
+        return self.awake
+
+    def admitted(self, member: Member, departure: float) -> None:
+        """Take note of an answer that is no refusal and no failure."""
+        now, schedule, window = self.loop.time(), self.schedule, self.schedule.window
+        if (member, departure) in self._tried:
+            self._tried.discard((member, departure))
+            if self._trial.let_in(now, window.worth / window.span if window else 0.0):
+                self._suspicion.was_wrong(now)
+                self._sleep()
+        elif schedule.admitted(now, departure, member.name):
+            self.last_error = None
+            self.log.opened(now - schedule.closed_since)
+        elif not self.awake:
+            schedule.concurrency.room += _GROWTH
+            self._suspicion.answered()
+            if self._suspicion.is_over:
+                self._sleep()
+        self._pump(now)
+
+    def is_refusal(self, member: Member, departure: float, *, told: bool) -> bool:
+        """Take note of a 503; tell whether it is a refusal of all keys."""
+        return self.schedule.is_refusal(self.loop.time(), departure, member.name, told=told)
+
+    def refused(  # noqa: PLR0913, PLR0917 - all of it is known of a refusal
+        self,
+        member: Member,
+        departure: float,
+        error: Exception,
+        retry_after: float | None,
+        longest: float,
+        patience: float,
+    ) -> Cost | None:
+        """Take note of a refusal; return what it costs, None if it is the key's own affair."""
+        now, schedule = self.loop.time(), self.schedule
+        if (member, departure) in self._tried:
+            self._tried.discard((member, departure))
+            schedule.excuse(now, departure)
+            self._trial.refused(now)
+            self._refused_at[member.name] = now
+            self._pump(now)
+            return Cost.FREE
+        if not self.awake and not self._suspicion.refused(now, member.name, member.accepted()):
+            if self._asking:
+                schedule.excuse(now, departure)
+                self._pump(now)
+            return None
+        if not self.awake:
+            self._wake_up()
+            schedule = self.schedule
+        self._refused_at[member.name] = now
+        probe = departure == schedule.probe
+        schedule.refused(now, departure, retry_after, longest)
+        closes = schedule.closed and self.last_error is None
+        if closes:
+            self.log.closed(schedule.opens_in(now), outage=False)
+        if closes or probe:
+            self._try(now, vain=probe)
+        self.last_error = error if schedule.closed else None
+        for other in list(self._queue):
+            other.settle(schedule, error, probe=probe)
+        self._pump(now)
+        over = probe and now - schedule.closed_since >= patience
+        return Cost.FINAL if over else Cost.FREE
+
+    def failed(self, member: Member, departure: float) -> None:
+        """Take note of a failure: whoever limits let it in."""
+        if departure == self.schedule.probe:
+            self.admitted(member, departure)
+        else:
+            self.abandoned(member, departure)
+
+    def abandoned(self, member: Member, departure: float) -> None:
+        """Take note of an attempt that came to nothing."""
+        now = self.loop.time()
+        self._tried.discard((member, departure))
+        self.schedule.abandoned(now, departure)
+        self._pump(now)
+
+    def _renew(self) -> None:
+        self.schedule = Schedule(RateLimit(per_minute=None), self.loop.time())
+        self.schedule.concurrency = LearnedConcurrency(_AT_FIRST)
+
+    def _ask(self, *, asking: bool) -> None:
+        self._asking = asking
+        for member in list(self._members):
+            member.ask(self if asking else None)
+
+    def _wake_up(self) -> None:
+        self.awake, self._trial = True, Trial()
+        if not self._asking:
+            self._renew()
+            self._ask(asking=True)
+        for member in list(self._members):
+            if member.name in self._suspicion.accused:
+                member.pardon()
+
+    def _sleep(self) -> None:
+        if self.last_error is not None:
+            self.log.opened(self.loop.time() - self.schedule.closed_since)
+        self.awake, self.last_error = False, None
+        self._ask(asking=False)
+        self._tried.clear()
+        self._refused_at.clear()
+        queue, self._queue = self._queue, OrderedDict()
+        for member in queue:
+            member.go_on()
+
+    def _pump(self, now: float) -> None:
+        """Let everybody leave who may, the keys in turn."""
+        while self._queue and now >= self.schedule.ready:
+            self._turn, _ = self._queue.popitem(last=False)
+            self._turn.go_on()
+        self._turn = None
+        if self._is_used_up(now):
+            self._try(now)
+        self._set_timer(now)
+
+    def _is_early(self, now: float) -> bool:
+        """Tell whether the server asked to stay away for longer yet."""
+        return self.schedule.closed and self.schedule.not_before > now + _EARLY
+
+    def _is_used_up(self, now: float) -> bool:
+        """Tell whether a limit of all keys, as far as is known, would let nobody in."""
+        window, told = self.schedule.window, self.schedule.told
+        full = window is not None and now < window.free_at()
+        return full or self._is_early(now) or (told.left < 1 and told.due(now) > now)
+
+    def _try(self, now: float, *, vain: bool = False) -> None:
+        """Let keys ask though nobody may, first those that were not refused."""
+        if now < self._trial.at or self._tried or not self.awake:
+            return
+        keys = sorted(
+            self._queue,
+            key=lambda member: (
+                self._refused_at.get(member.name, -math.inf),
+                not member.accepted(),
+                member.latest(),
+                self.schedule.uniform(0, 1),
+            ),
+        )
+        for member in keys[: self._trial.begin(now, early=self._is_early(now), vain=vain)]:
+            self._trying = member
+            member.go_on()
+        self._trying = None
+        if not self._tried:
+            self._trial.postpone(now)
+
+    def _set_timer(self, now: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._queue:
+            due = self.schedule.ready
+            if due == math.inf:
+                due = min(self.schedule.concurrency.out, default=now) + _OLD
+            if self.awake and not self._tried and self._is_used_up(now):
+                due = min(due, self._trial.at)
+            self._timer = self.loop.call_at(due, self._wake)
+
+    def _wake(self) -> None:
+        self._timer, now = None, self.loop.time()
+        for departure in [one for one in self.schedule.concurrency.out if one < now - _OLD]:
+            self.schedule.abandoned(now, departure)
+        self._pump(now)

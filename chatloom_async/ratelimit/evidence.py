@@ -1,0 +1,121 @@
+"""What speaks for one limit of all keys, and against it. No clock, no I/O.
+
+Not here: the gate that goes by it (``ratelimit.common``).
+"""
+
+from __future__ import annotations
+
+import math
+
+from attrs import define, field
+
+# In quotes beside a constant: the row of ``benchmarks.politeness`` that it decides.
+_PROVEN = 620  # good answers: twice what is documented for a key and a minute
+_KEYS, _TOGETHER = 3, 1.0  # refused within so many seconds ("50 keys, one address")
+_MODEST = 5  # accepted of a key in a minute: few keys' own limits are as low ("20 keys")
+_ANSWERS = 8  # that told how much is left ("50 keys, one address: 200/10 s, draft-7")
+_QUIET = 60.0  # seconds after a mistake before the next one, doubled each time
+_SURE, _VAIN, _EARLY = 6, 2, 1  # let in, in a row: the limits are the keys' own ("spent quotas")
+_AGAIN, _MORE, _SELDOM = 0.5, 4, 15.0  # seconds to the next trial; each refused one makes it more
+_REFILL = 2  # times what a bucket of all keys refills, if it was mistaken for a window
+
+
+@define(eq=False, repr=False)
+class Suspicion:
+    """Whether there seems to be one limit of all keys.
+
+    Attributes:
+        accused: the keys that were refused together, though they had sent little.
+
+    """
+
+    accused: dict[str, float] = field(factory=dict)
+    _left: dict[float, str] | None = field(factory=dict)  # told to be left, and to which key
+    _good: int = 0
+    _quiet: float = _QUIET
+    _quiet_until: float = -math.inf
+
+    def refused(self, now: float, key: str, accepted: int) -> bool:
+        """Take note of a refusal of a key that got so many through in the last minute."""
+        if now < self._quiet_until or accepted > _MODEST:
+            return False
+        self.accused = {name: at for name, at in self.accused.items() if at > now - _TOGETHER}
+        self.accused[key] = now
+        return len(self.accused) >= _KEYS
+
+    def told(self, key: str, remaining: float, in_flight: int) -> bool:
+        """Take note of what is left by an answer.
+
+        Where each answer tells another number, whichever key it is for, one counter counts all.
+        """
+        if self._left is None or remaining <= 0:
+            return False
+        if remaining in self._left:
+            self._left = None
+            return False
+        self._left[remaining] = key
+        near = max(self._left) - min(self._left) < len(self._left) + in_flight
+        return near and len(self._left) >= _ANSWERS and len(set(self._left.values())) >= _KEYS
+
+    def answered(self) -> None:
+        """Take note of a good answer to any key."""
+        self._good += 1
+
+    @property
+    def is_over(self) -> bool:
+        """Whether enough was answered well."""
+        return self._good >= _PROVEN
+
+    def was_wrong(self, now: float) -> None:
+        """Suspect nothing for some time: the limits are the keys' own."""
+        self._good, self._left = _PROVEN, None
+        self._quiet_until = now + self._quiet
+        self._quiet *= 2
+
+
+@define(eq=False, repr=False)
+class Trial:
+    """Attempts of keys that were not refused lately, while nobody would be let in.
+
+    Under one limit of all keys they are refused; where each key has its own, they are let in.
+
+    Attributes:
+        at: when the next may be.
+        most: so many attempts at once.
+
+    """
+
+    at: float = -math.inf
+    _pause: float = _AGAIN
+    _enough: int = _SURE
+    _let_in: int = 0
+    _since: float = 0.0
+
+    def begin(self, now: float, *, early: bool, vain: bool) -> int:
+        """Return how many may ask.
+
+        ``early``: the server said when to come back, later than this; ``vain``: it refused a probe.
+        """
+        enough = _EARLY if early else _VAIN if vain else _SURE
+        if not self._let_in or enough != self._enough or early:
+            self._enough, self._let_in, self._since = enough, 0, now
+        return min(enough, _VAIN)
+
+    def postpone(self, now: float) -> None:
+        """Take note that nobody could ask."""
+        self.at = now + _AGAIN
+
+    def let_in(self, now: float, rate: float) -> bool:
+        """Take note of a good answer; tell whether it proves that the limits are the keys' own.
+
+        ``rate``: at which there would be room again, if it were one limit.
+        """
+        self._let_in += 1
+        return self._let_in >= self._enough + _REFILL * rate * (now - self._since)
+
+    def refused(self, now: float) -> None:
+        """Take note of a refusal: the next trial is later."""
+        self._let_in = 0
+        if now >= self.at:
+            self.at = now + self._pause
+            self._pause = min(_MORE * self._pause, _SELDOM)
