@@ -272,8 +272,8 @@ class RateLimiter:
 
     def is_as_good_as_new(self, now: float) -> bool:
         """Tell whether it may be forgotten when nobody holds it."""
-        together = self._asked is not None and self._asked.awake
-        return not together and self._schedule.is_as_good_as_new(now + self._shift)
+        used = self._line.waiting or (self._asked is not None and self._asked.awake)
+        return not used and self._schedule.is_as_good_as_new(now + self._shift)
 
     def forgotten(self, now: float) -> None:
         """Take note that nobody is to use it any more: it counts as closed no longer."""
