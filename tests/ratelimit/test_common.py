@@ -1,0 +1,144 @@
+"""Several keys at one address: one limit of all, limits of their own, and one that hangs."""
+
+import asyncio
+
+import pytest
+
+from benchmarks.simulated_clients import NO_CEILING, Crew
+from benchmarks.simulated_jobs import Job, Outcome, run
+from chatloom_async import AsyncChatloom, RateLimitError
+from chatloom_async.auth import ApiKey
+from chatloom_async.testing.clock import FakeClock
+from chatloom_async.testing.quota import Quota
+from chatloom_async.transport import Request, Response, Shared
+
+AGENT = "agt_1"
+DOMAINS = Response(200, {}, b'{"domains": []}')
+
+
+def play(quota: Quota, calls: int, keys: int) -> Outcome:
+    return run(Job(quota, calls, 60, Crew(keys=keys), one_heap=False), "chatloom_async", 1)
+
+
+class Address:
+    """A transport to a server that refuses the keys it is told to; one key hangs."""
+
+    def __init__(self, clock: FakeClock, retry_after: str = "60") -> None:
+        self.shared, self.clock, self.retry_after = Shared(clock), clock, retry_after
+        self.closed = False
+        self.full: set[ApiKey] | None = set()  # None: it refuses all
+        self.hangs: ApiKey | None = None
+        self.sent = list[ApiKey]()
+
+    async def exchange(self, request: Request, key: ApiKey, timeout: float) -> Response:
+        del request, timeout
+        self.sent.append(key)
+        await self.clock.sleep(30.0 if key == self.hangs else 0.05)
+        if self.full is None or key in self.full:
+            return Response(429, {"Retry-After": self.retry_after}, b"")
+        return DOMAINS
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+    def client(self, number: int) -> AsyncChatloom:
+        return AsyncChatloom(key(number), pool=self, rate_limit=NO_CEILING)
+
+    def ask(self, keys: range, times: int = 1) -> list[asyncio.Task[object]]:
+        clients = [self.client(number) for number in keys]
+        return [
+            asyncio.create_task(client.get_allowed_domains(AGENT))
+            for client in clients
+            for _ in range(times)
+        ]
+
+
+def key(number: int) -> ApiKey:
+    return ApiKey(f"clf_{number}")
+
+
+@pytest.mark.parametrize(
+    "quota",
+    [
+        Quota.token_bucket(1200, 20).telling("silent"),
+        Quota.token_bucket(1200, 20).telling("silent").answering(503, html=True),
+        Quota.fixed_window(40, 2).telling("silent"),
+        Quota.fixed_window(40, 2).telling("draft-7"),
+    ],
+)
+def test_many_keys_behind_one_address_share_its_limit(quota: Quota) -> None:
+    outcome = play(quota.per_address(), calls=600, keys=12)
+    assert outcome.failed == 0
+    assert outcome.time < 1.3
+    assert outcome.refused < 0.1
+
+
+@pytest.mark.parametrize(
+    "quota", [Quota.token_bucket(300, 20), Quota.fixed_window(5, 1).telling("silent")]
+)
+def test_keys_with_limits_of_their_own_go_alone(quota: Quota) -> None:
+    outcome = play(quota, calls=1200, keys=20)
+    assert outcome.failed == 0
+    assert outcome.time < 1.4
+
+
+def test_keys_that_hang_hold_up_no_other() -> None:
+    clock = FakeClock()
+    address = Address(clock)
+    address.hangs = key(0)
+
+    async def play() -> float:
+        hanging = address.ask(range(1), times=20)
+        await asyncio.gather(*address.ask(range(1, 50), times=5))
+        took = clock.monotonic()
+        await asyncio.gather(*hanging)
+        return took
+
+    assert clock.run(play()) < 1.5
+
+
+def test_a_key_with_room_goes_on_though_others_wait() -> None:
+    clock = FakeClock()
+    address = Address(clock)
+    address.full = {key(number) for number in range(5)}
+
+    async def play() -> float:
+        waiting = address.ask(range(5), times=2)
+        await clock.sleep(0.2)
+        await asyncio.gather(*address.ask(range(5, 10), times=3))
+        took = clock.monotonic()
+        address.full = set()
+        await asyncio.gather(*waiting)
+        return took
+
+    assert clock.run(play()) < 1.0
+
+
+def test_a_call_that_all_keys_hold_back_says_so() -> None:
+    clock = FakeClock()
+    address = Address(clock)
+    address.full = None
+
+    async def play() -> str:
+        waiting = address.ask(range(5))
+        await clock.sleep(0.2)
+        statistics = address.shared.limiters.statistics().values()
+        address.full = set()
+        await asyncio.gather(*waiting)
+        return {each.limited_by for each in statistics}.pop()
+
+    assert clock.run(play()) == "address"
+
+
+def test_all_keys_end_at_once_where_the_pause_is_too_long() -> None:
+    clock = FakeClock()
+    address = Address(clock, retry_after="300")
+    address.full = None
+
+    async def play() -> float:
+        outcomes = await asyncio.gather(*address.ask(range(20)), return_exceptions=True)
+        assert all(isinstance(outcome, RateLimitError) for outcome in outcomes)
+        return clock.monotonic()
+
+    assert clock.run(play()) < 1.0
+    assert len(address.sent) < 40

@@ -1,0 +1,62 @@
+"""What speaks for one limit of all keys, and against it."""
+
+import pytest
+
+from chatloom_async.ratelimit.evidence import Suspicion, Trial
+
+KEYS = "abc"
+
+
+@pytest.mark.parametrize(
+    ("accepted", "apart", "suspected"), [(0, 0.1, True), (6, 0.1, False), (0, 1.1, False)]
+)
+def test_three_keys_refused_together_arouse_suspicion(
+    accepted: int, apart: float, *, suspected: bool
+) -> None:
+    suspicion = Suspicion()
+    found = [suspicion.refused(10 + n * apart, key, accepted) for n, key in enumerate(KEYS)]
+    assert found == [False, False, suspected]
+
+
+@pytest.mark.parametrize(
+    ("left", "suspected"),
+    [
+        ([199, 198, 197, 196, 195, 194, 193, 192], True),
+        ([57, 56, 12, 11, 33, 32, 90, 91], False),
+        ([19, 19, 18, 18, 17, 17, 16, 16, 15, 14, 13, 12, 11, 10], False),
+    ],
+)
+def test_one_counter_for_all_keys_is_recognised(left: list[int], *, suspected: bool) -> None:
+    suspicion = Suspicion()
+    found = [suspicion.told(KEYS[n % 3], number, 16) for n, number in enumerate(left)]
+    assert found[-1] is suspected
+
+
+def test_after_a_mistake_nothing_is_suspected_for_some_time() -> None:
+    suspicion = Suspicion()
+    suspicion.was_wrong(10.0)
+    assert not any(suspicion.refused(69.0, key, 0) for key in KEYS)
+    assert any(suspicion.refused(71.0, key, 0) for key in KEYS)
+
+
+@pytest.mark.parametrize(
+    ("early", "vain", "rate", "enough"),
+    [(True, False, 0.0, 1), (False, True, 0.0, 2), (False, False, 0.0, 6), (False, False, 5.0, 16)],
+)
+def test_so_many_let_in_prove_limits_of_their_own(
+    *, early: bool, vain: bool, rate: float, enough: int
+) -> None:
+    trial = Trial()
+    trial.begin(10.0, early=early, vain=vain)
+    found = [trial.let_in(11.0, rate) for _ in range(enough)]
+    assert found == [False] * (enough - 1) + [True]
+
+
+def test_each_refused_trial_puts_the_next_one_off_for_longer() -> None:
+    trial, now, pauses = Trial(), 10.0, list[float]()
+    for _ in range(5):
+        trial.begin(now, early=False, vain=False)
+        trial.refused(now)
+        pauses.append(trial.at - now)
+        now = trial.at
+    assert pauses == [0.5, 2, 8, 15, 15]
