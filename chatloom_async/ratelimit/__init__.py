@@ -4,6 +4,7 @@
 ``waiting`` who that is. ``schedule`` goes by the user's limit and what is in flight
 (``departures``), what the server tells (``told``), what its refusals teach (``bucket``,
 ``window``), and failures (``outage``). ``shared`` asks a store too where several processes share
-the limit, ``shared_file`` is such a store. ``registry`` finds the limiter of a key. ``values`` are
-what all of them exchange.
+the limit, ``shared_file`` is such a store. ``common`` is the gate of several keys that seem to
+meet one limit (``evidence``). ``closings`` tells the log. ``registry`` finds the limiter of a key.
+``values`` are what all of them exchange.
 """

@@ -31,7 +31,7 @@ from chatloom_async.ratelimit.values import Cost, RateLimit, ToldLimit
 
 # In quotes beside a constant: the row of ``benchmarks.politeness`` that it decides.
 _AT_FIRST, _GROWTH = 16.0, 0.25  # in flight, and more with each answer ("50 keys, one address")
-_OLD = 1.0  # seconds in flight ("one of 50 keys hangs")
+_OLD = 1.0  # seconds in flight (no key that hangs holds up others)
 _EARLY = 1.0  # seconds before the end of a pause that was told: it may be rounded up
 
 
@@ -259,7 +259,7 @@ class CommonGate:
 
     def _try(self, now: float, *, vain: bool = False) -> None:
         """Let keys ask though nobody may, first those that were not refused."""
-        if now < self._trial.at or self._tried or not self.awake:
+        if now < self._trial.at or self._tried or not self._queue or not self.awake:
             return
         keys = sorted(
             self._queue,

@@ -14,6 +14,9 @@ A stranger's way through:
   calls. After the 120 s that are believed, a call that comes may leave as the probe.
 - A call whose turn at the client's own ``RateLimit`` comes after its deadline ends at once, unsent.
 
+- Several keys of a base URL may meet one limit. Then an attempt passes a gate of all keys too
+  (``ratelimit.common``), and its refusal is that gate's business.
+
 Not here: when the next attempt may leave (``ratelimit.schedule``), who is next
 (``ratelimit.waiting``), what an attempt is (``calls.call``).
 """

@@ -31,7 +31,8 @@ class LimiterRegistry:
     A client holds its limiter. A web backend makes a client per request, and what was learned about
     the key outlives the request. It outlives the event loop too: with one loop after another, as
     under WSGI or in a task queue, the limiter of a new loop goes on where the one of the closed
-    loop ended. Loops that run side by side, in threads, have limiters of their own.
+    loop ended. Loops that run side by side, in threads, have limiters of their own. The keys of a
+    base URL have a gate in common too, for a limit that concerns all of them.
     """
 
     notify: Observer | None = None

@@ -168,7 +168,8 @@ class LimiterStatistics:
         limited_by: what holds the next attempt back: "nothing", "ceiling" (the ``RateLimit``),
             "shared" (what other processes use of it, or a refusal that one of them met),
             "told by " and a header, "measured" (a rate or a window learned from refusals), "in
-            flight" (as many as are tried, or as the server accepts), "refused" or "outage".
+            flight" (as many as are tried, or as the server accepts), "address" (a limit that all
+            keys of the base URL seem to have in common), "refused" or "outage".
         window: so many requests in so many seconds, if the server seems to count by windows.
         most_in_flight: so many at a time, if the server seems to count those.
 

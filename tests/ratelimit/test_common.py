@@ -27,13 +27,13 @@ class Address:
         self.shared, self.clock, self.retry_after = Shared(clock), clock, retry_after
         self.closed = False
         self.full: set[ApiKey] | None = set()  # None: it refuses all
-        self.hangs: ApiKey | None = None
+        self.hangs = set[ApiKey]()
         self.sent = list[ApiKey]()
 
     async def exchange(self, request: Request, key: ApiKey, timeout: float) -> Response:
         del request, timeout
         self.sent.append(key)
-        await self.clock.sleep(30.0 if key == self.hangs else 0.05)
+        await self.clock.sleep(30.0 if key in self.hangs else 0.05)
         if self.full is None or key in self.full:
             return Response(429, {"Retry-After": self.retry_after}, b"")
         return DOMAINS
@@ -58,19 +58,19 @@ def key(number: int) -> ApiKey:
 
 
 @pytest.mark.parametrize(
-    "quota",
+    ("quota", "refused"),
     [
-        Quota.token_bucket(1200, 20).telling("silent"),
-        Quota.token_bucket(1200, 20).telling("silent").answering(503, html=True),
-        Quota.fixed_window(40, 2).telling("silent"),
-        Quota.fixed_window(40, 2).telling("draft-7"),
+        (Quota.token_bucket(1200, 20).telling("silent"), 0.07),
+        (Quota.token_bucket(1200, 20).telling("silent").answering(503, html=True), 0.07),
+        (Quota.fixed_window(40, 2).telling("silent"), 0.07),
+        (Quota.fixed_window(40, 2).telling("draft-7"), 0.03),
     ],
 )
-def test_many_keys_behind_one_address_share_its_limit(quota: Quota) -> None:
+def test_many_keys_behind_one_address_share_its_limit(quota: Quota, refused: float) -> None:
     outcome = play(quota.per_address(), calls=600, keys=12)
     assert outcome.failed == 0
     assert outcome.time < 1.3
-    assert outcome.refused < 0.1
+    assert outcome.refused < refused
 
 
 @pytest.mark.parametrize(
@@ -85,16 +85,16 @@ def test_keys_with_limits_of_their_own_go_alone(quota: Quota) -> None:
 def test_keys_that_hang_hold_up_no_other() -> None:
     clock = FakeClock()
     address = Address(clock)
-    address.hangs = key(0)
+    address.hangs = {key(number) for number in range(3)}
 
     async def play() -> float:
-        hanging = address.ask(range(1), times=20)
-        await asyncio.gather(*address.ask(range(1, 50), times=5))
+        hanging = address.ask(range(3), times=20)
+        await asyncio.gather(*address.ask(range(3, 50), times=5))
         took = clock.monotonic()
         await asyncio.gather(*hanging)
         return took
 
-    assert clock.run(play()) < 1.5
+    assert clock.run(play()) < 2.5
 
 
 def test_a_key_with_room_goes_on_though_others_wait() -> None:
@@ -136,8 +136,9 @@ def test_all_keys_end_at_once_where_the_pause_is_too_long() -> None:
     address.full = None
 
     async def play() -> float:
-        outcomes = await asyncio.gather(*address.ask(range(20)), return_exceptions=True)
-        assert all(isinstance(outcome, RateLimitError) for outcome in outcomes)
+        for keys in (range(200), range(200, 210)):
+            outcomes = await asyncio.gather(*address.ask(keys), return_exceptions=True)
+            assert all(isinstance(outcome, RateLimitError) for outcome in outcomes)
         return clock.monotonic()
 
     assert clock.run(play()) < 1.0
