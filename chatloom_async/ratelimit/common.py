@@ -42,21 +42,27 @@ class Member(Protocol):
 
     def ask(self, gate: CommonGate | None) -> None:
         """Ask the gate before anything leaves, or no longer."""
+        ...
 
     def go_on(self) -> None:
         """Let leave who may."""
+        ...
 
     def accepted(self) -> int:
         """Return how many left in the last minute and came back, and were not refused."""
+        ...
 
     def latest(self) -> float:
         """Return when the last one left."""
+        ...
 
     def pardon(self) -> None:
         """Forget what refusals taught: it was not the key's own limit."""
+        ...
 
     def settle(self, schedule: Schedule, error: Exception, *, probe: bool) -> None:
         """End with this error what would wait for too long."""
+        ...
 
 
 @define(eq=False, repr=False)
