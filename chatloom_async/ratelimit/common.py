@@ -30,9 +30,10 @@ from chatloom_async.ratelimit.schedule import Schedule
 from chatloom_async.ratelimit.values import Cost, RateLimit, ToldLimit
 
 # In quotes beside a constant: the row of ``benchmarks.politeness`` that it decides.
-_AT_FIRST, _GROWTH = 16.0, 0.25  # in flight, and more with each answer ("50 keys, one address")
+_AT_FIRST, _GROWTH = 16.0, 0.2  # in flight, and more with each answer ("50 keys, one address")
 _OLD = 1.0  # seconds in flight (no key that hangs holds up others)
 _EARLY = 1.0  # seconds before the end of a pause that was told: it may be rounded up
+_TOLERANCE = 1e-6  # seconds: a timer for a shorter wait would spin
 
 
 class Member(Protocol):
@@ -261,7 +262,8 @@ class CommonGate:
         """Tell whether a limit of all keys, as far as is known, would let nobody in."""
         window, told = self.schedule.window, self.schedule.told
         full = window is not None and now < window.free_at()
-        return full or self._is_early(now) or (told.left < 1 and told.due(now) > now)
+        spent = told.left < 1 and told.due(now) > now and not self.schedule.concurrency.out
+        return full or self._is_early(now) or spent
 
     def _try(self, now: float, *, vain: bool = False) -> None:
         """Let keys ask though nobody may, first those that were not refused."""
@@ -293,7 +295,7 @@ class CommonGate:
                 due = min(self.schedule.concurrency.out, default=now) + _OLD
             if self.awake and not self._tried and self._is_used_up(now):
                 due = min(due, self._trial.at)
-            self._timer = self.loop.call_at(due, self._wake)
+            self._timer = self.loop.call_at(max(due, now + _TOLERANCE), self._wake)
 
     def _wake(self) -> None:
         self._timer, now = None, self.loop.time()
