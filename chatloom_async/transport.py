@@ -37,14 +37,17 @@ class UnderWay(Protocol):
     closed: bool
 
 
-@define(eq=False, repr=False)
 class InFlight:
     """The calls of one pool. A call adds itself to ``calls``, and leaves in a ``finally``.
 
     Only the loop that runs a call touches its entry, so that loops in several threads may share it.
     """
 
-    calls: set[UnderWay] = field(factory=set)
+    __slots__ = ("calls",)
+
+    def __init__(self) -> None:
+        """Begin without one."""
+        self.calls: set[UnderWay] = set()
 
     def __len__(self) -> int:
         """Return how many calls are under way."""

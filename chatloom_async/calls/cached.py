@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, TypeVar, cast
 
-from attrs import define, evolve
+from attrs import evolve
 
 from chatloom_async.auth import ApiKey
 from chatloom_async.cache import AnswerStore, Flight, Identity, KeptAnswer
@@ -37,12 +37,14 @@ from chatloom_async.transport import Alarm, Request
 Model = TypeVar("Model")
 
 
-@define(eq=False, repr=False)
 class CachedCalls:
     """Makes the calls of one client that has a cache."""
 
-    caller: Caller
-    store: AnswerStore
+    __slots__ = ("caller", "store")
+
+    def __init__(self, caller: Caller, store: AnswerStore) -> None:
+        """Keep in this store what the caller is answered."""
+        self.caller, self.store = caller, store
 
     async def fetch(self, request: Request, model: type[Model]) -> Model:
         """Return the model that the request is answered with, maybe some time ago.
