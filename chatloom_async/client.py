@@ -353,6 +353,7 @@ def prepare() -> None:
     """Import what the first answer and the first failure need: there it would hold up the loop."""
     wire.prepare()
     retrying.prepare()
+    import chatloom_async.ratelimit.common  # noqa: F401, PLC0415 - said above
 
 
 def _calls(caller: Caller) -> Caller | CachedCalls:

@@ -182,13 +182,14 @@ class Request:
         return self.base_url + self.target
 
 
-@define(eq=False, repr=False)
 class Response:
     """A complete answer; header names are matched without regard to case."""
 
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        """Take it as it came."""
+        self.status, self.headers, self.body = status, headers, body
 
 
 @define(eq=False, repr=False)

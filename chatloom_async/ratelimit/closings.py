@@ -9,26 +9,25 @@ import logging
 import random
 from typing import Literal
 
-from attrs import define, field
-
 from chatloom_async.events import LimiterClosed, LimiterOpened, Observer
 
 _log = logging.getLogger("chatloom_async")
 _MANY, _LONG = 100, 10.0  # calls, seconds: so long a queue is worth a line in the log
 
 
-@define(eq=False, repr=False)
 class LimiterLog:
     """What the log and the observer are told; ``name`` stands for the key.
 
     One warning per closing, one line per opening and per long queue.
     """
 
-    name: str
-    notify: Observer | None
-    # One observer may hear of several pools.
-    number: int = field(factory=lambda: random.getrandbits(62))
-    _announced: bool = False
+    __slots__ = ("_announced", "name", "notify", "number")
+
+    def __init__(self, name: str, notify: Observer | None) -> None:
+        """Begin a log; its number is drawn, for one observer may hear of several pools."""
+        self.name, self.notify = name, notify
+        self.number = random.getrandbits(62)
+        self._announced = False
 
     def _tell(self, level: int, text: str, *values: object) -> None:
         _log.log(level, f"key %s: {text}", self.name, *values, extra={"chatloom_key": self.name})

@@ -26,13 +26,13 @@ from __future__ import annotations
 import asyncio
 import copy
 import math
+from typing import TYPE_CHECKING
 
 from attrs import define, evolve, field
 
 from chatloom_async.errors import ChatloomError, DeadlineExceededError
 from chatloom_async.events import Observer
 from chatloom_async.ratelimit.closings import LimiterLog
-from chatloom_async.ratelimit.common import CommonGate
 from chatloom_async.ratelimit.schedule import LONGEST, Schedule
 from chatloom_async.ratelimit.shared import SharedTurns
 from chatloom_async.ratelimit.values import (
@@ -44,6 +44,9 @@ from chatloom_async.ratelimit.values import (
     WaitLimits,
 )
 from chatloom_async.ratelimit.waiting import Waiter, WaitingLine
+
+if TYPE_CHECKING:
+    from chatloom_async.ratelimit.common import CommonGate
 
 _BLOCKED, _GRACE = 0.05, 0.02  # seconds: so late a timer is only in a loop that was held up
 _TOLERANCE = 1e-6  # seconds: a timer for a shorter wait would spin

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
+from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from attrs import define, field
@@ -15,9 +16,11 @@ from attrs import define, field
 from chatloom_async.auth import ApiKey
 from chatloom_async.events import Observer
 from chatloom_async.ratelimit.closings import LimiterLog
-from chatloom_async.ratelimit.common import CommonGate
 from chatloom_async.ratelimit.limiter import RateLimiter
 from chatloom_async.ratelimit.values import LimiterStatistics, RateLimit, SharedStore
+
+if TYPE_CHECKING:
+    from chatloom_async.ratelimit.common import CommonGate
 
 _Identity = tuple[str, ApiKey, RateLimit]
 
@@ -81,6 +84,9 @@ class LimiterRegistry:
     def _common_gate(self, base_url: str, loop: asyncio.AbstractEventLoop) -> CommonGate:
         gate = self._common.get((id(loop), base_url))
         if gate is None or gate.loop is not loop:
+            # Not at import, where it would cost those who import much and call nothing.
+            from chatloom_async.ratelimit.common import CommonGate  # noqa: PLC0415 - said above
+
             gate = CommonGate(loop, LimiterLog("of all at one address", self.notify))
             self._common[id(loop), base_url] = gate
         return gate
