@@ -15,11 +15,9 @@ _KEYS, _TOGETHER = 3, 1.0  # refused within so many seconds ("50 keys, one addre
 _MODEST = 5  # accepted of a key in a minute: few keys' own limits are as low ("20 keys")
 _ANSWERS = 8  # that told how much is left ("50 keys, one address: 200/10 s, draft-7")
 _QUIET = 60.0  # seconds after a mistake before the next one, doubled each time
-_SURE, _VAIN, _EARLY = (
-    6,
-    2,
-    1,
-)  # let in, in a row: the limits are the keys' own (keys whose quota was spent before)
+# So many let in, in a row, show that the limits are the keys' own; fewer do after a probe in vain,
+# and one does where the server said to come back later ("20 keys with limits of their own").
+_SURE, _VAIN, _EARLY = 6, 2, 1
 _AGAIN, _MORE, _SELDOM = 0.5, 4, 15.0  # seconds to the next trial; each refused one makes it more
 _REFILL = 2  # times what a bucket of all keys refills, if it was mistaken for a window
 
