@@ -46,7 +46,7 @@ class AuditFile:
         """Read a file at once; ConfigurationError as for ``read_audits``."""
         audits: dict[str, WorkspaceAudit] = {}
         runs: dict[datetime, AuditRun] = {}
-        expected = 1  # an empty file is of a run that was cut
+        expected = 0
         for line in read_lines(path):
             if line.workspace is not None:
                 audits.pop(line.workspace, None)
@@ -58,7 +58,9 @@ class AuditFile:
                 expected = len(run.workspaces) or expected
         names = {name: None for run in runs.values() for name in run.workspaces}
         missing = tuple(name for name in names if name not in audits)
-        lacking = max(len(missing), expected - len(audits))
+        # An empty file is of a run that was cut.
+        cut = not audits and not any(run.ended_at for run in runs.values())
+        lacking = max(len(missing), expected - len(audits), int(cut))
         return cls(tuple(audits.values()), tuple(runs.values()), missing, lacking)
 
 
@@ -102,8 +104,9 @@ class AuditLog:
     done: frozenset[str] = frozenset()
     again: frozenset[str] = frozenset()
     oldest: datetime | None = None
-    of: int | None = field(default=None, init=False)
-    _run: AuditRun = field(factory=lambda: AuditRun(_now()), init=False, repr=False)
+    of: int | None = None
+    _run: AuditRun = field(factory=lambda: AuditRun(_now()), repr=False)
+    _begun: bool = field(default=False, repr=False)
 
     @classmethod
     def open(
@@ -120,7 +123,7 @@ class AuditLog:
         Args:
             path: where it is.
             resume: go on with the file if it holds something.
-            force: begin it anew if it holds something.
+            force: begin it anew if it holds something, which ``begin`` takes out and not this.
             workspaces: names of all that are to be in the file, written down first with ``judge``.
             judge: judges anew the workspaces that the file holds.
 
@@ -129,23 +132,40 @@ class AuditLog:
                 neither ``resume`` nor ``force`` is given; it holds something else than an audit, or
                 workspaces that are none of ``workspaces``.
         """
+        judged = judge or Judge()
+        run = AuditRun(_now(), None, tuple(workspaces or ()), judged.approved, judged.ignored)
+        of = None if workspaces is None else len(workspaces)
         with ExitStack() as resources:
             file = resources.enter_context(_opened(path))
             lock(path, file)
-            if force:
-                file.truncate(0)
             if force or not file.tell():
-                log = cls(path, file)
                 resources.pop_all()
-            elif resume:
-                log = cls(path, *take_over(path, workspaces, judge))
-            else:
-                raise ConfigurationError(
-                    f"{path} exists; resume it, begin it anew (--force), or write to another file"
-                )
-        if workspaces is not None:
-            log._begin(tuple(workspaces), judge or Judge())
-        return log
+                return cls(path, file, of=of, run=run)
+            if resume:
+                known = None if workspaces is None else run
+                return cls(path, *take_over(path, known, judge), of, run, begun=True)
+            raise ConfigurationError(
+                f"{path} exists; resume it, begin it anew (--force), or write to another file"
+            )
+
+    def begin(self) -> None:
+        """Begin the file anew unless it was resumed, and write down what the run is made with.
+
+        The first line does it, or entering the block; idempotent. Until then the file is as it was.
+
+        ConfigurationError: it cannot be written; the file is closed.
+        """
+        if self._begun:
+            return
+        self._begun = True
+        try:
+            if self._file.tell():
+                self._file.truncate(0)
+            if self._run.workspaces:
+                self._write(dump_run(self._run))
+        except OSError as error:
+            self.close()
+            raise unusable(self.path, error) from None
 
     def append(self, audit: WorkspaceAudit) -> None:
         """Write one line to the file, all of it, or nothing and raise OSError."""
@@ -160,24 +180,15 @@ class AuditLog:
         self._file.close()
 
     def __enter__(self) -> Self:
+        self.begin()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _begin(self, workspaces: tuple[str, ...], judge: Judge) -> None:
-        self.of = len(workspaces)
-        self._run = evolve(
-            self._run, workspaces=workspaces, approved=judge.approved, ignored=judge.ignored
-        )
-        try:
-            self._write(dump_run(self._run))
-        except OSError as error:
-            self.close()
-            raise unusable(self.path, error) from None
-
     def _write(self, line: str) -> None:
         """Write a line, or take back what a disk that was full has let in of it."""
+        self.begin()
         size = os.fstat(self._file.fileno()).st_size
         try:
             write_line(self._file, line)
@@ -194,9 +205,13 @@ def _opened(path: str | Path) -> FileIO:
     if Path(path).is_fifo():  # opening it would wait for its reader
         raise ConfigurationError(f"{path} is a pipe: print to standard output, and to no file")
     try:
-        return FileIO(path, "a")
+        file = FileIO(path, "a")
     except OSError as error:
         raise unusable(path, error) from None
+    if not file.seekable():  # a terminal
+        file.close()
+        raise ConfigurationError(f"{path} is no plain file: name one, or print to standard output")
+    return file
 
 
 def _now() -> datetime:

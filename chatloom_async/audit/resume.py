@@ -13,7 +13,8 @@ from pathlib import Path
 
 from chatloom_async.audit.draft import Draft
 from chatloom_async.audit.judge import Judge
-from chatloom_async.audit.lines import read_lines, unusable, write_line
+from chatloom_async.audit.lines import dump_run, read_lines, unusable, write_line
+from chatloom_async.audit.results import AuditRun
 from chatloom_async.errors import ConfigurationError
 from chatloom_async.models import Gap
 
@@ -24,9 +25,11 @@ _NAMED = 3  # workspaces in a message
 
 
 def take_over(
-    path: str | Path, workspaces: Collection[str] | None, judge: Judge | None
+    path: str | Path, run: AuditRun | None, judge: Judge | None
 ) -> tuple[FileIO, frozenset[str], frozenset[str], datetime | None]:
     """Put a file with what is worth keeping in the old one's place, all of it or nothing.
+
+    ``run`` comes first in it, in place of those that are there; None: they are kept.
 
     Return it, open and locked; the names kept and those left out, which only an outage had hidden;
     and when the first of the kept ones was read.
@@ -37,7 +40,7 @@ def take_over(
     draft = Draft.begin(path, ".resumed")
     try:
         lock(draft.beside, draft.file)
-        done, again, oldest = _copied(path, draft.file, workspaces, judge)
+        done, again, oldest = _copied(path, draft.file, run, judge)
         draft.publish()
     except BaseException as error:
         draft.discard()
@@ -48,7 +51,7 @@ def take_over(
 
 
 def _copied(
-    path: str | Path, file: FileIO, workspaces: Collection[str] | None, judge: Judge | None
+    path: str | Path, file: FileIO, run: AuditRun | None, judge: Judge | None
 ) -> tuple[frozenset[str], frozenset[str], datetime | None]:
     """Write the lines worth keeping, of each workspace the latest."""
     hidden: set[str] = set()
@@ -62,11 +65,16 @@ def _copied(
             else:
                 kept[audit.workspace] = line.number
                 read_at[audit.workspace] = audit.read_at
-    if workspaces is not None:
-        _check_same(path, kept.keys() | hidden, workspaces)
-    of = None if workspaces is None else len(workspaces)
+    of = None
+    if run is not None:
+        of = len(run.workspaces)
+        _check_same(path, kept.keys() | hidden, run.workspaces)
+        write_line(file, dump_run(run))
     for line in read_lines(path):
-        if line.workspace is not None and kept.get(line.workspace) == line.number:
+        if line.workspace is None:
+            if run is None:
+                write_line(file, dump_run(line.run()))
+        elif kept.get(line.workspace) == line.number:
             write_line(file, line.again(judge, of))
     oldest = min((moment for moment in read_at.values() if moment is not None), default=None)
     return frozenset(kept), frozenset(hidden - kept.keys()), oldest

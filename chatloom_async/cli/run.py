@@ -68,14 +68,14 @@ class Run:
         """Open what is written to, and take in what a cut run has left."""
         if self.plan.log is not None:
             # Before anything else: a run that is refused must not have touched another file.
-            log = AuditLog.open(
+            self._log = AuditLog.open(
                 self.plan.log,
                 resume=options.resume,
                 force=options.force,
                 workspaces=tuple(self.plan.keys),
                 judge=self.plan.judge,
             )
-            self._log = files.enter_context(log)
+            files.callback(self._log.close)
         self._sinks = [self.overview.add, *printing(self.plan.printed, sys.stdout)]
         if options.parquet is not None:
             self._sinks.append(parquet_sink(options.parquet, files))
@@ -125,6 +125,8 @@ class Run:
             stream = await self._here(resources)
         else:
             stream = await self._on(cluster, resources)
+        if self._log is not None:
+            self._log.begin()  # a run that cannot start must not have touched an earlier result
         ticker = asyncio.create_task(self._tick())
         resources.push_async_callback(_ended, ticker)
         async for each in stream:

@@ -91,7 +91,7 @@ def test_two_runs_do_not_write_to_one_file(path: Path) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a Linux device")
 def test_a_full_disk_is_named_before_a_run_and_in_it() -> None:
     with pytest.raises(ConfigurationError, match="/dev/full: No space left"):
-        AuditLog.open("/dev/full", workspaces=["acme"])
+        AuditLog.open("/dev/full", workspaces=["acme"]).begin()
     with AuditLog.open("/dev/full") as log, pytest.raises(OSError, match="/dev/full"):
         log.append(ACME)
 
@@ -150,3 +150,21 @@ def test_a_cut_file_before_a_whole_one_lacks_what_neither_has(tmp_path: Path) ->
     one.write_bytes(one.read_bytes() + two.read_bytes())
     file = AuditFile.read(one)
     assert (len(file.audits), len(file.runs), file.missing, file.lacking) == (2, 2, ("third",), 1)
+
+
+def test_a_run_records_its_judge_without_names(path: Path) -> None:
+    with AuditLog.open(path, judge=Judge.of(["example.com"], ["wildcard"])) as log:
+        log.finish()
+    file = AuditFile.read(path)
+    assert [(run.approved, run.ignored) for run in file.runs] == [(("example.com",), ("wildcard",))]
+    assert file.lacking == 0  # of no workspace, but at its end
+
+
+def test_a_file_is_whole_until_its_run_begins(path: Path) -> None:
+    write(path, ACME, DEAD)
+    before = path.read_bytes()
+    log = AuditLog.open(path, force=True, workspaces=["acme"])
+    assert path.read_bytes() == before
+    log.append(ACME)
+    log.close()
+    assert load_audits(path) == ([ACME], True)

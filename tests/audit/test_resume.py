@@ -145,3 +145,12 @@ def test_a_resume_without_room_leaves_the_file_as_it_was(tmp_path: Path, path: P
         AuditLog.open(path, resume=True)
     assert path.read_bytes() == held
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_resume_keeps_what_is_known_of_runs(path: Path) -> None:
+    with AuditLog.open(path, workspaces=["acme", "dead"]) as log:
+        log.append(ACME)
+    before = AuditFile.read(path)
+    write(path, resume=True)
+    assert AuditFile.read(path) == before
+    assert before.missing == ("dead",)

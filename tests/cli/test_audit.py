@@ -415,3 +415,19 @@ def test_a_scheduler_without_workers_is_told(served: Sandbox, keys: str, capsys:
         assert main(["audit", keys, "--dask", "tcp://127.0.0.1:1"]) == 0
     assert "the scheduler at tcp://127.0.0.1:1 has no workers yet" in capsys.readouterr().err
     assert served.count() == 0
+
+
+@pytest.mark.parametrize(
+    "wrong", ["--proxy=socks5://x", "--parquet=/nowhere/at/all", "--dask=tcp://127.0.0.1:1"]
+)
+def test_a_run_that_cannot_start_replaces_nothing(
+    served: Sandbox, keys: str, out: Path, wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "chatloom_async.contrib.dask", None)
+    write(out, WorkspaceAudit("old"))
+    before = out.read_bytes()
+    assert main(["audit", keys, "--out", str(out), "--force", wrong]) == 2
+    assert out.read_bytes() == before
+    new = ["audit", keys, "--out", str(out.with_name("new.jsonl"))]
+    assert [main([*new, wrong]), main(new)] == [2, 0]
+    assert served.count() == 6
