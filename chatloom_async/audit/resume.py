@@ -21,6 +21,7 @@ from chatloom_async.models import Gap
 if sys.platform != "win32":
     import fcntl
 
+_ANSWERED = ("ConfigurationError", "ResponseDecodeError")  # gaps without a status
 _NAMED = 3  # workspaces in a message
 
 
@@ -60,7 +61,7 @@ def _copied(
     for line in read_lines(path):
         if line.workspace is not None:
             audit = line.audit()
-            if any(map(_by_outage, audit.gaps)):
+            if not audit.agents and any(map(_by_outage, audit.gaps)):
                 hidden.add(audit.workspace)
             else:
                 kept[audit.workspace] = line.number
@@ -93,7 +94,7 @@ def _check_same(path: str | Path, held: Iterable[str], workspaces: Collection[st
 
 def _by_outage(gap: Gap) -> bool:
     """Tell whether a workspace may well be readable now: a refusal is an answer, this is none."""
-    return gap.agent is None and (
+    return gap.error not in _ANSWERED and (
         gap.status is None
         or gap.status == HTTPStatus.TOO_MANY_REQUESTS
         or gap.status >= HTTPStatus.INTERNAL_SERVER_ERROR

@@ -147,6 +147,18 @@ def test_a_resume_without_room_leaves_the_file_as_it_was(tmp_path: Path, path: P
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_what_was_answered_is_never_read_again(path: Path) -> None:
+    down = Gap(None, "APIConnectionError", None, "down")
+    answered = [
+        evolve(ACME, gaps=(down,)),
+        WorkspaceAudit("odd", gaps=(Gap(None, "ResponseDecodeError", None, "no JSON"),)),
+        WorkspaceAudit("unset", gaps=(Gap(None, "ConfigurationError", None, "no key"),)),
+    ]
+    write(path, *answered)
+    with AuditLog.open(path, resume=True) as log:
+        assert (len(log.done), log.again) == (3, frozenset())
+
+
 def test_a_resume_keeps_what_is_known_of_runs(path: Path) -> None:
     with AuditLog.open(path, workspaces=["acme", "dead"]) as log:
         log.append(ACME)
