@@ -24,7 +24,6 @@ from chatloom_async.cli.progress import Progress
 from chatloom_async.cli.proxy import add_proxy
 from chatloom_async.cli.run import Plan, Run
 from chatloom_async.cli.sinks import add_force, add_format, check_free, is_parquet
-from chatloom_async.cli.streams import discard_output
 from chatloom_async.errors import ConfigurationError
 
 # The name of the one workspace of CHATLOOM_API_KEY, which the API does not tell.
@@ -101,12 +100,8 @@ async def _audit(plan: Plan, options: Namespace) -> int:
             run.compare()
     except asyncio.CancelledError:
         return INTERRUPTED
-    try:
+    with run.printing():
         run.finish()
-    except BrokenPipeError:
-        if plan.log is None:
-            raise
-        discard_output()  # it is all in the file
     return 1 if _reached(options.fail_on, run.overview.totals) else 0
 
 
@@ -134,7 +129,7 @@ def make_plan(options: Namespace) -> Plan:
     else:
         keys = _only_key() if options.keys is None else KeysFile(options.keys).read()
     base_url = None if options.sandbox else check_base_url(None)
-    return Plan(keys, path, base_url, judge, log, printed, options.proxy)
+    return Plan(keys, path, base_url, judge, log, options.parquet, printed, options.proxy)
 
 
 def _check_files(options: Namespace, log: str | None) -> None:

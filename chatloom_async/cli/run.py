@@ -7,23 +7,24 @@ import asyncio
 import sys
 import time
 from argparse import Namespace
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, ExitStack
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, ExitStack, contextmanager
+from datetime import UTC, datetime
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from chatloom_async.audit.files import AuditLog, read_audits
 from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.keys import KeysFile, same_keys
-from chatloom_async.audit.results import WorkspaceAudit
+from chatloom_async.audit.results import AuditRun, WorkspaceAudit
 from chatloom_async.audit.run import stream_audit
 from chatloom_async.audit.text import duration, plural
 from chatloom_async.auth import ApiKey
 from chatloom_async.calls.retry import RetryPolicy
 from chatloom_async.cli.progress import TICK, Counts, Progress
 from chatloom_async.cli.proxy import open_pool
-from chatloom_async.cli.sinks import Sink, parquet_sink, print_shared, printing
-from chatloom_async.cli.streams import tell, tell_interrupted
+from chatloom_async.cli.sinks import Sink, parquet_sink, print_end, printing
+from chatloom_async.cli.streams import discard_output, tell, tell_interrupted
 from chatloom_async.cli.summary import Overview
 from chatloom_async.cli.tables import write_folded
 from chatloom_async.client import AsyncChatloom
@@ -46,6 +47,7 @@ class Plan:
     base_url: str | None  # None: the sandbox's, known when it serves
     judge: Judge
     log: str | None  # path of the file of JSON lines
+    parquet: str | None  # path of the Parquet file
     printed: str  # "table", "jsonl" or "csv"
     proxy: str | None  # what --proxy says
 
@@ -63,6 +65,11 @@ class Run:
     _sinks: list[Sink] = field(factory=list[Sink])
     _total: int = 0
     _started: float = field(factory=time.monotonic)
+    _made: AuditRun = field(init=False)  # what is printed of it, as a log has it
+
+    def __attrs_post_init__(self) -> None:
+        names, judge = tuple(self.plan.keys), self.plan.judge
+        self._made = AuditRun(datetime.now(UTC), None, names, judge.approved, judge.ignored)
 
     def prepare(self, options: Namespace, files: ExitStack) -> None:
         """Open what is written to, and take in what a cut run has left."""
@@ -76,9 +83,11 @@ class Run:
                 judge=self.plan.judge,
             )
             files.callback(self._log.close)
-        self._sinks = [self.overview.add, *printing(self.plan.printed, sys.stdout)]
-        if options.parquet is not None:
-            self._sinks.append(parquet_sink(options.parquet, files))
+        self._sinks = [self.overview.add]
+        if self.plan.parquet is not None:
+            self._sinks.append(parquet_sink(self.plan.parquet, files))
+        with self.printing():
+            self._sinks += printing(self.plan.printed, self._made, sys.stdout)
         if self._log is not None:
             self._go_on(self._log)
         self._total = sum(name not in self.done for name in self.plan.keys)
@@ -100,15 +109,27 @@ class Run:
 
     def _take(self, workspace: WorkspaceAudit) -> None:
         for sink in self._sinks:
-            sink(workspace)
+            with self.printing():
+                sink(workspace)
+
+    @contextmanager
+    def printing(self) -> Iterator[None]:
+        """Go on without the reader of standard output when it goes away, if there is a file."""
+        try:
+            yield
+        except BrokenPipeError as error:
+            if error.filename is not None or not (self.plan.log or self.plan.parquet):
+                raise
+            discard_output()
 
     def compare(self) -> None:
         """Take in what shows only when all workspaces are compared; the run is at its end."""
         found = self.overview.compare(self.plan.judge)
         if self._log is not None:
             self._log.finish(found)
-        if found:
-            print_shared(self.plan.printed, found, sys.stdout)
+        made = evolve(self._made, ended_at=datetime.now(UTC), findings=tuple(found))
+        with self.printing():
+            print_end(self.plan.printed, made, sys.stdout)
 
     async def go(self, cluster: str | None) -> None:
         """Audit every workspace that is not done yet."""
@@ -191,7 +212,8 @@ class Run:
         self.draw()
         count = plural(self.overview.totals.workspaces, "workspace")
         where = "" if self.plan.log is None else f" in {self.plan.log}; go on with --resume"
-        tell_interrupted(f"interrupted: {count} complete{where}")
+        lost = f"; {self.plan.parquet} is not written" if self.plan.parquet else ""
+        tell_interrupted(f"interrupted: {count} complete{where}{lost}")
 
     def draw(self) -> None:
         """Print the tables, where they are what is to be printed."""

@@ -4,7 +4,6 @@ import csv
 from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TextIO
 
 from chatloom_async.audit.figures import told
 from chatloom_async.audit.lines import dump_audit, dump_run
-from chatloom_async.audit.results import AuditRow, AuditRun, Finding, WorkspaceAudit, rows
+from chatloom_async.audit.results import AuditRow, AuditRun, WorkspaceAudit, rows
 from chatloom_async.audit.text import say, spreadsheet
 from chatloom_async.errors import ConfigurationError
 from chatloom_async.models import Agent, to_plain
@@ -48,10 +47,11 @@ def add_format(command: ArgumentParser) -> None:
     )
 
 
-def printing(what: str, stream: TextIO) -> list[Sink]:
+def printing(what: str, run: AuditRun, stream: TextIO) -> list[Sink]:
     """Return what prints workspaces as ``jsonl`` or ``csv``; nothing for a table: it comes last."""
     if what == "jsonl":
-        return [lambda audit: say(dump_audit(audit), stream)]
+        say(dump_run(run), stream)
+        return [lambda audit: say(dump_audit(audit, len(run.workspaces)), stream)]
     if what == "csv":
         write = csv_writer(stream)
         write(_COLUMNS)
@@ -59,12 +59,12 @@ def printing(what: str, stream: TextIO) -> list[Sink]:
     return []
 
 
-def print_shared(what: str, findings: Sequence[Finding], stream: TextIO) -> None:
+def print_end(what: str, run: AuditRun, stream: TextIO) -> None:
     """Print, as ``jsonl`` or ``csv``, what concerns several workspaces; a table holds it anyway."""
     if what == "jsonl":
-        say(dump_run(AuditRun(datetime.now(UTC), findings=tuple(findings))), stream)
-    elif what == "csv":
-        _csv_rows(csv_rows(stream), WorkspaceAudit("(several)", findings=tuple(findings)))
+        say(dump_run(run), stream)
+    elif what == "csv" and run.findings:
+        _csv_rows(csv_rows(stream), WorkspaceAudit("(several)", findings=run.findings))
 
 
 def is_parquet(path: str) -> bool:

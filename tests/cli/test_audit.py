@@ -96,9 +96,11 @@ def test_each_workspace_becomes_one_line(served: Sandbox, keys: str, out: Path) 
 def test_a_dash_prints_json_lines_only(served: Sandbox, keys: str, capsys: Captured) -> None:
     assert main(["audit", keys, "--out", "-"]) == 0
     shown = capsys.readouterr()
-    *workspaces, shared = map(json.loads, shown.out.splitlines())
-    assert [len(each["agents"]) for each in workspaces] == [2, 2]
-    assert len(shared["run"]["findings"]) == 4
+    begun, *workspaces, ended = map(json.loads, shown.out.splitlines())
+    assert [(len(each["agents"]), each["of"]) for each in workspaces] == [(2, 2), (2, 2)]
+    assert (begun["run"]["workspaces"], begun["run"]["ended_at"]) == (["acme", "beta"], None)
+    assert ended["run"]["began_at"] == begun["run"]["began_at"] < ended["run"]["ended_at"]
+    assert len(ended["run"]["findings"]) == 4
     assert "6 requests" in shown.err
     assert served.count() == 6
 

@@ -37,10 +37,11 @@ def test_ctrl_c_shows_the_tables_of_what_was_read(
 
 def test_ctrl_c_leaves_whole_lines(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
     monkeypatch.delenv("CHATLOOM_API_KEY", raising=False)
-    shown = CtrlC(at='"workspace"')
+    shown = CtrlC(at='"workspace":')
     monkeypatch.setattr(sys, "stdout", shown)
     assert main(["audit", "--sandbox", "--out", "-"]) == 130
-    assert json.loads(shown.getvalue())["workspace"] in {each.name for each in demo_workspaces()}
+    _, line = map(json.loads, shown.getvalue().splitlines())
+    assert line["workspace"] in {each.name for each in demo_workspaces()}
     assert capsys.readouterr().err == "interrupted: 1 workspace complete\n"
 
 
@@ -91,6 +92,7 @@ def test_a_hanging_audit_is_gone_with_130(
     with started("audit", keys, "--out", "-") as audit:
         assert audit.stdout is not None
         assert audit.stderr is not None
+        assert json.loads(audit.stdout.readline())["run"]["ended_at"] is None
         assert json.loads(audit.stdout.readline())["workspace"] == "acme"
         for each in (first, *more):
             audit.send_signal(each)

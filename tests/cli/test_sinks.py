@@ -104,13 +104,14 @@ def test_a_resume_writes_parquet_anew(served: Sandbox, keys: str, out: Path) -> 
 
 
 def test_an_interrupted_run_leaves_no_parquet_file(
-    served: Sandbox, keys: str, out: Path, monkeypatch: pytest.MonkeyPatch
+    served: Sandbox, keys: str, out: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
     served.plant(Fault.hang(workspace="beta", times=None))
-    monkeypatch.setattr(sys, "stdout", CtrlC(at='"workspace"'))
+    monkeypatch.setattr(sys, "stdout", CtrlC(at='"workspace":'))
     parquet_file = out.with_name("p")
     assert main(["audit", keys, "--format", "jsonl", "--parquet", str(parquet_file)]) == 130
     assert list(out.parent.glob("p*")) == []
+    assert f"; {parquet_file} is not written" in capsys.readouterr().err
 
 
 def test_a_parquet_file_for_which_there_is_no_room_is_named(tmp_path: Path) -> None:
