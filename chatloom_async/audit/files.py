@@ -105,8 +105,8 @@ class AuditLog:
     again: frozenset[str] = frozenset()
     oldest: datetime | None = None
     of: int | None = None
-    _run: AuditRun = field(factory=lambda: AuditRun(_now()), repr=False)
-    _begun: bool = field(default=False, repr=False)
+    _run: AuditRun = field(factory=lambda: AuditRun(_now()), alias="run", repr=False)
+    _begun: bool = field(default=False, alias="begun", repr=False)
 
     @classmethod
     def open(
