@@ -28,6 +28,8 @@ _SUFFIXES = {".toml": "toml", ".csv": "csv", ".tsv": "csv"}
 _MOST_BYTES = 16 * 1024 * 1024
 _KEY = re.compile(r"(?<!\w)clf_")
 _SWAPPED = "a key stands where its name belongs: the name comes first, then the key"
+# Only in CSV may text in quotes, which is a name there too, stand before no equals sign.
+_TOML = re.compile(r"""("(\\.|[^"\\])*"|'[^']*'|[^"',;\t=]*)\s*=\s*(["']|clf_|env:)""")
 _SHAPE = 'write one line per workspace, in TOML ("name" = "clf_…") or CSV (name,clf_…)'
 
 
@@ -138,7 +140,7 @@ def _guessed(text: str) -> str:
     """Tell TOML from CSV by the first line that says something: only TOML has ``name = "…"``."""
     lines = (line.strip() for line in text.splitlines())
     first = next((line for line in lines if line and not line.startswith("#")), "")
-    return "toml" if "=" in first.partition("clf_")[0] or first.startswith("[") else "csv"
+    return "toml" if _TOML.match(first) or first.startswith("[") else "csv"
 
 
 def _from_toml(text: str) -> tuple[list[tuple[str, str]], str]:
@@ -160,6 +162,8 @@ def _from_toml(text: str) -> tuple[list[tuple[str, str]], str]:
 def _misfit(name: str, value: object) -> str:
     if _looks_like_a_key(name):
         return _SWAPPED
+    if not name.strip():
+        return "a key has no name"
     if isinstance(value, dict):
         return f"{name!r} is a table; put names with dots in quotes, and use no [section]"
     if not isinstance(value, str):
@@ -169,16 +173,16 @@ def _misfit(name: str, value: object) -> str:
 
 def _from_csv(text: str) -> tuple[list[tuple[str, str]], str]:
     """Return names and values, and what is wrong; a first line like ``name,key`` is a header."""
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    delimiter = max(_DELIMITERS, key=first.count)
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True
-    )
+    # Comments are of no column, and keep their number.
+    lines = ["" if line.lstrip()[:1] == "#" else line for line in io.StringIO(text, newline="")]
+    first = next(filter(str.strip, lines), "")
+    delimiter = max(_DELIMITERS, key=first.rfind)  # a name may hold others, a key none
+    reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=True)
     values: list[tuple[str, str]] = []
     try:
         for row in reader:
             cells = [cell.strip() for cell in row]
-            if not any(cells) or cells[0].startswith("#"):
+            if not any(cells):
                 continue
             if not values and len(cells) == _COLUMNS and _HEADING.fullmatch(cells[1]):
                 continue

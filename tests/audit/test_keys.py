@@ -38,12 +38,20 @@ def refusal(keys: KeysFile) -> str:
         ("quoted.csv", '"acme","clf_a"\n# ours\n"Beta & Söhne", clf_b\n'),
         ("tabs.tsv", "acme\tclf_a\nBeta & Söhne\tclf_b\n"),
         ("toml-without-suffix", 'acme = "clf_a"\n"Beta & Söhne" = "clf_b"\n'),
+        ("comment.csv", '# ours; "from" ops; secret\nacme,clf_a\nBeta & Söhne,clf_b\n'),
         ("csv-without-suffix", "acme,clf_a\nBeta & Söhne,clf_b\n"),
     ],
 )
 def test_names_and_keys_are_read_in_order(tmp_path: Path, name: str, text: str) -> None:
     keys = written(tmp_path, name, text).read()
     assert list(keys.items()) == [("acme", ApiKey("clf_a")), ("Beta & Söhne", ApiKey("clf_b"))]
+
+
+@pytest.mark.parametrize("name", ["Acme; Inc; Ltd", "A=B", "A = B", "#1", "A\tB"])
+@pytest.mark.parametrize("file", ["k", "k.csv"])
+def test_a_name_in_quotes_may_hold_anything(tmp_path: Path, file: str, name: str) -> None:
+    keys = written(tmp_path, file, f'"{name}",clf_a\n').read()
+    assert keys == {name: ApiKey("clf_a")}
 
 
 @pytest.mark.parametrize(
@@ -88,6 +96,7 @@ def test_keys_come_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
         ("k.csv", f"a,{SECRET},more", "line 1 has 3 columns"),
         ("k.csv", f'a,"{SECRET}', "line 1 is not CSV"),
         ("k.csv", f",{SECRET}", "line 1 has a key but no name"),
+        ("k.toml", f'"" = "{SECRET}"', "a key has no name"),
         ("k.csv", "a,not_a_key_4711", "entry 'a': an API key starts with clf_"),
         ("k.csv", f"a,{SECRET} x", "entry 'a': the API key holds white space"),
         ("k.csv", f"a,{SECRET}é", "entry 'a': the API key holds white space or other"),
