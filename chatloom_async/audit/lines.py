@@ -105,15 +105,20 @@ def read_lines(path: str | Path) -> Iterator[Line]:
     except OSError as error:
         raise unusable(path, error) from None
     with file:
+        torn = None
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
+            if torn is not None:
+                raise torn
             sent = _parsed(line)
-            name = sent.get("workspace")
-            if isinstance(name, str) or _RUN in sent:
+            name = None if sent is None else sent.get("workspace")
+            if sent is not None and (isinstance(name, str) or _RUN in sent):
                 yield Line(path, number, name if isinstance(name, str) else None, sent)
-            elif line.endswith(b"\n") or not _is_torn(line):
-                raise _none(path, number, "no workspace is named")
+                continue
+            torn = _none(path, number, "not JSON" if sent is None else "no workspace is named")
+            if sent is not None or not _is_torn(line):
+                raise torn
 
 
 def write_line(file: FileIO, line: str) -> None:
@@ -137,12 +142,12 @@ def _is_torn(line: bytes) -> bool:
     return not line.strip(b"\0") or any(start.startswith(line[: len(start)]) for start in _STARTS)
 
 
-def _parsed(line: bytes) -> Mapping[str, Any]:
-    """Return the object on a line; an empty one: there is none."""
+def _parsed(line: bytes) -> Mapping[str, Any] | None:
+    """Return the object on a line, an empty one in place of other values; None: it is no JSON."""
     # Behind a torn line that another file was appended to stands that file's first. Inside a string
     # of JSON the quotes would be escaped.
     for start in (0, *(at for start in _STARTS if (at := line.rfind(start)) > 0)):
         with suppress(ValueError, RecursionError):
             sent = json.loads(line[start:])
             return sent if isinstance(sent, dict) else {}
-    return {}
+    return None

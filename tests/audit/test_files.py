@@ -22,13 +22,22 @@ def test_of_a_workspace_in_a_file_twice_the_latest_counts(tmp_path: Path) -> Non
     assert list(read_audits(path)) == [DEAD, later]
 
 
-@pytest.mark.parametrize("junk", [b"not an audit\n", b'{"workspace": "x"\n', b"\xff\xfe\n"])
+@pytest.mark.parametrize(
+    "junk", [b"not an audit\n", b'{"workspace":"x"\n{"workspace":"y"\n', b"\xff\xfe\n"]
+)
 def test_junk_before_the_last_line_is_named_by_its_number(path: Path, junk: bytes) -> None:
     path.write_bytes(f"{dump_audit(ACME)}\n".encode() + junk)
     with pytest.raises(ConfigurationError, match="line 2"):
         list(read_audits(path))
     with pytest.raises(ConfigurationError, match="line 2"):
         AuditLog.open(path, resume=True)
+
+
+def test_a_torn_last_line_may_have_an_end(path: Path) -> None:
+    path.write_text(f'{dump_audit(ACME)}\n{{"workspace":"x","agen\n\n')
+    assert list(read_audits(path)) == [ACME]
+    write(path, DEAD, resume=True)
+    assert list(read_audits(path)) == [ACME, DEAD]
 
 
 def test_blank_lines_are_passed_over(path: Path) -> None:
