@@ -6,6 +6,7 @@ module each), signals (``cli.interrupts``), and the standard streams (``cli.stre
 
 import errno
 import io
+import os
 import re
 import sys
 from argparse import Namespace
@@ -63,7 +64,9 @@ def _guarded(arguments: list[str], interrupts: Interrupts) -> int:
 def _run(arguments: list[str], interrupts: Interrupts) -> int:
     if not has_extra():
         raise ConfigurationError("the command line is an extra: pip install 'chatloom_async[cli]'")
-    if any(_KEY.search(argument) for argument in arguments):  # before anything repeats it
+    # Before anything repeats them. A file of that name is no key; Path.is_file may raise.
+    named = [each for each in arguments if not os.path.isfile(each)]  # noqa: PTH113 - as said
+    if any(map(_KEY.search, named)):
         raise ConfigurationError(
             "an API key does not belong on the command line, where other users and the shell's "
             "history see it: set CHATLOOM_API_KEY, or put it in a keys file"

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -117,3 +118,10 @@ def test_an_unexpected_error_does_not_look_like_something_found(
     told = capsys.readouterr().err
     assert "unexpected LookupError: nobody thought of this; --debug shows where" in told
     assert told.count("Traceback") == traces
+
+
+@pytest.mark.usefixtures("here")
+def test_a_file_may_be_named_like_a_key(served: Sandbox, keys: str) -> None:
+    Path(keys).rename("clf_keys.toml")
+    assert main(["audit", "clf_keys.toml"]) == 0
+    assert served.count() == 6
