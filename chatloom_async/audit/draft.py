@@ -4,6 +4,7 @@ Whoever reads the place finds what was there before, or all of the new file.
 """
 
 import os
+import sys
 from io import FileIO
 from pathlib import Path
 from stat import S_IMODE
@@ -12,6 +13,9 @@ from typing import Self
 from attrs import define, field
 
 from chatloom_async.errors import ConfigurationError
+
+if sys.platform != "win32":
+    import fcntl
 
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
@@ -28,6 +32,8 @@ class Draft:
     def begin(cls, path: str | Path, suffix: str = ".draft") -> Self:
         """Create the draft, in place of one that a killed run has left, or ConfigurationError.
 
+        That of a run that still writes is none, where the system knows how to tell (``lock``).
+
         It is created exclusively: a link that somebody has put there is removed, never followed.
         """
         place = Path(os.path.realpath(path))
@@ -36,8 +42,12 @@ class Draft:
             raise ConfigurationError(f"cannot write {str(path)!r}: it is no plain file")
         beside = place.with_name(f"{place.name}{suffix}")
         try:
+            if beside.is_file() and not beside.is_symlink():
+                with beside.open("rb", buffering=0) as left:
+                    lock(beside, left)
             beside.unlink(missing_ok=True)
             draft = cls(place, beside, FileIO(os.open(beside, _FLAGS, 0o666), "w"))
+            lock(beside, draft.file)
         except OSError as error:
             named = beside if os.path.lexists(beside) else path
             raise ConfigurationError(f"cannot write {str(named)!r}: {error.strerror}") from None
@@ -72,3 +82,19 @@ class Draft:
         """Remove it; what is in its place stays."""
         self.file.close()
         self.beside.unlink(missing_ok=True)
+
+
+def lock(path: str | Path, file: FileIO) -> None:
+    """Keep other runs out until the file is closed, where the system knows how (flock)."""
+    if sys.platform == "win32":
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Another run may have put its own file in this one's place meanwhile.
+        alone = os.path.samestat(os.fstat(file.fileno()), Path(path).stat())
+    except BlockingIOError:
+        alone = False
+    except OSError:
+        return  # some network file systems have no locks
+    if not alone:
+        raise ConfigurationError(f"{path}: another run writes to it")

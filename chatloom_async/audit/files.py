@@ -18,10 +18,11 @@ from typing import Self
 
 from attrs import define, evolve, field, frozen
 
+from chatloom_async.audit.draft import lock
 from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.lines import dump_audit, dump_run, read_lines, unusable, write_line
 from chatloom_async.audit.results import AuditRun, Finding, WorkspaceAudit
-from chatloom_async.audit.resume import lock, take_over
+from chatloom_async.audit.resume import take_over
 from chatloom_async.errors import ConfigurationError
 
 

@@ -3,8 +3,6 @@
 Not here: going on with it (``files``).
 """
 
-import os
-import sys
 from collections.abc import Collection, Iterable
 from datetime import datetime
 from http import HTTPStatus
@@ -17,9 +15,6 @@ from chatloom_async.audit.lines import dump_run, read_lines, unusable, write_lin
 from chatloom_async.audit.results import AuditRun
 from chatloom_async.errors import ConfigurationError
 from chatloom_async.models import Gap
-
-if sys.platform != "win32":
-    import fcntl
 
 _ANSWERED = ("ConfigurationError", "ResponseDecodeError")  # gaps without a status
 _NAMED = 3  # workspaces in a message
@@ -40,7 +35,6 @@ def take_over(
     """
     draft = Draft.begin(path, ".resumed")
     try:
-        lock(draft.beside, draft.file)
         done, again, oldest = _copied(path, draft.file, run, judge)
         draft.publish()
     except BaseException as error:
@@ -99,19 +93,3 @@ def _by_outage(gap: Gap) -> bool:
         or gap.status == HTTPStatus.TOO_MANY_REQUESTS
         or gap.status >= HTTPStatus.INTERNAL_SERVER_ERROR
     )
-
-
-def lock(path: str | Path, file: FileIO) -> None:
-    """Keep other runs out until the file is closed, where the system knows how (flock)."""
-    if sys.platform == "win32":
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Another run may have put its own file in this one's place meanwhile.
-        alone = os.path.samestat(os.fstat(file.fileno()), Path(path).stat())
-    except BlockingIOError:
-        alone = False
-    except OSError:
-        return  # some network file systems have no locks
-    if not alone:
-        raise ConfigurationError(f"{path}: another run writes to it")
