@@ -11,6 +11,7 @@ import os
 import pickle
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -158,24 +159,24 @@ sys.stdin.read()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform makes no process by forking")
-async def test_a_lock_dies_with_its_holder(tmp_path: Path) -> None:
+def test_a_lock_dies_with_its_holder(tmp_path: Path) -> None:
     path = tmp_path / "limits"
-    store = SharedFile(path)
-    await store.take(NAME, LIMIT, 1)
-    pipe = asyncio.subprocess.PIPE
-    holder = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", HOLD, path, stdin=pipe, stdout=pipe
-    )
-    assert holder.stdout is not None
-    child = int(await holder.stdout.readline())
-    try:
-        with pytest.raises(TimeoutError, match="locked for more than"):
-            await store.take(NAME, LIMIT, 1)
-        holder.kill()
-        await holder.communicate()
-        assert (await store.take(NAME, LIMIT, 1)).count == 1
-    finally:
-        os.kill(child, signal.SIGKILL)
+    store, pipe = SharedFile(path), subprocess.PIPE
+    with asyncio.Runner() as runner:
+        runner.run(store.take(NAME, LIMIT, 1))
+        with subprocess.Popen(
+            [sys.executable, "-c", HOLD, path], stdin=pipe, stdout=pipe
+        ) as holder:
+            assert holder.stdout is not None
+            child = int(holder.stdout.readline())
+            try:
+                with pytest.raises(TimeoutError, match="locked for more than"):
+                    runner.run(store.take(NAME, LIMIT, 1))
+                holder.kill()
+                holder.wait()
+                assert runner.run(store.take(NAME, LIMIT, 1)).count == 1
+            finally:
+                os.kill(child, signal.SIGKILL)
 
 
 async def test_a_full_disk_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
