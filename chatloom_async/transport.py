@@ -189,7 +189,9 @@ class Response:
 
     def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         """Take it as it came."""
-        self.status, self.headers, self.body = status, headers, body
+        self.status: int = status
+        self.headers: Mapping[str, str] = headers
+        self.body: bytes = body
 
 
 @define(eq=False, repr=False)

@@ -44,7 +44,8 @@ class CachedCalls:
 
     def __init__(self, caller: Caller, store: AnswerStore) -> None:
         """Keep in this store what the caller is answered."""
-        self.caller, self.store = caller, store
+        self.caller: Caller = caller
+        self.store: AnswerStore = store
 
     async def fetch(self, request: Request, model: type[Model]) -> Model:
         """Return the model that the request is answered with, maybe some time ago.

@@ -25,8 +25,9 @@ class LimiterLog:
 
     def __init__(self, name: str, notify: Observer | None) -> None:
         """Begin a log; its number is drawn, for one observer may hear of several pools."""
-        self.name, self.notify = name, notify
-        self.number = random.getrandbits(62)
+        self.name: str = name
+        self.notify: Observer | None = notify
+        self.number: int = random.getrandbits(62)
         self._announced = False
 
     def _tell(self, level: int, text: str, *values: object) -> None:
