@@ -34,7 +34,6 @@ from chatloom_async.models import (
     WorkspaceSnapshot,
     as_dict,
     served,
-    shown,
 )
 from chatloom_async.network.pool import ConnectionPool
 from chatloom_async.ratelimit.values import LimiterStatistics, RateLimit
@@ -56,7 +55,7 @@ _UNCHANGED = _Unchanged.UNCHANGED
 
 
 @served
-@frozen
+@frozen(repr=False)
 class ClientStatistics:
     """What a client has done so far.
 
@@ -76,7 +75,6 @@ class ClientStatistics:
     in_flight: int
     limiter: LimiterStatistics | None
 
-    __repr__ = shown
     to_dict = as_dict
 
 

@@ -307,6 +307,18 @@ async def test_a_later_call_keeps_the_request_going(deadline: float | None) -> N
     assert case.requests == 1
 
 
+async def test_a_call_that_joins_at_the_last_moment_fails_with_it() -> None:
+    case, loop = Case(slow()), asyncio.get_running_loop()
+    early = asyncio.create_task(look_up(case.client(retry=RetryPolicy(deadline=1.0))))
+    await asyncio.sleep(0)
+    late: list[asyncio.Task[str]] = []
+    loop.call_at(1.0, lambda: late.append(loop.create_task(look_up(case.client()))))
+    errors = await asyncio.gather(early, asyncio.sleep(2), return_exceptions=True)
+    assert isinstance(errors[0], DeadlineExceededError)
+    with pytest.raises(DeadlineExceededError, match="within 1 s"):
+        await late[0]
+
+
 async def test_each_call_tells_its_own_deadline() -> None:
     case = Case(slow())
     early = asyncio.create_task(look_up(case.client(retry=RetryPolicy(deadline=1.0))))

@@ -143,7 +143,8 @@ class CachedCalls:
 
     def _shared(self, call: CallRecord, answer: Any) -> Any:
         """Return what another call's request brought, an error in this call's own words."""
-        if isinstance(answer, DeadlineExceededError) and answer.retry_after is None:
+        late = isinstance(answer, DeadlineExceededError) and answer.retry_after is None
+        if late and self.caller.retry.deadline is not None:
             return call.finished(self.caller.too_late(call))
         return copy.copy(answer) if isinstance(answer, ChatloomError) else answer
 

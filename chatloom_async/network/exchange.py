@@ -77,7 +77,7 @@ async def send(  # noqa: PLR0913 - what a request is, and how it goes
     except aiohttp.ClientConnectorError:
         raise
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
-        pass
+        pass  # as in ``_guarded``, which not every request passes
     if answer is None:
         raise unanswered(session.connector)
     whole = False

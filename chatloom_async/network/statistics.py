@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from attrs import frozen
 
 from chatloom_async.cache import CacheStatistics
-from chatloom_async.models import as_dict, served, shown
+from chatloom_async.models import as_dict, served
 from chatloom_async.ratelimit.values import LimiterStatistics
 
 
 @served
-@frozen
+@frozen(repr=False)
 class PoolStatistics:
     """A pool at one moment, all its event loops together.
 
@@ -36,5 +36,4 @@ class PoolStatistics:
     limiters: Mapping[str, LimiterStatistics]
     cache: CacheStatistics
 
-    __repr__ = shown
     to_dict = as_dict

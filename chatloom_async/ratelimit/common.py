@@ -53,10 +53,6 @@ class Member(Protocol):
         """Return how many left in the last minute and came back, and were not refused."""
         ...
 
-    def latest(self) -> float:
-        """Return when the last one left."""
-        ...
-
     def pardon(self) -> None:
         """Forget what refusals taught: it was not the key's own limit."""
         ...
@@ -92,6 +88,7 @@ class CommonGate:
     _trying: Member | None = None  # who may leave though nobody may
     _tried: set[tuple[Member, float]] = field(factory=set)  # what so left and is in flight
     _refused_at: dict[str, float] = field(factory=dict)  # when keys were refused
+    _answered_at: dict[str, float] = field(factory=dict)  # when keys were answered well
 
     def __attrs_post_init__(self) -> None:
         """Start, knowing nothing."""
@@ -141,6 +138,7 @@ class CommonGate:
     def admitted(self, member: Member, departure: float) -> None:
         """Take note of an answer that is no refusal and no failure."""
         now, schedule, window = self.loop.time(), self.schedule, self.schedule.window
+        self._answered_at[member.name] = now
         if (member, departure) in self._tried:
             self._tried.discard((member, departure))
             if self._trial.let_in(now, window.worth / window.span if window else 0.0):
@@ -240,6 +238,7 @@ class CommonGate:
         self._ask(asking=False)
         self._tried.clear()
         self._refused_at.clear()
+        self._answered_at.clear()
         queue, self._queue = self._queue, OrderedDict()
         for member in queue:
             member.go_on()
@@ -266,15 +265,14 @@ class CommonGate:
         return full or self._is_early(now) or spent
 
     def _try(self, now: float, *, vain: bool = False) -> None:
-        """Let keys ask though nobody may, first those that were not refused."""
+        """Let keys ask though nobody may, first those not refused and answered last."""
         if now < self._trial.at or self._tried or not self._queue or not self.awake:
             return
         keys = sorted(
             self._queue,
             key=lambda member: (
                 self._refused_at.get(member.name, -math.inf),
-                not member.accepted(),
-                member.latest(),
+                -self._answered_at.get(member.name, -math.inf),
                 self.schedule.uniform(0, 1),
             ),
         )

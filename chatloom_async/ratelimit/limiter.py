@@ -13,7 +13,6 @@ A stranger's way through:
   The refused call and those that wait end at once with the refusal as their error, and so do later
   calls. After the 120 s that are believed, a call that comes may leave as the probe.
 - A call whose turn at the client's own ``RateLimit`` comes after its deadline ends at once, unsent.
-
 - Several keys of a base URL may meet one limit. Then an attempt passes a gate of all keys too
   (``ratelimit.common``), and its refusal is that gate's business.
 
@@ -221,10 +220,6 @@ class RateLimiter:
     def accepted(self) -> int:
         """Return how many left in the last minute and came back, and were not refused."""
         return self._schedule.accepted(self._now())
-
-    def latest(self) -> float:
-        """Return when the last one left."""
-        return self._schedule.latest
 
     def pardon(self) -> None:
         """Forget what refusals taught: it was not the key's own limit."""

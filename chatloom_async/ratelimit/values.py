@@ -153,7 +153,7 @@ class Cost(Enum):
 
 
 @served
-@frozen
+@frozen(repr=False)
 class LimiterStatistics:
     """One key's gate at one moment.
 
@@ -186,5 +186,4 @@ class LimiterStatistics:
     window: tuple[int, float] | None = None
     most_in_flight: int | None = None
 
-    __repr__ = shown
     to_dict = as_dict
