@@ -119,19 +119,12 @@ def diff_audits(
         )
     ]
     unknown = tuple(each for each in differences if isinstance(each, Unknown))
+    new_ones = _only_in(after, before, "new", [each for each in unknown if each.side != "new"])
+    gone = _only_in(before, after, "gone", [each for each in unknown if each.side != "old"])
     return AuditDiff(
         tuple(each for each in differences if isinstance(each, Change)),
         unknown,
-        (
-            *(
-                each
-                for each in _only_in(
-                    after, before, "new", [each for each in unknown if each.side != "new"]
-                )
-                if each.finding.rule not in ignored
-            ),
-            *_only_in(before, after, "gone", [each for each in unknown if each.side != "old"]),
-        ),
+        (*(each for each in new_ones if each.finding.rule not in ignored), *gone),
     )
 
 
@@ -182,7 +175,8 @@ def _identity(finding: Finding) -> Hashable:
 def _workspace(
     name: str, old: WorkspaceAudit | None, new: WorkspaceAudit | None
 ) -> Iterator[Change | Unknown]:
-    side = _side(_is_partial(old), _is_partial(new))
+    partial, now_partial = _is_partial(old), _is_partial(new)
+    side = _side(partial, now_partial)
     if side is not None:
         yield Unknown(name, None, side)
     if old is None or new is None:
@@ -190,13 +184,13 @@ def _workspace(
     before = {agent.id: agent for agent in old.agents} if old else {}
     after = {agent.id: agent for agent in new.agents} if new else {}
     for agent_id, agent in before.items():
-        if new is not None and agent_id not in after and not _is_partial(new):
+        if new is not None and agent_id not in after and not now_partial:
             yield Change("removed", name, agent_id, before=agent.name)
     for agent_id, agent in after.items():
         if agent_id in before:
             yield from _agent(name, before[agent_id], agent)
             continue
-        if old is not None and not _is_partial(old):
+        if old is not None and not partial:
             yield Change("added", name, agent_id, after=agent.name)
         if agent.allowed_domains is None:
             yield Unknown(name, agent_id, "new")

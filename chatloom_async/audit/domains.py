@@ -29,7 +29,7 @@ _LONGEST_LABEL = 63  # RFC 1035 §2.3.4; a plain host is no longer than one labe
 # Browsers open names with "_" and with hyphens anywhere, which RFC 1123 §2.1 does not know.
 _HOST = re.compile(r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}")
 _OUTER_HYPHEN = re.compile(r"(?:^|\.)-|-(?:\.|$)")
-_LONGEST = 253  # RFC 1035 §2.3.4, without the final dot
+LONGEST = 253  # RFC 1035 §2.3.4, without the final dot
 _LONGEST_WORTH_PARSING = 2048
 _SHOWN = 80  # characters of a line of the approved list in a message
 _HIDDEN = "holds characters that are not what they look like"
@@ -154,7 +154,7 @@ def _parsed(bare: str) -> Entry:
     if bare == _ALL_URLS or is_all_addresses(bare) or _is_all(bare):
         return Entry(bare, "", "*" in bare, covers="everything")
     if len(bare) > _LONGEST_WORTH_PARSING:
-        return Entry(bare, "", problem=f"is longer than {_LONGEST} characters")
+        return Entry(bare, "", problem=f"is longer than {LONGEST} characters")
     if is_address_space(bare.lower()):
         return Entry(bare, "", covers="addresses")
     address = address_of(bare)
@@ -220,7 +220,7 @@ def _fixed(host: str) -> str:
 def _problem_of(name: str, host: str, reading: Reading) -> str | None:
     if not reading.host:
         return _refusal(reading.written.lower())
-    if host and (not _HOST.fullmatch(host.replace("*", "x")) or len(name) > _LONGEST):
+    if host and (not _HOST.fullmatch(host.replace("*", "x")) or len(name) > LONGEST):
         return _NO_HOST
     if reading.hidden:
         return _HIDDEN

@@ -13,7 +13,14 @@ from importlib.resources import files
 from attrs import frozen
 
 from chatloom_async.audit.addresses import Address, is_documentation, is_private
-from chatloom_async.audit.domains import ApprovedDomains, Entry, is_local, is_plain, parse_entry
+from chatloom_async.audit.domains import (
+    LONGEST,
+    ApprovedDomains,
+    Entry,
+    is_local,
+    is_plain,
+    parse_entry,
+)
 from chatloom_async.audit.hosts import shown
 from chatloom_async.audit.look_alikes import look_alike
 from chatloom_async.audit.results import Finding, Severity, WorkspaceAudit
@@ -28,7 +35,6 @@ _ALIKE = 1000  # findings of one rule about one agent, before the others are onl
 _NAMED_OF_OTHERS = 3
 _MOST_ODD = 10_000  # entries of one agent that are not plain hosts in order, some 30 µs each
 _LONGEST = 2048  # characters of an entry in a finding
-_LONGEST_NAME = 253  # RFC 1035 §2.3.4; what is longer is not worth remembering
 _DOCUMENTATION = "example"  # RFC 2606 §2: what examples are made of
 _TOO_MUCH = {
     "everything": ("public-suffix", "stands for every host there is"),
@@ -173,7 +179,8 @@ def _bounded(found: Iterable[Told]) -> Iterator[Told]:
 
 def _judged(domain: str) -> Judged | None:
     """Return what an entry is and what is wrong with it; None for a plain host in order."""
-    return _remembered(domain) if len(domain) <= _LONGEST_NAME else _judge(domain)
+    # What is longer than any name is not worth remembering.
+    return _remembered(domain) if len(domain) <= LONGEST else _judge(domain)
 
 
 def _judge(domain: str) -> Judged | None:
