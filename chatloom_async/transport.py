@@ -182,16 +182,13 @@ class Request:
         return self.base_url + self.target
 
 
+@define(eq=False, repr=False)
 class Response:
     """A complete answer; header names are matched without regard to case."""
 
-    __slots__ = ("body", "headers", "status")
-
-    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        """Take it as it came."""
-        self.status: int = status
-        self.headers: Mapping[str, str] = headers
-        self.body: bytes = body
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
 
 
 @define(eq=False, repr=False)
