@@ -65,6 +65,7 @@ class RateLimiter:
     notify: Observer | None = None
     last_error: Exception | None = field(default=None, init=False)  # why the gate is closed
     loop: asyncio.AbstractEventLoop = field(factory=asyncio.get_running_loop, init=False)
+    earlier: RateLimiter | None = field(default=None, init=False)  # of the key, in another loop
     _schedule: Schedule = field(init=False)
     _line: WaitingLine = field(default=_NOBODY, init=False)
     _log: LimiterLog = field(init=False)
@@ -113,7 +114,7 @@ class RateLimiter:
             limits = evolve(limits, give_up_at=limits.give_up_at + self._shift)
         start = self._now()
         if self.last_error or limits.give_up_at < math.inf or self._turns or self._asked:
-            ahead = self._line.ahead(urgent=limits.urgent)
+            ahead = 0 if refused else self._line.ahead(urgent=limits.urgent)
             if (problem := self._objection(limits, start, ahead)) is not None:
                 raise problem
         waiter = Waiter(resource, limits, self.loop.create_future())
@@ -148,7 +149,7 @@ class RateLimiter:
         # Only where an answer has to come first does it matter when this one came.
         now = self._now() if schedule.ready == math.inf else schedule.latest
         opened = schedule.admitted(now, departure, resource)
-        if opened:
+        if opened and self.last_error is not None:
             self.last_error = None
             self._log.opened(now - schedule.closed_since)
         if self._turns is not None:
@@ -201,7 +202,8 @@ class RateLimiter:
         if self._asked is not None:
             self._asked.abandoned(self, departure)
         self._schedule.abandoned(self._now(), departure)
-        self._pump()
+        if not self.loop.is_closed():  # as when a task is thrown away that nobody ended
+            self._pump()
 
     def join(self, gate: CommonGate) -> None:
         """Have a gate in common with other keys, whose time is the loop's."""
@@ -274,15 +276,27 @@ class RateLimiter:
     def is_as_good_as_new(self, now: float) -> bool:
         """Tell whether it may be forgotten when nobody holds it."""
         used = self._line.waiting or (self._asked is not None and self._asked.awake)
-        return not used and self._schedule.is_as_good_as_new(now + self._shift)
+        new = not used and self._schedule.is_as_good_as_new(now + self._shift)
+        return new and (self.earlier is None or self.earlier.is_as_good_as_new(now))
 
     def forgotten(self, now: float) -> None:
         """Take note that nobody is to use it any more: it counts as closed no longer."""
         if self.last_error is not None:
+            self.last_error = None
             self._log.ended(now + self._shift - self._schedule.closed_since)
 
-    def inherit(self, other: RateLimiter) -> None:
-        """Go on where the limiter of a closed loop ended; what it had in flight is lost."""
+    def follow(self, latest: RateLimiter | None) -> None:
+        """Go on where the limiter of a closed loop ended, if there is one; others run beside."""
+        later, self.earlier = self, latest
+        while (earlier := later.earlier) is not None:
+            if earlier.loop.is_closed():
+                later.earlier, earlier.earlier = earlier.earlier, None
+                self._inherit(earlier)
+                return
+            later = earlier
+
+    def _inherit(self, other: RateLimiter) -> None:
+        """Take over what another one knows; what it had in flight is lost."""
         self._schedule, other._schedule = other._schedule, self._schedule
         self.last_error, other.last_error = other.last_error, None
         self._log.number = other._log.number
@@ -389,15 +403,15 @@ class RateLimiter:
         if self._timer is None and due < math.inf:  # what is in flight reports by itself
             self._timer, self._alarm = self.loop.call_at(due - self._shift, self._wake), due
 
-    def _wake(self) -> None:
+    def _wake(self, latest: float = _BLOCKED) -> None:
         now = self._now()
-        late = now - self._alarm
-        if late > _BLOCKED:  # answers that came meanwhile are read first, refusals among them
+        if now - self._alarm > latest:  # once, answers that came meanwhile are read first
             self._alarm = now + _GRACE
-            self._timer = self.loop.call_at(self._alarm - self._shift, self._wake)
+            self._timer = self.loop.call_at(self._alarm - self._shift, self._wake, math.inf)
             return
         self._timer, waiting = None, self._line.waiting
-        self._log.queue(waiting, self._schedule.forecast(now, waiting))
+        if self._line.bulk:
+            self._log.queue(waiting, self._schedule.forecast(now, waiting))
         self._pump()
 
     def _grant(self, departure: float) -> None:

@@ -60,9 +60,7 @@ class LimiterRegistry:
             limiter = RateLimiter(limit, key.fingerprint, self.notify)
             if limit.shared is not None:
                 limiter.share(self._store(limit.shared), key.name_for(base_url))
-            before = self._latest.get(identity)
-            if before is not None and before.loop.is_closed():
-                limiter.inherit(before)
+            limiter.follow(self._latest.get(identity))
             limiter.join(self._common_gate(base_url, loop))
             self._limiters[id(loop), identity] = self._latest[identity] = limiter
             self._kept.append(limiter)

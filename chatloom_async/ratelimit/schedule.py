@@ -281,7 +281,8 @@ class Schedule:
     def is_as_good_as_new(self, now: float) -> bool:
         """Tell whether a new one would do the same: nothing is known, or it is long out of date."""
         learned = self.bucket.rate is not None or self.window is not None
-        knows = self.closed or learned or not self.ceiling.is_whole(now)
+        counted = self.concurrency.most is not None or self.told.due(now) > now
+        knows = self.closed or learned or counted or not self.ceiling.is_whole(now)
         return not knows or self.latest < now - _OUTDATED
 
     def restart(self, now: float) -> None:

@@ -13,7 +13,7 @@ import logging
 import math
 from collections.abc import Callable, Coroutine
 
-from attrs import define, field
+from attrs import define, evolve
 
 from chatloom_async.errors import ConfigurationError, RateLimitError
 from chatloom_async.ratelimit.values import Grant, RateLimit, SharedStore, WaitLimits
@@ -24,6 +24,7 @@ PROBE = 2.0  # seconds in which nobody else probes
 _RETRY = 1.0  # seconds between attempts to reach a store that failed
 _OVERDUE = 1.0  # seconds: a store that has not answered by then fails
 _FRESH = 1.0  # seconds in which a granted departure is used without asking again
+_SOONEST = 0.01  # seconds after which a store is asked again that grants nothing
 _AT_ONCE = 4  # departures asked for together: with more, one process would take a whole burst
 
 
@@ -47,7 +48,8 @@ class SharedTurns:
     _opens_at: float = -math.inf  # when the next may leave, as the store told last
     _closed_since: float | None = None  # since when it says that the key is closed
     _asking: asyncio.Task[None] | None = None
-    _telling: set[asyncio.Task[None]] = field(factory=set)
+    _news: Callable[[], Coroutine[None, None, None]] | None = None  # what to tell the store
+    _telling: asyncio.Task[None] | None = None
     _processes: int = 1
     _failed_at: float = -math.inf
     _used_until: float = -math.inf  # of the share, while the store fails
@@ -91,7 +93,9 @@ class SharedTurns:
     def closed(self, seconds: float) -> None:
         """Close the key for all processes: the server refused, or fails."""
         self._granted, self._probing, self._probe = 0, False, None
-        self._tell(lambda: self.store.close(self.name, seconds))
+        now = asyncio.get_running_loop().time
+        until = now() + seconds
+        self._tell(lambda: self.store.close(self.name, max(0.0, until - now())))
 
     def answered(self, departure: float, *, opened: bool) -> None:
         """Open the key for all processes, if this answer was a probe's or ``opened`` the gate."""
@@ -103,7 +107,7 @@ class SharedTurns:
         """End what is asked; what the store is being told has its time."""
         if self._asking is not None:
             self._asking.cancel()
-        under_way = {*self._telling, *filter(None, [self._asking])}
+        under_way = set(filter(None, [self._telling, self._asking]))
         if under_way:
             await asyncio.wait(under_way, timeout=_OVERDUE)
 
@@ -146,8 +150,7 @@ class SharedTurns:
             try:
                 async with asyncio.timeout(_OVERDUE):
                     grant = await self.store.take(self.name, self.limit, wanted)
-                if not isinstance(grant, Grant):
-                    raise TypeError("take() of the store returns a Grant")  # noqa: TRY301 - told of
+                _check(grant)
             except Exception as error:  # noqa: BLE001 - whatever the store raises
                 self._fail(error, loop.time())
             else:
@@ -155,7 +158,8 @@ class SharedTurns:
                 if self._warned:
                     self._warned = False
                     _log.info("the shared rate limit is back")
-                return grant
+                wait = max(grant.wait, 0.0 if grant.count or not wanted else _SOONEST)
+                return evolve(grant, wait=wait)
         if not (self.limit.interval and wanted):
             return Grant(wanted)
         # A burst each would be one for every process: the share begins without one.
@@ -164,19 +168,20 @@ class SharedTurns:
         self._used_until = leaves + self.limit.interval * self._processes
         return Grant(1, leaves - now)
 
-    def _tell(self, message: Callable[[], Coroutine[None, None, None]]) -> None:
-        loop = asyncio.get_running_loop()
+    def _tell(self, news: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Tell the store, one thing after the other; what is out of date by then is left out."""
+        self._news = news
+        if self._telling is None or self._telling.done():
+            self._telling = asyncio.get_running_loop().create_task(self._tell_all())
 
-        async def tell() -> None:
+    async def _tell_all(self) -> None:
+        while (news := self._news) is not None:
+            self._news = None
             try:
                 async with asyncio.timeout(_OVERDUE):
-                    await message()
+                    await news()
             except Exception as error:  # noqa: BLE001 - whatever the store raises
-                self._fail(error, loop.time())
-
-        task = loop.create_task(tell())
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
+                self._fail(error, asyncio.get_running_loop().time())
 
     def _fail(self, error: Exception, now: float) -> None:
         self._failed_at = now
@@ -187,6 +192,13 @@ class SharedTurns:
                 error if isinstance(error, ConfigurationError) else type(error).__name__,
                 self._processes,
             )
+
+
+def _check(grant: Grant) -> None:
+    """Refuse what would never let a request leave, or all of them."""
+    meant = isinstance(grant, Grant) and grant.count >= 0 and grant.processes >= 1
+    if not (meant and 0 <= grant.wait < math.inf):
+        raise TypeError("take() of the store returns a Grant, its figures finite and not negative")
 
 
 def used_after(used_until: float, now: float, limit: RateLimit, wanted: int) -> tuple[int, float]:

@@ -56,9 +56,14 @@ class WaitingLine:
         return people + min(people // _URGENT_RUN, self.waiting - people)
 
     @property
+    def bulk(self) -> int:
+        """How many wait that are no people."""
+        return self.waiting - self._urgent_waiting
+
+    @property
     def urgent(self) -> bool:
-        """Whether a person waits."""
-        return self._urgent_waiting > 0
+        """Whether a person waits, who has not given up (there is ``anyone``)."""
+        return bool(self._urgent)
 
     def anyone(self) -> bool:
         """Tell whether somebody still waits; a cancelled one counts until its task has noticed."""

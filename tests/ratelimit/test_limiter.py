@@ -154,6 +154,17 @@ async def test_a_refused_call_leaves_before_those_who_wait_already() -> None:
     assert order == ["refused", "waiting 0", "waiting 1", "waiting 2"]
 
 
+async def test_a_refused_call_does_not_count_those_behind_it() -> None:
+    gate = limiter(ONE_A_SECOND)
+    first = await departure(gate)
+    waiting = [asyncio.create_task(lookup(gate)) for _ in range(20)]
+    await asyncio.sleep(0)
+    gate.refused(first, ERROR, 0.5)
+    assert await gate.wait("/a", WaitLimits(give_up_at=4.0), refused=True) < 4
+    for each in waiting:
+        each.cancel()
+
+
 async def test_one_probe_leaves_and_its_success_lets_the_others_go() -> None:
     gate = limiter()
     await close(gate)
@@ -615,6 +626,22 @@ async def test_every_long_queue_is_a_line(
     assert {record.levelname for record in caplog.records} <= {"INFO"}
 
 
+@pytest.mark.parametrize("cancelled", [True, False])
+async def test_people_are_not_told_the_queue_of_bulk(
+    *, cancelled: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "chatloom_async")
+    gate = limiter(RateLimit(per_minute=60, burst=60))
+    await asyncio.gather(*(lookup(gate) for _ in range(60)))
+    person = asyncio.create_task(departure(gate, urgent=True))
+    await asyncio.sleep(0.5)
+    if cancelled:
+        person.cancel()
+    await asyncio.sleep(2)
+    assert person.done()
+    assert not caplog.records
+
+
 @pytest.mark.parametrize("urgent", [True, False])
 async def test_a_call_without_room_before_its_deadline_fails_at_once(*, urgent: bool) -> None:
     gate = limiter(ONE_A_SECOND)
@@ -644,3 +671,38 @@ async def test_a_late_timer_lets_no_one_leave_before_the_answers_are_read() -> N
     loop.call_later(0.01, gate.refused, first, ERROR, 60)  # what the sockets held
     await asyncio.sleep(0.5)
     assert not waiting.done()
+
+
+async def test_a_loop_that_is_always_late_holds_nobody_up() -> None:
+    gate, loop = limiter(ONE_A_SECOND), asyncio.get_running_loop()
+    await lookup(gate)
+    waiting = asyncio.create_task(departure(gate))
+    for _ in range(20):
+        await asyncio.sleep(0)
+        loop._virtual._jump(0.1)  # type: ignore[attr-defined] # noqa: SLF001 - a loop held up
+    assert waiting.done()
+
+
+def test_a_task_thrown_away_after_its_loop_harms_nothing() -> None:
+    async def hold(gate: RateLimiter) -> None:
+        sent_at = await departure(gate)
+        try:
+            await asyncio.sleep(99)
+        finally:
+            gate.abandoned(sent_at)
+
+    async def main() -> RateLimiter:
+        gate = limiter()
+        tasks.extend(asyncio.create_task(hold(gate)) for _ in range(12))
+        await asyncio.sleep(0.01)
+        return gate
+
+    tasks, loop = list[asyncio.Task[None]](), asyncio.new_event_loop()
+    gate = loop.run_until_complete(main())
+    loop.close()
+    statistics = gate.statistics()
+    assert (statistics.in_flight, statistics.waiting) == (6, 6)
+    while tasks:
+        tasks.pop(0)._log_destroy_pending = False  # type: ignore[attr-defined] # noqa: SLF001 - the one way
+    gc.collect()  # what cannot be raised is a warning, and so an error
+    assert gate.statistics().in_flight == 0

@@ -12,7 +12,7 @@ from chatloom_async import ApiKey, AsyncChatloom, RateLimit, RetryPolicy
 from chatloom_async.events import Event, LimiterClosed, LimiterOpened
 from chatloom_async.ratelimit.limiter import RateLimiter
 from chatloom_async.ratelimit.registry import LimiterRegistry
-from chatloom_async.ratelimit.values import WaitLimits
+from chatloom_async.ratelimit.values import ToldLimit, WaitLimits
 from chatloom_async.testing import FakeClock
 from chatloom_async.transport import Clock, Request, Response, Shared
 
@@ -162,6 +162,59 @@ def test_what_a_key_may_send_outlives_the_loop() -> None:
         return registry.get("https://a.example", ApiKey("clf_a"), limit).try_acquire() is not None
 
     assert [asyncio.run(leaves()) for _ in range(3)] == [True, False, False]
+
+
+def test_a_limit_is_kept_though_loops_overlap() -> None:
+    registry, limit = LimiterRegistry(), RateLimit(per_minute=1, burst=1)
+    older, left = None, 0
+    for _ in range(8):  # as in two threads, of which each begins its next loop while the other runs
+        newer = asyncio.Runner()
+
+        async def leaves() -> bool:
+            gate = registry.get("https://a.example", ApiKey("clf_a"), limit)
+            return gate.try_acquire() is not None
+
+        left += newer.run(leaves())
+        if older is not None:
+            older.close()
+        older = newer
+    newer.close()
+    assert left == 2
+
+
+def test_a_quota_that_is_told_as_spent_is_remembered() -> None:
+    registry = LimiterRegistry()
+
+    async def main() -> bool:
+        limiter = registry.get("https://a.example", ApiKey("clf_a"), RateLimit())
+        departure = leave(limiter)
+        limiter.heard(departure, ToldLimit("ratelimit", 0, 60.0))
+        limiter.admitted(departure, "/a")
+        del limiter
+        await asyncio.sleep(5)
+        for number in range(3):  # each new one looks at some of the others
+            registry.get("https://a.example", ApiKey(f"clf_{number}"), RateLimit())
+        gc.collect()
+        limiter = registry.get("https://a.example", ApiKey("clf_a"), RateLimit())
+        return limiter.try_acquire() is None
+
+    assert FakeClock().run(main())
+
+
+def test_a_closed_limiter_that_is_forgotten_opens_once() -> None:
+    told = list[Event]()
+    registry = LimiterRegistry(told.append)
+
+    async def main() -> None:
+        gate = registry.get("https://a.example", ApiKey("clf_a"), RateLimit())
+        gate.refused(leave(gate), ConnectionError("429"), 10)
+        await asyncio.sleep(200)
+        for number in range(2):  # each new one looks at some of the others
+            registry.get("https://a.example", ApiKey(f"clf_{number}"), RateLimit())
+        gate.admitted(await gate.wait("/a", WaitLimits()), "/a")
+
+    FakeClock().run(main())
+    assert [type(event) for event in told] == [LimiterClosed, LimiterOpened]
 
 
 def test_a_refusal_outlives_the_loop_and_its_clock() -> None:

@@ -449,22 +449,21 @@ def cancelled() -> object:
     raise asyncio.CancelledError
 
 
-@pytest.mark.parametrize("take", [lambda: None, cancelled, lambda: asyncio.sleep(99)])
+@pytest.mark.parametrize(
+    "take",
+    [
+        lambda: None,
+        cancelled,
+        lambda: asyncio.sleep(99),
+        *(lambda one=one: one for one in (Grant(-1), Grant(0, math.nan), Grant(1, math.inf))),
+    ],
+)
 @virtual
 async def test_no_store_holds_a_call_up(take: Callable[[], object]) -> None:
     limit = RateLimit(per_minute=600, shared=Strange(take))  # type: ignore[arg-type]  # a broken one
     refused = StubReply(status=429, headers={"Retry-After": "1"})
     sent = await send(limit, refused, calls=41)
     assert sent[-1] < 20  # half of the time a store that hangs is waited for
-
-
-@virtual
-async def test_closing_waits_until_the_store_was_told() -> None:
-    store = Memory()
-    turns = SharedTurns(store, NAME, LIMIT, lambda: None)
-    turns.closed(5.0)
-    await turns.aclose()
-    assert store.closed_until == 5.0
 
 
 class Still:
@@ -480,6 +479,57 @@ class Still:
     async def close(self, _: str, __: float) -> None: ...
 
     async def open(self, _: str) -> None: ...
+
+
+@virtual
+async def test_a_store_that_grants_nothing_is_asked_seldom() -> None:
+    asked = list[float]()
+
+    def take() -> Grant:
+        asked.append(now())
+        return Grant(0)
+
+    gate = RateLimiter(LIMIT, "k")
+    gate.share(Strange(take), NAME)  # type: ignore[arg-type]  # a broken one
+    with suppress(TimeoutError):
+        async with asyncio.timeout(1):
+            await gate.wait("/a", WaitLimits())
+    assert len(asked) <= 101
+    await gate.aclose()
+
+
+class Slow(Still):
+    """A store that is slow to close, and remembers what it was told."""
+
+    def __init__(self) -> None:
+        super().__init__(Grant(1))
+        self.told = list[str]()
+
+    async def close(self, _: str, __: float) -> None:
+        await asyncio.sleep(0.9)
+        self.told.append("close")
+
+    async def open(self, _: str) -> None:
+        self.told.append("open")
+
+
+@virtual
+async def test_a_store_hears_last_what_is_latest() -> None:
+    gate, store = RateLimiter(LIMIT, "k"), Slow()
+    gate.share(store, NAME)
+    gate.refused(await gate.wait("/a", WaitLimits()), OSError("429"), 0.2)
+    gate.admitted(await gate.wait("/a", WaitLimits()), "/a")
+    await gate.aclose()
+    assert store.told == ["close", "open"]
+
+
+@virtual
+async def test_closing_waits_until_the_store_was_told() -> None:
+    store = Memory()
+    turns = SharedTurns(store, NAME, LIMIT, lambda: None)
+    turns.closed(5.0)
+    await turns.aclose()
+    assert store.closed_until == 5.0
 
 
 @pytest.mark.parametrize(
