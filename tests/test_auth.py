@@ -96,7 +96,7 @@ def test_a_missing_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("given", "environment"), [(None, f"{KEY}\n"), (KEY, "clf_other")])
-async def test_the_key_is_taken_from_the_environment_unless_given(
+async def test_the_environment_gives_the_key_unless_given(
     given: str | None, environment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CHATLOOM_API_KEY", environment)
@@ -106,7 +106,7 @@ async def test_the_key_is_taken_from_the_environment_unless_given(
 
 
 @pytest.mark.parametrize("text", [KEY, f"{KEY}\n", f"  {KEY}\r\n", f"\t{KEY} "])
-def test_a_key_is_in_its_header_without_white_space(text: str) -> None:
+def test_a_header_holds_the_key_without_white_space(text: str) -> None:
     assert ApiKey(text).headers() == {"Authorization": f"Bearer {KEY}"}
     assert ApiKey(text, header="X-API-Key").headers() == {"X-API-Key": KEY}
 
@@ -160,7 +160,7 @@ async def test_a_callable_is_asked_once_for_many_calls() -> None:
     assert source.asked == 1
 
 
-async def test_a_callable_is_asked_again_when_its_first_answer_failed() -> None:
+async def test_a_callable_that_failed_first_is_asked_again() -> None:
     client, _ = made(Source(LookupError("sealed"), KEY), NO_AGENTS)
     with pytest.raises(LookupError):
         await client.list_agents()
@@ -206,7 +206,7 @@ async def cancelled() -> str:
     [(OSError("vault is down"), (OSError, "vault")), ("sk_wrong", (ConfigurationError, "an API"))],
     ids=["an error", "no key"],
 )
-async def test_a_callable_that_fails_is_asked_once_for_many_calls(
+async def test_a_failing_callable_is_asked_once_for_many(
     kind: str, answer: str | Exception, told: tuple[type[Exception], str]
 ) -> None:
     source = Source(answer, after=2.0)
@@ -217,7 +217,7 @@ async def test_a_callable_that_fails_is_asked_once_for_many_calls(
     assert now() == (0 if kind == "sync" else 2)
 
 
-async def test_each_call_gets_the_error_of_the_callable_with_a_traceback_of_its_own() -> None:
+async def test_each_call_gets_a_copy_of_the_error() -> None:
     problem = OSError(5, "vault is down")
     problem.__cause__ = KeyError("why")
     problem.add_note("a note")
@@ -232,7 +232,7 @@ async def test_each_call_gets_the_error_of_the_callable_with_a_traceback_of_its_
 
 
 @pytest.mark.parametrize("kind", [1, 2])
-async def test_an_error_that_cannot_be_copied_reaches_every_call_unchanged(kind: int) -> None:
+async def test_what_cannot_be_copied_reaches_every_call(kind: int) -> None:
     problem = errors_of_a_kind()[kind]
     client, _ = made(Source(problem))
     told = [(type(each), str(each)) for each in (await outcomes(client, 3))]
@@ -240,7 +240,7 @@ async def test_an_error_that_cannot_be_copied_reaches_every_call_unchanged(kind:
 
 
 @pytest.mark.parametrize("kind", [0, 1, 2])
-def test_an_error_of_the_callable_needs_no_garbage_collection(kind: int) -> None:
+def test_a_callables_error_needs_no_garbage_collection(kind: int) -> None:
     async def source() -> str:
         raise errors_of_a_kind()[kind]
 
@@ -262,7 +262,7 @@ def test_an_error_of_the_callable_needs_no_garbage_collection(kind: int) -> None
         gc.enable()
 
 
-async def test_a_slow_callable_is_not_asked_anew_when_calls_give_up() -> None:
+async def test_a_slow_callable_outlives_calls_that_give_up() -> None:
     source = Source(KEY, after=5.0)
     client, transport = made(source.later, NO_AGENTS, retry=RetryPolicy(deadline=3.0))
     with pytest.raises(DeadlineExceededError):
@@ -271,7 +271,7 @@ async def test_a_slow_callable_is_not_asked_anew_when_calls_give_up() -> None:
     assert (source.asked, len(transport.requests), now()) == (1, 1, 5)
 
 
-async def test_a_callable_cancelled_from_inside_is_an_error_of_the_call() -> None:
+async def test_a_callable_cancelled_from_inside_is_an_error() -> None:
     client, transport = made(cancelled)
     with pytest.raises(ConfigurationError, match="the key source was cancelled"):
         await client.list_agents()
@@ -301,7 +301,7 @@ async def test_an_abandoned_callable_is_quiet(problem: BaseException | None, sta
     assert complaints == []
 
 
-async def test_a_callable_goes_on_when_its_client_is_closed() -> None:
+async def test_a_callable_goes_on_after_its_client_closed() -> None:
     source = Source(KEY, after=1.0)
     client, transport = made(source.later, NO_AGENTS)
     closed = asyncio.create_task(client.list_agents())
@@ -331,7 +331,7 @@ async def test_a_401_is_final_with_a_fixed_key() -> None:
     assert not hasattr(caught.value, "__notes__")  # nobody was asked for another one
 
 
-async def test_a_401_is_replayed_at_once_with_the_rotated_key() -> None:
+async def test_a_401_is_replayed_with_the_rotated_key() -> None:
     client, transport = made(Source("clf_old", "clf_new"), REFUSED, NO_AGENTS)
     await client.list_agents()
     assert [(request.fingerprint, request.at) for request in transport.requests] == [
@@ -364,7 +364,7 @@ async def test_many_calls_that_fail_together_have_one_asker(calls: int) -> None:
     assert (source.asked, len(transport.requests)) == (2, 2 * calls)
 
 
-async def test_a_call_refused_with_a_key_replaced_meanwhile_takes_the_new_one_unasked() -> None:
+async def test_a_key_replaced_meanwhile_is_taken_unasked() -> None:
     source = Source("clf_old", "clf_new")
     late = StubReply(status=401, after=5.0)
     client, _ = made(source, late, REFUSED, NO_AGENTS, NO_AGENTS)
@@ -372,7 +372,7 @@ async def test_a_call_refused_with_a_key_replaced_meanwhile_takes_the_new_one_un
     assert source.asked == 2
 
 
-async def test_a_call_refused_as_the_key_came_has_another_one_asked_for() -> None:
+async def test_a_key_refused_as_it_came_is_renewed() -> None:
     answers: list[asyncio.Future[str]] = []
 
     async def source() -> str:
@@ -390,7 +390,7 @@ async def test_a_call_refused_as_the_key_came_has_another_one_asked_for() -> Non
     assert transport.requests[-1].fingerprint == fingerprint("clf_new")
 
 
-def test_one_client_asks_in_every_event_loop_it_is_used_in() -> None:
+def test_one_client_asks_in_every_event_loop() -> None:
     client, transport = made(Source(KEY), NO_AGENTS, NO_AGENTS)
     for _ in range(2):
         FakeClock().run(client.list_agents())

@@ -16,13 +16,11 @@ from chatloom_async import (
     RateLimit,
     RetryPolicy,
 )
-from chatloom_async.testing import StubReply, StubTransport
 from tests.faults.case import answer, says
 from tests.faults.server import Close, Hang, Pause, Script, Server
 
 KEY = "clf_cancelled"
 NO_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # reading those of a machine takes long
-DOMAINS = StubReply({"domains": []})
 pytestmark = pytest.mark.looptime
 
 Call = Callable[[], Coroutine[None, None, AllowedDomains]]
@@ -136,7 +134,7 @@ async def end_of(scene: Scene) -> int:
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=str)
-async def test_a_call_cancelled_at_any_step_leaves_everything_whole(scene: Scene) -> None:
+async def test_cancelling_at_any_step_leaves_everything_whole(scene: Scene) -> None:
     steps = await end_of(scene)
     tasks = [await interrupt(scene, n) for n in range(steps)]
     assert all(task.cancelled() or len(task.result()) == 2 for task in tasks)
@@ -164,7 +162,7 @@ async def test_a_timeout_at_any_step_is_the_callers(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=str)
-async def test_a_call_closed_at_any_step_ends_at_once_and_its_task_goes_on(scene: Scene) -> None:
+async def test_closing_at_any_step_ends_the_call_alone(scene: Scene) -> None:
     for n in range(await end_of(scene)):
         async with played(scene) as (chatloom, server):
             other = chatloom.with_options(timeout=20.0)
@@ -191,7 +189,7 @@ async def test_a_call_closed_at_any_step_ends_at_once_and_its_task_goes_on(scene
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=str)
-async def test_a_cancelled_call_of_a_closed_client_is_cancelled(scene: Scene) -> None:
+async def test_cancelling_wins_over_closing(scene: Scene) -> None:
     for n in range(await end_of(scene)):
         async with played(scene) as (chatloom, _):
             task = asyncio.create_task(chatloom.get_allowed_domains("agt_1"))
@@ -212,7 +210,7 @@ async def test_a_cancelled_call_of_a_closed_client_is_cancelled(scene: Scene) ->
     ],
     ids=str,
 )
-async def test_a_call_cancelled_in_the_tick_of_its_end_is_cancelled(
+async def test_cancelling_in_the_last_tick_still_cancels(
     scene: Scene, steps: int, early: float
 ) -> None:
     async with played(scene) as (chatloom, server):
@@ -223,19 +221,3 @@ async def test_a_call_cancelled_in_the_tick_of_its_end_is_cancelled(
         await asyncio.wait([task])
         assert task.cancelled()
         await assert_whole(chatloom, server)
-
-
-async def test_only_one_is_cancelled_when_calls_wait_for_one_key() -> None:
-    asked: list[str] = []
-
-    async def source() -> str:
-        asked.append(KEY)
-        await asyncio.sleep(1)
-        return KEY
-
-    chatloom = AsyncChatloom(source, pool=StubTransport([DOMAINS] * 4))
-    first, *others = [asyncio.create_task(chatloom.get_allowed_domains("a")) for _ in range(5)]
-    await asyncio.sleep(0.5)
-    first.cancel()
-    assert [len(answer) for answer in await asyncio.gather(*others)] == [0] * 4
-    assert asked == [KEY]

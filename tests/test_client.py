@@ -171,7 +171,7 @@ async def test_statistics_count_calls_requests_and_retries() -> None:
     assert other.stats().calls == 0
 
 
-async def test_statistics_show_the_calls_in_flight_on_the_pool() -> None:
+async def test_statistics_show_the_calls_in_flight() -> None:
     client, _ = made(SLOW, SLOW)
     other = client.with_options(api_key=OTHER)
     calls = asyncio.gather(client.list_agents(), other.list_agents())
@@ -255,7 +255,7 @@ async def test_a_workspace_is_agents_with_their_domains() -> None:
     assert plain["agents"][0]["allowed_domains"] == ["a.example"]
 
 
-async def test_what_a_workspace_does_not_tell_is_a_gap() -> None:
+async def test_what_was_not_answered_is_a_gap() -> None:
     gone = StubReply({"error": "no"}, 404)
     client, _ = made(listed(3), domains("a.example"), gone, domains())
     workspace = await client.get_workspace()
@@ -288,7 +288,7 @@ async def test_a_deadline_is_for_a_whole_workspace() -> None:
     assert len(transport.requests) == 301  # what could not be answered in time was not sent
 
 
-async def test_closing_a_client_ends_the_reading_of_a_workspace() -> None:
+async def test_closing_ends_the_reading_of_a_workspace() -> None:
     client, _ = made(listed(2), SLOW, SLOW, retry=RetryPolicy(deadline=9.0))
 
     reading = asyncio.create_task(client.get_workspace())
@@ -346,7 +346,7 @@ COPIES: list[Callable[[Any], Any]] = [
 
 
 @pytest.mark.parametrize("copied", COPIES)
-async def test_a_copy_shares_the_pool_and_keeps_its_own(copied: Callable[[Any], Any]) -> None:
+async def test_a_copy_shares_only_the_pool(copied: Callable[[Any], Any]) -> None:
     transport = StubTransport([NO_AGENTS, NO_AGENTS])
     client = Tenant(KEY, "acme", pool=transport)
     await client.list_agents()

@@ -182,7 +182,7 @@ def test_any_error_body_makes_a_message(status: int, body: bytes, message: str) 
     assert status_error(status, body).message == message
 
 
-def test_the_first_64_kib_of_a_body_are_kept() -> None:
+def test_a_body_is_kept_up_to_64_kib() -> None:
     body = bytes(range(256)) * 300
     assert status_error(500, body).body == body[: 64 * 1024]
 
@@ -241,7 +241,7 @@ def test_an_error_before_any_request_names_none() -> None:
     assert (caught.value.method, caught.value.path, caught.value.attempts) == ("", "", ())
 
 
-def test_the_traceback_of_an_error_ends_in_the_call() -> None:
+def test_an_errors_traceback_ends_in_the_call() -> None:
     error = raised(*[APIConnectionError("gone", "connect")] * 4, retry=RetryPolicy())
     innermost = traceback.extract_tb(error.__traceback__)[-1]
     assert (Path(innermost.filename).name, innermost.name) == ("call.py", "fetch")
@@ -281,7 +281,7 @@ def test_waits_are_recorded_and_none_after_the_last(replies: list[StubReply]) ->
     assert waits == pytest.approx([*(late - early for early, late in pairwise(at)), 0])
 
 
-def test_a_note_says_how_often_and_how_long_was_tried() -> None:
+def test_a_note_counts_the_tries_and_seconds() -> None:
     replies = [StubReply(status=503, headers={"Retry-After": "30"}, after=1)] * 4
     error = raised(*replies, retry=RetryPolicy(initial_delay=1e-6))
     assert error.__notes__ == ["tried 4 times, 94.0 s in all"]
@@ -310,7 +310,7 @@ def test_an_error_reads_as_message_and_request(error: ChatloomError, text: str) 
     assert str(error) == text
 
 
-def test_a_status_error_made_by_hand_is_one_of_an_empty_answer() -> None:
+def test_an_error_made_by_hand_has_empty_fields() -> None:
     error = NotFoundError(404, "Agent not found")
     assert (error.body, error.headers, error.retry_after) == (b"", {}, None)
 
@@ -375,11 +375,3 @@ def test_a_visitor_learns_that_the_key_is_refused() -> None:
     refused, broken = (kind(401, "no") for kind in (AuthenticationError, InternalServerError))
     assert "key" in refused.to_problem()["detail"]
     assert refused.to_problem()["detail"] != broken.to_problem()["detail"]
-
-
-@pytest.mark.parametrize("agent_id", ["", "..", "a\x00b", "\ud800", None])
-def test_an_agent_id_that_is_none_is_not_found(agent_id: str) -> None:
-    client = AsyncChatloom(KEY, pool=StubTransport([]))
-    with pytest.raises(ConfigurationError) as caught:
-        FakeClock().run(client.get_allowed_domains(agent_id))
-    assert caught.value.http_status == 404

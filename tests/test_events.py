@@ -37,7 +37,7 @@ def unknown() -> str:
     raise KeyError("no such tenant")
 
 
-def test_a_call_is_told_from_its_start_to_its_end() -> None:
+def test_a_call_is_told_from_start_to_end() -> None:
     started, attempt, ended = told(DOMAINS)
     path = "/api/plugin/agents/agt%201/allowed-domains"
     assert isinstance(started, CallStarted)

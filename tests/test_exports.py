@@ -65,7 +65,7 @@ HEAVY = (
 )
 
 
-def test_importing_the_package_loads_nothing_it_may_never_need() -> None:
+def test_an_import_loads_nothing_it_may_not_need() -> None:
     loaded = loaded_by("import chatloom_async") - loaded_by("import aiohttp")
     assert set(HEAVY.split()) & loaded == set()
 

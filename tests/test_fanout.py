@@ -120,7 +120,7 @@ def test_no_items_make_no_results(items: Any) -> None:
     assert FakeClock().run(collect(FanOut(double, items))) == []
 
 
-async def test_asynchronous_items_are_called_while_the_next_are_awaited() -> None:
+async def test_items_are_called_while_the_next_are_awaited() -> None:
     await collect(FanOut(Calls(seconds=10), one_by_one(range(5), pause=1), concurrency=5))
     assert now() == 15
 
@@ -137,7 +137,7 @@ async def broken_items_later() -> AsyncIterator[int]:
 
 @pytest.mark.parametrize("items", [broken_items, broken_items_later])
 @pytest.mark.parametrize("concurrency", [1, 10])
-async def test_an_error_of_the_items_comes_after_the_results(items: Any, concurrency: int) -> None:
+async def test_an_error_of_the_items_comes_last(items: Any, concurrency: int) -> None:
     told: list[Answer] = []
     with pytest.raises(OSError, match="the file ended"):
         async with FanOut(double, items(), concurrency=concurrency) as answers:
@@ -146,7 +146,7 @@ async def test_an_error_of_the_items_comes_after_the_results(items: Any, concurr
     assert told == [Success(1, 2)]
 
 
-async def test_no_more_tasks_are_started_than_there_are_items() -> None:
+async def test_few_items_need_few_tasks() -> None:
     async with FanOut(Calls(seconds=1), [1, 2, 3], concurrency=100) as answers:
         tasks = len(asyncio.all_tasks()) - 1
         _ = [answer async for answer in answers]
@@ -170,14 +170,14 @@ class Lengthy:
 
 
 @pytest.mark.parametrize("length", [0, 2, 7, 2**70, TypeError("unsized")])
-def test_every_item_is_called_whatever_length_the_items_tell(length: Any) -> None:
+def test_a_wrong_length_loses_no_item(length: Any) -> None:
     answers = FakeClock().run(collect(FanOut(double, Lengthy([1, 2, 3], length))))
     assert items_of(answers) == [1, 2, 3]
 
 
 @pytest.mark.parametrize("call", [double, Calls(seconds=1)])
 @pytest.mark.parametrize("source", [iter, one_by_one])
-async def test_items_are_read_only_as_fast_as_results_are(call: Any, source: Any) -> None:
+async def test_items_are_read_as_fast_as_results(call: Any, source: Any) -> None:
     read = worst = 0
 
     def counting() -> Iterator[int]:
@@ -194,7 +194,7 @@ async def test_items_are_read_only_as_fast_as_results_are(call: Any, source: Any
     assert worst <= 2 * 10 + 1
 
 
-async def test_leaving_the_block_cancels_the_rest_and_waits_for_it() -> None:
+async def test_leaving_the_block_awaits_the_cancelled_rest() -> None:
     cleaned = []
 
     async def careful(item: int) -> int:
@@ -220,7 +220,7 @@ async def test_leaving_early_leaves_no_task_behind(read: int) -> None:
     assert (asyncio.all_tasks() - {asyncio.current_task()}) == set()
 
 
-async def test_an_error_in_the_block_comes_out_and_cancels_the_rest() -> None:
+async def test_an_error_in_the_block_cancels_the_rest() -> None:
     calls = Calls(seconds=60)
     with pytest.raises(KeyError):
         async with FanOut(calls, range(5)):
@@ -281,7 +281,7 @@ async def test_leaving_calls_nothing_more_when_cancellation_is_swallowed(
     assert (call.started, now()) == (at_once + 1, 1)
 
 
-async def test_leaving_calls_nothing_more_when_the_items_swallow_their_cancellation() -> None:
+async def test_leaving_survives_items_that_swallow_their_cancellation() -> None:
     calls = Calls()
 
     async def items() -> AsyncIterator[int]:
@@ -293,7 +293,7 @@ async def test_leaving_calls_nothing_more_when_the_items_swallow_their_cancellat
     assert (calls.started, now()) == (0, 1)
 
 
-async def test_a_reader_left_behind_in_the_block_is_told() -> None:
+async def test_a_reader_left_behind_is_told() -> None:
     async with FanOut(Stubborn(), range(10), concurrency=1) as answers:
         reader = asyncio.ensure_future(anext(answers))
         await asyncio.sleep(1)
@@ -301,7 +301,7 @@ async def test_a_reader_left_behind_in_the_block_is_told() -> None:
         await reader
 
 
-async def test_a_call_cancelled_from_inside_is_a_failure_and_the_others_go_on() -> None:
+async def test_a_call_cancelled_from_inside_is_a_failure() -> None:
     async def lose_odd(item: int) -> int:
         if item % 2:
             lost = asyncio.get_running_loop().create_future()
@@ -317,7 +317,7 @@ async def test_a_call_cancelled_from_inside_is_a_failure_and_the_others_go_on() 
         assert isinstance(answer.error.__cause__, asyncio.CancelledError)
 
 
-async def test_a_call_that_cancels_its_task_ends_the_reading() -> None:
+async def test_a_call_cancelling_its_task_ends_the_reading() -> None:
     async def give_up(item: int) -> int:
         task = asyncio.current_task()
         assert task is not None
@@ -343,7 +343,7 @@ async def test_a_fan_out_runs_once(items: list[int]) -> None:
         await collect(answers)
 
 
-async def test_a_second_reader_is_refused_while_the_first_one_waits() -> None:
+async def test_a_second_reader_is_refused_meanwhile() -> None:
     async with FanOut(Calls(), [1, 2]) as answers:
         first = asyncio.ensure_future(anext(answers))
         await asyncio.sleep(0.5)

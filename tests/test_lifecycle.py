@@ -67,7 +67,7 @@ def warned() -> Iterator[list[warnings.WarningMessage]]:
 
 
 @pytest.mark.looptime
-async def test_closing_the_pool_ends_the_calls_of_all_its_clients() -> None:
+async def test_closing_the_pool_ends_all_clients_calls() -> None:
     async with Server([SILENT]) as server:
         pool = ConnectionPool(5)
         clients = [AsyncChatloom(f"{KEY}{n}", base_url=server.url, pool=pool) for n in range(3)]
@@ -78,14 +78,6 @@ async def test_closing_the_pool_ends_the_calls_of_all_its_clients() -> None:
         assert [type(outcome) for outcome in outcomes] == [ClientClosedError] * 3
         with pytest.raises(ClientClosedError):
             await clients[0].list_agents()
-
-
-@pytest.mark.looptime
-async def test_a_client_made_with_options_does_not_close_the_pool_it_shares() -> None:
-    async with Server([(answer(),)]) as server, AsyncChatloom(KEY, base_url=server.url) as chatloom:
-        async with chatloom.with_options(timeout=1):
-            pass
-        assert len(await chatloom.get_allowed_domains("a")) == 2
 
 
 @pytest.mark.parametrize("used", [False, True])
@@ -185,7 +177,7 @@ def test_threads_wait_at_gates_of_their_own(sandbox: Sandbox) -> None:
     assert len(outcomes) == 180
 
 
-def test_calls_in_another_thread_end_when_the_client_is_closed_here() -> None:
+def test_closing_ends_the_calls_of_another_thread() -> None:
     hanging = Sandbox([make_workspace("acme", KEY)], faults=[Fault.hang(times=None)])
     with hanging.in_thread() as sandbox:
         chatloom = AsyncChatloom(KEY, base_url=sandbox.base_url)
@@ -224,7 +216,7 @@ def test_a_loop_that_stood_still_leaves_nothing_behind() -> None:
     assert run_strictly(script) == ""
 
 
-def test_a_loop_that_ends_while_its_pool_is_closed_gets_no_coroutine(sandbox: Sandbox) -> None:
+def test_a_loop_ending_amid_closing_gets_no_coroutine(sandbox: Sandbox) -> None:
     blocked, closed, pools = threading.Event(), threading.Event(), []
 
     async def use() -> None:
@@ -256,7 +248,7 @@ def test_a_loop_that_ends_while_its_pool_is_closed_gets_no_coroutine(sandbox: Sa
     assert not told
 
 
-def test_a_pool_closed_from_a_thread_meets_a_loop_that_ends(sandbox: Sandbox) -> None:
+def test_a_thread_closes_an_ending_loops_pool(sandbox: Sandbox) -> None:
     errors: list[str] = []
     pool = ConnectionPool()
 
@@ -280,7 +272,7 @@ def test_a_pool_closed_from_a_thread_meets_a_loop_that_ends(sandbox: Sandbox) ->
     assert errors == []
 
 
-def test_a_pool_survives_a_loop_that_was_closed_without_ceremony(sandbox: Sandbox) -> None:
+def test_a_pool_survives_a_loop_closed_without_ceremony(sandbox: Sandbox) -> None:
     chatloom = AsyncChatloom(KEY, base_url=sandbox.base_url)
     loop = asyncio.new_event_loop()
     loop.run_until_complete(chatloom.list_agents())
@@ -303,7 +295,7 @@ def test_calls_of_a_closed_loop_are_let_go(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forking is for POSIX")
-def test_a_client_made_and_used_before_a_fork_works_in_both_processes(sandbox: Sandbox) -> None:
+def test_a_client_works_on_both_sides_of_fork(sandbox: Sandbox) -> None:
     script = """
         chatloom = AsyncChatloom(KEY, base_url=URL)
         async def both():
@@ -375,7 +367,7 @@ def test_nothing_is_left_behind_in_development_mode() -> None:
     assert run_strictly(script) == ""
 
 
-def test_calls_left_alone_at_the_end_of_a_run_leave_nothing_behind() -> None:
+def test_calls_left_alone_leave_nothing_behind() -> None:
     script = """
         slow = RetryPolicy(initial_delay=9)
         chatloom = AsyncChatloom(KEY, base_url="http://127.0.0.1:9", retry=slow)
@@ -415,7 +407,7 @@ def test_a_forgotten_pool_names_where_it_was_made(sandbox: Sandbox, what: str) -
     assert [w.category for w in recorded] == [ResourceWarning]
 
 
-def test_a_client_forgotten_in_a_running_loop_warns_once(sandbox: Sandbox) -> None:
+def test_forgetting_a_client_in_a_loop_warns_once(sandbox: Sandbox) -> None:
     async def forget() -> None:
         await AsyncChatloom(KEY, base_url=sandbox.base_url).list_agents()
         gc.collect()
@@ -426,7 +418,7 @@ def test_a_client_forgotten_in_a_running_loop_warns_once(sandbox: Sandbox) -> No
     assert len(forgotten(recorded)) == len(recorded) == 1
 
 
-def test_a_client_never_used_or_refused_does_not_warn() -> None:
+def test_an_unused_or_refused_client_does_not_warn() -> None:
     with warned() as recorded:
         AsyncChatloom(KEY)
         ConnectionPool()

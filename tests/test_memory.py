@@ -130,7 +130,7 @@ async def outcomes(chatloom: AsyncChatloom, number: int) -> list[tuple[float, Ex
 @pytest.mark.parametrize("deadline", [5.0, 60.0])
 @pytest.mark.parametrize("rate_limit", [RateLimit(), RateLimit(per_minute=None)], ids=str)
 @pytest.mark.parametrize("kind", ["errors", "silence", "refused"])
-async def test_a_total_outage_costs_each_of_a_thousand_calls_hardly_a_request(
+async def test_a_total_outage_costs_hardly_a_request_each(
     kind: str, rate_limit: RateLimit, deadline: float
 ) -> None:
     script: Script = (OUTAGE,) if kind == "errors" else SILENCE
@@ -158,7 +158,7 @@ def alive() -> int:
     return sum(isinstance(each, Timeouts) for each in gc.get_objects())
 
 
-async def test_a_timeout_of_its_own_for_each_call_leaves_none_but_the_latest() -> None:
+async def test_only_the_latest_of_many_timeouts_is_kept() -> None:
     before = alive()
     async with Server([(answer(),)]) as server, AsyncChatloom(KEY, base_url=server.url) as chatloom:
         for extra in range(20):

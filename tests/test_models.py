@@ -133,7 +133,7 @@ def test_plain_values_are_read_back_as_the_value(value: Agent) -> None:
     assert from_dict(json.loads(json.dumps(value.to_dict())), type(value)) == value
 
 
-def test_an_audited_agent_is_an_agent_with_its_domains() -> None:
+def test_an_audited_agent_is_one_with_domains() -> None:
     assert AUDITED.to_dict() == {**MORE.to_dict(), "allowed_domains": ["a.example"]}
     assert AuditedAgent("a", "b", "c", "d", "e", "f", "g", MOMENT, ("h",)).allowed_domains == ("h",)
 

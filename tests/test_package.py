@@ -31,14 +31,14 @@ def wheel(built: Path) -> Iterator[zipfile.ZipFile]:
         yield archive
 
 
-def test_the_wheel_holds_the_package_and_where_its_command_begins(wheel: zipfile.ZipFile) -> None:
+def test_the_wheel_holds_package_and_command(wheel: zipfile.ZipFile) -> None:
     tops = {name.split("/")[0].split("-")[0] for name in wheel.namelist()}
     assert tops == {"chatloom_async", "_chatloom_async.py"}
     metadata = next(name for name in wheel.namelist() if name.endswith("entry_points.txt"))
     assert wheel.read(metadata).decode().endswith("\nchatloom-async = _chatloom_async:main\n")
 
 
-def test_the_wheel_holds_all_it_should_and_no_leftovers(wheel: zipfile.ZipFile) -> None:
+def test_the_wheel_is_complete_without_leftovers(wheel: zipfile.ZipFile) -> None:
     names = wheel.namelist()
     package = (ROOT / "chatloom_async").rglob("*.py")
     modules = {path.relative_to(ROOT).as_posix() for path in package}

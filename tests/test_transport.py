@@ -23,7 +23,7 @@ def block(loop: asyncio.AbstractEventLoop, seconds: float) -> None:
     ids=["on time", "a busy loop", "a moment late", "suspended"],
 )
 @virtual
-async def test_an_alarm_of_a_blocked_loop_waits_for_sockets(blocked: float, rings: float) -> None:
+async def test_a_blocked_loops_alarm_waits_for_sockets(blocked: float, rings: float) -> None:
     rang = list[float]()
     loop = asyncio.get_running_loop()
     loop.call_at(0.999_999, block, loop, blocked)

@@ -37,6 +37,7 @@ SPELLINGS = {
     "URL-encoded twice": quote(quote(KEY, safe=""), safe=""),
     "URL-encoded letter by letter": every("%%%02x"),
     "escapes of JSON": every("\\u%04X"),
+    "one escape of JSON": KEY.replace("S", "\\u0053"),
     "escapes of JSON in JSON": every("\\\\u%04x"),
     "escapes of old browsers": every("%%u%04X"),
     "escapes of a shell": every("\\x%02x"),
