@@ -32,7 +32,7 @@ from chatloom_async import (
 from chatloom_async.ratelimit.limiter import RateLimiter
 from chatloom_async.ratelimit.registry import LimiterRegistry
 from chatloom_async.testing import Fault, Sandbox, make_workspace
-from tests.faults.case import answer, says
+from tests.faults.case import says
 from tests.faults.server import Hang, Script, Server
 from tests.ratelimit.test_shared import Strange
 from tests.test_memory import descriptors

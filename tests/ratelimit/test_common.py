@@ -97,7 +97,7 @@ def test_keys_that_hang_hold_up_no_other() -> None:
     assert clock.run(play()) < 2.5
 
 
-def test_a_key_with_room_goes_on_though_others_wait() -> None:
+def test_a_key_with_room_goes_on_meanwhile() -> None:
     clock = FakeClock()
     address = Address(clock)
     address.full = {key(number) for number in range(5)}
@@ -114,7 +114,7 @@ def test_a_key_with_room_goes_on_though_others_wait() -> None:
     assert clock.run(play()) < 1.0
 
 
-def test_a_call_that_all_keys_hold_back_says_so() -> None:
+def test_a_call_held_back_by_all_says_so() -> None:
     clock = FakeClock()
     address = Address(clock)
     address.full = None
@@ -130,7 +130,7 @@ def test_a_call_that_all_keys_hold_back_says_so() -> None:
     assert clock.run(play()) == "address"
 
 
-def test_all_keys_end_at_once_where_the_pause_is_too_long() -> None:
+def test_all_keys_end_at_once_before_long_pauses() -> None:
     clock = FakeClock()
     address = Address(clock, retry_after="300")
     address.full = None

@@ -17,7 +17,7 @@ def test_ten_failures_of_three_resources_are_an_outage() -> None:
     assert failing(detector, "/a", times=1)
 
 
-def test_one_resource_is_an_outage_unless_another_answered_lately() -> None:
+def test_one_resource_failing_alone_is_no_outage() -> None:
     for answered, outage in ((99.0, False), (39.0, True)):
         detector = OutageDetector()
         detector.end(answered, "/well")
@@ -54,7 +54,7 @@ def test_503s_of_one_resource_are_no_refusals() -> None:
     assert not any(detector.is_refusal(1.0, "/poisoned", told=False) for _ in range(20))
 
 
-def test_503s_are_failures_again_once_no_probe_got_through() -> None:
+def test_503s_are_failures_when_no_probe_succeeds() -> None:
     detector = OutageDetector()
     busy(detector, good=5, bad=10)
     detector.no_refusals()

@@ -27,7 +27,7 @@ QUOTAS: dict[str, Callable[..., Quota]] = {
 @pytest.mark.parametrize("counts", [False, True], ids=["", "refusals count"])
 @pytest.mark.parametrize("tells", [True, False], ids=["Retry-After", "silent"])
 @pytest.mark.parametrize("kind", QUOTAS)
-async def test_every_call_succeeds_in_little_more_than_the_least_time(
+async def test_every_call_succeeds_in_hardly_more_time(
     *, kind: str, tells: bool, counts: bool, tasks: int
 ) -> None:
     quota = QUOTAS[kind](retry_after=tells, count_refused=counts)

@@ -71,7 +71,7 @@ def test_two_threads_may_forget_at_the_same_time(monkeypatch: pytest.MonkeyPatch
     assert looks.is_set()
 
 
-def test_a_key_is_paced_although_each_request_makes_a_client() -> None:
+def test_a_key_is_paced_across_many_clients() -> None:
     clock = FakeClock()
     service = Service(clock)
 
@@ -109,9 +109,7 @@ def leave(limiter: RateLimiter) -> float:
 
 
 @pytest.mark.parametrize(("idle", "remembered"), [(100.0, True), (121.0, False)])
-def test_what_a_limiter_has_learned_is_remembered_for_two_minutes(
-    *, idle: float, remembered: bool
-) -> None:
+def test_what_was_learned_is_remembered_for_two_minutes(*, idle: float, remembered: bool) -> None:
     clock, limit, gates = FakeClock(), RateLimit(per_minute=None), LimiterRegistry()
     learned = ApiKey("clf_learned")
 
@@ -139,7 +137,7 @@ def test_what_a_limiter_has_learned_is_remembered_for_two_minutes(
     assert clock.run(main()) is remembered
 
 
-def test_calls_that_wait_at_the_gate_leave_with_the_key_of_the_moment() -> None:
+def test_waiting_calls_leave_with_the_current_key() -> None:
     clock = FakeClock()
     service = Service(clock, "clf_old")
     current = ["clf_old"]
@@ -234,7 +232,7 @@ def test_a_refusal_outlives_the_loop_and_its_clock() -> None:
     assert 60 <= FakeClock().run(probe()) <= 60.1
 
 
-def test_a_probe_that_its_loop_took_along_is_sent_anew() -> None:
+def test_a_probe_lost_with_its_loop_is_resent() -> None:
     registry = LimiterRegistry()
 
     async def send_probe(*, refused: bool) -> None:
@@ -249,7 +247,7 @@ def test_a_probe_that_its_loop_took_along_is_sent_anew() -> None:
     assert clock.monotonic() <= 1.2
 
 
-def test_a_limiter_keeps_its_number_from_loop_to_loop() -> None:
+def test_a_limiter_keeps_its_number_between_loops() -> None:
     told = list[Event]()
     registry = LimiterRegistry(told.append)
 

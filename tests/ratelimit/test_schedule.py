@@ -110,14 +110,14 @@ def crowd(most: int, service: float) -> Server:
     return take
 
 
-def test_six_are_in_flight_at_first_each_with_a_departure_of_its_own() -> None:
+def test_six_distinct_departures_are_in_flight_at_first() -> None:
     paced, out = schedule(), list[float]()
     while paced.ready <= START:
         out.append(paced.leave(START))
     assert len(out) == len(set(out)) == 6
 
 
-def test_an_echo_of_a_refusal_is_obeyed_only_when_it_asks_for_more() -> None:
+def test_only_a_longer_echo_of_refusal_is_obeyed() -> None:
     paced = schedule()
     first, second, third, fourth = (paced.leave(START) for _ in range(4))
     paced.refused(START + 1, first, 2)
@@ -138,7 +138,7 @@ def test_the_probe_waits_as_long_as_asked(asked: float, longest: float, wait: fl
     assert paced.ready == START + wait
 
 
-def test_one_probe_leaves_until_it_is_lost_or_answered() -> None:
+def test_one_probe_at_a_time_leaves() -> None:
     paced = schedule()
     paced.refused(START, paced.leave(START), 1)
     lost = paced.leave(START + 1)
@@ -211,7 +211,7 @@ def told(remaining: float, reset: float) -> ToldLimit:
     return ToldLimit("x-ratelimit-remaining", remaining, reset, 100, 10)
 
 
-def test_no_more_leave_than_are_told_to_be_left() -> None:
+def test_no_more_leave_than_are_told_left() -> None:
     paced, moments = schedule(), count(1)
     first = paced.leave(START)
     paced.heard(START + 0.1, first, told(3, 10))
@@ -225,7 +225,7 @@ def test_no_more_leave_than_are_told_to_be_left() -> None:
     assert paced.limited_by(START + 5) == "told by x-ratelimit-remaining"
 
 
-def test_a_refusal_against_what_was_told_ends_the_belief() -> None:
+def test_a_contradicting_refusal_ends_the_belief() -> None:
     paced = schedule()
     first, second = paced.leave(START), paced.leave(START)
     paced.heard(START + 0.1, first, told(50, 10))
@@ -246,7 +246,7 @@ def test_a_reset_far_away_is_not_waited_for() -> None:
     assert paced.ready <= START
 
 
-def test_probes_of_an_outage_leave_after_half_1_2_4_4_seconds() -> None:
+def test_probes_of_an_outage_leave_ever_later() -> None:
     paced = schedule()
     for _ in range(10):
         paced.failed(START, paced.leave(START), "/a")
@@ -268,7 +268,7 @@ def test_the_old_pace_returns_after_an_outage() -> None:
     assert run.schedule.bucket.rate == rate
 
 
-def test_a_refused_probe_turns_an_outage_into_a_refusal() -> None:
+def test_a_refused_probe_makes_outage_a_refusal() -> None:
     paced = schedule()
     for _ in range(10):
         paced.failed(START, paced.leave(START), "/a")
@@ -292,7 +292,7 @@ ANSWERS = st.sampled_from(["200", "200", "200", "429", "429", "503", "500", "giv
         max_size=120,
     )
 )
-def test_no_answers_break_the_gate_or_keep_it_shut_for_good(
+def test_no_answers_break_or_shut_the_gate(
     events: list[tuple[str, float, float | None, tuple[int, float] | None]],
 ) -> None:
     paced, now, out = schedule(), START, list[float]()
