@@ -257,7 +257,7 @@ class Schedule:
         """Return about how long it takes until so many have left."""
         until = max(self._due, self.ceiling.opens_at(waiting))
         if self.window is not None:
-            speed = self.window.worth / self.window.span
+            speed = self.window.rate
         else:
             speed = self.bucket.speed(now) if self.bucket.rate else 10 * self.concurrency.room
         return max(until - now, waiting / speed)
@@ -408,5 +408,5 @@ class Schedule:
         """Go on evenly: the server does not count by windows, but what was counted is a rate."""
         window = self.window
         if window is not None:
-            self.bucket.pace(now, window.worth / window.span, max(window.span, _HELD))
+            self.bucket.pace(now, window.rate, max(window.span, _HELD))
         self.window, self._windowed = None, False

@@ -24,6 +24,7 @@ SHORTEST = 0.8  # seconds: what comes back sooner is a bucket's ("503 in HTML, b
 _OVERTAKING = (
     9  # requests that may leave before a window ends and arrive after it ("four processes")
 )
+_STORED = 0.5  # of its worth per span: less comes back of a bucket ("20 keys with limits of their own")
 _MORE = 1.3  # of its worth: less is not worth a change of mind
 _USED_UP = 6  # in a sixth of the span a window is used up ("limit halves": less is in flight)
 _PATIENT = 140.0  # seconds without a refusal, after which one more is tried ("limit doubles")
@@ -63,6 +64,11 @@ class LearnedWindow:
     def __attrs_post_init__(self) -> None:
         """Begin unrefuted."""
         self.refused_at = self.began_at
+
+    @property
+    def rate(self) -> float:
+        """Requests per second, in the long run."""
+        return self.worth / self.span
 
     def free_at(self) -> float:
         """Return when fewer than its worth lie within the last span."""
@@ -136,7 +142,7 @@ class LearnedWindow:
         elif tried:
             self.worth = got if got > _MORE * self.worth else self.worth
         elif self.doubted and self.margin == _WIDEST and sent_at < before + self.span:
-            return Finding.RATE  # refused at once, again: its places come back one by one
+            return self._evenly(before, sent_at)  # refused at once, again
         elif self.doubted and vain:  # it has to end all the same: it is worth less by now
             if got < _EMPTY * self.worth:
                 return self._lengthen(probe - self._began_before)
@@ -146,8 +152,19 @@ class LearnedWindow:
         elif self.margin < _WIDEST:  # some left it and arrived in the next one, or the other way
             self.margin = _WIDEST
         else:
-            return Finding.RATE
+            return self._evenly(before, sent_at)
         return Finding.WINDOW if self.worth else Finding.NOTHING
+
+    def _evenly(self, before: float, sent_at: float) -> Finding:
+        """Take note that its places come back one by one.
+
+        Where a bucket's store was taken for its worth, what came back since the refusal before
+        tells how fast.
+        """
+        measured = (self._departures.count(before, sent_at) + 1) / (sent_at - before)
+        if measured < _STORED * self.rate:
+            self.span = self.worth / measured
+        return Finding.RATE
 
     def _lengthen(self, span: float) -> Finding:
         """Take the window for a longer one, once: the first one seen had begun before us."""
