@@ -1,7 +1,8 @@
 """The gate that the keys of a base URL have in common: a proxy may limit each address.
 
-1. At first the attempts of all keys in flight are few together, so that a limit of the address
-   wastes no more than those. Each good answer lets more be in flight, until that is no bound.
+1. At first the attempts of all keys in flight are few together, one for every three keys, so that
+   a limit of the address wastes no more than those. Each good answer lets more be in flight, until
+   that is no bound.
 2. Keys that sent next to nothing are refused together, or what is told to be left is one number
    for all of them: the limit seems to be the address's. From then on an attempt passes a
    ``Schedule`` of all keys after its own. The keys take turns, and a refusal is reported there.
@@ -30,7 +31,9 @@ from chatloom_async.ratelimit.schedule import Schedule
 from chatloom_async.ratelimit.values import Cost, RateLimit, ToldLimit
 
 # In quotes beside a constant: the row of ``benchmarks.politeness`` that it decides.
-_AT_FIRST, _GROWTH = 16.0, 0.2  # in flight, and more with each answer ("50 keys, one address")
+_AT_FIRST = 16.0  # in flight, for all keys together ("50 keys, one address")
+_FOR_EACH = 1 / 3  # key so many, where that is more ("first read of 500 keys")
+_GROWTH = 1 / 80  # of the first number, more in flight with each answer ("50 keys, one address")
 _OLD = 1.0  # seconds in flight (no key that hangs holds up others)
 _EARLY = 1.0  # seconds before the end of a pause that was told: it may be rounded up
 _TOLERANCE = 1e-6  # seconds: a timer for a shorter wait would spin
@@ -97,6 +100,9 @@ class CommonGate:
     def join(self, member: Member) -> None:
         """Take one more key in."""
         self._members.add(member)
+        concurrency = self.schedule.concurrency
+        if not self.awake:
+            concurrency.room = max(concurrency.room, self._opening)
         if self._asking:
             member.ask(self)
         elif len(self._members) > 1 and not self._suspicion.is_over:
@@ -148,7 +154,7 @@ class CommonGate:
             self.last_error = None
             self.log.opened(now - schedule.closed_since)
         elif not self.awake:
-            schedule.concurrency.room += _GROWTH
+            schedule.concurrency.room += _GROWTH * self._opening
             self._suspicion.answered()
             if self._suspicion.is_over:
                 self._sleep()
@@ -212,6 +218,11 @@ class CommonGate:
         self._tried.discard((member, departure))
         self.schedule.abandoned(now, departure)
         self._pump(now)
+
+    @property
+    def _opening(self) -> float:
+        """So many may be in flight at first."""
+        return max(_AT_FIRST, _FOR_EACH * len(self._members))
 
     def _renew(self) -> None:
         self.schedule = Schedule(RateLimit(per_minute=None), self.loop.time())
