@@ -44,6 +44,7 @@ def moments() -> Iterator[Moment]:
     for (agents, latency), bar in _FIRST_READS.items():
         title = f"first read of {agents} agents at {latency * 1000:.0f} ms"
         yield Moment(title, partial(first_read, agents, latency), bar)
+    yield Moment("first read of 500 keys, 10 calls each, at 100 ms", many_keys, 0.6)
     yield Moment("a person behind a job of 3,000 calls", person, 1.0)
     yield Moment("a person behind a job at a bucket of 300/min", person_at_a_limit, 2.0)
     yield Moment("an hour's quota, until the first error", hour, 1.0)
@@ -80,6 +81,18 @@ def first_read(agents: int, latency: float, seed: int) -> float:
         chatloom = AsyncChatloom(key_of(0), pool=SimulatedTransport(server))
         found = await chatloom.list_agents()
         await asyncio.gather(*(chatloom.get_allowed_domains(agent.id) for agent in found))
+        return server.clock.monotonic()
+
+    return server.clock.run(read())
+
+
+def many_keys(seed: int) -> float:
+    """Return the seconds of a few calls with each of many keys, with every default."""
+    server = _server(seed, seconds=0.1)
+
+    async def read() -> float:
+        calls = chatloom(server, Crew(keys=500, ceiling=RateLimit()), 0)
+        await asyncio.gather(*(call(agent_of(n)) for call in calls for n in range(10)))
         return server.clock.monotonic()
 
     return server.clock.run(read())
