@@ -24,7 +24,7 @@ SHORTEST = 0.8  # seconds: what comes back sooner is a bucket's ("503 in HTML, b
 _OVERTAKING = (
     9  # requests that may leave before a window ends and arrive after it ("four processes")
 )
-_STORED = 0.5  # of its worth per span: less comes back of a bucket ("20 keys with limits of their own")
+_STORED = 0.5  # of its worth per span: less comes back of a bucket ("20 keys, bucket 5/s")
 _MORE = 1.3  # of its worth: less is not worth a change of mind
 _USED_UP = 6  # in a sixth of the span a window is used up ("limit halves": less is in flight)
 _PATIENT = 140.0  # seconds without a refusal, after which one more is tried ("limit doubles")
