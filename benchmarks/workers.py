@@ -178,15 +178,15 @@ async def _on_redis(folder: str, seconds: float) -> list[Row]:
 def short(rows: Sequence[Row]) -> list[str]:
     """Return the rows that miss a bar: the limit, even shares, a failed call.
 
-    Three per cent over the limit, and shares within a fifth of the mean. Where the store fails,
-    each process keeps a share of its own: five per cent over, and no share is asked for.
+    Three per cent over the limit, and shares within 15 % of the mean. Where the store fails, each
+    process keeps a share of its own: five per cent over, and no share is asked for.
     """
     return [
         row.name
         for row in rows[1:]
         if row.over > (1.05 if row.warnings else 1.03)
         or row.failed
-        or (not row.warnings and _unevenness(row.sent) > 0.2)
+        or (not row.warnings and _unevenness(row.sent) > 0.15)
     ]
 
 

@@ -24,6 +24,8 @@ PROBE = 2.0  # seconds in which nobody else probes
 _RETRY = 1.0  # seconds between attempts to reach a store that failed
 _OVERDUE = 1.0  # seconds: a store that has not answered by then fails
 _FRESH = 1.0  # seconds in which a granted departure is used without asking again
+_ALONE = 1.5  # turns: whoever waits no longer for one is the only one who asks
+_REST, _LONGEST = 2, 1.0  # turns for which who owes others stays away, and seconds at most
 _SOONEST = 0.01  # seconds after which a store is asked again that grants nothing
 _AT_ONCE = 4  # departures asked for together: with more, one process would take a whole burst
 
@@ -35,6 +37,9 @@ class SharedTurns:
     While the store fails, the limiter keeps its share: the limit divided by the processes that the
     store knew last, or all of it where the store has never answered. One warning tells of it, and
     no call fails for it; the store is tried again every second.
+
+    The burst goes to whoever asks first. A process that got more of it than its share stays away
+    for some turns, as long as others ask too: then all get the same in the end.
     """
 
     store: SharedStore
@@ -47,6 +52,9 @@ class SharedTurns:
     _probe: float | None = None  # the departure of the latest probe
     _opens_at: float = -math.inf  # when the next may leave, as the store told last
     _closed_since: float | None = None  # since when it says that the key is closed
+    _bursts: bool = False  # whether the latest departure did not have to wait
+    _early: float = 0.0  # so many did not, in the latest burst
+    _rests_until: float = -math.inf  # for what it owes others
     _asking: asyncio.Task[None] | None = None
     _news: Callable[[], Coroutine[None, None, None]] | None = None  # what to tell the store
     _telling: asyncio.Task[None] | None = None
@@ -113,12 +121,15 @@ class SharedTurns:
 
     async def _ask(self, waiting: int) -> None:
         loop = asyncio.get_running_loop()
+        if loop.time() < self._rests_until:
+            await asyncio.sleep(self._rests_until - loop.time())
         if loop.time() > self._granted_at + _FRESH:  # nobody asked: that tries no one's patience
             self._closed_since = None
         count, probe = self._granted, False
         if not count or loop.time() > self._granted_at + self.limit.interval:
             grant = await self._grant(min(waiting, _AT_ONCE))
             count, probe = grant.count, grant.probe
+            self._share(grant, loop.time())
         else:  # left over, and as good as new, unless the key was closed meanwhile
             grant = await self._grant(0)
             probe = grant.probe
@@ -136,6 +147,18 @@ class SharedTurns:
         if count and not probe:
             self._closed_since = None
         self._granted, self._granted_at, self._probing = count, loop.time(), probe
+
+    def _share(self, grant: Grant, now: float) -> None:
+        """Rest after this departure, if the process owes others some of the burst."""
+        if not grant.wait:
+            self._early = grant.count + (self._early if self._bursts else 0.0)
+        self._bursts = not grant.wait
+        if grant.wait and grant.count and self.limit.interval:
+            asking = grant.wait / self.limit.interval  # processes: each waits for one turn
+            if asking > _ALONE and self._early > self.limit.burst / asking:
+                rest = min(_REST * grant.wait, _LONGEST)
+                self._rests_until = now + grant.wait + rest
+                self._early -= rest / grant.wait
 
     def _asked(self, asking: asyncio.Task[None]) -> None:
         self._asking = None

@@ -357,9 +357,17 @@ class Memory:
 
 
 def processes(
-    store: Memory, calls: int, replies: Callable[[int], StubReply] | None = None, **limit: float
+    store: Memory,
+    calls: int,
+    replies: Callable[[int], StubReply] | None = None,
+    *,
+    late: float = 0.0,
+    **limit: float,
 ) -> list[list[float]]:
-    """Let four processes make calls on one key; return when each process sent its requests."""
+    """Let four processes make calls on one key; return when each process sent its requests.
+
+    Three of them begin a moment ``late``.
+    """
     clock = FakeClock()
     reply = replies or (lambda _: StubReply({"domains": []}, after=0.01))
     sent = itertools.count()
@@ -368,6 +376,7 @@ def processes(
     shared = RateLimit(**limit, shared=store)
 
     async def work(transport: StubTransport) -> None:
+        await asyncio.sleep(late if transport is not transports[0] else 0.0)
         async with AsyncChatloom("clf_shared", pool=transport, rate_limit=shared) as chatloom:
             await asyncio.gather(*(chatloom.get_allowed_domains("a") for _ in range(calls)))
 
@@ -386,6 +395,14 @@ def test_four_processes_keep_one_ceiling_and_share_it_evenly() -> None:
     assert moments[-1] == pytest.approx((120 - 20) / 10, rel=0.03)
     shares = [sum(moment <= 6 for moment in each) for each in sent]
     assert min(shares) >= 0.8 * max(shares)
+
+
+def test_who_took_the_burst_waits_until_others_are_even() -> None:
+    sent = processes(Memory(), 60, per_minute=600, burst=20, late=0.1)
+    assert sum(moment < 0.1 for moment in sent[0]) == 20
+    shares = [sum(moment <= 10 for moment in each) for each in sent]
+    assert sum(shares) == pytest.approx(120, abs=1)
+    assert min(shares) >= 0.85 * max(shares)
 
 
 def test_a_refusal_of_one_process_closes_all() -> None:
