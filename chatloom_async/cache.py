@@ -38,7 +38,8 @@ class Cache:
 
     Clients with an equal ``Cache`` on one pool share their answers, each key its own. Identical
     calls at the same time share one request, made with the options of the first of them; each has
-    its own deadline. Errors are never kept. Whatever was not used for the longest time goes first.
+    its own deadline, and tries on if its policy has more attempts. Errors are never kept. Whatever
+    was not used for the longest time goes first.
 
     Attributes:
         ttl: seconds for which an answer is served without asking again.
@@ -108,6 +109,7 @@ class Flight:
     """One request that several calls wait for."""
 
     call: Any  # its record, a ``CallRecord``
+    attempts: int  # of the client that makes it
     task: asyncio.Task[Any] = field(init=False)
     waiting: int = 0  # calls
     unattended: bool = False  # it goes on when none waits, to renew what is served meanwhile

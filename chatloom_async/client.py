@@ -260,11 +260,12 @@ class AsyncChatloom:
             ConfigurationError: an option cannot work.
 
         """
-        mine = self._caller
+        mine, credentials = self._caller, self._caller.credentials
         try:
-            credentials = (
-                mine.credentials if isinstance(api_key, _Unchanged) else Credentials(api_key)
-            )
+            if not isinstance(api_key, _Unchanged):
+                if api_key is None:  # the key of the environment would be another workspace's
+                    raise ConfigurationError("no API key; to keep this client's, leave it out")
+                credentials = Credentials(api_key)
         finally:
             del api_key  # a traceback shows the locals of its frames
         return self._beside(

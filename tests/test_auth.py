@@ -323,6 +323,15 @@ async def test_every_401_comes_out_when_asking_again_fails() -> None:
     assert (source.asked, len(transport.requests)) == (2, 20)
 
 
+async def test_a_401_is_told_when_the_deadline_ends_the_asking() -> None:
+    source = Source(KEY, KEY, after=10.0)
+    client, _ = made(source.later, REFUSED, retry=RetryPolicy(deadline=15.0))
+    with pytest.raises(DeadlineExceededError) as caught:
+        await client.list_agents()
+    assert [attempt.outcome for attempt in caught.value.attempts] == ["401"]
+    assert isinstance(caught.value.last_failure, AuthenticationError)
+
+
 async def test_a_401_is_final_with_a_fixed_key() -> None:
     client, transport = made(KEY, REFUSED)
     with pytest.raises(AuthenticationError, match="Invalid API key") as caught:

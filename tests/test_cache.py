@@ -352,6 +352,15 @@ async def test_all_who_wait_get_their_own_error() -> None:
     assert {len(error.attempts) for error in errors} == {1}
 
 
+async def test_who_waits_tries_as_often_as_its_own_policy_has_it() -> None:
+    case = Case(StubReply(status=500, after=1.0), StubReply(status=500, after=1.0))
+    thorough = RetryPolicy(attempts=3)
+    calls = (look_up(case.client(retry=each)) for each in (ONCE, thorough, thorough))
+    error, *found = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(error, InternalServerError)
+    assert (found, case.requests) == (["v1.example"] * 2, 3)
+
+
 async def test_closing_a_client_ends_its_own_calls_only() -> None:
     case = Case(slow())
     mine, theirs = case.client(), case.client()

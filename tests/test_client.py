@@ -87,6 +87,15 @@ def test_an_option_that_cannot_work_is_refused(option: str, value: Any, told: st
         client.with_options(**{option: value})
 
 
+@pytest.mark.parametrize("nothing", [None, ""])
+def test_another_client_takes_no_key_from_the_environment(
+    nothing: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHATLOOM_API_KEY", OTHER)
+    with pytest.raises(ConfigurationError, match="no API key"):
+        made()[0].with_options(api_key=nothing)
+
+
 @pytest.mark.parametrize("pool", [object(), StubTransport])
 def test_what_is_no_pool_is_refused(pool: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"ConnectionPool\(session=…\)"):

@@ -21,7 +21,7 @@ from chatloom_async.auth import ApiKey
 from chatloom_async.cache import AnswerStore, Flight, Identity, KeptAnswer
 from chatloom_async.calls.attempts import CallRecord
 from chatloom_async.calls.call import Caller
-from chatloom_async.calls.retry import asked_to_wait, status_heals
+from chatloom_async.calls.retry import heals
 from chatloom_async.calls.wire import decode
 from chatloom_async.errors import (
     APIConnectionError,
@@ -114,7 +114,7 @@ class CachedCalls:
 
     async def _fly(self, request: Request, identity: Identity, give_up_at: float) -> Any:
         """Join a flight or start one; return what it brings, an error as a value."""
-        caller, store = self.caller, self.store
+        caller, store, joined = self.caller, self.store, 0
         while True:
             flight = store.flights_here().get(identity)
             leads = flight is None
@@ -135,6 +135,9 @@ class CachedCalls:
                     store.land(identity, flight)
             if leads:
                 return answer
+            joined += 1
+            if flight.attempts < caller.retry.attempts > joined and _may_heal(answer):
+                continue  # this call would have tried more often
             if flight.call.key in (identity[0][0], caller.credentials.current, None):
                 store.joined += 1
                 self._tell(request, identity[0][0], "joined")
@@ -186,7 +189,9 @@ class CachedCalls:
         """Begin a flight, in a task of its own."""
         loop = asyncio.get_running_loop()
         call = CallRecord(request, give_up_at=give_up_at)
-        flight = self.store.flights_here()[identity] = Flight(call, unattended=unattended)
+        flight = self.store.flights_here()[identity] = Flight(
+            call, self.caller.retry.attempts, unattended=unattended
+        )
         flight.task = loop.create_task(self._run(flight, identity))
         flight.task.add_done_callback(_heard)
         return flight
@@ -250,9 +255,13 @@ def _serves_old(error: ChatloomError) -> bool:
 
     It is not after a definite answer: the key is refused, there is no such agent.
     """
-    if isinstance(error, APIStatusError):
-        return status_heals(error.status) or asked_to_wait(error) is not None
-    return isinstance(error, APIConnectionError | DeadlineExceededError | ResponseDecodeError)
+    return heals(error) or isinstance(
+        error, APIConnectionError | DeadlineExceededError | ResponseDecodeError
+    )
+
+
+def _may_heal(answer: Any) -> bool:
+    return isinstance(answer, ChatloomError) and heals(answer)
 
 
 def _heard(task: asyncio.Task[Any]) -> None:

@@ -318,9 +318,10 @@ class Caller:
             failure = status_error(answer, key, clock)
         call.failed_at = loop.time()
         next_step = self._judge(call, failure, departure)
-        if next_step is NextStep.FINAL:
-            next_step = await self._renew(call, failure, key, generation)
-        return call.failed(failure, next_step, call.failed_at - started)
+        failed = call.failed(failure, next_step, call.failed_at - started)
+        if next_step is NextStep.FINAL:  # noted first: the deadline may end the asking
+            failed.next_step = await self._renew(call, failure, key, generation)
+        return failed
 
     async def _wait(
         self, call: CallRecord, limiter: RateLimiter, key: ApiKey

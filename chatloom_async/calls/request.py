@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from urllib.parse import quote, urlencode, urlsplit
 
+from chatloom_async.auth import PREFIX
 from chatloom_async.errors import ConfigurationError
 from chatloom_async.transport import Request
 
@@ -32,6 +33,7 @@ _LABEL = r"[A-Za-z0-9_~-]{1,63}"  # RFC 1035 §2.3.4
 _AUTHORITY = re.compile(rf"(\[[0-9A-Fa-f:.]+\]|({_LABEL}\.)*{_LABEL}\.?)(:\d*)?", re.ASCII)
 # As in a URL (RFC 3986 §3.3), a control character not even when it is encoded.
 _STEP = r"[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%(?![01]|7[Ff])[0-9A-Fa-f]{2}"
+_KEY = rf"{PREFIX}[A-Za-z0-9_-]{{16}}"  # and maybe more of it
 _RAW_PATH = rf"/(?!/)({_STEP})*(\?({_STEP}|\?)*)?"
 
 
@@ -127,9 +129,10 @@ def build_request(  # noqa: PLR0913 - what a request is
     resource = route
     for name, value in values.items():
         plain = type(value) is str and value.isidentifier() and value.isascii()
-        segment = value if plain else _segment(name, value)  # plain: nothing to encode
+        # plain: nothing to encode
+        segment = value if plain and PREFIX not in value else _segment(name, value)
         resource = resource.replace(f"{{{name}}}", segment)
-    body = None if json is None else _body(json)
+    body = None if json is None else _json(json, "the body").encode()
     return Request(method, base_url, route, resource, inline, body, repeatable)
 
 
@@ -138,9 +141,11 @@ def check_raw_path(path: str) -> str:
 
     Raises:
         ConfigurationError: it does not start with one slash, is not encoded, climbs with dots, or
-            holds control characters, encoded or not.
+            holds control characters, encoded or not, or an API key.
 
     """
+    if isinstance(path, str):
+        _refuse_key(path)
     if not isinstance(path, str) or not re.fullmatch(_RAW_PATH, path):
         raise ConfigurationError(
             f"{path!r} is no path: it starts with one '/', other than ASCII is percent-encoded, "
@@ -156,6 +161,7 @@ def _segment(name: str, value: object) -> str:
     noun = name.replace("_", " ")
     if not isinstance(value, str):
         raise ConfigurationError(f"{_article(noun)} is text, not {type(value).__name__}", name)
+    _refuse_key(value)
     if value in ("", ".", "..") or _CONTROL.search(value):
         raise ConfigurationError(
             f"{value!r} is no {noun}; take one that the API told, as list_agents() does (agent.id)",
@@ -176,22 +182,32 @@ def _encoded(query: Query) -> str:
         raise ConfigurationError(f"the query is names and values, not {type(query).__name__}")
     pairs: list[tuple[str, str]] = []
     for name, value in query.items():
-        if isinstance(value, bool):
-            pairs.append((name, "true" if value else "false"))
-        elif isinstance(value, str | int | float):
-            pairs.append((name, str(value)))
+        if isinstance(value, str):
+            pairs.append((name, str.__str__(value)))  # of an enum its value
+        elif isinstance(value, int | float):
+            pairs.append((name, _json(value, f"the query's {name!r}")))
         elif value is not None:
             raise ConfigurationError(
                 f"the query's {name!r} is text, a number or None, not {type(value).__name__}"
             )
     try:
-        return urlencode(pairs, quote_via=quote)
+        encoded = urlencode(pairs, quote_via=quote)
     except UnicodeEncodeError:
         raise ConfigurationError("the query is not valid text") from None
+    _refuse_key(encoded)
+    return encoded
 
 
-def _body(value: object) -> bytes:
+def _refuse_key(text: str) -> None:
+    if re.search(_KEY, text):
+        raise ConfigurationError(
+            "there is an API key in the path or the query, where logs show it; "
+            "it goes into api_key, and is sent in a header"
+        )
+
+
+def _json(value: object, what: str) -> str:
     try:
-        return json_module.dumps(value, allow_nan=False, separators=(",", ":")).encode()
+        return json_module.dumps(value, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError) as error:
-        raise ConfigurationError(f"the body is not JSON: {error}") from None
+        raise ConfigurationError(f"{what} is not JSON: {error}") from None

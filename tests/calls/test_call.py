@@ -108,6 +108,7 @@ def test_an_answer_without_content_is_none(method: str, status: int) -> None:
         ("GET", "/x", {"query": [("b", "2")]}, "the query is names and values"),
         ("GET", "/x", {"query": {"b": object()}}, "the query's 'b'"),
         ("GET", "/x", {"query": {"b": "\ud800"}}, "not valid text"),
+        ("GET", "/x", {"query": {"b": float("nan")}}, "the query's 'b' is not JSON"),
         ("POST", "/x", {"json": {1, 2}}, "the body is not JSON"),
         ("POST", "/x", {"json": float("nan")}, "the body is not JSON"),
         ("POST", "/x", {"repeatable": "yes"}, "repeatable is True, False, or None"),

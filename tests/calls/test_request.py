@@ -1,5 +1,7 @@
 """Base URLs and paths: what is refused before any request, and how an id is written on the wire."""
 
+from collections.abc import Callable
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -140,6 +142,45 @@ def test_what_is_no_agent_id_is_refused(agent_id: Any, problem: str) -> None:
     with pytest.raises(ConfigurationError, match=problem) as caught:
         FakeClock().run(client.get_allowed_domains(agent_id))
     assert caught.value.http_status == 404
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda client, key: client.get_allowed_domains(key),
+        lambda client, key: client.get_allowed_domains(f"{key}\n"),
+        lambda client, key: client.get_raw(f"/x/{key}/y z"),
+        lambda client, key: client.send_raw("GET", "/x", query={"key": key}),
+    ],
+)
+def test_a_key_in_a_path_is_refused_unshown(ask: Callable[[AsyncChatloom, str], Any]) -> None:
+    key, transport = "clf_TheKeyOfAnother_Workspace", StubTransport([])
+    with pytest.raises(ConfigurationError, match="an API key in the path or the query") as caught:
+        FakeClock().run(ask(AsyncChatloom(KEY, pool=transport), key))
+    assert "TheKey" not in str(caught.value)
+
+
+class Status(str, Enum):  # noqa: UP042 - its text is "Status.ACTIVE", other than a StrEnum's
+    ACTIVE = "active"
+
+
+class Level(int, Enum):
+    HIGH = 3
+
+
+@pytest.mark.parametrize(
+    ("value", "encoded"),
+    [
+        (Status.ACTIVE, "?a=active"),
+        (Level.HIGH, "?a=3"),
+        (True, "?a=true"),
+        (1.5, "?a=1.5"),
+        ("a b", "?a=a%20b"),
+        (None, ""),
+    ],
+)
+def test_a_query_holds_plain_values(value: Any, encoded: str) -> None:
+    assert build_request("GET", "", "/x", query={"a": value}).target == f"/x{encoded}"
 
 
 @pytest.mark.parametrize(

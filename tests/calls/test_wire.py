@@ -295,6 +295,11 @@ def test_what_is_unknown_is_kept_however_much_it_is(more: dict[str, object]) -> 
     assert {each.extra == more for each in agents(*[AGENT | more] * 311)} == {True}
 
 
+def test_a_map_of_very_many_names_is_kept() -> None:
+    visits = {f"{at:08}": at % 10 for at in range(9_000)}
+    assert agents(AGENT | {"visits": visits})[0].extra == {"visits": visits}
+
+
 @pytest.mark.parametrize(
     ("failure", "reason"),
     [(MemoryError, "more than the memory holds"), (RecursionError, "nested too deeply")],
