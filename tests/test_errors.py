@@ -281,18 +281,38 @@ def test_waits_are_recorded_and_none_after_the_last(replies: list[StubReply]) ->
     assert waits == pytest.approx([*(late - early for early, late in pairwise(at)), 0])
 
 
-def test_a_note_counts_the_tries_and_seconds() -> None:
-    replies = [StubReply(status=503, headers={"Retry-After": "30"}, after=1)] * 4
-    error = raised(*replies, retry=RetryPolicy(initial_delay=1e-6))
-    assert error.__notes__ == ["tried 4 times, 94.0 s in all"]
-
-
-def test_a_note_names_what_made_a_call_late() -> None:
-    error = raised(StubReply(status=503), StubReply(after=9), retry=RetryPolicy(deadline=5))
-    assert error.__notes__ == [
-        "the last failure: 503 null (GET /api/plugin/agents)",
-        "tried 2 times, 5.0 s in all",
-    ]
+@pytest.mark.parametrize(
+    ("replies", "policy", "notes"),
+    [
+        (
+            [StubReply(status=503, headers={"Retry-After": "30"}, after=1)] * 4,
+            RetryPolicy(initial_delay=1e-6),
+            ["tried 4 times, 94.0 s in all"],
+        ),
+        (
+            [StubReply(status=429, headers={"Retry-After": "9.96"}), StubReply(status=404)],
+            RetryPolicy(),
+            ["tried 2 times, 10.0 s in all"],
+        ),
+        (
+            [StubReply(status=503), StubReply(after=9)],
+            RetryPolicy(deadline=5),
+            [
+                "the last failure: 503 null (GET /api/plugin/agents)",
+                "tried 2 times, 5.0 s in all",
+            ],
+        ),
+    ],
+    ids=["after failures", "with the time at the gate", "when a call was late"],
+)
+def test_notes_say_what_was_tried(
+    replies: list[StubReply], policy: RetryPolicy, notes: list[str]
+) -> None:
+    error = raised(*replies, retry=policy)
+    assert error.__notes__ == notes
+    if isinstance(error, DeadlineExceededError):
+        assert isinstance(error.last_failure, InternalServerError)
+        assert error.last_failure.path == error.path
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ import inspect
 import json
 import subprocess
 import sys
-from importlib import metadata
 from typing import Any, get_type_hints
 
 import pytest
@@ -49,14 +48,6 @@ def test_nothing_takes_more_than_six_keyword_options() -> None:
             options = [one for one in parameters if one.kind is one.KEYWORD_ONLY]
             most = 7 if name == "ConnectionPool" else 6  # beside them direct=, a way out
             assert len(options) <= most, name
-
-
-def test_the_version_is_the_distributions() -> None:
-    try:
-        installed = metadata.version("chatloom_async")
-    except metadata.PackageNotFoundError:
-        installed = chatloom_async.__version__  # run from a checkout that was not installed
-    assert chatloom_async.__version__ == installed
 
 
 HEAVY = (

@@ -178,12 +178,6 @@ def test_any_retry_after_is_finite_or_none(text: str, name: str, date: str | Non
     assert wait is None or (wait > 0 and math.isfinite(wait))
 
 
-@given(seconds=st.integers(1, 10**9) | st.floats(0.001, 1e9).map(lambda wait: round(wait, 3)))
-def test_a_retry_after_in_seconds_is_that_many(seconds: float) -> None:
-    text = f"{seconds}" if isinstance(seconds, int) else f"{seconds:.3f}"
-    assert parse_retry_after({"retry-after": text}, CLOCK) == pytest.approx(float(text))
-
-
 @contextmanager
 def served(
     script: Script, **options: Any

@@ -66,7 +66,7 @@ MAY_HAVE_ARRIVED: Failures = {
 
 
 @pytest.mark.parametrize("failure", NOTHING_ARRIVED.values(), ids=NOTHING_ARRIVED)
-def test_a_post_is_repeated_when_nothing_of_it_arrived(failure: StubReply | ChatloomError) -> None:
+def test_a_post_is_repeated_if_nothing_arrived(failure: StubReply | ChatloomError) -> None:
     answer, transport = send(failure, CREATED, json={})
     assert (answer, len(transport.requests)) == ({"id": "msg_1"}, 2)
 
@@ -132,7 +132,7 @@ def test_a_refusal_carries_what_was_tried() -> None:
 
 
 @pytest.mark.looptime
-async def test_a_call_cut_off_in_the_queue_was_never_sent() -> None:
+async def test_a_call_ended_in_the_queue_was_unsent() -> None:
     workspaces = [make_workspace(name, f"clf_key_of_{name}") for name in ("acme", "beta")]
     policy = RetryPolicy(deadline=2.0)
     async with Sandbox(workspaces, latency=10.0) as sandbox, ConnectionPool(limit=1) as pool:

@@ -33,7 +33,7 @@ def domains_path(agent_id: Any) -> str:
         ("http://localhost:8080/", "http://localhost:8080"),
     ],
 )
-def test_a_base_url_is_taken_without_its_last_slash(given: str, used: str) -> None:
+def test_a_base_url_loses_its_last_slash(given: str, used: str) -> None:
     assert check_base_url(given) == used
 
 

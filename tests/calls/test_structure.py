@@ -104,7 +104,7 @@ def test_the_first_wrong_place_is_named(wrong: dict[str, object], message: str) 
     assert caught.value.message.startswith(f"$.conversations[1]{message}")
 
 
-def test_a_field_that_is_not_compared_is_none_of_the_answer() -> None:
+def test_a_field_not_compared_is_no_answers() -> None:
     (found,) = page(FULL | {"isOld": True}).conversations
     assert (found.is_old, found.extra["isOld"]) == (False, True)
     assert from_dict(to_plain(attrs.evolve(found, is_old=True)), Conversation).is_old
@@ -140,7 +140,7 @@ def test_a_read_instance_is_frozen() -> None:
         read.other = 1  # type: ignore[attr-defined]  # the point
 
 
-def test_a_read_instance_is_as_good_as_a_made_one() -> None:
+def test_a_read_instance_equals_a_made_one() -> None:
     read = agent()
     made = Agent(**{each.name: getattr(read, each.name) for each in attrs.fields(Agent)})
     assert (read, hash(read), repr(read)) == (made, hash(made), repr(made))

@@ -50,16 +50,16 @@ def test_the_documented_domains_become_a_model() -> None:
     )
 
 
-def test_agents_keep_the_order_in_which_they_were_sent() -> None:
+def test_agents_keep_the_order_sent() -> None:
     assert [agent.id for agent in agents(*(AGENT | {"id": i} for i in "cab"))] == ["c", "a", "b"]
 
 
-def test_the_count_is_kept_as_sent_when_it_differs_from_the_list() -> None:
+def test_a_count_unlike_the_list_is_kept() -> None:
     assert agents(AGENT, count=7).count == 7
 
 
 @pytest.mark.parametrize("field", AGENT)
-def test_a_missing_agent_field_is_refused_with_its_path(field: str) -> None:
+def test_a_missing_field_is_refused_with_its_path(field: str) -> None:
     short = {name: value for name, value in AGENT.items() if name != field}
     assert refusal({"agents": [AGENT, short], "count": 2}) == f"$.agents[1].{field}: missing"
 
@@ -114,7 +114,7 @@ def test_what_is_not_as_documented_is_refused(
     assert refusal(body, model) == message
 
 
-def test_a_refused_answer_hangs_no_foreign_error_on_itself() -> None:
+def test_a_refused_answer_carries_no_foreign_error() -> None:
     with pytest.raises(ResponseDecodeError) as caught:
         decode(b"{}", AgentList)
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
@@ -129,7 +129,7 @@ def test_unknown_fields_beside_the_domains_are_kept() -> None:
     assert domains({"domains": [], "verified": {"a": 1}}).extra == {"verified": {"a": 1}}
 
 
-def test_a_field_named_like_ours_is_an_unknown_one() -> None:
+def test_a_field_named_like_ours_is_unknown() -> None:
     assert agents(AGENT | {"primary_color": "x", "extra": 1})[0].extra == {
         "primary_color": "x",
         "extra": 1,
@@ -169,7 +169,7 @@ def test_a_timestamp_becomes_an_aware_datetime(text: str, moment: datetime) -> N
 @pytest.mark.parametrize(
     "text", ["", "yesterday", "2026-13-01", "1768467600", "2026-01-15T25:00", "2026-01-15T09:60"]
 )
-def test_what_is_no_timestamp_is_refused_with_its_path(text: str) -> None:
+def test_what_is_no_timestamp_is_refused(text: str) -> None:
     body = {"agents": [AGENT | {"createdAt": text}], "count": 1}
     assert refusal(body) == "$.agents[0].createdAt: expected an ISO 8601 timestamp"
 
@@ -192,7 +192,7 @@ def test_what_is_no_timestamp_is_refused_with_its_path(text: str) -> None:
         (b'{"domains": [], "x": ' + b"9" * 5_000 + b"}", "Exceeds the limit"),
     ],
 )
-def test_what_is_no_json_is_refused_with_its_reason(body: bytes, reason: str) -> None:
+def test_what_is_no_json_is_refused(body: bytes, reason: str) -> None:
     assert refusal(body, AllowedDomains).startswith(f"the answer is not JSON: {reason}")
 
 
@@ -278,7 +278,7 @@ def test_refusing_many_wrong_elements_costs_little(element: bytes) -> None:
     test_refusing_costs_little_more_than_accepting(listed(element))
 
 
-def test_many_floats_in_a_wrong_place_are_not_read() -> None:
+def test_many_misplaced_floats_are_not_read() -> None:
     assert refusal(listed(b"1.5")) == "$.agents[0]: expected object, got float"
     assert cost(listed(b"1.5"), AgentList)[1] < 6 * SIZE
 
@@ -291,7 +291,7 @@ def test_many_floats_in_a_wrong_place_are_not_read() -> None:
         {"days": {f"{at:03}": 1 for at in range(365)}},
     ],
 )
-def test_what_is_unknown_is_kept_however_much_it_is(more: dict[str, object]) -> None:
+def test_however_much_unknown_is_kept(more: dict[str, object]) -> None:
     assert {each.extra == more for each in agents(*[AGENT | more] * 311)} == {True}
 
 

@@ -105,6 +105,7 @@ CONNECTIONS: tuple[Case, ...] = (
     _kept("a connection is kept", OK, _OK, _OK, connections=0),
     _kept("Connection: close is honoured", OK, (_CLOSING,), _OK, connections=1),
     _kept("an answer nobody asked for is not the next one's", OK, (answer() + _EVIL,), _OK),
+    _kept("nor is one that comes later", OK, (answer(), Pause(0.02), _EVIL), _OK, connections=1),
     one("cookies of every kind are ignored", OK, answer(200, DOCUMENT, *_COOKIES)),
     one("raw answers a list", Returns([1]), says([1]), call="raw"),
 )

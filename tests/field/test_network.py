@@ -85,7 +85,7 @@ async def test_sixty_silent_connections_cost_no_call() -> None:
     [{"timeout": 3, "retry": ONCE}, {"retry": RetryPolicy(attempts=1, deadline=3)}, {}],
     ids=["timeout", "deadline", "caller"],
 )
-async def test_silence_on_a_kept_connection_ends_those_as_old(doomed: dict[str, Any]) -> None:
+async def test_silence_on_one_connection_ends_the_old_ones(doomed: dict[str, Any]) -> None:
     scripts: list[Script] = [(Pause(1), answer())] * 4 + [(Hang(),), (answer(),)]
     async with Server(scripts) as server, ConnectionPool() as pool:
         client = client_at(server.port, pool)
@@ -98,7 +98,7 @@ async def test_silence_on_a_kept_connection_ends_those_as_old(doomed: dict[str, 
 
 
 @pytest.mark.looptime
-async def test_silence_on_a_new_connection_says_nothing_of_the_kept_ones() -> None:
+async def test_silence_on_a_new_connection_ends_no_others() -> None:
     scripts: list[Script] = [*[(Pause(2), answer())] * 2, (Hang(),), (Pause(1), answer())]
     async with Server(scripts) as server, ConnectionPool() as pool:
         client = client_at(server.port, pool, retry=ONCE)
@@ -112,7 +112,7 @@ async def test_silence_on_a_new_connection_says_nothing_of_the_kept_ones() -> No
 
 
 @pytest.mark.looptime
-async def test_a_call_given_up_at_once_keeps_the_others_connections() -> None:
+async def test_a_call_soon_given_up_keeps_connections() -> None:
     scripts: list[Script] = [*[(Pause(1), answer())] * 2, (Hang(),), (answer(),)]
     async with Server(scripts) as server, ConnectionPool() as pool:
         client = client_at(server.port, pool)
@@ -137,7 +137,7 @@ def looked_up(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-async def test_a_refused_connection_lets_the_name_be_looked_up_again(looked_up: list[str]) -> None:
+async def test_a_refused_connection_has_its_name_asked(looked_up: list[str]) -> None:
     with socket.socket() as unused:
         unused.bind((HOST, 0))
         base_url = f"http://localhost:{unused.getsockname()[1]}"
@@ -190,7 +190,7 @@ async def waits(timeouts: Timeouts, answered: asyncio.Future[str]) -> str:
 
 
 @pytest.mark.parametrize("arrived", [b"!", b""])
-def test_a_late_timeout_lets_the_sockets_be_read_first(arrived: bytes) -> None:
+def test_a_late_timeout_reads_the_sockets_first(arrived: bytes) -> None:
     async def main() -> str:
         here, there = socket.socketpair()
         with here, there:
@@ -214,7 +214,7 @@ def test_a_late_timeout_lets_the_sockets_be_read_first(arrived: bytes) -> None:
     assert run(main) == ("answered" if arrived else "expired")
 
 
-def test_seventy_answers_that_arrived_in_a_held_up_loop_are_answers() -> None:
+def test_answers_arrived_in_a_held_up_loop_count() -> None:
     async def main() -> int:
         async with (
             Sandbox([make_workspace("acme", KEY, 1)]) as sandbox,
@@ -302,13 +302,13 @@ async def test_local_want_closes_no_gate(number: int, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("host", ["proxy..example", "a" * 64])
-async def test_a_proxy_whose_name_cannot_be_one_is_named(host: str) -> None:
+async def test_an_impossible_proxys_name_is_told(host: str) -> None:
     async with ConnectionPool(proxy=f"http://{host}:3128") as pool:
         with pytest.raises(ConfigurationError, match="or as proxy= is not"):
             await AsyncChatloom(KEY, pool=pool).list_agents()
 
 
-async def test_a_name_that_is_no_punycode_is_an_unknown_host() -> None:
+async def test_what_is_no_punycode_is_an_unknown_host() -> None:
     unknown = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
     async with AsyncChatloom(KEY, base_url="https://xn--a.example", retry=ONCE) as chatloom:
         with (
@@ -338,7 +338,7 @@ async def test_a_copy_of_a_pool_is_the_pool() -> None:
         assert copy.deepcopy(settings)["pool"] is pool
 
 
-def test_a_pool_and_a_key_can_be_looked_at_without_a_loop() -> None:
+def test_pool_and_key_can_be_inspected_without_loop() -> None:
     for one in (ConnectionPool(), ApiKey(KEY)):
         create_autospec(one)  # which asks for every attribute
         assert weakref.ref(one)() is one
@@ -360,7 +360,7 @@ def test_a_pool_is_not_pickled() -> None:
 @pytest.mark.parametrize(
     "header", ["Authorization", "authorization", "X-Api-Key", "Cookie", "Proxy-Authorization"]
 )
-async def test_a_session_with_credentials_in_its_headers_is_refused(header: str) -> None:
+async def test_a_session_with_credentials_in_headers_is_refused(header: str) -> None:
     jar = aiohttp.DummyCookieJar()
     async with aiohttp.ClientSession(cookie_jar=jar, headers={header: "clf_other"}) as session:
         with pytest.raises(ConfigurationError, match=header.lower()) as caught:

@@ -151,7 +151,7 @@ async def test_a_slow_connect_is_a_timeout(mocked: Mocked) -> None:
             await chatloom.list_agents()
 
 
-async def test_a_refusal_of_aiohttp_to_send_is_a_configuration_error(mocked: Mocked) -> None:
+async def test_aiohttps_refusal_to_send_is_a_configuration_error(mocked: Mocked) -> None:
     mocked.get(AGENTS, exception=ValueError("Cannot combine AUTHORIZATION header with AUTH"))
     async with ConnectionPool(trust_env=True) as pool:
         chatloom = AsyncChatloom(KEY, base_url=BASE_URL, pool=pool)

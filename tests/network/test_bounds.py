@@ -48,7 +48,7 @@ async def queue(waiters: int) -> tuple[Slots, list[asyncio.Task[None]]]:
     return slots, waiting
 
 
-async def test_a_place_goes_to_who_waits_and_no_latecomer() -> None:
+async def test_a_place_goes_to_who_waits() -> None:
     slots, [waiting] = await queue(1)
     slots.release(KEY)
     assert not slots.take(KEY)
@@ -63,7 +63,7 @@ async def test_a_cancelled_waiter_is_passed_over() -> None:
     await second
 
 
-async def test_no_place_is_lost_when_a_turn_is_cancelled() -> None:
+async def test_cancelling_a_turn_loses_no_place() -> None:
     slots, [waiting] = await queue(1)
     slots.release(KEY)
     waiting.cancel()
@@ -72,7 +72,7 @@ async def test_no_place_is_lost_when_a_turn_is_cancelled() -> None:
     assert slots.take(KEY)
 
 
-async def test_the_next_is_served_when_a_turn_is_cancelled() -> None:
+async def test_cancelling_a_turn_serves_the_next() -> None:
     slots, [first, second] = await queue(2)
     slots.release(KEY)
     first.cancel()
@@ -115,7 +115,7 @@ async def test_keys_take_turns() -> None:
     assert order == ["a", "b", "c", "a", "b", "a"]
 
 
-async def test_a_key_with_few_in_flight_passes_one_that_must_wait() -> None:
+async def test_a_key_with_few_in_flight_passes() -> None:
     slots = Slots(10)
     while slots.take("a"):
         pass
@@ -185,7 +185,7 @@ async def test_blocks_begun_apart_end_apart() -> None:
     assert ended == [5, 6, 6, 8.5, 25]
 
 
-async def test_a_block_after_an_idle_time_has_its_full_time() -> None:
+async def test_a_block_after_idling_has_full_time() -> None:
     timeouts = Timeouts(2)
     await guarded(timeouts, 1)
     await asyncio.sleep(0.9)
@@ -193,7 +193,7 @@ async def test_a_block_after_an_idle_time_has_its_full_time() -> None:
     assert now() == pytest.approx(3.9)
 
 
-async def test_a_cancellation_from_outside_is_not_taken_for_the_timeout() -> None:
+async def test_a_cancellation_from_outside_is_no_timeout() -> None:
     task = asyncio.create_task(guarded(Timeouts(10), 60))
     await asyncio.sleep(1)
     task.cancel()
@@ -202,7 +202,7 @@ async def test_a_cancellation_from_outside_is_not_taken_for_the_timeout() -> Non
 
 
 @pytest.mark.parametrize("first", ["timeout", "cancellation"])
-async def test_a_cancellation_in_the_tick_of_the_timeout_wins(first: str) -> None:
+async def test_a_cancellation_at_the_timeouts_tick_wins(first: str) -> None:
     loop = asyncio.get_running_loop()
     task = asyncio.create_task(guarded(Timeouts(1), 60))
     if first == "timeout":

@@ -102,7 +102,7 @@ async def test_what_is_unusual_goes_through_the_session(
 
 @pytest.mark.parametrize("name", ["_request", "request"])
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_a_replaced_method_of_aiohttp_s_session_is_used(
+async def test_a_replaced_method_of_the_session_is_used(
     server: Server, name: str, when: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     genuine: Callable[..., Any] = getattr(aiohttp.ClientSession, name)

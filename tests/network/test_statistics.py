@@ -57,7 +57,7 @@ async def test_a_pool_tells_of_all_its_caches() -> None:
         assert json.loads(json.dumps(pool.stats().to_dict()))["cache"]["hits"] == 1
 
 
-async def test_a_session_that_was_brought_tells_what_is_in_use() -> None:
+async def test_a_brought_session_tells_what_is_used() -> None:
     async with (
         Sandbox([make_workspace("acme", KEY)]) as sandbox,
         aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session,
@@ -67,5 +67,5 @@ async def test_a_session_that_was_brought_tells_what_is_in_use() -> None:
         assert (pool.stats().connections, pool.stats().idle) == (0, 0)
 
 
-def test_a_pool_may_be_asked_outside_of_a_loop() -> None:
+def test_a_pool_may_be_asked_without_loop() -> None:
     assert ConnectionPool().stats().to_dict()["limiters"] == {}
