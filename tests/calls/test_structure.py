@@ -115,11 +115,8 @@ def test_plain_values_become_the_same_again(model: object) -> None:
     assert from_dict(json.loads(json.dumps(to_plain(model))), type(model)) == model
 
 
-def test_plain_values_of_a_later_release_are_read() -> None:
+def test_plain_values_are_read_as_strictly_as_answers() -> None:
     assert from_dict({"domains": ["a"], "new": 1}, AllowedDomains) == AllowedDomains(("a",))
-
-
-def test_what_is_not_a_plain_value_is_refused() -> None:
     with pytest.raises(ResponseDecodeError, match=r"^\$\.created_at: expected str"):
         from_dict(MODELS[0].to_dict() | {"created_at": None}, Agent)
 

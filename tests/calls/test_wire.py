@@ -50,12 +50,9 @@ def test_the_documented_domains_become_a_model() -> None:
     )
 
 
-def test_agents_keep_the_order_sent() -> None:
-    assert [agent.id for agent in agents(*(AGENT | {"id": i} for i in "cab"))] == ["c", "a", "b"]
-
-
-def test_a_count_unlike_the_list_is_kept() -> None:
-    assert agents(AGENT, count=7).count == 7
+def test_order_and_count_are_kept_as_sent() -> None:
+    listed = agents(*(AGENT | {"id": agent_id} for agent_id in "cab"), count=7)
+    assert ([agent.id for agent in listed], listed.count) == (["c", "a", "b"], 7)
 
 
 @pytest.mark.parametrize("field", AGENT)
@@ -120,30 +117,18 @@ def test_a_refused_answer_carries_no_foreign_error() -> None:
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
 
 
-def test_unknown_fields_of_an_agent_are_kept() -> None:
-    agent = agents(AGENT | {"language": "sv", "tags": [1, None]})[0]
-    assert agent.extra == {"language": "sv", "tags": [1, None]}
+@pytest.mark.parametrize(
+    "unknown", [{"language": "sv", "tags": [1, None]}, {"primary_color": "x", "extra": 1}]
+)
+def test_unknown_fields_are_kept(unknown: dict[str, object]) -> None:
+    assert agents(AGENT | unknown)[0].extra == unknown
+    assert domains({"domains": []} | unknown).extra == unknown
 
 
-def test_unknown_fields_beside_the_domains_are_kept() -> None:
-    assert domains({"domains": [], "verified": {"a": 1}}).extra == {"verified": {"a": 1}}
-
-
-def test_a_field_named_like_ours_is_unknown() -> None:
-    assert agents(AGENT | {"primary_color": "x", "extra": 1})[0].extra == {
-        "primary_color": "x",
-        "extra": 1,
-    }
-
-
-@pytest.mark.parametrize("name", ["position", "template", "status"])
-def test_an_unknown_enumerated_value_is_kept_as_text(name: str) -> None:
-    assert getattr(agents(AGENT | {name: "brand new"})[0], name) == "brand new"
-
-
-def test_text_is_kept_as_sent() -> None:
-    name = " \U0001f916 <b>ünï</b>\u202e\x00 "
-    assert agents(AGENT | {"name": name})[0].name == name
+@pytest.mark.parametrize("name", ["position", "template", "status", "name"])
+def test_text_is_kept_as_sent(name: str) -> None:
+    text = " \U0001f916 <b>ünï</b>\u202e\x00 "
+    assert getattr(agents(AGENT | {name: text})[0], name) == text
 
 
 @pytest.mark.parametrize(
@@ -265,17 +250,15 @@ def listed(element: bytes) -> bytes:
     return b'{"agents": [' + elements + b'], "count": 1}'
 
 
+WRONG_BODIES |= {f"many {name}": listed(element) for name, element in WRONG_ELEMENTS.items()}
+
+
 @pytest.mark.parametrize("body", WRONG_BODIES.values(), ids=WRONG_BODIES)
 def test_refusing_costs_little_more_than_accepting(body: bytes) -> None:
     refusal(b'{"agents": [{}], "count": 1}')  # what is loaded once
     right, wrong = cost(listed(RIGHT), AgentList), cost(body, AgentList)
-    assert wrong < (3 * right[0], 3 * right[1])
+    assert wrong[0] < 3 * right[0]
     assert wrong[1] < 3 * right[1]
-
-
-@pytest.mark.parametrize("element", WRONG_ELEMENTS.values(), ids=WRONG_ELEMENTS)
-def test_refusing_many_wrong_elements_costs_little(element: bytes) -> None:
-    test_refusing_costs_little_more_than_accepting(listed(element))
 
 
 def test_many_misplaced_floats_are_not_read() -> None:
