@@ -235,12 +235,6 @@ def test_an_error_of_a_call_names_its_request(reply: StubReply | ChatloomError) 
     assert (error.method, error.path) == ("GET", PATH)
 
 
-def test_an_error_before_any_request_names_none() -> None:
-    with pytest.raises(ConfigurationError) as caught:
-        AsyncChatloom("wrong")
-    assert (caught.value.method, caught.value.path, caught.value.attempts) == ("", "", ())
-
-
 def test_an_errors_traceback_ends_in_the_call() -> None:
     error = raised(*[APIConnectionError("gone", "connect")] * 4, retry=RetryPolicy())
     innermost = traceback.extract_tb(error.__traceback__)[-1]
@@ -333,6 +327,7 @@ def test_an_error_reads_as_message_and_request(error: ChatloomError, text: str) 
 def test_an_error_made_by_hand_has_empty_fields() -> None:
     error = NotFoundError(404, "Agent not found")
     assert (error.body, error.headers, error.retry_after) == (b"", {}, None)
+    assert (error.method, error.path, error.attempts) == ("", "", ())
 
 
 LATE = APITimeoutError("no complete answer within 15 s")

@@ -13,7 +13,6 @@ from chatloom_async import (
     ConfigurationError,
     ConnectionPool,
     DeadlineExceededError,
-    RateLimitError,
     RetryPolicy,
 )
 from chatloom_async.testing import FakeClock, Sandbox, StubReply, StubTransport, make_workspace
@@ -123,12 +122,6 @@ def test_a_request_that_cannot_be_one_is_refused(
     with pytest.raises(ConfigurationError, match=problem):
         transport.clock.run(chatloom.send_raw(method, path, **options))  # type: ignore[attr-defined]  # a FakeClock
     assert transport.requests == []
-
-
-def test_a_refusal_carries_what_was_tried() -> None:
-    error, _ = send(StubReply(status=429, headers={"Retry-After": "600"}))
-    assert isinstance(error, RateLimitError)
-    assert [attempt.outcome for attempt in error.attempts] == ["429"]
 
 
 @pytest.mark.looptime

@@ -112,17 +112,14 @@ def test_a_policy_that_cannot_work_is_refused(name: str, value: Any) -> None:
 )
 def test_backoff_is_uniform_below_a_doubling_bound(failures: int, upper: float) -> None:
     random.seed(failures)
+    capped = RetryPolicy(initial_delay=10, max_delay=1)
+    assert max(capped.backoff(failures) for _ in range(500)) <= 1
     waits = [DEFAULT.backoff(failures) for _ in range(4000)]
     assert 0 <= min(waits) < 0.01 * upper
     assert 0.99 * upper < max(waits) <= upper
     assert sum(waits) / len(waits) == pytest.approx(upper / 2, rel=0.05)
     below = sum(wait < upper / 4 for wait in waits) / len(waits)
     assert below == pytest.approx(0.25, abs=0.03)
-
-
-def test_a_first_delay_above_the_cap_is_capped() -> None:
-    policy = RetryPolicy(initial_delay=10, max_delay=1)
-    assert max(policy.backoff(1) for _ in range(500)) <= 1
 
 
 def test_waits_stay_below_their_doubling_bounds() -> None:
@@ -148,6 +145,7 @@ def test_waits_are_slept_on_the_clients_clock(monkeypatch: pytest.MonkeyPatch) -
     ("status", "seconds", "options"),
     [
         *((503, seconds, {}) for seconds in (1, 20, 120)),
+        (429, 0.25, {}),
         (429, 30, {"rate_limit": None}),
         (429, 300, {"retry": RetryPolicy(max_retry_after=600)}),
     ],
@@ -269,10 +267,6 @@ def test_a_stale_loss_costs_an_attempt() -> None:
 def test_refusals_cost_no_attempts_when_a_limiter_paces() -> None:
     told = call(*[asking(429, 1)] * 12, OK)
     assert (told.succeeded, len(told.at)) == (True, 13)
-
-
-def test_a_refused_call_leaves_as_the_gate_opens() -> None:
-    assert 0.25 <= call(asking(429, 0.25), OK).at[1] <= 0.35
 
 
 def test_refusals_cost_attempts_without_a_limiter() -> None:
@@ -485,7 +479,7 @@ call(429, 503)
 """
 
 
-def test_a_first_retry_loads_tenacity_and_logs_nothing_unasked() -> None:
+def test_a_first_retry_loads_tenacity_and_is_quiet() -> None:
     command = [sys.executable, "-W", "error", "-c", FIRST_RETRY]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert (done.stdout.split(), done.stderr) == (["False", "True"], "")

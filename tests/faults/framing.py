@@ -110,6 +110,7 @@ _HEADS = (
 
 _BLANKS = Flood(b" " * 100_000, 2_000)
 _LIMIT = 10 * 1024 * 1024
+_ABOVE = answer(200, DOCUMENT.ljust(_LIMIT + 1))
 
 _SIZES = (
     _bounded("200 MB with a length", _TOO_LARGE, answer(length=200_000_000), _BLANKS),
@@ -127,7 +128,8 @@ _SIZES = (
         _bounded("too large is not repeated", _TOO_LARGE, answer(length=200_000_000), _BLANKS), 1
     ),
     one("just below the limit", OK, answer(200, DOCUMENT.ljust(_LIMIT))),
-    one("just above the limit", _TOO_LARGE, answer(200, DOCUMENT.ljust(_LIMIT + 1))),
+    one("just above the limit", _TOO_LARGE, _ABOVE),
+    Case("above it on a kept connection", ((answer(),), (_ABOVE,)), _TOO_LARGE, earlier_calls=1),
     one("gzip", OK, _packed(gzip.compress(DOCUMENT))),
     one("deflate", OK, _packed(zlib.compress(DOCUMENT), "deflate")),
     one(

@@ -73,7 +73,7 @@ def test_many_keys_behind_one_address_share_its_limit(quota: Quota, refused: flo
     assert outcome.refused < refused
 
 
-def test_of_many_keys_many_are_in_flight_at_once() -> None:
+def test_many_keys_have_many_in_flight() -> None:
     clock = FakeClock()
     address = Address(clock)
 

@@ -180,7 +180,7 @@ def test_a_limit_is_kept_though_loops_overlap() -> None:
     assert left == 2
 
 
-def test_a_quota_that_is_told_as_spent_is_remembered() -> None:
+def test_a_quota_told_as_spent_is_remembered() -> None:
     registry = LimiterRegistry()
 
     async def main() -> bool:
