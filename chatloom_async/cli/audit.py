@@ -68,7 +68,7 @@ def add_audit(command: ArgumentParser) -> None:
         action="append",
         default=[],
         choices=sorted(FINDING_RULES),
-        help="leave out findings of a rule; may be repeated",
+        help=f"leave out findings of a rule; may be repeated: {', '.join(sorted(FINDING_RULES))}",
     )
     add(
         "--fail-on",

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first one ends the command in good order, the second one the process.
+"""Ctrl-C, SIGTERM, SIGHUP: the first one ends the command in good order, the second the process.
 
 Not here: what a command says when it was interrupted (each command's own module).
 """
@@ -16,7 +16,8 @@ from typing import Any, NoReturn
 from attrs import define, field
 
 INTERRUPTED = 130  # the exit status, 128 + SIGINT, as shells have it
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# The last one says that the terminal is gone, where there is such a signal.
+_SIGNALS = [each for each in signal.Signals if each.name in ("SIGINT", "SIGTERM", "SIGHUP")]
 _SHOW_CURSOR = b"\x1b[?25h\r\n"  # a progress bar hides the terminal's cursor
 
 

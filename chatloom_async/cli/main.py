@@ -11,7 +11,7 @@ import re
 import sys
 from argparse import Namespace
 from collections.abc import Coroutine, Sequence
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, redirect_stdout
 from typing import Any
 
 from chatloom_async.cli import streams
@@ -23,6 +23,7 @@ from chatloom_async.version import __version__
 FAILED = 2
 _NO_READER = 141  # 128 + SIGPIPE
 _NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EBADF)
+_EMPTY = re.compile(r"|--[\w-]+=")
 _KEY = re.compile(r"(?<![\w./\\])clf_|^--?\w*clf_")  # quoted or glued; not in a file's name
 
 
@@ -71,6 +72,8 @@ def _run(arguments: list[str], interrupts: Interrupts) -> int:
             "an API key does not belong on the command line, where other users and the shell's "
             "history see it: set CHATLOOM_API_KEY, or put it in a keys file"
         )
+    if any(map(_EMPTY.fullmatch, arguments)):
+        raise ConfigurationError("an argument is empty: is a variable of the shell not set?")
     options = _parsed(arguments)
     if isinstance(options, int):
         return options
@@ -80,12 +83,13 @@ def _run(arguments: list[str], interrupts: Interrupts) -> int:
 
 def _parsed(arguments: list[str]) -> Namespace | int:
     """Return the options, or the exit status after --help and what cannot be understood."""
-    said = io.StringIO()
+    shown, said = io.StringIO(), io.StringIO()
     try:
-        with redirect_stderr(said):
+        with redirect_stdout(shown), redirect_stderr(said):
             return parser(__version__, with_options=arguments.__contains__).parse_args(arguments)
     except SystemExit as ending:
-        # argparse repeats arguments as they are, below a usage of many lines.
+        sys.stdout.write(shown.getvalue())  # argparse itself would not tell that it cannot
+        # It repeats arguments as they are, below a usage of many lines.
         _, _, problem = said.getvalue().strip("\n").partition(": error: ")
         if problem:
             streams.tell(f"chatloom-async: {problem} (see --help)")

@@ -34,7 +34,11 @@ def proxy_for(base_url: str, given: str | None) -> str | None:
     if given is None:
         proxies = getproxies()
         found = (proxies.get(server.scheme) or proxies.get("all") or "").strip()
-        if not found or server.scheme != "https" or proxy_bypass(server.netloc):
+        if (
+            not found
+            or server.scheme != "https"
+            or proxy_bypass(f"{server.hostname}:{server.port or 443}")
+        ):
             return None
         given, source = found, "the proxy of the environment"
     else:

@@ -115,8 +115,8 @@ async def _tunnel(
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
 ) -> Check:
-    host, port = _address(server)
-    head = f"CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n"
+    host, peer = server.hostname, _shown(server)
+    head = f"CONNECT {peer} HTTP/1.1\r\nHost: {peer}\r\n"
     if proxy.username:
         pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
         head += f"Proxy-Authorization: Basic {base64.b64encode(pair.encode()).decode()}\r\n"
@@ -127,7 +127,7 @@ async def _tunnel(
             writer.write(f"{head}\r\n".encode())
             answer = await reader.readuntil(b"\r\n\r\n")
         status = int(answer.split(maxsplit=2)[1])
-    except (OSError, ValueError, IndexError, asyncio.IncompleteReadError):
+    except (OSError, ValueError, IndexError, EOFError, asyncio.LimitOverrunError):
         advice = "look at HTTPS_PROXY or --proxy: is it an HTTP proxy?"
         return Check("proxy", "problem", "it does not answer as a proxy does", advice)
     if status == _OK:
@@ -172,4 +172,4 @@ def _address(url: SplitResult) -> tuple[str, int]:
 def _shown(url: SplitResult) -> str:
     """Return host and port; a URL may hold a password."""
     host, port = _address(url)
-    return f"{host}:{port}"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -10,6 +10,7 @@ from argparse import Namespace
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from datetime import UTC, datetime
+from shlex import quote
 
 from attrs import define, evolve, field, frozen
 
@@ -225,7 +226,7 @@ class Run:
         self.draw()
         log = self.plan.log
         if log is not None:
-            page = f"'chatloom-async report {log} --html report.html' makes a page of it"
+            page = f"'chatloom-async report {quote(log)} --html report.html' makes a page of it"
             self._say(f"Written to {log}; {page}.")
         if self.plan.base_url is None:
             self._say(_NEXT)

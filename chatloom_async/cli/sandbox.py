@@ -1,12 +1,14 @@
 """``sandbox``: a local API with the workspaces of the demonstration, until Ctrl-C."""
 
 import asyncio
+import errno
 import json
 import os
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Coroutine, Iterable
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from chatloom_async.audit.draft import Draft
@@ -16,6 +18,7 @@ from chatloom_async.cli.streams import tell_interrupted
 from chatloom_async.errors import ConfigurationError
 from chatloom_async.testing import Sandbox, Workspace, demo_faults, demo_workspaces
 
+_TAKEN = (errno.EADDRINUSE, errno.EACCES)  # the latter by the system itself
 _TIP = "# all of its workspaces: chatloom-async sandbox --keys demo.toml, then audit demo.toml"
 _EXAMPLE = """\
 example; it prints what to export:
@@ -46,10 +49,14 @@ async def _serve(workspaces: tuple[Workspace, ...], port: int, keys: str | None)
         async with Sandbox(workspaces, faults=demo_faults(), port=port) as server:
             say(_setting("CHATLOOM_BASE_URL", server.base_url), sys.stdout)
             say(_setting("CHATLOOM_API_KEY", workspaces[0].key), sys.stdout)
-            elsewhere = f"# now, elsewhere: chatloom-async audit {visible(keys or '')}"
+            elsewhere = f"# now, elsewhere: chatloom-async audit {visible(quote(keys or ''))}"
             say(elsewhere if keys else _TIP, sys.stdout)
             say("# serving until Ctrl-C", sys.stdout)
             await asyncio.Event().wait()
+    except OSError as error:
+        if error.errno not in _TAKEN:
+            raise
+        raise ConfigurationError(f"cannot serve on port {port}: choose another --port") from None
     except asyncio.CancelledError:
         tell_interrupted("chatloom-async: sandbox stopped")
     return 0

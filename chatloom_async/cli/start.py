@@ -27,7 +27,8 @@ _QUICK = (["--help"], ["-h"], ["--version"])
 
 def main() -> int:
     """Run the command that the process's arguments name, and return the exit status."""
-    for each in (signal.SIGINT, signal.SIGTERM):
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        each = getattr(signal, name, signal.SIGINT)  # Windows has no SIGHUP
         if signal.getsignal(each) is not signal.SIG_IGN:
             signal.signal(each, _leave)
     from importlib import import_module

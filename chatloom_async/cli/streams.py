@@ -3,6 +3,7 @@
 Not here: what makes text fit for a terminal (``audit.text``).
 """
 
+import codecs
 import os
 import sys
 import traceback
@@ -10,6 +11,10 @@ from contextlib import suppress
 from io import TextIOWrapper
 
 _STANDARD = 3  # stdin, stdout, stderr
+# Our own signs, for an encoding that has none of them.
+_PLAIN = str.maketrans(
+    {"\N{MULTIPLICATION SIGN}": "x", "…": "...", "→": "->", "·": "-", "✓": "+", "✗": "!", "↻": "~"}
+)
 
 
 def prepare() -> None:
@@ -22,10 +27,18 @@ def prepare() -> None:
         sys.stdin = sys.stdin or os.fdopen(0, encoding="utf-8", closefd=False)
         sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8", closefd=False)
         sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8", closefd=False)
+    codecs.register_error("chatloom_async", _plain)
     for stream in (sys.stdout, sys.stderr):
         # Names may hold what the terminal's encoding, or any, has no bytes for.
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors="chatloom_async")
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    """Write out what an encoding has no bytes for: our signs readably, all else as escapes."""
+    assert isinstance(error, UnicodeEncodeError)  # noqa: S101 - the streams are written to
+    text = error.object[error.start : error.end].translate(_PLAIN)
+    return text.encode("ascii", "backslashreplace").decode(), error.end
 
 
 def tell(text: str) -> None:

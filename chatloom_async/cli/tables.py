@@ -18,6 +18,7 @@ from chatloom_async.audit.text import visible
 
 _MOST = 120  # characters of a cell, the last one of a row excepted
 _ENDLESS = 1_000_000  # columns, off a terminal
+_LEAST = 12  # columns of a terminal for each of a table; narrower, rows become lists
 _SHORT = 8  # characters of a word that stays whole: a number, a severity
 _STYLES = {
     "high": "bold red",
@@ -49,11 +50,13 @@ def draw(table: Table, stream: TextIO) -> None:
     """Print the table; nothing but its text ever reaches the terminal."""
     console = _console(stream)
     every = range(len(table.columns))
-    grid = _grid(table, every)
-    natural = console.measure(grid, options=console.options.update_width(_ENDLESS))
+    shown: Grid | Text = _grid(table, every)
+    natural = console.measure(shown, options=console.options.update_width(_ENDLESS))
     if natural.maximum > console.width:
-        grid = _grid(table, [column for column in every if column not in table.spare])
-    _write(console, stream, Text(visible(table.title), "bold"), Text(), grid)
+        columns = [column for column in every if column not in table.spare]
+        fits = console.width >= _LEAST * len(columns)
+        shown = _grid(table, columns) if fits else _list(table, columns)
+    _write(console, stream, Text(visible(table.title), "bold"), Text(), shown)
     if table.note:
         _write(console, stream, Text(visible(table.note), "dim"))
     _write(console, stream, Text())
@@ -99,3 +102,11 @@ def _grid(table: Table, columns: Sequence[int]) -> Grid:
         texts[0].stylize(_STYLES.get(row[columns[0]], ""))
         grid.add_row(*texts)
     return grid
+
+
+def _list(table: Table, columns: Sequence[int]) -> Text:
+    """Return the rows one below the other, a line for each cell that holds something."""
+    rows = [row for row in (*table.rows, table.footer) if row]
+    names = [f"{visible(name)}: " if name else "" for name in table.columns]
+    cells = [[f"{names[at]}{visible(row[at])}" for at in columns if row[at]] for row in rows]
+    return Text("\n\n".join(map("\n".join, cells)))

@@ -4,6 +4,7 @@ What FastAPI, Starlette and Litestar share, without importing any of them::
 
     app = FastAPI(lifespan=pool_lifespan())            # the pool: request.app.state.chatloom_pool
     app.add_exception_handler(ChatloomError, problem)
+    app.add_exception_handler(ExceptionGroup, problem)  # of a TaskGroup
     app.add_middleware(CancelOnDisconnect)
 
 Not here: what an error means for a visitor (``errors``).
@@ -12,7 +13,7 @@ Not here: what an error means for a visitor (``errors``).
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
 
@@ -26,7 +27,10 @@ Message = MutableMapping[str, Any]
 # Any: each framework has a type of its own for messages.
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
+# What holds a part of the answer; the last two are extensions of ASGI, for files.
+_PARTS = {f"http.response.{part}" for part in ("body", "pathsend", "zerocopysend")}
 _GONE = 499  # not registered; how proxies log a client that closed the connection
+_FAILED = 1011  # how a WebSocket ends that the server cannot serve (RFC 6455 §7.4.1)
 App = Callable[[Any, Receive, Send], Awaitable[None]]
 
 
@@ -52,12 +56,24 @@ def pool_lifespan(
 def problem(_request: Any, error: Exception) -> Any:
     """Answer a visitor for a ``ChatloomError``: a problem document, and its status (RFC 9457).
 
+    Of a group of them, as a ``TaskGroup`` raises it, the one with the highest status, then with the
+    longest wait, speaks for all. Any other error is raised again.
+
     An exception handler, and no coroutine, which Litestar would not await. What it returns is a
     response to these frameworks: a ``ProblemResponse``.
     """
-    if not isinstance(error, ChatloomError):
+    found = list(_leaves(error))
+    if any(not isinstance(each, ChatloomError) for each in found):
         raise error
-    return ProblemResponse(error)
+    return ProblemResponse(max(found, key=lambda each: (each.http_status, each.retry_after or 0)))
+
+
+def _leaves(error: Exception) -> Iterator[Any]:
+    if isinstance(error, ExceptionGroup):
+        for each in error.exceptions:
+            yield from _leaves(each)
+    else:
+        yield error
 
 
 @define(eq=False)
@@ -68,12 +84,15 @@ class ProblemResponse:
 
     async def __call__(
         self,
-        scope: Any,  # noqa: ARG002 - Litestar passes all by their names
-        receive: Receive,  # noqa: ARG002 - as above
+        scope: Any,
+        receive: Receive,  # noqa: ARG002 - Litestar passes all by their names
         send: Send,
     ) -> None:
-        """Send it."""
+        """Send it; a WebSocket, which may be open, is closed with the reason."""
         found = self.error.to_problem()
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": _FAILED, "reason": found["title"]})
+            return
         body = json.dumps(found).encode()
         headers = [
             (b"content-type", b"application/problem+json"),
@@ -121,7 +140,7 @@ class CancelOnDisconnect:
         async def send_on(message: Message) -> None:
             nonlocal answered
             answered = True
-            if message["type"] == "http.response.body" and not message.get("more_body", False):
+            if message["type"] in _PARTS and not message.get("more_body", False):
                 end()  # the server says that the visitor has gone then, and there may be more to do
             await send(message)
 

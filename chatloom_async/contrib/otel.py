@@ -12,6 +12,7 @@ opentelemetry-instrumentation-aiohttp-client, one per request, become children o
 from __future__ import annotations
 
 from contextvars import Token
+from functools import partial
 from urllib.parse import urlsplit
 
 from attrs import define, field
@@ -24,6 +25,9 @@ from chatloom_async import events
 from chatloom_async.version import __version__
 
 _SCOPE = "chatloom_async"
+# Seconds; up to 10 as the conventions have them, then as long as calls may wait for a limit. The
+# SDK's own are made for milliseconds.
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30, 60, 120)
 
 Attributes = dict[str, str | int | float]
 
@@ -43,11 +47,14 @@ def telemetry(
     - ``chatloom.client.limiter.closed``: rate limiters that let nothing pass, by reason.
     """
     meter = metrics.get_meter(_SCOPE, __version__, meter_provider)
+    seconds = partial(
+        meter.create_histogram, unit="s", explicit_bucket_boundaries_advisory=_BUCKETS
+    )
     return _Telemetry(
         tracer=trace.get_tracer(_SCOPE, __version__, tracer_provider),
-        calls=meter.create_histogram("chatloom.client.call.duration", "s"),
-        attempts=meter.create_histogram("chatloom.client.attempt.duration", "s"),
-        waits=meter.create_histogram("chatloom.client.limiter.wait", "s"),
+        calls=seconds("chatloom.client.call.duration"),
+        attempts=seconds("chatloom.client.attempt.duration"),
+        waits=seconds("chatloom.client.limiter.wait"),
         closed=meter.create_up_down_counter("chatloom.client.limiter.closed", "{limiter}"),
     )
 
@@ -66,12 +73,14 @@ class _Telemetry:
         match event:
             case events.CallStarted():
                 self._start(event)
-            case events.AttemptEnded():
+            case events.AttemptEnded() if event.call in self._open:
                 self._attempt(event)
             case events.LimiterWaited():
                 self.waits.record(event.seconds)
-                self._add(event.call, "rate limiter", {"chatloom.wait": event.seconds})
-            case events.CallEnded():
+                if event.call in self._open:
+                    waited = {"chatloom.wait": event.seconds}
+                    self._open[event.call][0].add_event("rate limiter", waited)
+            case events.CallEnded() if event.call in self._open:
                 self._end(event)
             case events.LimiterClosed() if event.limiter not in self._reasons:
                 self._reasons[event.limiter] = event.reason
@@ -86,36 +95,25 @@ class _Telemetry:
             "server.address": server.hostname or "",
             "server.port": server.port or (443 if server.scheme == "https" else 80),
         }
-        span = self.tracer.start_span(
-            f"{event.method} {event.route}",
-            kind=SpanKind.CLIENT,
-            attributes={
-                **common,
-                "url.template": event.route,
-                "url.full": event.base_url + event.path,
-                "chatloom.key": event.key,
-            },
-        )
+        route, url = event.route, event.base_url + event.path
+        told = {**common, "url.template": route, "url.full": url, "chatloom.key": event.key}
+        name = f"{event.method} {route}"
+        span = self.tracer.start_span(name, kind=SpanKind.CLIENT, attributes=told)
         # The call's own requests, traced by others, belong below it; ``_end`` runs in this task.
         token = context.attach(trace.set_span_in_context(span))
         self._open[event.call] = span, token, common
 
     def _attempt(self, event: events.AttemptEnded) -> None:
+        span, _, common = self._open[event.call]
         outcome = _outcome(event.outcome)
-        self._add(event.call, "attempt", {"http.request.resend_count": event.number - 1, **outcome})
-        opened = self._open.get(event.call)
-        common: Attributes = {} if opened is None else opened[2]
+        span.add_event("attempt", {"http.request.resend_count": event.number - 1, **outcome})
+        span.set_attribute("chatloom.key", event.key)  # a call may have begun without one
+        if event.outcome.isdecimal():
+            span.set_attribute("http.response.status_code", int(event.outcome))
         self.attempts.record(event.seconds, {**common, **outcome})
 
-    def _add(self, call: int, name: str, attributes: Attributes) -> None:
-        if call in self._open:
-            self._open[call][0].add_event(name, attributes)
-
     def _end(self, event: events.CallEnded) -> None:
-        opened = self._open.pop(event.call, None)
-        if opened is None:
-            return
-        span, token, common = opened
+        span, token, common = self._open.pop(event.call)
         context.detach(token)
         outcome: Attributes = {} if event.outcome == "ok" else {"error.type": event.outcome}
         if outcome:

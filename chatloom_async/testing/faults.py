@@ -52,8 +52,10 @@ class Occurrence:
     seed: int = 0
 
     def __attrs_post_init__(self) -> None:
-        if self.times is not None and self.times < 1:
-            raise ValueError(f"times must be at least 1, or None for ever, not {self.times!r}")
+        if self.times is not None and (self.times < 1 or self.times % 1):
+            raise ValueError(
+                f"times must be a whole number from 1, or None for ever, not {self.times!r}"
+            )
 
 
 @frozen

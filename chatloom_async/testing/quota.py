@@ -10,6 +10,7 @@ from functools import partial
 
 import attrs
 from attrs import define, field, frozen
+from attrs.validators import ge, lt
 
 from chatloom_async.testing import api, meters
 from chatloom_async.testing.api import Reply
@@ -35,7 +36,7 @@ class Quota:
     """Makes a meter with nothing used up."""
     headers: Dialect = field(default=in_steps(1.0), kw_only=True)
     """Makes what an answer tells."""
-    status: int = field(default=429, kw_only=True)
+    status: int = field(default=429, kw_only=True, validator=[ge(400), lt(600)])
     html: bool = field(default=False, kw_only=True)
     cache: bool = field(default=False, kw_only=True)
     address: bool = field(default=False, kw_only=True)
@@ -66,6 +67,8 @@ class Quota:
     @classmethod
     def token_steps(cls, limit: float, seconds: float, burst: float) -> Quota:
         """A bucket of ``burst`` tokens that gets ``limit`` at once each ``seconds``."""
+        if not seconds > 0:
+            raise ValueError(f"seconds must be > 0, not {seconds!r}")
         return cls(partial(meters.TokenBucket, limit * 60 / seconds, burst, interval=seconds))
 
     @classmethod
@@ -127,7 +130,10 @@ class Quota:
 
     def telling(self, dialect: DialectName | Dialect) -> Quota:
         """The same quota with other headers, on every answer where the dialect has them."""
-        return attrs.evolve(self, headers=dialect if callable(dialect) else DIALECTS[dialect])
+        known = dialect if callable(dialect) else DIALECTS.get(dialect)
+        if known is None:
+            raise ValueError(f"no dialect {dialect!r}; there are {', '.join(DIALECTS)}")
+        return attrs.evolve(self, headers=known)
 
     def answering(self, status: int, *, html: bool = False) -> Quota:
         """The same quota, refusing with another status or with a proxy's page."""

@@ -5,6 +5,7 @@ Here are its life and its handles. What the API says is in ``api``, what a reque
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
@@ -15,6 +16,7 @@ from typing import Self
 
 from aiohttp import web
 from attrs import define, field
+from attrs.validators import ge, lt
 
 from chatloom_async.testing import api
 from chatloom_async.testing.delivery import spoilt, whole
@@ -63,7 +65,9 @@ class Sandbox:
     _quota: Quota | Iterable[Quota] | None = field(
         default=None, alias="quota", kw_only=True, repr=False
     )
-    _latency: float = field(default=0.0, alias="latency", kw_only=True, repr=False)
+    _latency: float = field(
+        default=0.0, alias="latency", kw_only=True, repr=False, validator=[ge(0.0), lt(math.inf)]
+    )
     _port: int = field(default=0, alias="port", kw_only=True, repr=False)
     _ssl: SSLContext | None = field(default=None, alias="ssl", kw_only=True, repr=False)
     _clock: Callable[[], float] | None = field(

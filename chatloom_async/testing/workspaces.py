@@ -28,6 +28,8 @@ class SandboxAgent:
 
     def __attrs_post_init__(self) -> None:
         _ = self.created
+        if isinstance(self.domains, str):
+            raise TypeError(f"domains is a tuple of names: ({self.domains!r},)")
 
     @property
     def created(self) -> datetime:

@@ -81,6 +81,7 @@ def test_a_key_that_cannot_be_one_is_named(
         ("http://chatloom.app", "server", "https", "mend CHATLOOM_BASE_URL"),
         ("https://api.chatloom.invalid", "name", "is not known", "spelling"),
         ("http://127.0.0.1:{closed}", "connection", "refused", "nothing listens there"),
+        ("http://[::1]:9", "connection", "[::1]:9: ", "nothing listens there"),
         ("{served}/wrong", "answer", "404", "no such API"),
     ],
 )
@@ -174,6 +175,7 @@ async def last(server: str, proxy: str | None = None) -> dict[str, str]:
         (b"HTTP/1.1 407 No\r\n\r\n", "a user name and a password", "http://user:password@host"),
         (b"HTTP/1.1 403 No\r\n\r\n", "it does not connect to chatloom.app (403)", "ask who runs"),
         (b"SSH-2.0\r\n\r\n", "does not answer as a proxy does", "is it an HTTP proxy?"),
+        (b"x" * 200_000, "does not answer as a proxy does", "is it an HTTP proxy?"),
     ],
 )
 async def test_a_proxy_that_does_not_help_is_named(answer: bytes, found: str, advice: str) -> None:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, once and twice."""
+"""Ctrl-C, SIGTERM and SIGHUP, once and twice."""
 
 import asyncio
 import json
@@ -83,7 +83,7 @@ def test_the_handlers_of_the_caller_come_back(monkeypatch: pytest.MonkeyPatch) -
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
-@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("more", [(), (signal.SIGINT,)])
 def test_a_hanging_audit_is_gone_with_130(
     served: Sandbox, keys: str, first: signal.Signals, more: tuple[signal.Signals, ...]

@@ -67,6 +67,8 @@ def test_what_to_install_is_told_in_one_line(
         (["audit", "k", "\x1b[2J\nforged"], "unrecognized arguments: \\x1b[2J\\nforged"),
         (["audit", "k", "--sandbox"], "not allowed with"),
         (["audit", "k", "--ignore", "nothing"], "invalid choice"),
+        (["audit", ""], "an argument is empty: is a variable of the shell not set?"),
+        (["audit", "--sandbox", "--approved="], "an argument is empty"),
     ],
 )
 def test_wrong_arguments_are_told(arguments: list[str], told: str, capsys: Captured) -> None:

@@ -23,6 +23,8 @@ PROXY = "http://proxy.example:3128"
         ({"HTTPS_PROXY": PROXY, "NO_PROXY": "other.example"}, PROXY),
         ({"HTTPS_PROXY": PROXY, "NO_PROXY": "other.example, chatloom.app"}, None),
         ({"HTTPS_PROXY": PROXY, "NO_PROXY": ".app"}, None),
+        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "chatloom.app:443"}, None),
+        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "chatloom.app:8443"}, PROXY),
         ({"HTTPS_PROXY": PROXY, "no_proxy": "*"}, None),
     ],
 )

@@ -30,8 +30,7 @@ def test_a_port_that_is_taken_is_told(capsys: Captured) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert main(["sandbox", "--port", str(taken.getsockname()[1])]) == 2
     told = capsys.readouterr().err
-    assert "address already in use" in told
-    assert "Traceback" not in told
+    assert told.endswith(": choose another --port\n")
 
 
 def test_the_sandbox_prints_what_to_export_and_serves_it(
@@ -53,7 +52,7 @@ def test_the_sandbox_prints_what_to_export_and_serves_it(
 def test_a_keys_file_that_exists_is_written_over_only_by_force(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Captured
 ) -> None:
-    path = tmp_path / "keys.toml"
+    path = tmp_path / "the keys.toml"
     path.write_text('acme = "clf_shown_once"\n')
     assert main(["sandbox", "--keys", str(path)]) == 2
     assert "exists; write to another file, or replace it: --force" in capsys.readouterr().err
@@ -62,5 +61,5 @@ def test_a_keys_file_that_exists_is_written_over_only_by_force(
         shown = CtrlC(at="until Ctrl-C")
         monkeypatch.setattr(sys, "stdout", shown)
         assert main(["sandbox", "--keys", str(path), *force]) == 0
-        assert f"chatloom-async audit {path}" in shown.getvalue()
+        assert f"chatloom-async audit '{path}'" in shown.getvalue()
         assert len(KeysFile(str(path)).read()) == 7

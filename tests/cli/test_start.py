@@ -29,7 +29,7 @@ def run(
     )
 
 
-@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_signal_during_the_imports_ends_with_130(number: str, tmp_path: Path) -> None:
     (tmp_path / "chatloom_async.py").write_text(
         f"import signal\ntry:\n signal.raise_signal(signal.{number})\nfinally:\n print('imported')"

@@ -12,7 +12,7 @@ import pytest
 
 from chatloom_async.audit.files import read_audits
 from chatloom_async.cli.main import main
-from chatloom_async.cli.streams import tell, tell_traceback
+from chatloom_async.cli.streams import prepare, tell, tell_traceback
 from chatloom_async.testing import Sandbox
 from tests.cli.terminals import COMMAND, HOSTILE, ROOT, Failing, started
 
@@ -69,6 +69,24 @@ def test_output_for_which_there_is_no_room_is_told(
     assert main(["audit", keys, "--format", "jsonl"]) == 2
     assert capsys.readouterr().err == "chatloom-async: No space left on device: standard output\n"
     assert served.count() == 0
+
+
+def test_help_for_which_there_is_no_room_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.setattr(sys, "stdout", Failing(errno.ENOSPC))
+    assert main(["audit", "--help"]) == 2
+    assert "No space left" in capsys.readouterr().err
+
+
+def test_signs_that_an_encoding_lacks_are_written_plainly() -> None:
+    written = io.BytesIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdout", io.TextIOWrapper(written, "ascii"))
+        prepare()
+        sys.stdout.write("500 \N{MULTIPLICATION SIGN}4 · a → ü …\n")
+        sys.stdout.flush()
+        assert written.getvalue() == b"500 x4 - a -> \\xfc ...\n"
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EPIPE])

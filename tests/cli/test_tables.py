@@ -49,6 +49,12 @@ def test_a_narrow_terminal_does_without_spare_columns(monkeypatch: pytest.Monkey
     assert narrow[6].split() == ["all", "22"]
 
 
+def test_rows_become_lists_where_a_table_has_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table("t", ("", "name", "what"), [("ok", "N" * 20, ""), ("note", "n", "x y")])
+    shown = ["ok", f"name: {'N' * 20}", "", "note", "name: n", "what: x y"]
+    assert drawn(table, monkeypatch, 30)[2:8] == shown
+
+
 def test_a_row_stays_one_line_off_a_terminal() -> None:
     text = "word " * 60
     shown = piped(Table("t", ("a", "b"), [(AGENT, text)]))

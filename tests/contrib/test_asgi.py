@@ -19,6 +19,7 @@ from chatloom_async.contrib.asgi import App, CancelOnDisconnect, Message, pool_l
 HTTP = {"type": "http"}
 NO_BODY: Message = {"type": "http.request", "body": b"", "more_body": False}
 GONE: Message = {"type": "http.disconnect"}
+BUSY = RateLimitError(429, "secret", b"secret", {}, 7.2)
 END: Message = {"type": "http.response.body", "body": b""}
 
 
@@ -67,8 +68,9 @@ async def test_each_life_of_an_application_has_a_pool_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("error", "status", "wait"),
     [
-        (RateLimitError(429, "secret", b"secret", {}, 7.2), 503, b"8"),
+        (BUSY, 503, b"8"),
         (NotFoundError(404, "secret"), 404, None),
+        (ExceptionGroup("", [NotFoundError(404, ""), ExceptionGroup("", [BUSY])]), 503, b"8"),
     ],
 )
 async def test_visitors_are_sent_problems(
@@ -85,9 +87,19 @@ async def test_visitors_are_sent_problems(
     assert b"secret" not in body["body"]
 
 
-async def test_other_errors_are_not_made_a_problem() -> None:
-    with pytest.raises(ZeroDivisionError):
-        problem(None, ZeroDivisionError())
+async def test_a_websocket_is_closed_with_the_problem() -> None:
+    server = Server()
+    await problem(None, BUSY)({"type": "websocket"}, server.told.get, server.send)
+    (sent,) = server.sent
+    assert sent == {"type": "websocket.close", "code": 1011, "reason": "Service Unavailable"}
+
+
+@pytest.mark.parametrize(
+    "error", [ZeroDivisionError(), ExceptionGroup("", [BUSY, ZeroDivisionError()])]
+)
+async def test_other_errors_are_not_made_a_problem(error: Exception) -> None:
+    with pytest.raises(type(error)):
+        problem(None, error)
 
 
 @pytest.mark.parametrize("reads", [True, False])
@@ -187,11 +199,12 @@ async def test_a_body_is_read_as_fast_as_the_application_reads() -> None:
     assert left == [4, 3, 2, 1, 0]
 
 
-async def test_work_after_the_response_goes_on() -> None:
+@pytest.mark.parametrize("end", [END, {"type": "http.response.pathsend", "path": "/file"}])
+async def test_work_after_the_response_goes_on(end: Message) -> None:
     done: list[Message] = []
 
     async def app(_scope: Any, receive: Any, send: Any) -> None:
-        await send(END)
+        await send(end)
         server.told.put_nowait(GONE)  # as servers say after the end
         await settle()
         done.append(await receive())
@@ -199,7 +212,7 @@ async def test_work_after_the_response_goes_on() -> None:
     server = Server(NO_BODY)
     await server.serve(app)
     assert done == [NO_BODY]
-    assert server.sent == [END]
+    assert server.sent == [end]
 
 
 async def test_an_application_hears_of_a_leaving_itself() -> None:

@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from chatloom_async import (
+    ApiKey,
     AsyncChatloom,
     ChatloomError,
     ConnectionPool,
@@ -83,6 +84,14 @@ def test_a_call_is_a_span_with_its_attempts_as_events(recorded: Recorded) -> Non
     statuses = [dict(event.attributes or {})["http.response.status_code"] for event in span.events]
     assert statuses == [503, 200]
     assert span.status.status_code is StatusCode.UNSET
+    assert span.attributes["http.response.status_code"] == 200
+
+
+def test_the_key_of_a_callable_is_told_by_its_fingerprint(recorded: Recorded) -> None:
+    transport = StubTransport([DOMAINS], observer=telemetry(recorded.tracers, recorded.meters))
+    asyncio.run(AsyncChatloom(lambda: KEY, pool=transport).get_allowed_domains("agt_1"))
+    (span,) = recorded.spans()
+    assert (span.attributes or {})["chatloom.key"] == ApiKey(KEY).fingerprint
 
 
 @virtual
@@ -110,6 +119,7 @@ def test_calls_attempts_and_refusals_are_counted(recorded: Recorded) -> None:
     run(recorded, DOMAINS, StubReply(status=429), DOMAINS, calls=2)
     calls, attempts = recorded.points("call.duration"), recorded.points("attempt.duration")
     assert [point.count for point in calls] == [2]
+    assert calls[0].explicit_bounds[:2] == (0.005, 0.01)  # for seconds: few calls take 5 of them
     by_status = {p.attributes["http.response.status_code"]: p.count for p in attempts}
     assert by_status == {200: 2, 429: 1}
 

@@ -144,6 +144,7 @@ ENDLESS = (-1.0, math.nan, math.inf)
     ("make", "told"),
     [
         *((partial(Occurrence, times), "times") for times in (0, -1)),
+        (lambda: Fault.reset(times=2.5), "whole number"),  # type: ignore[arg-type]  # as users may
         (partial(Occurrence, every=0), "every"),
         *((partial(Occurrence, probability=chance), "probability") for chance in (0.0, 1.5)),
         *((partial(Fault.status, status), "200 to 599") for status in (0, 100, 199, 600)),

@@ -127,8 +127,11 @@ def test_gcra_tells_when_its_whole_burst_is_back() -> None:
         lambda: Quota.fixed_window(0, 1),
         lambda: Quota.sliding_window(1, 0),
         lambda: Quota.sliding_window(1, 1, precision=0),
+        lambda: Quota.token_steps(1, 0, 1),
+        lambda: Quota.in_flight(1).answering(200),
+        lambda: Quota.in_flight(1).telling("nothing"),  # type: ignore[arg-type]  # as users may
     ],
 )
-def test_a_limit_that_is_none_is_refused(make: Callable[[], Quota]) -> None:
-    with pytest.raises(ValueError, match="must be >"):
+def test_a_quota_that_makes_no_sense_is_refused(make: Callable[[], Quota]) -> None:
+    with pytest.raises(ValueError, match=r"must be >|there are silent, retry-after"):
         make()

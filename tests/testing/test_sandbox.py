@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import math
 import socket
 import ssl
 
@@ -19,6 +20,12 @@ from tests.virtual import now
 def test_keys_are_not_shown() -> None:
     sandbox = Sandbox([ACME], quota=Quota.token_bucket(60, 60), faults=[Fault.reset()])
     assert KEY not in repr(ACME) + repr(sandbox)
+
+
+@pytest.mark.parametrize("latency", [-1.0, math.nan, math.inf])
+def test_a_latency_that_makes_no_sense_is_refused(latency: float) -> None:
+    with pytest.raises(ValueError, match="latency"):
+        Sandbox(latency=latency)
 
 
 def test_a_sandbox_that_never_served_has_no_address() -> None:

@@ -10,6 +10,11 @@ def test_an_unreadable_creation_time_is_refused() -> None:
         SandboxAgent("agt_1", created_at="yesterday")
 
 
+def test_a_single_name_is_no_tuple_of_domains() -> None:
+    with pytest.raises(TypeError, match=r"\('example.com',\)"):
+        SandboxAgent("agt_1", domains="example.com")  # type: ignore[arg-type]  # a comma is missing
+
+
 def test_a_made_workspace_is_as_large_as_asked() -> None:
     workspace = make_workspace("big", "clf_big", agents=50, domains=3)
     assert workspace == make_workspace("big", "clf_big", agents=50, domains=3)
