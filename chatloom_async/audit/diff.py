@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from attrs import frozen
 
-from chatloom_async.audit.domains import parse_entry
+from chatloom_async.audit.domains import name_of
 from chatloom_async.audit.files import AuditFile
 from chatloom_async.audit.findings import shared_domains
 from chatloom_async.audit.results import AGENT_FIELDS, Finding, WorkspaceAudit
@@ -71,7 +71,7 @@ class FindingChange:
 class AuditDiff:
     """Every change, and what is not known; both by workspace name, agents in the order listed.
 
-    ``findings`` are new or gone only where the other audit could have had them.
+    ``findings`` are new or gone only where the other audit read what they are about.
     """
 
     changes: tuple[Change, ...]
@@ -101,9 +101,9 @@ def diff_audits(
 
     What could not be read is unknown, never "removed"; so is a workspace that is missing from an
     audit which is not complete (as ``load_audits`` tells), and an agent that is missing from a list
-    which names more than it holds. Of rules that are ``ignored`` nothing is new. The order of
-    agents and domains is no change, nor is another spelling of the same name, nor what an audit
-    cost.
+    which names more than it holds. Of rules that are ``ignored``, by the new audit, nothing is new
+    or gone. The order of agents and domains is no change, nor is another spelling of the same name,
+    nor what an audit cost.
     """
     before: Audits = {audit.workspace: audit for audit in old}
     after: Audits = {audit.workspace: audit for audit in new}
@@ -124,18 +124,22 @@ def diff_audits(
     return AuditDiff(
         tuple(each for each in differences if isinstance(each, Change)),
         unknown,
-        (*(each for each in new_ones if each.finding.rule not in ignored), *gone),
+        tuple(each for each in (*new_ones, *gone) if each.finding.rule not in ignored),
     )
 
 
 def diff_files(old: AuditFile, new: AuditFile) -> AuditDiff:
-    """Compare two audit files; of rules that the later run ignored nothing is new."""
+    """Compare two audit files; of rules that the later run did not apply nothing is new or gone."""
+    run = new.runs[-1] if new.runs else None
+    unapplied = run.ignored if run else ()
+    if run and run.approved is None:
+        unapplied = (*unapplied, "not-approved")
     return diff_audits(
         old.audits,
         new.audits,
         old_complete=not old.lacking,
         new_complete=not new.lacking,
-        ignored=new.runs[-1].ignored if new.runs else (),
+        ignored=unapplied,
     )
 
 
@@ -169,7 +173,7 @@ def _more(findings: Iterable[Finding], known: Iterable[Finding]) -> Iterator[Fin
 
 def _identity(finding: Finding) -> Hashable:
     domain = finding.domain
-    return finding.rule, finding.agent, domain if domain is None else _name(domain)
+    return finding.rule, finding.agent, domain if domain is None else name_of(domain)
 
 
 def _workspace(
@@ -225,14 +229,8 @@ def _what(change: Change) -> str:
 def _by_name(domains: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for domain in domains:
-        found.setdefault(_name(domain), domain)
+        found.setdefault(name_of(domain), domain)
     return found
-
-
-def _name(domain: str) -> str:
-    """Return what the spellings of a domain have in common; an odd entry is only itself."""
-    entry = parse_entry(domain)
-    return domain if entry.url or entry.problem else entry.identity
 
 
 def _is_partial(audit: WorkspaceAudit | None) -> bool:

@@ -34,6 +34,7 @@ _LONGEST_WORTH_PARSING = 2048
 _SHOWN = 80  # characters of a line of the approved list in a message
 _HIDDEN = "holds characters that are not what they look like"
 _NO_HOST = "is no host name: labels of letters, digits and inner hyphens, joined by dots"
+_NO_PAGE = "has a scheme or port that no web page has"
 _HYPHEN = "has a label that begins or ends with a hyphen"
 _NOT_IDNA = "is no name that IDNA 2008 allows"
 _FIRST_WILDCARD = re.compile(r"^[*.]*\.(?=[^*.])")  # "*.", and what is meant for it, such as "."
@@ -65,7 +66,8 @@ class Entry:
     @property
     def identity(self) -> str:
         """What entries that mean the same have in common."""
-        return f"{'*.' if self.wildcard else ''}{self.host or self.text.strip().casefold()}"
+        below = "*." if self.wildcard else ""
+        return f"{below}{self.host}" if self.host else self.text.strip().casefold()
 
     @property
     def fixed(self) -> str:
@@ -135,6 +137,12 @@ def parse_entry(text: str) -> Entry:
     return evolve(entry, text=text, problem=problem)
 
 
+def name_of(text: str) -> str:
+    """Return what the spellings of a domain have in common; an odd entry is only itself."""
+    entry = parse_entry(text)
+    return text if entry.url or entry.problem else entry.identity
+
+
 def is_plain(text: str) -> bool:
     """Tell a host that browsers leave as it is, as almost all are; it is read without a parser."""
     return len(text) <= _LONGEST_LABEL and _PLAIN.fullmatch(text) is not None and "xn--" not in text
@@ -160,20 +168,25 @@ def _parsed(bare: str) -> Entry:
     address = address_of(bare)
     reading = Reading(bare, bare) if address else read_host(bare)
     if reading is None:
-        return Entry(bare, "", url=True, problem="has a scheme that no web page has")
+        return Entry(bare, "", url=True, problem=_NO_PAGE)
     address = address_of(reading.host or reading.written)
     return _named(bare, reading) if address is None else _numbered(bare, reading, address)
 
 
 def _numbered(bare: str, reading: Reading, address: Address) -> Entry:
-    problem = None
-    if address_of(reading.written) is None:
-        problem = "is an IP address in a form that hides it"
-    elif address.version == 6 and address.scope_id is not None:  # noqa: PLR2004 - IPv6
+    hidden = address_of(reading.written) is None
+    problem = "is an IP address in a form that hides it" if hidden else None
+    if address.version == 6 and address.scope_id is not None:  # noqa: PLR2004 - IPv6
         problem = "has a zone, which browsers refuse"
-    hidden = problem is not None or reading.credentials
+    elif not reading.host:
+        problem = _NO_PAGE
     return Entry(
-        bare, str(address), url=reading.url, address=address, problem=problem, hidden=hidden
+        bare,
+        str(address) if reading.host else "",
+        url=reading.url,
+        address=address,
+        problem=problem,
+        hidden=hidden or reading.credentials,
     )
 
 
@@ -219,7 +232,7 @@ def _fixed(host: str) -> str:
 
 def _problem_of(name: str, host: str, reading: Reading) -> str | None:
     if not reading.host:
-        return _refusal(reading.written.lower())
+        return _refusal(reading)
     if host and (not _HOST.fullmatch(host.replace("*", "x")) or len(name) > LONGEST):
         return _NO_HOST
     if reading.hidden:
@@ -235,8 +248,12 @@ def _problem_of(name: str, host: str, reading: Reading) -> str | None:
     return "ends with a dot" if reading.host.endswith(".") else None
 
 
-def _refusal(written: str) -> str:
+def _refusal(reading: Reading) -> str:
     """Return why browsers refuse a host."""
+    written = reading.written.lower()
+    without_port = read_host(written)
+    if without_port and without_port.host:
+        return _NO_PAGE
     if not written:
         return "has no host name in it"
     if ends_in_number(written):

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from attrs import frozen
 
+from chatloom_async.audit.domains import name_of
 from chatloom_async.audit.findings import FINDING_RULES, SHOWN
 from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.results import SEVERITIES, AuditTotals, Finding, Severity, WorkspaceAudit
@@ -61,7 +62,7 @@ class Group:
 class Figures:
     """What the page shows above the workspaces.
 
-    ``marks`` are the numbers of the bars that can be clicked, by domain in lower case. The page
+    ``marks`` are the numbers of the bars that can be clicked, by ``name_of`` their domain. The page
     finds rows by them and not by text: texts are cut, and one may be part of another.
     """
 
@@ -154,7 +155,7 @@ def _listed(audits: Iterable[WorkspaceAudit]) -> Counter[str]:
 
 
 def _domains(agents: Iterable[AuditedAgent]) -> set[str]:
-    return {domain.lower() for agent in agents for domain in agent.allowed_domains or ()}
+    return {name_of(domain) for agent in agents for domain in agent.allowed_domains or ()}
 
 
 def _spread(listed: Mapping[str, int]) -> tuple[Bar, ...]:

@@ -20,7 +20,14 @@ from attrs import define, evolve, field, frozen
 
 from chatloom_async.audit.draft import lock
 from chatloom_async.audit.judge import Judge
-from chatloom_async.audit.lines import dump_audit, dump_run, read_lines, unusable, write_line
+from chatloom_async.audit.lines import (
+    dump_audit,
+    dump_run,
+    latest_lines,
+    read_lines,
+    unusable,
+    write_line,
+)
 from chatloom_async.audit.results import AuditRun, Finding, WorkspaceAudit
 from chatloom_async.audit.resume import take_over
 from chatloom_async.errors import ConfigurationError
@@ -69,13 +76,10 @@ def read_audits(path: str | Path) -> Iterator[WorkspaceAudit]:
     """Read a file line by line, in memory that grows with the names alone; each workspace once.
 
     Raises:
-        ConfigurationError: the file cannot be read, or a line before the last is none of an audit.
+        ConfigurationError: the file cannot be read or is a pipe, or a line before the last is none
+            of an audit.
     """
-    latest = {line.workspace: line.number for line in read_lines(path)}
-    for line in read_lines(path):
-        # A run that still writes may have added lines meanwhile.
-        if line.workspace is not None and latest.get(line.workspace, 0) <= line.number:
-            yield line.audit()
+    return (line.audit() for line in latest_lines(path) if line.workspace is not None)
 
 
 def load_audits(path: str | Path) -> tuple[list[WorkspaceAudit], bool]:
@@ -203,9 +207,9 @@ class AuditLog:
 
 def _opened(path: str | Path) -> FileIO:
     """Open a file unbuffered: a line is with the system as soon as it is written."""
-    if Path(path).is_fifo():  # opening it would wait for its reader
-        raise ConfigurationError(f"{path} is a pipe: print to standard output, and to no file")
     try:
+        if Path(path).is_fifo():  # opening it would wait for its reader
+            raise ConfigurationError(f"{path} is a pipe: print to standard output, and to no file")
         file = FileIO(path, "a")
     except OSError as error:
         raise unusable(path, error) from None

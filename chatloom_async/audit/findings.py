@@ -200,10 +200,11 @@ def _is_in_order(domain: str) -> bool:
 
 def _wrong_with(entry: Entry) -> Iterator[tuple[str, str]]:
     """Yield the id of each rule an entry breaks, and the rest of a sentence that begins with it."""
+    meant = "it means" if entry.wildcard else "browsers go to"
+    host = f": {meant} {_shown(entry.identity)}" if entry.host else ""
     if entry.problem:
-        yield "malformed", entry.problem
+        yield "malformed", f"{entry.problem}{host if entry.hidden else ''}"
     if entry.url:
-        host = f": browsers go to {_shown(entry.host)}" if entry.host else ""
         yield "url", f"is a URL or has a port{host}; a domain belongs here"
     if entry.wildcard:
         yield "wildcard", "holds a wildcard; the API reference describes none"

@@ -58,6 +58,8 @@ class Judge:
         if approved is None:
             return cls(None, ignored)
         lines = tuple(approved.splitlines() if isinstance(approved, str) else approved)
+        if not all(isinstance(line, str) for line in lines):
+            raise ConfigurationError("an approved list holds text: one domain or pattern a line")
         return cls(lines, ignored)
 
     def agents(self, agents: Iterable[AuditedAgent]) -> tuple[Finding, ...]:

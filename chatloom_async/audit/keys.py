@@ -15,6 +15,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from chatloom_async.audit.text import plural
 from chatloom_async.auth import ApiKey
 from chatloom_async.errors import ConfigurationError
 
@@ -114,7 +115,8 @@ def _read(path: str) -> str:
         raise ConfigurationError(f"{_shown(path)} is too large to be one; {_SHAPE}")
     problem = ""
     try:
-        return data.decode("utf-8-sig")  # spreadsheets write a byte order mark
+        # Spreadsheets begin a file with a byte order mark, and files may be concatenated.
+        return data.decode().replace("\ufeff", "")
     except UnicodeDecodeError as error:
         problem = f"byte {error.start + 1} is not UTF-8"
     del data  # a traceback shows the locals of its frames
@@ -187,8 +189,8 @@ def _from_csv(text: str) -> tuple[list[tuple[str, str]], str]:
             if not values and len(cells) == _COLUMNS and _HEADING.fullmatch(cells[1]):
                 continue
             if len(cells) != _COLUMNS:
-                number, columns = reader.line_num, len(cells)
-                return [], f"line {number} has {columns} columns, not two: name{delimiter}key"
+                columns = plural(len(cells), "column")
+                return [], f"line {reader.line_num} has {columns}, not two: name{delimiter}key"
             if _looks_like_a_key(cells[0]):
                 return [], _SWAPPED
             if not cells[0]:

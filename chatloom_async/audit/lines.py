@@ -5,10 +5,10 @@ A line is a ``WorkspaceAudit`` or, under "run", an ``AuditRun``. Not here: whole
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from attrs import frozen
 
@@ -100,24 +100,49 @@ def read_lines(path: str | Path) -> Iterator[Line]:
 
     ConfigurationError: the file cannot be read, or a line before the last is none of an audit.
     """
+    with _opened(path) as file:
+        yield from _lines(path, file)
+
+
+def latest_lines(path: str | Path) -> Iterator[Line]:
+    """Yield those of runs, and of each workspace the latest, in memory that grows with the names.
+
+    ConfigurationError: as for ``read_lines``, or the file is a pipe.
+    """
+    with _opened(path) as file:
+        latest = {line.workspace: place for place, line in enumerate(_lines(path, file))}
+        file.seek(0)
+        for place, line in enumerate(_lines(path, file)):
+            # A run that still writes may have added lines meanwhile.
+            if line.workspace is None or latest.get(line.workspace, 0) <= place:
+                yield line
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[BinaryIO]:
     try:
-        file = open(path, "rb")  # noqa: PTH123, SIM115 - closed by the block below
+        with open(path, "rb") as file:  # noqa: PTH123 - of the type that is promised
+            yield file
     except OSError as error:
         raise unusable(path, error) from None
-    with file:
-        torn = None
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            if torn is not None:
-                raise torn
-            sent = _parsed(line)
-            name = None if sent is None else sent.get("workspace")
-            if sent is not None and (isinstance(name, str) or _RUN in sent):
-                yield Line(path, number, name if isinstance(name, str) else None, sent)
-                continue
-            torn = _none(path, number, "not JSON" if sent is None else "no workspace is named")
-            if sent is not None or not _is_torn(line):
+
+
+def _lines(path: str | Path, file: BinaryIO) -> Iterator[Line]:
+    torn = None
+    for number, line in enumerate(file, start=1):
+        if not line.strip():
+            continue
+        if torn is not None:
+            raise torn
+        objects = _objects(line)
+        for sent in objects:
+            name = sent.get("workspace")
+            if not isinstance(name, str) and _RUN not in sent:
+                raise _none(path, number, "no workspace is named")
+            yield Line(path, number, name if isinstance(name, str) else None, sent)
+        if not objects:
+            torn = _none(path, number, "not JSON")
+            if not _is_torn(line):
                 raise torn
 
 
@@ -142,12 +167,21 @@ def _is_torn(line: bytes) -> bool:
     return not line.strip(b"\0") or any(start.startswith(line[: len(start)]) for start in _STARTS)
 
 
-def _parsed(line: bytes) -> Mapping[str, Any] | None:
-    """Return the object on a line, an empty one in place of other values; None: it is no JSON."""
-    # Behind a torn line that another file was appended to stands that file's first. Inside a string
-    # of JSON the quotes would be escaped.
-    for start in (0, *(at for start in _STARTS if (at := line.rfind(start)) > 0)):
-        with suppress(ValueError, RecursionError):
-            sent = json.loads(line[start:])
-            return sent if isinstance(sent, dict) else {}
-    return None
+def _objects(line: bytes) -> list[Mapping[str, Any]]:
+    """Return what is on a line, an empty object in place of other values; nothing: it is no JSON.
+
+    Behind a line without its end, whole or torn, stands the first of a file that was appended.
+    """
+    found: list[Mapping[str, Any]] = []
+    end = len(line)
+    while end:
+        # Inside a string of JSON the quotes would be escaped.
+        for start in (0, *(at for each in _STARTS if (at := line.rfind(each, 0, end)) > 0)):
+            with suppress(ValueError, RecursionError):
+                sent = json.loads(line[start:end])
+                found.insert(0, sent if isinstance(sent, dict) else {})
+                end = start
+                break
+        else:
+            break
+    return found

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from chatloom_async.audit.domains import name_of
 from chatloom_async.audit.draft import Draft
 from chatloom_async.audit.figures import NewFindings, bars_of, figures, told
 from chatloom_async.audit.judge import Judge
@@ -132,6 +133,7 @@ def _environment() -> Environment:
         "look": _look,
         "told": told,
         "bars_of": bars_of,
+        "name_of": name_of,
     }
     return environment
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from chatloom_async.audit.draft import Draft
 from chatloom_async.audit.judge import Judge
-from chatloom_async.audit.lines import dump_run, read_lines, unusable, write_line
+from chatloom_async.audit.lines import dump_run, latest_lines, unusable, write_line
 from chatloom_async.audit.results import AuditRun
 from chatloom_async.errors import ConfigurationError
 from chatloom_async.models import Gap
@@ -49,30 +49,26 @@ def _copied(
     path: str | Path, file: FileIO, run: AuditRun | None, judge: Judge | None
 ) -> tuple[frozenset[str], frozenset[str], datetime | None]:
     """Write the lines worth keeping, of each workspace the latest."""
+    kept: set[str] = set()
     hidden: set[str] = set()
-    kept: dict[str, int] = {}
-    read_at: dict[str, datetime | None] = {}
-    for line in read_lines(path):
-        if line.workspace is not None:
-            audit = line.audit()
-            if not audit.agents and any(map(_by_outage, audit.gaps)):
-                hidden.add(audit.workspace)
-            else:
-                kept[audit.workspace] = line.number
-                read_at[audit.workspace] = audit.read_at
-    of = None
+    moments: list[datetime] = []
     if run is not None:
-        of = len(run.workspaces)
-        _check_same(path, kept.keys() | hidden, run.workspaces)
         write_line(file, dump_run(run))
-    for line in read_lines(path):
+    for line in latest_lines(path):
         if line.workspace is None:
             if run is None:
                 write_line(file, dump_run(line.run()))
-        elif kept.get(line.workspace) == line.number:
-            write_line(file, line.again(judge, of))
-    oldest = min((moment for moment in read_at.values() if moment is not None), default=None)
-    return frozenset(kept), frozenset(hidden - kept.keys()), oldest
+            continue
+        audit = line.audit()
+        if not audit.agents and any(map(_by_outage, audit.gaps)):
+            hidden.add(audit.workspace)
+            continue
+        kept.add(audit.workspace)
+        moments += [audit.read_at] if audit.read_at else []
+        write_line(file, line.again(judge, None if run is None else len(run.workspaces)))
+    if run is not None:
+        _check_same(path, kept | hidden, run.workspaces)
+    return frozenset(kept), frozenset(hidden), min(moments, default=None)
 
 
 def _check_same(path: str | Path, held: Iterable[str], workspaces: Collection[str]) -> None:
@@ -90,6 +86,6 @@ def _by_outage(gap: Gap) -> bool:
     """Tell whether a workspace may well be readable now: a refusal is an answer, this is none."""
     return gap.error not in _ANSWERED and (
         gap.status is None
-        or gap.status == HTTPStatus.TOO_MANY_REQUESTS
+        or gap.status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
         or gap.status >= HTTPStatus.INTERNAL_SERVER_ERROR
     )

@@ -7,6 +7,7 @@ Not here: how a workspace is read (``calls.workspace``), how many are audited at
 import asyncio
 from datetime import UTC, datetime
 
+from chatloom_async.audit.findings import list_findings
 from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.results import Finding, WorkspaceAudit
 from chatloom_async.calls.retry import RetryPolicy
@@ -45,10 +46,10 @@ async def audit_workspace(
         gaps: tuple[Gap, ...] = (gap(None, error),)
     else:
         agents, gaps = read.agents, read.gaps
-        listing = judge.listing(read.count, len(agents))
-        if listing and read.count > len(agents):  # agents that nobody has looked at
-            gaps = (Gap(None, "ResponseDecodeError", None, listing[0].message), *gaps)
-        findings = (*listing, *judge.agents(agents))
+        if read.count > len(agents):  # agents that nobody has looked at
+            (missing,) = list_findings(read.count, len(agents))
+            gaps = (Gap(None, "ResponseDecodeError", None, missing.message), *gaps)
+        findings = (*judge.listing(read.count, len(agents)), *judge.agents(agents))
     spent = client.stats()
     return WorkspaceAudit(
         name,

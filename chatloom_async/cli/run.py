@@ -24,7 +24,7 @@ from chatloom_async.auth import ApiKey
 from chatloom_async.calls.retry import RetryPolicy
 from chatloom_async.cli.progress import TICK, Counts, Progress
 from chatloom_async.cli.proxy import open_pool
-from chatloom_async.cli.sinks import Sink, parquet_sink, print_end, printing
+from chatloom_async.cli.sinks import Sink, across, parquet_sink, print_end, printing
 from chatloom_async.cli.streams import discard_output, tell, tell_interrupted
 from chatloom_async.cli.summary import Overview
 from chatloom_async.cli.tables import write_folded
@@ -64,6 +64,7 @@ class Run:
     counts: Counts | None = None
     _log: AuditLog | None = None
     _sinks: list[Sink] = field(factory=list[Sink])
+    _parquet: Sink | None = None
     _total: int = 0
     _started: float = field(factory=time.monotonic)
     _made: AuditRun = field(init=False)  # what is printed of it, as a log has it
@@ -86,7 +87,8 @@ class Run:
             files.callback(self._log.close)
         self._sinks = [self.overview.add]
         if self.plan.parquet is not None:
-            self._sinks.append(parquet_sink(self.plan.parquet, files))
+            self._parquet = parquet_sink(self.plan.parquet, files)
+            self._sinks.append(self._parquet)
         with self.printing():
             self._sinks += printing(self.plan.printed, self._made, sys.stdout)
         if self._log is not None:
@@ -128,6 +130,8 @@ class Run:
         found = self.overview.compare(self.plan.judge)
         if self._log is not None:
             self._log.finish(found)
+        if self._parquet is not None and found:
+            self._parquet(across(found))
         made = evolve(self._made, ended_at=datetime.now(UTC), findings=tuple(found))
         with self.printing():
             print_end(self.plan.printed, made, sys.stdout)

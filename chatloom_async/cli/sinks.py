@@ -2,7 +2,7 @@
 
 import csv
 from argparse import ArgumentParser
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from io import TextIOWrapper
@@ -11,7 +11,7 @@ from typing import TextIO
 
 from chatloom_async.audit.figures import told
 from chatloom_async.audit.lines import dump_audit, dump_run
-from chatloom_async.audit.results import AuditRow, AuditRun, WorkspaceAudit, rows
+from chatloom_async.audit.results import AuditRow, AuditRun, Finding, WorkspaceAudit, rows
 from chatloom_async.audit.text import say, spreadsheet
 from chatloom_async.errors import ConfigurationError
 from chatloom_async.models import Agent, to_plain
@@ -64,7 +64,12 @@ def print_end(what: str, run: AuditRun, stream: TextIO) -> None:
     if what == "jsonl":
         say(dump_run(run), stream)
     elif what == "csv" and run.findings:
-        _csv_rows(csv_rows(stream), WorkspaceAudit("(several)", findings=run.findings))
+        _csv_rows(csv_rows(stream), across(run.findings))
+
+
+def across(findings: Iterable[Finding]) -> WorkspaceAudit:
+    """Return what is written of findings that concern several workspaces, where rows are agents."""
+    return WorkspaceAudit("(several)", findings=tuple(findings))
 
 
 def is_parquet(path: str) -> bool:

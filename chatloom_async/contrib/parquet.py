@@ -33,7 +33,8 @@ SCHEMA = pa.schema(
     ]
 )
 """The columns. ``agent`` is null in rows about a workspace as a whole, ``allowed_domains`` where
-they could not be read."""
+they could not be read. In a file of the command line a last row of the workspace "(several)" holds
+what shows only when workspaces are compared."""
 
 
 @define(eq=False)

@@ -1,9 +1,19 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
 from attrs import evolve
 
-from chatloom_async.audit.diff import AuditDiff, Change, FindingChange, Unknown, diff_audits
+from chatloom_async.audit.diff import (
+    AuditDiff,
+    Change,
+    FindingChange,
+    Unknown,
+    diff_audits,
+    diff_files,
+)
+from chatloom_async.audit.files import AuditFile, AuditLog
+from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.results import Finding, WorkspaceAudit
 from chatloom_async.models import Gap
 from tests.audit.samples import ACME, AGENT, DEAD
@@ -117,10 +127,23 @@ def test_what_was_added_and_not_read_is_unknown(old: list[WorkspaceAudit]) -> No
     assert told.unknown == (Unknown("acme", "agt_3", "new"),)
 
 
-def test_of_an_ignored_rule_nothing_is_new() -> None:
+def test_of_an_ignored_rule_nothing_is_new_or_gone() -> None:
     shared = [evolve(audited("a.example"), workspace=name) for name in ("acme", "globex")]
     assert [each.finding.rule for each in diff_audits([], shared).findings] == ["shared-domain"]
     assert diff_audits([], shared, ignored=("shared-domain",)).findings == ()
+    assert diff_audits([found(WILD)], [audited()], ignored=("wildcard",)).findings == ()
+
+
+def test_without_an_approved_list_nothing_is_approved_since(tmp_path: Path) -> None:
+    files = []
+    for number, approved in enumerate([["b.de"], None, ["a.de"]]):
+        judge = Judge.of(approved)
+        audit = evolve(audited("a.de"), findings=judge.agents(audited("a.de").agents))
+        with AuditLog.open(tmp_path / str(number), workspaces=["acme"], judge=judge) as log:
+            log.append(audit)
+        files.append(AuditFile.read(tmp_path / str(number)))
+    told = [[each.kind for each in diff_files(files[0], later).findings] for later in files[1:]]
+    assert told == [[], ["gone"]]
 
 
 def test_what_a_cut_audit_did_not_come_to_is_unknown() -> None:

@@ -46,7 +46,13 @@ def test_blank_lines_are_passed_over(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"), [(".", "directory"), ("pipe", "is a pipe"), ("audit.jsonl", "exists")]
+    ("name", "told"),
+    [
+        (".", "directory"),
+        ("pipe", "is a pipe"),
+        ("audit.jsonl", "exists"),
+        ("x" * 300, "File name too long"),
+    ],
 )
 def test_what_is_no_new_file_is_refused(tmp_path: Path, path: Path, name: str, told: str) -> None:
     os.mkfifo(tmp_path / "pipe")
@@ -59,6 +65,14 @@ def test_what_is_no_new_file_is_refused(tmp_path: Path, path: Path, name: str, t
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"none\.jsonl: No such file"):
         list(read_audits(tmp_path / "none.jsonl"))
+
+
+def test_a_file_replaced_while_it_is_read_is_read_as_it_was(path: Path) -> None:
+    write(path, DEAD, DEAD, ACME)
+    reading = read_audits(path)
+    read = [next(reading)]
+    write(path, resume=True)
+    assert [*read, *reading] == [DEAD, ACME]
 
 
 def test_a_line_is_written_whole_when_the_system_takes_it_in_pieces(path: Path) -> None:

@@ -29,6 +29,11 @@ def test_a_rule_that_does_not_exist_is_refused() -> None:
         Judge.of(None, ["wildcards"])
 
 
+def test_an_approved_list_of_other_things_than_text_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="holds text"):
+        Judge.of([None])  # type: ignore[list-item]  # the mistake
+
+
 def test_what_is_given_may_be_one_text() -> None:
     assert Judge.of(ignore="wildcard") == Judge.of(ignore=["wildcard"])
     assert Judge.of("example.com\n*.shop.example") == Judge.of(["example.com", "*.shop.example"])

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatloom_async.audit.diff import diff_audits
-from chatloom_async.audit.files import AuditFile, AuditLog
+from chatloom_async.audit.files import AuditFile, AuditLog, read_audits
 from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.lines import Line, dump_audit
 from chatloom_async.audit.results import WorkspaceAudit
@@ -85,9 +85,12 @@ def test_what_is_no_line_of_an_audit_is_refused(tmp_path: Path, line: str) -> No
 
 def test_a_file_appended_to_a_torn_line_is_read(tmp_path: Path) -> None:
     path, later = tmp_path / "file", f"{dump_audit(ACME)}\n{dump_audit(DEAD)}\n"
-    for torn in range(1, len(dump_audit(DEAD))):
-        path.write_text(dump_audit(evolve(DEAD, workspace="torn"))[:torn] + later)
+    first = evolve(DEAD, workspace="first")
+    for torn in range(1, len(dump_audit(first))):
+        path.write_text(dump_audit(first)[:torn] + later)
         assert AuditFile.read(path).audits == (ACME, DEAD)
+    path.write_text(dump_audit(first) + later.replace("\n", ""))
+    assert AuditFile.read(path).audits == (first, ACME, DEAD) == tuple(read_audits(path))
 
 
 SAMPLE = {**ACME.to_dict(), "of": 1}

@@ -229,10 +229,13 @@ def test_a_bar_leads_only_to_where_its_whole_domain_is_listed(tmp_path: Path) ->
         workspace("acme", agent("a1", domains=("*", "shop.example"))),
         workspace("beta", agent("b1", domains=("*.shop.example",))),
         workspace("gamma", agent("c1", domains=("Shop.example", "my.shop.example"))),
+        workspace("delta", agent("f1", domains=("xn--bcher-kva.example",))),
+        workspace("epsilon", agent("g1", domains=("bücher.example", "BÜCHER.example"))),
         workspace("one", *(agent(each, domains=(f"{long}.one",)) for each in ("d1", "d2"))),
         workspace("two", agent("e1", domains=(f"{long}.two",))),
     )
     assert reached(source, "* 1") == ["acme"]
+    assert reached(source, "xn--bcher-kva.example 2") == ["epsilon", "delta"]
     assert reached(source, "shop.example 2") == ["acme", "gamma"]
     assert reached(source, f"{'x' * 159}… 2") == ["one"]
     assert reached(source, f"{'x' * 159}… 1") == ["two"]

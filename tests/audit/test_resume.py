@@ -14,7 +14,7 @@ from chatloom_async.models import Gap
 from tests.audit.samples import ACME, DEAD, no_file_beyond, write
 
 
-@pytest.mark.parametrize("status", [None, 429, 500, 503])
+@pytest.mark.parametrize("status", [None, 408, 429, 500, 503])
 def test_what_an_outage_hid_is_read_again(tmp_path: Path, path: Path, status: int | None) -> None:
     hidden = WorkspaceAudit("hidden", gaps=(Gap(None, "SomeError", status, "down"),))
     write(path, hidden, ACME, DEAD)
