@@ -23,7 +23,7 @@ from attrs import define, field
 from chatloom_async import AsyncChatloom, RateLimit
 from chatloom_async.auth import ApiKey
 from chatloom_async.ratelimit.limiter import RateLimiter
-from chatloom_async.ratelimit.values import WaitLimits
+from chatloom_async.ratelimit.waiting import WaitLimits
 from chatloom_async.testing.clock import FakeClock
 from chatloom_async.transport import Request, Response, Shared
 

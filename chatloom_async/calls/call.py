@@ -59,7 +59,8 @@ from chatloom_async.errors import (
     require_seconds,
 )
 from chatloom_async.ratelimit.limiter import RateLimiter
-from chatloom_async.ratelimit.values import Cost, RateLimit, WaitLimits
+from chatloom_async.ratelimit.values import Cost, RateLimit
+from chatloom_async.ratelimit.waiting import WaitLimits
 from chatloom_async.transport import QUEUED, Alarm, Request, Response, Transport
 
 Model = TypeVar("Model")

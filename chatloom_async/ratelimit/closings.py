@@ -21,14 +21,13 @@ class LimiterLog:
     One warning per closing, one line per opening and per long queue.
     """
 
-    __slots__ = ("_announced", "name", "notify", "number")
+    __slots__ = ("name", "notify", "number")
 
     def __init__(self, name: str, notify: Observer | None) -> None:
         """Begin a log; its number is drawn, for one observer may hear of several pools."""
         self.name: str = name
         self.notify: Observer | None = notify
         self.number: int = random.getrandbits(62)
-        self._announced = False
 
     def _tell(self, level: int, text: str, *values: object) -> None:
         _log.log(level, f"key %s: {text}", self.name, *values, extra={"chatloom_key": self.name})
@@ -51,12 +50,8 @@ class LimiterLog:
         if self.notify is not None:
             self.notify(LimiterOpened(self.name, seconds, self.number))
 
-    def queue(self, waiting: int, wait: float) -> None:
-        """Tell, once per queue, how many calls wait and for about how many seconds."""
-        if not self._announced and (waiting > _MANY or wait > _LONG):
-            self._announced = True
+    def queue(self, waiting: int, wait: float) -> bool:
+        """Tell how many calls wait, for about how many seconds, if it is many or long."""
+        if long := waiting > _MANY or wait > _LONG:
             self._tell(logging.INFO, "%d calls wait, for about %.0f s", waiting, wait)
-
-    def nobody_waits(self) -> None:
-        """Take note that the queue ended."""
-        self._announced = False
+        return long

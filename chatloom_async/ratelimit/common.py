@@ -44,10 +44,6 @@ class Member(Protocol):
 
     name: str
 
-    def ask(self, gate: CommonGate | None) -> None:
-        """Ask the gate before anything leaves, or no longer."""
-        ...
-
     def go_on(self) -> None:
         """Let leave who may."""
         ...
@@ -71,6 +67,7 @@ class CommonGate:
 
     Attributes:
         awake: whether there seems to be one limit of all keys.
+        asked: whether its keys ask it before an attempt leaves.
         schedule: when the next attempt of any key may leave.
         last_error: why it is closed.
 
@@ -79,10 +76,10 @@ class CommonGate:
     loop: asyncio.AbstractEventLoop
     log: LimiterLog
     awake: bool = False
+    asked: bool = False
     schedule: Schedule = field(init=False)
     last_error: Exception | None = None
     _members: WeakSet[Member] = field(factory=WeakSet)
-    _asking: bool = False  # whether they ask
     _suspicion: Suspicion = field(factory=Suspicion)
     _queue: OrderedDict[Member, None] = field(factory=OrderedDict)
     _turn: Member | None = None  # who may leave though others wait
@@ -103,10 +100,8 @@ class CommonGate:
         concurrency = self.schedule.concurrency
         if not self.awake:
             concurrency.room = max(concurrency.room, self._opening)
-        if self._asking:
-            member.ask(self)
-        elif len(self._members) > 1 and not self._suspicion.is_over:
-            self._ask(asking=True)
+        if len(self._members) > 1 and not self._suspicion.is_over:
+            self.asked = True
 
     def lets(self, member: Member, now: float) -> bool:
         """Tell whether an attempt may leave; if not, its key is told to ``go_on`` when it may."""
@@ -183,7 +178,7 @@ class CommonGate:
             self._pump(now)
             return Cost.FREE
         if not self.awake and not self._suspicion.refused(now, member.name, member.accepted()):
-            if self._asking:
+            if self.asked:
                 schedule.excuse(now, departure)
                 self._pump(now)
             return None
@@ -228,16 +223,11 @@ class CommonGate:
         self.schedule = Schedule(RateLimit(per_minute=None), self.loop.time())
         self.schedule.concurrency = LearnedConcurrency(_AT_FIRST)
 
-    def _ask(self, *, asking: bool) -> None:
-        self._asking = asking
-        for member in list(self._members):
-            member.ask(self if asking else None)
-
     def _wake_up(self) -> None:
         self.awake, self._trial = True, Trial()
-        if not self._asking:
+        if not self.asked:
             self._renew()
-            self._ask(asking=True)
+            self.asked = True
         for member in list(self._members):
             if member.name in self._suspicion.accused:
                 member.pardon()
@@ -246,7 +236,7 @@ class CommonGate:
         if self.last_error is not None:
             self.log.opened(self.loop.time() - self.schedule.closed_since)
         self.awake, self.last_error = False, None
-        self._ask(asking=False)
+        self.asked = False
         self._tried.clear()
         self._refused_at.clear()
         self._answered_at.clear()

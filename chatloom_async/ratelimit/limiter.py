@@ -27,7 +27,7 @@ import copy
 import math
 from typing import TYPE_CHECKING
 
-from attrs import define, evolve, field
+from attrs import define, field
 
 from chatloom_async.errors import ChatloomError, DeadlineExceededError
 from chatloom_async.events import Observer
@@ -40,15 +40,15 @@ from chatloom_async.ratelimit.values import (
     RateLimit,
     SharedStore,
     ToldLimit,
-    WaitLimits,
 )
-from chatloom_async.ratelimit.waiting import Waiter, WaitingLine
+from chatloom_async.ratelimit.waiting import Waiter, WaitingLine, WaitLimits
 
 if TYPE_CHECKING:
     from chatloom_async.ratelimit.common import CommonGate
 
 _BLOCKED, _GRACE = 0.05, 0.02  # seconds: so late a timer is only in a loop that was held up
 _TOLERANCE = 1e-6  # seconds: a timer for a shorter wait would spin
+_ONE_CLOCK = 1.0  # seconds by which the clocks of two loops may differ
 _NOBODY = WaitingLine()  # of all limiters at which nobody waits: a fleet keeps thousands of them
 
 
@@ -63,6 +63,7 @@ class RateLimiter:
     limit: RateLimit
     name: str
     notify: Observer | None = None
+    common: CommonGate | None = None  # that of all keys
     last_error: Exception | None = field(default=None, init=False)  # why the gate is closed
     loop: asyncio.AbstractEventLoop = field(factory=asyncio.get_running_loop, init=False)
     earlier: RateLimiter | None = field(default=None, init=False)  # of the key, in another loop
@@ -72,11 +73,8 @@ class RateLimiter:
     _timer: asyncio.TimerHandle | None = field(default=None, init=False)
     # When the timer fires: those of uvloop do not tell.
     _alarm: float = field(default=math.inf, init=False)
-    common: CommonGate | None = field(default=None, init=False)  # that of all keys
-    _asked: CommonGate | None = field(default=None, init=False)  # while it may say no
     _turns: SharedTurns | None = field(default=None, init=False)
     _patience: float = field(default=math.inf, init=False)  # of the call that sends the probe
-    _shift: float = field(default=0.0, init=False)  # from the loop's time to the schedule's
     _sent: int = field(default=0, init=False)
     _done: int = field(default=0, init=False)
     _refused: int = field(default=0, init=False)
@@ -84,7 +82,7 @@ class RateLimiter:
 
     def __attrs_post_init__(self) -> None:
         """Open the gate."""
-        self._schedule = Schedule(self.limit, self._now())
+        self._schedule = Schedule(self.limit, self.loop.time())
         self._log = LimiterLog(self.name, self.notify)
 
     def share(self, store: SharedStore, name: str) -> None:
@@ -93,11 +91,13 @@ class RateLimiter:
 
     def try_acquire(self) -> float | None:
         """Leave at once, if the gate is open and nobody waits."""
-        schedule, now = self._schedule, self.loop.time() + self._shift
-        if now < schedule.ready or schedule.closed or self._line.waiting:
+        schedule, now = self._schedule, self.loop.time()
+        if now < schedule.ready or schedule.closed or self._line.waiting or self._turns:
             return None
-        if self._turns or self._asked:
-            return self._try_asking(now)
+        if (common := self.common) is not None and common.asked:
+            if common.schedule.closed or not common.lets(self, now):
+                return None
+            now = common.leave(self, now, schedule.latest)
         self._sent += 1
         return schedule.leave(now)
 
@@ -110,10 +110,8 @@ class RateLimiter:
                 the call may wait; its ``retry_after`` is what is left of that.
 
         """
-        if self._shift:
-            limits = evolve(limits, give_up_at=limits.give_up_at + self._shift)
-        start = self._now()
-        if self.last_error or limits.give_up_at < math.inf or self._turns or self._asked:
+        start = self.loop.time()
+        if self.last_error or limits.give_up_at < math.inf or self._turns or self._asks():
             ahead = 0 if refused else self._line.ahead(urgent=limits.urgent)
             if (problem := self._objection(limits, start, ahead)) is not None:
                 raise problem
@@ -121,49 +119,50 @@ class RateLimiter:
         if self._line is _NOBODY:
             self._line = WaitingLine()
         self._line.add(waiter, first=refused)
-        ready = self._schedule.ready_for(urgent=limits.urgent)
+        schedule = self._schedule
+        ready = schedule.ready_for_people() if limits.urgent else schedule.ready
         if ready < (math.inf if self._timer is None else self._alarm):
-            self._pump()
+            self.go_on()
         try:
             outcome = await waiter.outcome
         except asyncio.CancelledError:
             self._abandon(waiter)
             raise
         finally:
-            self._waited += self._now() - start
+            self._waited += self.loop.time() - start
         if isinstance(outcome, Exception):
             raise copy.copy(outcome)
         return outcome
 
     def heard(self, departure: float, told: ToldLimit | None) -> None:
         """Report what an answer tells of the server's limit, if so, before the answer itself."""
-        if told is None:
+        common = self._asks()
+        if told is None or (common is not None and common.heard(self, departure, told)):
             return
-        if self._asked is None or not self._asked.heard(self, departure, told):
-            self._schedule.heard(self._now(), departure, told)
+        self._schedule.heard(self.loop.time(), departure, told)
 
     def admitted(self, departure: float, resource: str) -> None:
         """Report an answer that is no refusal, or an error that waiting would not heal."""
         self._done += 1
         schedule = self._schedule
         # Only where an answer has to come first does it matter when this one came.
-        now = self._now() if schedule.ready == math.inf else schedule.latest
+        now = self.loop.time() if schedule.ready == math.inf else schedule.latest
         opened = schedule.admitted(now, departure, resource)
         if opened and self.last_error is not None:
             self.last_error = None
             self._log.opened(now - schedule.closed_since)
         if self._turns is not None:
             self._turns.answered(departure, opened=opened)
-        if self._asked is not None:
-            self._asked.admitted(self, departure)
+        if self.common is not None and self.common.asked:
+            self.common.admitted(self, departure)
         if self._line.waiting:
-            self._pump()
+            self.go_on()
 
     def is_refusal(self, departure: float, resource: str, *, told: bool) -> bool:
         """Report a 503; tell whether it is a refusal. ``told``: it says when to come back."""
-        refused = self._schedule.is_refusal(self._now(), departure, resource, told=told)
-        if self._asked is not None and self._asked.is_refusal(self, departure, told=told):
-            return True
+        refused = self._schedule.is_refusal(self.loop.time(), departure, resource, told=told)
+        if (common := self._asks()) is not None:
+            return common.is_refusal(self, departure, told=told) or refused
         return refused
 
     def refused(
@@ -175,13 +174,13 @@ class RateLimiter:
     ) -> Cost:
         """Report a refusal; a probe waits for its ``retry_after``, for the ``longest`` at most."""
         self._refused += 1
-        probe, now = departure == self._schedule.probe, self._now()
+        probe, now = departure == self._schedule.probe, self.loop.time()
         if self.common is not None:
             cost = self.common.refused(self, departure, error, retry_after, longest, self._patience)
             if cost is not None:
                 self._done += 1
                 self._schedule.excuse(now, departure)
-                self._pump()
+                self.go_on()
                 return cost
         self._schedule.refused(now, departure, retry_after, longest)
         return self._judge(now, error, Cost.FREE, probe=probe)
@@ -190,42 +189,29 @@ class RateLimiter:
         self, departure: float, resource: str, error: Exception, retry_after: float | None = None
     ) -> Cost:
         """Report a 5xx, a lost connection or a timeout."""
-        probe, now = departure == self._schedule.probe, self._now()
-        if self._asked is not None:
-            self._asked.failed(self, departure)
+        probe, now = departure == self._schedule.probe, self.loop.time()
+        if (common := self._asks()) is not None:
+            common.failed(self, departure)
         self._schedule.failed(now, departure, resource, retry_after)
         return self._judge(now, error, Cost.COUNTED, probe=probe)
 
     def abandoned(self, departure: float) -> None:
         """Report an attempt that was cancelled or never made."""
         self._done += 1
-        if self._asked is not None:
-            self._asked.abandoned(self, departure)
-        self._schedule.abandoned(self._now(), departure)
-        if not self.loop.is_closed():  # as when a task is thrown away that nobody ended
-            self._pump()
-
-    def join(self, gate: CommonGate) -> None:
-        """Have a gate in common with other keys, whose time is the loop's."""
-        if not self._shift:
-            self.common = gate
-            gate.join(self)
-
-    def ask(self, gate: CommonGate | None) -> None:
-        """Ask the common gate before anything leaves, or no longer."""
-        self._asked = gate
-
-    def go_on(self) -> None:
-        """Let leave who may."""
-        self._pump()
+        if self.loop.is_closed():  # a task was thrown away that nobody ended
+            return
+        if (common := self._asks()) is not None:
+            common.abandoned(self, departure)
+        self._schedule.abandoned(self.loop.time(), departure)
+        self.go_on()
 
     def accepted(self) -> int:
         """Return how many left in the last minute and came back, and were not refused."""
-        return self._schedule.accepted(self._now())
+        return self._schedule.accepted(self.loop.time())
 
     def pardon(self) -> None:
         """Forget what refusals taught: it was not the key's own limit."""
-        now, before = self._now(), self._schedule
+        now, before = self.loop.time(), self._schedule
         if self.last_error is not None:
             self.last_error = None
             self._log.opened(now - before.closed_since)
@@ -234,7 +220,7 @@ class RateLimiter:
 
     def settle(self, schedule: Schedule, error: Exception, *, probe: bool) -> None:
         """End with this error what would wait for too long at a gate that goes by ``schedule``."""
-        now, line = self._now(), self._line
+        now, line = self.loop.time(), self._line
         closed_for = now - schedule.closed_since
         everywhere = not schedule.outage_backoff or schedule.outage.is_wide()
         for waiter in line if probe else ():
@@ -257,8 +243,11 @@ class RateLimiter:
         rate, window = schedule.bucket.rate, schedule.window
         if window is not None:
             rate = window.worth / window.span
-        limited_by = schedule.limited_by(self._now())
-        if limited_by == "nothing" and self._waits_for_others():
+        now, common = self.loop.time(), self.common
+        limited_by = schedule.limited_by(now)
+        if common is not None and common.awake and now < common.schedule.ready:
+            limited_by = "address"
+        elif limited_by == "nothing" and self._waits_for_others():
             limited_by = "shared"
         return LimiterStatistics(
             sent=self._sent,
@@ -268,22 +257,22 @@ class RateLimiter:
             in_flight=self._sent - self._done,
             rate=None if rate is None else rate * 60,
             state="outage" if schedule.outage_backoff else "refused" if schedule.closed else "open",
-            limited_by=self._held_by_all(self._now()) or limited_by,
+            limited_by=limited_by,
             window=None if window is None else (window.worth, window.span),
             most_in_flight=schedule.concurrency.most,
         )
 
     def is_as_good_as_new(self, now: float) -> bool:
         """Tell whether it may be forgotten when nobody holds it."""
-        used = self._line.waiting or (self._asked is not None and self._asked.awake)
-        new = not used and self._schedule.is_as_good_as_new(now + self._shift)
+        used = self._line.waiting or (self.common is not None and self.common.awake)
+        new = not used and self._schedule.is_as_good_as_new(now)
         return new and (self.earlier is None or self.earlier.is_as_good_as_new(now))
 
     def forgotten(self, now: float) -> None:
         """Take note that nobody is to use it any more: it counts as closed no longer."""
         if self.last_error is not None:
             self.last_error = None
-            self._log.ended(now + self._shift - self._schedule.closed_since)
+            self._log.ended(now - self._schedule.closed_since)
 
     def follow(self, latest: RateLimiter | None) -> None:
         """Go on where the limiter of a closed loop ended, if there is one; others run beside."""
@@ -296,42 +285,31 @@ class RateLimiter:
             later = earlier
 
     def _inherit(self, other: RateLimiter) -> None:
-        """Take over what another one knows; what it had in flight is lost."""
+        """Take over what another one knows, if its clock goes on; what it had in flight is lost."""
+        now = self.loop.time()
+        if other._schedule.latest > now + _ONE_CLOCK:
+            return
         self._schedule, other._schedule = other._schedule, self._schedule
         self.last_error, other.last_error = other.last_error, None
         self._log.number = other._log.number
-        self._shift = max(0.0, self._schedule.latest - self.loop.time())
-        self._schedule.restart(self._now())
+        self._schedule.restart(now)
         self._sent = self._done = other._sent
         self._refused, self._waited = other._refused, other._waited
 
-    def _try_asking(self, now: float) -> float | None:
-        """Leave at once, if all keys may and no store has to be asked."""
-        common = self._asked
-        if self._turns or common is None or common.schedule.closed or not common.lets(self, now):
-            return None
-        self._sent += 1
-        return self._schedule.leave(common.leave(self, now, self._schedule.latest))
-
-    def _held_by_all(self, now: float) -> str:
-        common = self._asked
-        held = common is not None and common.awake and now < common.schedule.ready
-        return "address" if held else ""
-
-    def _now(self) -> float:
-        """Return the schedule's time: the loop's, but never earlier than in the loop before."""
-        return self.loop.time() + self._shift
+    def _asks(self) -> CommonGate | None:
+        """Return the gate of all keys, while it may say no."""
+        return self.common if self.common is not None and self.common.asked else None
 
     def _waits_for_others(self) -> bool:
         return self._turns is not None and self._turns.opens_in(self.loop.time()) > 0
 
     def _hear(self) -> None:
         """Go on after an answer of the store, and end what would wait for too long."""
-        now = self._now()
+        now = self.loop.time()
         for waiter in self._line if self._waits_for_others() else ():
             if (problem := self._objection(waiter.limits, now)) is not None:
                 self._line.settle(waiter, problem)
-        self._pump()
+        self.go_on()
 
     def _objection(self, limits: WaitLimits, now: float, ahead: int = 0) -> Exception | None:
         """Return the error of a call that is certain to wait for too long, if it is one."""
@@ -339,7 +317,7 @@ class RateLimiter:
         told = schedule.not_before if now < schedule.ready else now
         if self.last_error is not None and not limits.allow(now, told):
             return _copy(self.last_error, told - now)
-        common = self._asked
+        common = self.common
         if common is not None and common.last_error is not None:
             told = common.schedule.not_before
             if not limits.allow(now, told):
@@ -349,7 +327,7 @@ class RateLimiter:
         if turns is not None:
             if (closed := turns.refusal(limits, left)) is not None:
                 return closed
-            free_at = max(free_at, now + turns.opens_in(self.loop.time()))
+            free_at = max(free_at, now + turns.opens_in(now))
         wait = free_at - now
         if wait <= left:
             return None
@@ -371,16 +349,17 @@ class RateLimiter:
         if probe:
             self.last_error, closed_for = error, now - schedule.closed_since
             cost = Cost.FINAL if closed_for >= self._patience else Cost.FREE
-        self.settle(schedule, error, probe=probe)
-        self._pump()
+        if self._line.waiting:
+            self.settle(schedule, error, probe=probe)
+            self.go_on()
         return cost
 
-    def _pump(self) -> None:
+    def go_on(self) -> None:
         """Let everybody leave who may, together, and set the timer for the next one."""
-        schedule, line, now = self._schedule, self._line, self._now()
-        turns, common, due = self._turns, self._asked, math.inf
+        schedule, line, now = self._schedule, self._line, self.loop.time()
+        turns, common, due = self._turns, self._asks(), math.inf
         while line.anyone():
-            ready = schedule.ready_for(urgent=line.urgent)
+            ready = schedule.ready_for_people() if line.urgent else schedule.ready
             if now < ready:
                 due = max(ready, now + _TOLERANCE)
                 break
@@ -396,30 +375,30 @@ class RateLimiter:
             self._grant(departure)
         if not line.waiting:
             self._line = _NOBODY
-            self._log.nobody_waits()
         if self._timer is not None and self._alarm != due:
             self._timer.cancel()
             self._timer = None
         if self._timer is None and due < math.inf:  # what is in flight reports by itself
-            self._timer, self._alarm = self.loop.call_at(due - self._shift, self._wake), due
+            self._timer, self._alarm = self.loop.call_at(due, self._wake), due
 
     def _wake(self, latest: float = _BLOCKED) -> None:
-        now = self._now()
+        now = self.loop.time()
         if now - self._alarm > latest:  # once, answers that came meanwhile are read first
             self._alarm = now + _GRACE
-            self._timer = self.loop.call_at(self._alarm - self._shift, self._wake, math.inf)
+            self._timer = self.loop.call_at(self._alarm, self._wake, math.inf)
             return
-        self._timer, waiting = None, self._line.waiting
-        if self._line.bulk:
-            self._log.queue(waiting, self._schedule.forecast(now, waiting))
-        self._pump()
+        self._timer, line = None, self._line
+        if line.bulk > 1 and not line.announced:
+            wait = self._schedule.forecast(now, line.waiting)
+            line.announced = self._log.queue(line.waiting, wait)
+        self.go_on()
 
     def _grant(self, departure: float) -> None:
         schedule, line = self._schedule, self._line
         if departure == schedule.probe:  # where nothing has failed yet, one of an outage says most
             waiter = line.take_probe(schedule.outage.resources if schedule.outage_backoff else ())
             self._patience = waiter.limits.patience
-        elif self._asked is not None and departure == self._asked.schedule.probe:
+        elif (common := self._asks()) is not None and departure == common.schedule.probe:
             waiter = line.take_probe()
             self._patience = waiter.limits.patience
         else:

@@ -57,11 +57,12 @@ class LimiterRegistry:
         limiter = self._limiters.get((id(loop), identity))
         if limiter is None or limiter.loop is not loop:  # an id may be used again
             self._forget_some(loop.time())
-            limiter = RateLimiter(limit, key.fingerprint, self.notify)
+            common = self._common_gate(base_url, loop)
+            limiter = RateLimiter(limit, key.fingerprint, self.notify, common)
+            common.join(limiter)
             if limit.shared is not None:
                 limiter.share(self._store(limit.shared), key.name_for(base_url))
             limiter.follow(self._latest.get(identity))
-            limiter.join(self._common_gate(base_url, loop))
             self._limiters[id(loop), identity] = self._latest[identity] = limiter
             self._kept.append(limiter)
         return limiter

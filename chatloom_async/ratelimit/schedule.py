@@ -308,9 +308,9 @@ class Schedule:
         self._due = max(until, self.ceiling.opens_at())
         self._look()
 
-    def ready_for(self, *, urgent: bool) -> float:
-        """Return when the next one may leave; people may use what the ceiling keeps for them."""
-        if not urgent or self.ready == math.inf or self.closed:
+    def ready_for_people(self) -> float:
+        """Return when a person may leave, who may use what the ceiling keeps for them."""
+        if self.ready == math.inf or self.closed:
             return self.ready
         return max(self._free, self.ceiling.opens_at(urgent=True))
 

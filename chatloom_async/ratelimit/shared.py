@@ -16,7 +16,8 @@ from collections.abc import Callable, Coroutine
 from attrs import define, evolve
 
 from chatloom_async.errors import ConfigurationError, RateLimitError
-from chatloom_async.ratelimit.values import Grant, RateLimit, SharedStore, WaitLimits
+from chatloom_async.ratelimit.values import Grant, RateLimit, SharedStore
+from chatloom_async.ratelimit.waiting import WaitLimits
 
 _log = logging.getLogger("chatloom_async")
 

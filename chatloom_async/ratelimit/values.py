@@ -5,7 +5,6 @@ Not here: how requests are paced (``ratelimit.schedule``).
 
 from __future__ import annotations
 
-import math
 import os
 from enum import Enum
 from typing import Literal, Protocol, runtime_checkable
@@ -100,28 +99,6 @@ class RateLimit:
     def interval(self) -> float:
         """Seconds of the limit that one request uses up; 0 without a ceiling."""
         return 60 / self.per_minute if self.per_minute else 0.0
-
-
-@frozen(eq=False, repr=False)
-class WaitLimits:
-    """On what terms a call waits at a gate.
-
-    Attributes:
-        give_up_at: when its deadline ends it, on the loop's clock.
-        patience: seconds for which the gate may stay closed before a failed probe ends the wait.
-        max_retry_after: seconds; a server that asks for more is not waited for.
-        urgent: a person waits.
-
-    """
-
-    give_up_at: float = math.inf
-    patience: float = 120.0
-    max_retry_after: float = 120.0
-    urgent: bool = False
-
-    def allow(self, now: float, until: float) -> bool:
-        """Tell whether to wait that long, because the server asks for it."""
-        return until <= self.give_up_at and until - now <= self.max_retry_after
 
 
 @frozen(repr=False)

@@ -9,15 +9,36 @@ Not here: when the next one may leave, and what its departure means (``ratelimit
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Container, Iterator
 
-from attrs import define, field
-
-from chatloom_async.ratelimit.values import WaitLimits
+from attrs import define, field, frozen
 
 _URGENT_RUN = 3  # urgent calls in a row while bulk waits, which so keeps a quarter
 _FEW = 64  # calls that gave up: fewer are not worth clearing up
+
+
+@frozen(eq=False, repr=False)
+class WaitLimits:
+    """On what terms a call waits at a gate.
+
+    Attributes:
+        give_up_at: when its deadline ends it, on the loop's clock.
+        patience: seconds for which the gate may stay closed before a failed probe ends the wait.
+        max_retry_after: seconds; a server that asks for more is not waited for.
+        urgent: a person waits.
+
+    """
+
+    give_up_at: float = math.inf
+    patience: float = 120.0
+    max_retry_after: float = 120.0
+    urgent: bool = False
+
+    def allow(self, now: float, until: float) -> bool:
+        """Tell whether to wait that long, because the server asks for it."""
+        return until <= self.give_up_at and until - now <= self.max_retry_after
 
 
 @define(eq=False, repr=False)
@@ -34,6 +55,7 @@ class WaitingLine:
     """Two queues, for people and for bulk; who gives up stays in them until passed by."""
 
     waiting: int = 0
+    announced: bool = False  # whether the log tells of it
     _urgent_waiting: int = 0
     _urgent: deque[Waiter] = field(factory=deque)
     _bulk: deque[Waiter] = field(factory=deque)

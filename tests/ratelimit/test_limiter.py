@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from chatloom_async.errors import DeadlineExceededError
 from chatloom_async.ratelimit.limiter import RateLimiter
-from chatloom_async.ratelimit.values import Cost, RateLimit, WaitLimits
-from chatloom_async.ratelimit.waiting import Waiter, WaitingLine
+from chatloom_async.ratelimit.values import Cost, RateLimit
+from chatloom_async.ratelimit.waiting import Waiter, WaitingLine, WaitLimits
 from chatloom_async.testing import FakeClock, Quota
 from tests.virtual import now, virtual
 

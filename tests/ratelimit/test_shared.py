@@ -40,7 +40,8 @@ from chatloom_async.contrib.redis import SharedRedis
 from chatloom_async.ratelimit.limiter import RateLimiter
 from chatloom_async.ratelimit.shared import SharedTurns, used_after
 from chatloom_async.ratelimit.shared_file import SharedFile
-from chatloom_async.ratelimit.values import Grant, SharedStore, WaitLimits
+from chatloom_async.ratelimit.values import Grant, SharedStore
+from chatloom_async.ratelimit.waiting import WaitLimits
 from chatloom_async.testing import FakeClock, StubReply, StubTransport
 from tests.virtual import now, virtual
 
