@@ -54,7 +54,7 @@ class ApiKey:
         if header not in ("Authorization", "X-API-Key"):
             problem = "the key's header is either 'Authorization' or 'X-API-Key'"
         if problem:
-            del key
+            del key, header  # either may be the key
             raise ConfigurationError(problem)
         sent = f"Bearer {key}" if header == "Authorization" else key
         headers = CIMultiDictProxy(CIMultiDict([(header, sent)]))  # which aiohttp need not copy

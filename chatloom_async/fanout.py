@@ -108,6 +108,7 @@ class FanOut(Generic[Item, Value]):
         if rest:
             await asyncio.gather(*rest, return_exceptions=True)
         self._results.clear()
+        self._workers.clear()  # a cancelled one holds the frames of its call, and those this
 
     def __aiter__(self) -> AsyncIterator[Success[Item, Value] | Failure[Item]]:
         return self
@@ -145,6 +146,8 @@ class FanOut(Generic[Item, Value]):
                 # Its traceback holds this frame: a local with the Failure would close a circle.
                 results.append(Failure(item, error))
             except asyncio.CancelledError as cancellation:
+                if _is_cancelled():
+                    raise
                 results.append(Failure(item, _from_inside(cancellation)))
             _wake(self._reader)
             while len(results) > self.concurrency and not self._left:
@@ -173,15 +176,14 @@ class FanOut(Generic[Item, Value]):
         _wake(self._reader)
 
 
-def _from_inside(cancellation: asyncio.CancelledError) -> RuntimeError:
-    """Return the error of a call whose task nobody cancelled; its reader must not be, either.
-
-    Raises:
-        CancelledError: somebody did cancel the task.
-    """
+def _is_cancelled() -> bool:
+    """Tell whether somebody cancelled the running task."""
     task = asyncio.current_task()
-    if task is None or task.cancelling():
-        raise cancellation
+    return task is None or task.cancelling() > 0
+
+
+def _from_inside(cancellation: asyncio.CancelledError) -> RuntimeError:
+    """Return the error of a call whose task nobody cancelled; its reader must not be, either."""
     error = RuntimeError("the call was cancelled from inside")
     error.__cause__ = cancellation
     return error

@@ -4,24 +4,29 @@ import asyncio
 import gc
 import os
 import tracemalloc
+import weakref
 from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from chatloom_async import (
     APIConnectionError,
+    ApiKey,
     AsyncChatloom,
     ChatloomError,
     ConnectionPool,
     DeadlineExceededError,
+    FanOut,
     InternalServerError,
     RateLimit,
     RetryPolicy,
 )
 from chatloom_async.network.bounds import Timeouts
 from tests.faults.case import answer, says
-from tests.faults.server import Hang, Pause, Script, Server
+from tests.faults.server import Close, Hang, Pause, Script, Server
 
 KEY = "clf_memory"
 pytestmark = pytest.mark.looptime
@@ -81,6 +86,43 @@ async def test_memory_does_not_grow_with_failures() -> None:
             tracemalloc.stop()
             gc.enable()
     assert held[-1] - held[2] < 60_000
+
+
+async def once(chatloom: AsyncChatloom) -> None:
+    with suppress(APIConnectionError):
+        retry = RetryPolicy(attempts=2, deadline=60)
+        await chatloom.with_options(retry=retry).get_allowed_domains("agt_1")
+
+
+async def left(chatloom: AsyncChatloom) -> None:
+    async with FanOut(chatloom.get_allowed_domains, ["agt_1"]):
+        await asyncio.sleep(0.1)
+    await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    ("scripts", "way"),
+    [
+        ([(answer(),)], once),
+        ([(OUTAGE,), (answer(),)], once),
+        ([(b"220 mail.example\r\n\r\n", Close())], once),
+        ([(Hang(),)], left),
+    ],
+    ids=["answered", "repeated", "no HTTP", "left"],
+)
+async def test_an_ended_call_is_gone_without_the_collector(
+    scripts: list[Script], way: Callable[[AsyncChatloom], Awaitable[None]]
+) -> None:
+    gc.disable()
+    try:
+        async with Server(scripts) as server, ConnectionPool() as pool:
+            key = ApiKey(KEY)
+            held = weakref.ref(key)
+            await way(AsyncChatloom(key, base_url=server.url, rate_limit=None, pool=pool))
+            del key
+            assert held() is None
+    finally:
+        gc.enable()
 
 
 async def test_five_hundred_calls_queue_and_none_times_out() -> None:

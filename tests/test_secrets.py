@@ -374,8 +374,10 @@ def test_no_refusal_of_a_proxy_tells_its_password(proxy: str) -> None:
 async def test_no_refusal_of_an_option_holds_the_key() -> None:
     chatloom = AsyncChatloom(KEY, pool=StubTransport([]))
     header: Any = "Cookie"
+    swapped: Any = KEY
     for attempt in (
         lambda: ApiKey(KEY, header),
+        lambda: ApiKey("X-API-Key", swapped),
         lambda: AsyncChatloom(KEY, timeout=0),
         lambda: chatloom.with_options(timeout=-1),
         lambda: chatloom.with_options(api_key=KEY, timeout=float("nan")),

@@ -248,7 +248,7 @@ class Caller:
                 scope.reschedule(loop.time())
             elif call.give_up_at < math.inf:
                 armed = call.give_up_at
-                alarm = Alarm(armed, due)
+                alarm = Alarm(armed, alarm.callback)
 
         alarm = Alarm(armed, due)
         try:
@@ -259,6 +259,7 @@ class Caller:
                 raise
         finally:
             alarm.cancel()
+            del alarm  # which holds ``due``, and that holds its variable: a circle
         return FailedAttempt(self.too_late(call), NextStep.FINAL, self.retry.deadline or 0.0)
 
     async def _repeat(

@@ -183,7 +183,10 @@ async def repeat(
         sleep=clock.sleep,
         retry_error_callback=_last,
     )
-    return await engine(next_attempt)
+    try:
+        return await engine(next_attempt)
+    finally:
+        engine.iter_state.reset()  # what it does next holds the engine: a circle with the errors
 
 
 @define(eq=False, repr=False)

@@ -110,14 +110,15 @@ class Direct:
         except TimeoutError as error:
             raise aiohttp.ConnectionTimeoutError from error
         target = request.target if request.query else request.resource  # a property costs more
-        head = f"GET {origin.path}{target}{origin.head}{key.line()}\r\n".encode("ascii")
         protocol = connection.protocol
         try:
             protocol.set_response_params(read_until_eof=True, auto_decompress=True)
             transport = protocol.transport
             if transport is None or transport.is_closing():
                 raise aiohttp.ServerDisconnectedError  # noqa: TRY301 - as if a read had raised it
-            transport.write(head)
+            transport.write(
+                f"GET {origin.path}{target}{origin.head}{key.line()}\r\n".encode("ascii")
+            )
             message, content = await protocol.read()
             while _INTERIM <= (status := message.code) < _FINAL and status != _SWITCHING:
                 message, content = await protocol.read()

@@ -40,7 +40,7 @@ from chatloom_async.network.options import (
     tls_problem,
 )
 from chatloom_async.network.statistics import PoolStatistics
-from chatloom_async.network.translation import translate
+from chatloom_async.network.translation import translate, untrace
 from chatloom_async.transport import QUEUED, Request, Response, Shared
 from chatloom_async.version import __version__
 
@@ -227,7 +227,7 @@ class ConnectionPool:
         try:
             raise problem  # out here, where nothing of aiohttp becomes its context
         finally:
-            del problem  # the traceback holds this frame
+            del problem, watch  # the traceback holds this frame, and the watch its task
 
     def _problem(
         self, error: BaseException, connections: _Connections, watch: Watch, request: Request
@@ -254,6 +254,8 @@ class ConnectionPool:
             return ClientClosedError("the connection pool was closed")
         if ended and self.session is not None and self.session.closed:
             return ClientClosedError("the aiohttp session you brought is closed")
+        if found is not None and found is not error:
+            untrace(error)
         # Else it is a cancellation, or what a trace hook raised: itself, without where it has been.
         problem = error if found is None else found
         problem.__cause__ = problem.__context__ = None

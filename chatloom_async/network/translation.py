@@ -81,6 +81,16 @@ def translate(
     return None
 
 
+def untrace(error: BaseException) -> None:
+    """Let an error of aiohttp forget where it has been.
+
+    The protocol keeps what it raised, whose traceback would keep every frame up to the call.
+    """
+    for raised in (error, error.__cause__, error.__context__):
+        if raised is not None:
+            raised.__traceback__ = None
+
+
 def _not_http(error: aiohttp.ClientResponseError, host: str) -> APIConnectionError:
     # The rest of the message quotes the answer, and that may repeat the key.
     what = re.split("[\n\"]|(?<!n)'|'(?!t )|: b['\"]", error.message.strip(), maxsplit=1)[0]

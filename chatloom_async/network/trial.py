@@ -16,6 +16,7 @@ import aiohttp
 from attrs import evolve
 
 from chatloom_async.auth import ApiKey
+from chatloom_async.network.translation import untrace
 from chatloom_async.transport import Request
 
 Value = TypeVar("Value")
@@ -64,10 +65,7 @@ def try_out(direct: Any) -> str | None:
     try:
         _at_once(trial.send(request, ApiKey("clf_trial"), 1.0))
     except aiohttp.ClientResponseError as error:
-        # The protocol keeps what it raised, whose traceback would keep every frame up to the call.
-        for raised in (error, error.__cause__, error.__context__):
-            if raised is not None:
-                raised.__traceback__ = None
+        untrace(error)
         return None
     return "what is not HTTP is taken for an answer"
 
