@@ -44,8 +44,7 @@ async def agents(options: Namespace) -> int:
         for agent in found:
             say(json.dumps(dict(zip(AGENT_COLUMNS, agent_cells(agent), strict=True))), sys.stdout)
     elif options.format == "csv":
-        write = csv_writer(sys.stdout)
-        write(AGENT_COLUMNS)
+        write = csv_writer(sys.stdout, AGENT_COLUMNS)
         for agent in found:
             write(agent_cells(agent))
     else:

@@ -11,7 +11,7 @@ from typing import TextIO
 
 from chatloom_async.audit.figures import told
 from chatloom_async.audit.lines import dump_audit, dump_run
-from chatloom_async.audit.results import AuditRow, AuditRun, Finding, WorkspaceAudit, rows
+from chatloom_async.audit.results import AuditRun, Finding, WorkspaceAudit, rows
 from chatloom_async.audit.text import say, spreadsheet
 from chatloom_async.errors import ConfigurationError
 from chatloom_async.models import Agent, to_plain
@@ -53,9 +53,7 @@ def printing(what: str, run: AuditRun, stream: TextIO) -> list[Sink]:
         say(dump_run(run), stream)
         return [lambda audit: say(dump_audit(audit, len(run.workspaces)), stream)]
     if what == "csv":
-        write = csv_writer(stream)
-        write(_COLUMNS)
-        return [partial(_csv_rows, write)]
+        return [partial(_csv_rows, csv_writer(stream, _COLUMNS))]
     return []
 
 
@@ -95,12 +93,14 @@ def parquet_sink(path: str, resources: ExitStack) -> Sink:
         raise ConfigurationError(f"cannot write {path!r}: {error.strerror or error}") from None
 
 
-def csv_writer(stream: TextIO) -> Callable[[Sequence[str]], None]:
+def csv_writer(stream: TextIO, columns: Sequence[str]) -> Callable[[Sequence[str]], None]:
     """Return what prints rows of a CSV file, which spreadsheets open as it is meant."""
     if isinstance(stream, TextIOWrapper) and not stream.isatty():
         stream.reconfigure(encoding="utf-8")
         stream.write("\ufeff")  # without it Excel takes UTF-8 for something else
-    return csv_rows(stream)
+    write = csv_rows(stream)
+    write(columns)
+    return write
 
 
 def csv_rows(stream: TextIO) -> Callable[[Sequence[str]], None]:
@@ -122,15 +122,9 @@ def agent_cells(agent: Agent) -> list[str]:
 def _csv_rows(write: Callable[[Sequence[str]], None], audit: WorkspaceAudit) -> None:
     """Print a row per agent, several values of a cell separated by spaces or semicolons."""
     for row in rows(audit):
-        write(_cells(row))
-
-
-def _cells(row: AuditRow) -> tuple[str, ...]:
-    agent = row.agent
-    return (
-        row.workspace,
-        *([""] * len(AGENT_COLUMNS) if agent is None else agent_cells(agent)),
-        " ".join(agent.allowed_domains or ()) if agent is not None else "",
-        "; ".join(f"{each.severity} {each.rule}: {told(each)}" for each in row.findings),
-        "; ".join(f"{each.error}: {each.message}" for each in row.gaps),
-    )
+        agent = row.agent
+        cells = [""] * len(AGENT_COLUMNS) if agent is None else agent_cells(agent)
+        domains = "" if agent is None else " ".join(agent.allowed_domains or ())
+        findings = "; ".join(f"{each.severity} {each.rule}: {told(each)}" for each in row.findings)
+        gaps = "; ".join(f"{each.error}: {each.message}" for each in row.gaps)
+        write((row.workspace, *cells, domains, findings, gaps))

@@ -12,7 +12,6 @@ Not here: what an error means for a visitor (``errors``).
 
 import asyncio
 import json
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
@@ -167,41 +166,32 @@ class _Visitor:
     tells: Receive
     task: asyncio.Task[Any]
     has_gone: bool = False
-    _watched: bool = True
-    _unread: deque[Message] = field(factory=deque)
-    _news: asyncio.Event = field(factory=asyncio.Event)  # a message came, or was read
+    _unread: asyncio.Queue[Message | None] = field(factory=asyncio.Queue)
 
     async def watch(self) -> None:
         """Read until the visitor has gone, and cancel the task then."""
         more = True
         try:
             while not self.has_gone:
-                while more and self._unread:  # a body comes as fast as the application reads it
-                    await self._wait()
+                if more:  # a body comes as fast as the application reads it
+                    await self._unread.join()
                 message = await self.tells()
                 more = message.get("more_body", False)
                 self.has_gone = message["type"] == "http.disconnect"
-                self._unread.append(message)
-                self._news.set()
+                self._unread.put_nowait(message)
             self.task.cancel()
         finally:
             self.unwatched()
 
     def unwatched(self) -> None:
         """From here on the application reads by itself."""
-        self._watched = False
-        self._news.set()
+        self._unread.put_nowait(None)
 
     async def receive(self) -> Any:
         """Return the next message, to the application."""
-        while self._watched and not self._unread:
-            await self._wait()
-        if not self._unread:
+        message = await self._unread.get()
+        self._unread.task_done()
+        if message is None:
+            self.unwatched()  # whoever reads next too
             return await self.tells()
-        message = self._unread.popleft()
-        self._news.set()
         return message
-
-    async def _wait(self) -> None:
-        self._news.clear()
-        await self._news.wait()

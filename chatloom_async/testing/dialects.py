@@ -6,28 +6,11 @@
 import math
 from collections.abc import Callable, Mapping
 from email.utils import formatdate
-from typing import Literal
 
 from chatloom_async.testing.meters import TOLERANCE, Standing
 
 Dialect = Callable[[Standing], Mapping[str, str]]
 """Makes the headers of one answer, an admitted one's or a refusal's."""
-
-DialectName = Literal[
-    "silent",
-    "retry-after",
-    "retry-after-date",
-    "retry-after-ms",
-    "retry-after-floored",
-    "retry-after-always",
-    "x-retry-in",
-    "x-ratelimit-seconds",
-    "x-ratelimit-epoch",
-    "x-ratelimit-epoch-ms",
-    "draft-6",
-    "draft-7",
-    "draft-8",
-]
 
 
 def silent(_: Standing) -> Mapping[str, str]:
@@ -49,33 +32,39 @@ def _on_refusals(header: str, value: Callable[[Standing], str]) -> Dialect:
     return lambda standing: {} if standing.admitted else {header: value(standing)}
 
 
+def _x_ratelimit(
+    reset: Callable[[Standing], str], wait: Callable[[Standing], str] | None = None
+) -> Dialect:
+    """Make the dialect of three headers on every answer, and of a Retry-After on refusals."""
+
+    def tell(standing: Standing) -> Mapping[str, str]:
+        told = {
+            "X-RateLimit-Limit": f"{standing.limit:g}",
+            "X-RateLimit-Remaining": str(standing.remaining),
+            "X-RateLimit-Reset": reset(standing),
+        }
+        return (
+            told if wait is None or standing.admitted else {**told, "Retry-After": wait(standing)}
+        )
+
+    return tell
+
+
+def _seconds(standing: Standing) -> str:
+    return str(math.ceil(standing.reset))
+
+
+def _epoch(standing: Standing) -> str:
+    return str(math.ceil(standing.wall + standing.reset))
+
+
+def _epoch_ms(standing: Standing) -> str:
+    return str(round((standing.wall + standing.reset) * 1000))
+
+
 def retry_after_always(standing: Standing) -> Mapping[str, str]:
     """Tell the time to the reset on every answer, errors of the service too: Flask-Limiter."""
-    reset = str(math.ceil(standing.reset))
-    return {**_counts(standing), "X-RateLimit-Reset": _epoch(standing), "Retry-After": reset}
-
-
-def x_ratelimit_seconds(standing: Standing) -> Mapping[str, str]:
-    """Tell the seconds to the reset."""
-    return {**_counts(standing), "X-RateLimit-Reset": str(math.ceil(standing.reset))}
-
-
-def x_ratelimit_epoch(standing: Standing) -> Mapping[str, str]:
-    """Tell the reset in seconds since 1970, and Retry-After on refusals: GitHub."""
-    told = {**_counts(standing), "X-RateLimit-Reset": _epoch(standing)}
-    return told if standing.admitted else {**told, "Retry-After": str(math.ceil(standing.reset))}
-
-
-def x_ratelimit_epoch_ms(standing: Standing) -> Mapping[str, str]:
-    """Tell the reset in milliseconds since 1970 and no Retry-After, as Upstash's examples do."""
-    reset = round((standing.wall + standing.reset) * 1000)
-    return {**_counts(standing), "X-RateLimit-Reset": str(reset)}
-
-
-def retry_after_floored(standing: Standing) -> Mapping[str, str]:
-    """Tell those and a Retry-After rounded down: 0 in the last second."""
-    told = x_ratelimit_epoch_ms(standing)
-    return told if standing.admitted else {**told, "Retry-After": str(math.floor(standing.reset))}
+    return {**_x_ratelimit(_epoch)(standing), "Retry-After": _seconds(standing)}
 
 
 def draft_6(standing: Standing) -> Mapping[str, str]:
@@ -84,13 +73,13 @@ def draft_6(standing: Standing) -> Mapping[str, str]:
         "RateLimit-Policy": f"{standing.limit:g};w={standing.window:g}",
         "RateLimit-Limit": f"{standing.limit:g}",
         "RateLimit-Remaining": str(standing.remaining),
-        "RateLimit-Reset": str(math.ceil(standing.reset)),
+        "RateLimit-Reset": _seconds(standing),
     }
 
 
 def draft_7(standing: Standing) -> Mapping[str, str]:
     """Tell a dictionary (draft 07)."""
-    limit, left, reset = standing.limit, standing.remaining, math.ceil(standing.reset)
+    limit, left, reset = standing.limit, standing.remaining, _seconds(standing)
     return {
         "RateLimit-Policy": f"{limit:g};w={standing.window:g}",
         "RateLimit": f"limit={limit:g}, remaining={left}, reset={reset}",
@@ -101,7 +90,7 @@ def draft_8(standing: Standing) -> Mapping[str, str]:
     """Tell a list of named policies (draft 08 and later)."""
     return {
         "RateLimit-Policy": f'"default";q={standing.limit:g};w={standing.window:g}',
-        "RateLimit": f'"default";r={standing.remaining};t={math.ceil(standing.reset)}',
+        "RateLimit": f'"default";r={standing.remaining};t={_seconds(standing)}',
     }
 
 
@@ -114,24 +103,13 @@ DIALECTS: Mapping[str, Dialect] = {
     "retry-after-ms": _on_refusals(  # Azure
         "retry-after-ms", lambda told: str(math.ceil(told.wait * 1000))
     ),
-    "retry-after-floored": retry_after_floored,
+    "retry-after-floored": _x_ratelimit(_epoch_ms, lambda told: str(math.floor(told.reset))),
     "retry-after-always": retry_after_always,
     "x-retry-in": _on_refusals("X-Retry-In", lambda told: f"{told.wait:.6f}s"),  # Go, Traefik
-    "x-ratelimit-seconds": x_ratelimit_seconds,
-    "x-ratelimit-epoch": x_ratelimit_epoch,
-    "x-ratelimit-epoch-ms": x_ratelimit_epoch_ms,
+    "x-ratelimit-seconds": _x_ratelimit(_seconds),
+    "x-ratelimit-epoch": _x_ratelimit(_epoch, _seconds),  # GitHub
+    "x-ratelimit-epoch-ms": _x_ratelimit(_epoch_ms),  # Upstash's examples
     "draft-6": draft_6,
     "draft-7": draft_7,
     "draft-8": draft_8,
 }
-
-
-def _counts(standing: Standing) -> dict[str, str]:
-    return {
-        "X-RateLimit-Limit": f"{standing.limit:g}",
-        "X-RateLimit-Remaining": str(standing.remaining),
-    }
-
-
-def _epoch(standing: Standing) -> str:
-    return str(math.ceil(standing.wall + standing.reset))

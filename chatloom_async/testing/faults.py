@@ -39,31 +39,13 @@ Effect = Reply | Mishap | Drip | None
 
 
 @frozen
-class Occurrence:
-    """Which of the requests a fault fits it strikes: at most ``times`` of them (None: no end).
-
-    With ``every``, each n-th one; with ``probability``, each with that chance, drawn from a
-    generator seeded with ``seed``. ValueError when a number makes no sense.
-    """
-
-    times: int | None = 1
-    every: int = field(default=1, validator=ge(1))
-    probability: float = field(default=1.0, validator=[gt(0), le(1)])
-    seed: int = 0
-
-    def __attrs_post_init__(self) -> None:
-        if self.times is not None and (self.times < 1 or self.times % 1):
-            raise ValueError(
-                f"times must be a whole number from 1, or None for ever, not {self.times!r}"
-            )
-
-
-@frozen
 class Fault:
     """Something to go wrong; made by the constructors below, narrowed by the methods after them.
 
     ``path`` is a path as on the wire or a shell pattern of it (None: every path), ``workspace`` a
     name (None: everybody, also without a valid key); ``wait`` is seconds before anything happens.
+    Of the requests that it fits it strikes at most ``times`` (None: no end): only each ``nth`` one,
+    or each with a ``probability``, drawn from a generator seeded with ``seed``.
 
     >>> Fault.status(503, times=2, retry_after=1)
     >>> Fault.reset(path="/api/plugin/agents/*").every(10)
@@ -71,10 +53,17 @@ class Fault:
     """
 
     effect: Effect
-    occurrence: Occurrence = field(factory=Occurrence, kw_only=True)
+    times: int | None = field(default=1, kw_only=True)
     path: str | None = field(default=None, kw_only=True)
     workspace: str | None = field(default=None, kw_only=True)
     wait: float = field(default=0.0, kw_only=True, validator=[ge(0.0), lt(math.inf)])
+    nth: int = field(default=1, kw_only=True, validator=ge(1))
+    probability: float = field(default=1.0, kw_only=True, validator=[gt(0), le(1)])
+    seed: int = field(default=0, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        if self.times is not None and (self.times < 1 or self.times % 1):
+            raise ValueError(f"times is a whole number from 1, or None, not {self.times!r}")
 
     @classmethod
     def status(  # noqa: PLR0913 - what to send, and to whom: all of it reads best at once
@@ -100,40 +89,36 @@ class Fault:
             if any(name.lower() == "retry-after" for name in extra):
                 raise ValueError("give retry_after or a Retry-After header, not both")
             extra["Retry-After"] = str(retry_after)
-        return cls(
-            _reply(status, body, extra),
-            occurrence=Occurrence(times),
-            path=path,
-            workspace=workspace,
-        )
+        reply = _reply(status, body, extra)
+        return cls(reply, times=times, path=path, workspace=workspace)
 
     @classmethod
     def reset(
         cls, *, times: int | None = 1, path: str | None = None, workspace: str | None = None
     ) -> Fault:
         """Reset the connection (TCP RST) before any byte of an answer."""
-        return cls(Mishap.RESET, occurrence=Occurrence(times), path=path, workspace=workspace)
+        return cls(Mishap.RESET, times=times, path=path, workspace=workspace)
 
     @classmethod
     def disconnect(
         cls, *, times: int | None = 1, path: str | None = None, workspace: str | None = None
     ) -> Fault:
         """Close the connection in good order, without an answer."""
-        return cls(Mishap.DISCONNECT, occurrence=Occurrence(times), path=path, workspace=workspace)
+        return cls(Mishap.DISCONNECT, times=times, path=path, workspace=workspace)
 
     @classmethod
     def cut_body(
         cls, *, times: int | None = 1, path: str | None = None, workspace: str | None = None
     ) -> Fault:
         """Send the ordinary head and half of the body it promises, then close."""
-        return cls(Mishap.CUT_BODY, occurrence=Occurrence(times), path=path, workspace=workspace)
+        return cls(Mishap.CUT_BODY, times=times, path=path, workspace=workspace)
 
     @classmethod
     def hang(
         cls, *, times: int | None = 1, path: str | None = None, workspace: str | None = None
     ) -> Fault:
         """Never answer, until the client goes away or the sandbox stops."""
-        return cls(Mishap.HANG, occurrence=Occurrence(times), path=path, workspace=workspace)
+        return cls(Mishap.HANG, times=times, path=path, workspace=workspace)
 
     @classmethod
     def malformed(
@@ -157,7 +142,7 @@ class Fault:
         workspace: str | None = None,
     ) -> Fault:
         """Give the ordinary answer, that many seconds late."""
-        return cls(None, occurrence=Occurrence(times), path=path, workspace=workspace, wait=seconds)
+        return cls(None, times=times, path=path, workspace=workspace, wait=seconds)
 
     @classmethod
     def drip(
@@ -169,7 +154,7 @@ class Fault:
         workspace: str | None = None,
     ) -> Fault:
         """Give the ordinary answer, its body one byte each ``pause`` seconds."""
-        return cls(Drip(pause), occurrence=Occurrence(times), path=path, workspace=workspace)
+        return cls(Drip(pause), times=times, path=path, workspace=workspace)
 
     def on(self, *, path: str | None = None, workspace: str | None = None) -> Fault:
         """The same fault for this path (or shell pattern) and workspace only."""
@@ -180,17 +165,15 @@ class Fault:
 
         None: as often as it was made to strike, or for ever if that was once.
         """
-        return self._occurring(attrs.evolve(self.occurrence, every=n), times)
+        return attrs.evolve(self, nth=n, times=self._times(times))
 
     def sometimes(self, probability: float, *, seed: int = 0, times: int | None = None) -> Fault:
         """The same fault by chance, the same on every run with one seed; ``times`` as above."""
-        chance = attrs.evolve(self.occurrence, probability=probability, seed=seed)
-        return self._occurring(chance, times)
+        often = self._times(times)
+        return attrs.evolve(self, probability=probability, seed=seed, times=often)
 
-    def _occurring(self, occurrence: Occurrence, times: int | None) -> Fault:
-        if times is None and occurrence.times != 1:
-            times = occurrence.times
-        return attrs.evolve(self, occurrence=attrs.evolve(occurrence, times=times))
+    def _times(self, given: int | None) -> int | None:
+        return self.times if given is None and self.times != 1 else given
 
     def after(self, seconds: float) -> Fault:
         """The same fault, happening that many seconds after the request came in."""
@@ -207,20 +190,20 @@ class PlantedFault:
     _random: Random = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._random = Random(self.fault.occurrence.seed)
+        self._random = Random(self.fault.seed)
 
     @property
     def spent(self) -> bool:
         """Whether it can strike no more."""
-        return self._struck == self.fault.occurrence.times
+        return self._struck == self.fault.times
 
     def strikes(self, path: str, workspace: str | None) -> bool:
         """Meet one request; whether it is hit."""
-        fault, occurrence = self.fault, self.fault.occurrence
+        fault = self.fault
         if fault.workspace not in (None, workspace) or not matches(path, fault.path):
             return False
         self._met += 1
-        hit = self._met % occurrence.every == 0 and self._random.random() < occurrence.probability
+        hit = self._met % fault.nth == 0 and self._random.random() < fault.probability
         self._struck += hit
         return hit
 

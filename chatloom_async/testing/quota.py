@@ -14,10 +14,11 @@ from attrs.validators import ge, lt
 
 from chatloom_async.testing import api, meters
 from chatloom_async.testing.api import Reply
-from chatloom_async.testing.dialects import DIALECTS, Dialect, DialectName, in_steps, silent
+from chatloom_async.testing.dialects import DIALECTS, Dialect, in_steps, silent
 from chatloom_async.testing.meters import InFlight, Meter, Standing
 from chatloom_async.testing.records import matches
 
+_TOLD = {True: in_steps(1.0), False: silent}  # by ``retry_after``
 _PAGE = b"<html><head><title>Too many requests</title></head><body></body></html>"
 
 
@@ -34,7 +35,7 @@ class Quota:
 
     meter: Callable[[], Meter]
     """Makes a meter with nothing used up."""
-    headers: Dialect = field(default=in_steps(1.0), kw_only=True)
+    headers: Dialect = field(default=_TOLD[True], kw_only=True)
     """Makes what an answer tells."""
     status: int = field(default=429, kw_only=True, validator=[ge(400), lt(600)])
     html: bool = field(default=False, kw_only=True)
@@ -54,15 +55,16 @@ class Quota:
         *,
         retry_after: bool = True,
         count_refused: bool = False,
-        precision: float = 1.0,
     ) -> Quota:
         """A bucket of ``burst`` tokens, full at first, refilled with ``per_minute`` a minute.
 
         ``count_refused`` lets refused requests use up the quota too; ``retry_after=False`` tells
-        nothing; a ``precision`` below 1 s is for tests scaled in time.
+        nothing, as ``telling("silent")`` does.
         """
-        make = partial(meters.TokenBucket, per_minute, burst, count_refused)
-        return cls(make, headers=in_steps(precision) if retry_after else silent)
+        return cls(
+            partial(meters.TokenBucket, per_minute, burst, count_refused),
+            headers=_TOLD[retry_after],
+        )
 
     @classmethod
     def token_steps(cls, limit: float, seconds: float, burst: float) -> Quota:
@@ -79,21 +81,19 @@ class Quota:
         *,
         retry_after: bool = True,
         count_refused: bool = False,
-        precision: float = 1.0,
     ) -> Quota:
         """The generic cell rate algorithm: one request each interval, ``burst`` of them early."""
         make = partial(meters.TokenBucket, per_minute, burst, count_refused, cells=True)
-        return cls(make, headers=in_steps(precision) if retry_after else silent)
+        return cls(make, headers=_TOLD[retry_after])
 
     @classmethod
-    def fixed_window(  # noqa: PLR0913 - what a limit is, and how it is told: four options are old
+    def fixed_window(
         cls,
         limit: float,
         seconds: float,
         *,
         retry_after: bool = True,
         count_refused: bool = False,
-        precision: float = 1.0,
         aligned: bool = False,
     ) -> Quota:
         """``limit`` requests in a window of ``seconds`` that starts with its first request.
@@ -101,22 +101,16 @@ class Quota:
         ``aligned``: that starts at multiples of ``seconds`` on the clock.
         """
         del count_refused  # what is refused in one window cannot matter in the next
-        make = partial(meters.FixedWindow, limit, seconds, aligned)
-        return cls(make, headers=in_steps(precision) if retry_after else silent)
+        return cls(partial(meters.FixedWindow, limit, seconds, aligned), headers=_TOLD[retry_after])
 
     @classmethod
     def sliding_window(
-        cls,
-        limit: float,
-        seconds: float,
-        *,
-        retry_after: bool = True,
-        count_refused: bool = False,
-        precision: float = 1.0,
+        cls, limit: float, seconds: float, *, retry_after: bool = True, count_refused: bool = False
     ) -> Quota:
         """``limit`` requests in any ``seconds``, kept as an exact log."""
-        make = partial(meters.SlidingWindow, limit, seconds, count_refused)
-        return cls(make, headers=in_steps(precision) if retry_after else silent)
+        return cls(
+            partial(meters.SlidingWindow, limit, seconds, count_refused), headers=_TOLD[retry_after]
+        )
 
     @classmethod
     def sliding_counters(cls, limit: float, seconds: float) -> Quota:
@@ -128,8 +122,11 @@ class Quota:
         """``limit`` requests at a time; a refusal cannot know how long to wait: it says nothing."""
         return cls(partial(InFlight, limit), headers=silent)
 
-    def telling(self, dialect: DialectName | Dialect) -> Quota:
-        """The same quota with other headers, on every answer where the dialect has them."""
+    def telling(self, dialect: str | Dialect) -> Quota:
+        """The same quota with other headers, on every answer where the dialect has them.
+
+        ValueError names the dialects there are.
+        """
         known = dialect if callable(dialect) else DIALECTS.get(dialect)
         if known is None:
             raise ValueError(f"no dialect {dialect!r}; there are {', '.join(DIALECTS)}")

@@ -33,31 +33,18 @@ def workspaces_in(path: Path) -> list[str]:
     return sorted(audit.workspace for audit in read_audits(path))
 
 
-@pytest.fixture(scope="module")
-def demonstration() -> subprocess.CompletedProcess[str]:
-    """The demonstration as a user runs it: a process of its own, an empty environment."""
+def test_the_demonstration_shows_what_it_has() -> None:
+    # As a newcomer runs it: a process of its own, an empty environment.
     command, path = [*COMMAND, "audit", "--sandbox"], {"PATH": os.environ["PATH"]}
-    return subprocess.run(
+    done = subprocess.run(
         command, cwd=ROOT, env=path, capture_output=True, encoding="utf-8", timeout=60, check=True
     )
-
-
-def test_the_demonstration_shows_what_it_has(
-    demonstration: subprocess.CompletedProcess[str],
-) -> None:
-    assert demonstration.stderr == ""
-    shown = demonstration.stdout
-    assert "7 workspaces" in shown
-    assert "no domain is listed" in shown
-    assert "former-client   (whole workspace)   AuthenticationError" in shown
-    assert "InternalServerError" in shown
-    assert "export CHATLOOM_API_KEY" in shown
-
-
-def test_the_demonstration_counts_its_retries(
-    demonstration: subprocess.CompletedProcess[str],
-) -> None:
-    last = demonstration.stdout.splitlines()[-1]
+    assert done.stderr == ""
+    for told in ("7 workspaces", "no domain is listed", "InternalServerError"):
+        assert told in done.stdout
+    assert "former-client   (whole workspace)   AuthenticationError" in done.stdout
+    assert "export CHATLOOM_API_KEY" in done.stdout
+    last = done.stdout.splitlines()[-1]
     assert "requests, 14 of them retries after" in last
     causes = {"500": 6, "429": 4, "503": 1, "502": 1, "lost connection": 1, "cut answer": 1}
     for cause, count in causes.items():

@@ -32,10 +32,14 @@ def test_the_bar_tells_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = Terminal()
     with closing(Progress(stream)) as bar:
         bar.show(**standing(3))
+        bar.note("one", good=True)
         bar.note(f"acme: {HOSTILE}", good=False)
+        bar.note("three", good=False, last=True)
     shown = stream.getvalue()
     for told in ("3 of 10 workspaces", "requests/s", "2 refusals", "1 gap", "left"):
         assert told in shown
+    for note in ("✓ one", "↻ acme: ", "✗ three"):
+        assert note in shown
     assert "[bold]\\x1b[2J" in shown
     assert "\x1b[2J" not in shown
 
@@ -59,16 +63,6 @@ def test_the_bar_does_not_guess_at_the_beginning_and_the_end(done: int) -> None:
     with closing(Progress(stream)) as bar:
         bar.show(**standing(done))
     assert "left" not in stream.getvalue()
-
-
-def test_a_note_shows_whether_it_is_the_last_word() -> None:
-    stream = Terminal()
-    with closing(Progress(stream)) as bar:
-        bar.note("one", good=True)
-        bar.note("two", good=False)
-        bar.note("three", good=False, last=True)
-    for told in ("✓ one", "↻ two", "✗ three"):
-        assert told in stream.getvalue()
 
 
 TIMES = "\N{MULTIPLICATION SIGN}"

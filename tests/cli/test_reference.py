@@ -8,6 +8,8 @@ from chatloom_async.cli.reach import Check
 from chatloom_async.cli.reference import agents_checks, domains_checks, error_check
 from tests.faults.case import AGENT
 
+NEWER = {**AGENT, "id": "b", "createdAt": "2026-02-01T00:00:00Z"}
+
 
 def worst(checks: list[Check]) -> tuple[str, str]:
     ranks = ("ok", "note", "problem")
@@ -20,6 +22,8 @@ def worst(checks: list[Check]) -> tuple[str, str]:
     [
         ({"agents": [], "count": 0}, "ok", "0 agents, every field as documented"),
         ({"agents": None, "count": 0}, "problem", "$.agents: expected list, got NoneType"),
+        ({"agents": [], "count": 7}, "problem", "$.count says 7, and 0 agents came"),
+        ({"agents": [AGENT, NEWER], "count": 2}, "problem", "$.agents[1] is newer"),
         ({"agents": [], "count": 0, "page": 1}, "note", "not documented: page"),
         (
             {"agents": [AGENT | {"primaryColor": "red", "status": "paused"}], "count": 1},

@@ -21,31 +21,23 @@ def out(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_page_is_made_of_an_audit_file(out: Path, capsys: Captured) -> None:
-    page = out.with_name("report.html")
-    assert main(["report", str(out), "--html", str(page)]) == 0
-    assert "acme" in page.read_text(encoding="utf-8")
-    assert capsys.readouterr().out == f"Written to {page}; open it in a browser.\n"
-
-
 @pytest.mark.parametrize(
-    ("page", "told"), [("{out}", "would write over the audit"), ("-", "name a file")]
+    ("page", "more", "told"),
+    [
+        ("{0}/./out.jsonl", [], "would write over the audit"),
+        ("{0}/old.jsonl", ["--since", "{0}/old.jsonl"], "would write over the audit"),
+        ("-", [], "name a file"),
+    ],
 )
 def test_what_is_no_place_for_a_page_is_refused(
-    out: Path, page: str, told: str, capsys: Captured
+    out: Path, page: str, more: list[str], told: str, capsys: Captured
 ) -> None:
-    before, page = out.read_bytes(), page.format(out=f"{out.parent}/./{out.name}")
-    assert main(["report", str(out), "--html", page, "--force"]) == 2
+    before = out.read_bytes()
+    out.with_name("old.jsonl").write_bytes(before)
+    places = [each.format(out.parent) for each in (page, *more)]
+    assert main(["report", str(out), "--force", "--html", *places]) == 2
     assert told in capsys.readouterr().err
     assert out.read_bytes() == before
-
-
-def test_a_page_does_not_replace_an_earlier_audit(out: Path, capsys: Captured) -> None:
-    old = out.with_name("old.jsonl")
-    old.write_bytes(out.read_bytes())
-    arguments = ["report", str(out), "--html", str(old), "--since", str(old), "--force"]
-    assert main(arguments) == 2
-    assert "would write over the audit" in capsys.readouterr().err
 
 
 def test_a_file_that_exists_is_written_over_only_by_force(out: Path, capsys: Captured) -> None:
@@ -55,6 +47,7 @@ def test_a_file_that_exists_is_written_over_only_by_force(out: Path, capsys: Cap
     assert f"{page} exists" in capsys.readouterr().err
     assert page.read_text() == "precious"
     assert main(["report", str(out), "--html", str(page), "--force"]) == 0
+    assert capsys.readouterr().out == f"Written to {page}; open it in a browser.\n"
     assert "acme" in page.read_text(encoding="utf-8")
 
 

@@ -33,4 +33,4 @@ async def test_every_demonstrated_fault_meets_something_served() -> None:
             names = [fault.workspace] if fault.workspace else [w.name for w in workspaces]
             keys = [w.key for w in workspaces if w.name in names]
             assert 200 in [(await ask(sandbox, fault.path, key=key)).status for key in keys]
-    assert [fault.occurrence.times for fault in demo_faults()].count(None) == 1
+    assert [fault.times for fault in demo_faults()].count(None) == 1

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from chatloom_async.testing.dialects import DIALECTS
+from chatloom_async.testing.dialects import DIALECTS, in_steps
 from chatloom_async.testing.meters import Standing
 from chatloom_async.testing.quota import Quota
 
@@ -66,5 +66,5 @@ def test_a_dialect_tells_the_standing(name: str) -> None:
     ],
 )
 def test_retry_after_is_rounded_up(wait: float, precision: float, header: str) -> None:
-    quota = Quota.fixed_window(1, 9, precision=precision)
+    quota = Quota.fixed_window(1, 9).telling(in_steps(precision))
     assert quota.headers(Standing(1, 9, 0, wait, wait=wait)) == {"Retry-After": header}

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from chatloom_async.testing.faults import Fault, Occurrence
+from chatloom_async.testing.faults import Fault
 from chatloom_async.testing.sandbox import Sandbox
 from tests.testing.asking import ACME, AGENTS, KEY, OTHER, ask, domains_of, raw, statuses
 from tests.virtual import now
@@ -143,10 +143,10 @@ ENDLESS = (-1.0, math.nan, math.inf)
 @pytest.mark.parametrize(
     ("make", "told"),
     [
-        *((partial(Occurrence, times), "times") for times in (0, -1)),
+        *((partial(Fault, None, times=times), "times") for times in (0, -1)),
         (lambda: Fault.reset(times=2.5), "whole number"),  # type: ignore[arg-type]  # as users may
-        (partial(Occurrence, every=0), "every"),
-        *((partial(Occurrence, probability=chance), "probability") for chance in (0.0, 1.5)),
+        (partial(Fault.reset().every, 0), "nth"),
+        *((partial(Fault.reset().sometimes, chance), "probability") for chance in (0.0, 1.5)),
         *((partial(Fault.status, status), "200 to 599") for status in (0, 100, 199, 600)),
         (partial(Fault.status, 429, retry_after=1, headers={"retry-after": "2"}), "not both"),
         (partial(Fault.status, 500, headers={"X-Note": "a\r\nb"}), "control character"),

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chatloom_async.testing.dialects import in_steps
 from chatloom_async.testing.quota import AppliedQuota, Quota
 
 Step = tuple[float, int, int] | tuple[float, int, int, float]
@@ -126,10 +127,10 @@ def test_gcra_tells_when_its_whole_burst_is_back() -> None:
         lambda: Quota.gcra(-1, 1),
         lambda: Quota.fixed_window(0, 1),
         lambda: Quota.sliding_window(1, 0),
-        lambda: Quota.sliding_window(1, 1, precision=0),
+        lambda: Quota.in_flight(1).telling(in_steps(0)),
         lambda: Quota.token_steps(1, 0, 1),
         lambda: Quota.in_flight(1).answering(200),
-        lambda: Quota.in_flight(1).telling("nothing"),  # type: ignore[arg-type]  # as users may
+        lambda: Quota.in_flight(1).telling("nothing"),
     ],
 )
 def test_a_quota_that_makes_no_sense_is_refused(make: Callable[[], Quota]) -> None:
