@@ -70,17 +70,24 @@ class Connector(aiohttp.TCPConnector):
                 continue
             protocol = connection.protocol
             assert protocol is not None  # noqa: S101 - it has just been handed out
-            generation = self._opened_in.get(protocol)
-            if generation is None:
+            if protocol not in self._opened_in:
                 self._opened_in[protocol] = self._generation
                 self.opened += 1
                 _read_in_small_blocks(protocol.transport)
-            elif generation != self._generation or protocol.should_close:
+                _KEPT_SINCE.set(None)
+            elif not self.is_sound(protocol):
                 connection.close()
                 continue
-            if _KEPT_SINCE.get() != generation:
-                _KEPT_SINCE.set(generation)
             return connection
+
+    def is_sound(self, protocol: ResponseHandler) -> bool:
+        """Tell whether a kept connection may carry another request; it is noted as the task's."""
+        generation = self._opened_in.get(protocol)
+        if generation != self._generation or protocol.should_close or not protocol.is_connected():
+            return False
+        if _KEPT_SINCE.get() != generation:
+            _KEPT_SINCE.set(generation)
+        return True
 
     def count(self) -> int:
         """Return how many connections are open."""

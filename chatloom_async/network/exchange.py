@@ -8,6 +8,7 @@ Not here: the same without aiohttp's session (``network.direct``), sessions and 
 from __future__ import annotations
 
 import math
+from collections import deque
 from functools import lru_cache
 
 import aiohttp
@@ -84,7 +85,7 @@ async def send(  # noqa: PLR0913 - what a request is, and how it goes
     try:
         content = answer.content
         if content.is_eof():  # all of it has arrived, as nearly always
-            body, whole = within_limit(answer.status, content.read_nowait()), True
+            body, whole = within_limit(answer.status, arrived(content)), True
         else:
             body, whole = await read_body(answer.status, content)
     finally:
@@ -119,6 +120,19 @@ def unanswered(connector: aiohttp.BaseConnector | None) -> APIConnectionError:
     return APIConnectionError(
         "the connection ended before an answer", "stale" if stale else "disconnected"
     )
+
+
+def arrived(content: aiohttp.StreamReader) -> bytes:
+    """Take a body out that has arrived as a whole.
+
+    ``read_nowait`` would have the parser look for more, which costs each answer some 3 %.
+    """
+    pieces = getattr(content, "_buffer", None)  # the reader of an empty body has none
+    if type(pieces) is not deque:
+        return content.read_nowait()
+    body = b"".join(pieces)
+    pieces.clear()
+    return body
 
 
 async def read_body(status: int, content: aiohttp.StreamReader) -> tuple[bytes, bool]:

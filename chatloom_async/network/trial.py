@@ -55,6 +55,7 @@ def try_out(direct: Any) -> str | None:
         wire = _Wire(answer)
         trial = evolve(direct, connector=wire, origins={})
         response = _at_once(trial.send(request, ApiKey("clf_trial"), 1.0))
+        trial.release()
         first, *lines = wire.written.split(b"\r\n")
         if first != b"GET /base/trial HTTP/1.1" or b"Host: trial.invalid" not in lines:
             return "aiohttp.ClientRequest makes another head"

@@ -3,6 +3,7 @@
 What becomes of hostile answers is the same table for both ways (``tests/faults``).
 """
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -14,6 +15,7 @@ from aiohttp import client_proto, http_exceptions, streams
 
 from chatloom_async import APIStatusError, AsyncChatloom, ConnectionPool, RetryPolicy
 from chatloom_async.network import exchange, pool
+from chatloom_async.network.connector import Connector
 from chatloom_async.network.direct import Direct
 from tests.faults.case import DOMAINS, answer
 from tests.faults.server import HOST, Server
@@ -38,6 +40,20 @@ def by_session(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(pool, "send", send)
     return methods
+
+
+@pytest.fixture
+def asked_for(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Connector, Any]]:
+    """Each connection that a connector was asked for."""
+    genuine, found = Connector.connect, list[tuple[Connector, Any]]()
+
+    async def connect(connector: Connector, *arguments: Any) -> Any:
+        connection = await genuine(connector, *arguments)
+        found.append((connector, connection.protocol))
+        return connection
+
+    monkeypatch.setattr(Connector, "connect", connect)
+    return found
 
 
 async def look_up(server: Server, pool: ConnectionPool) -> tuple[str, ...]:
@@ -69,6 +85,34 @@ async def test_a_get_goes_past_the_session(server: Server, by_session: list[str]
         for _ in range(3):
             await look_up(server, pool)
         assert (by_session, pool.opened) == ([], 1)
+
+
+async def test_a_connection_is_at_hand_until_the_turn_ends(
+    server: Server, asked_for: list[tuple[Connector, Any]]
+) -> None:
+    async with ConnectionPool() as pool:
+        for _ in range(2):
+            await look_up(server, pool)
+        assert len(asked_for) == 1
+        await asyncio.sleep(0)
+        await look_up(server, pool)
+        assert (len(asked_for), pool.opened) == (2, 1)
+
+
+@pytest.mark.parametrize("spoilt", ["stale", "unasked bytes"])
+async def test_a_connection_at_hand_is_used_only_if_sound(
+    server: Server, asked_for: list[tuple[Connector, Any]], spoilt: str
+) -> None:
+    async with ConnectionPool() as pool:
+        for _ in range(2):
+            await look_up(server, pool)
+        ((connector, protocol),) = asked_for
+        if spoilt == "stale":
+            connector.lost_kept()
+        else:
+            protocol.data_received(answer())
+        assert await look_up(server, pool) == DOMAINS
+        assert pool.opened == 2
 
 
 async def test_a_body_goes_through_the_session(server: Server, by_session: list[str]) -> None:
@@ -142,7 +186,6 @@ NAMES = [
     (client_proto.ResponseHandler, "is_connected"),
     (client_proto.ResponseHandler, "data_received"),
     (aiohttp.StreamReader, "is_eof"),
-    (aiohttp.StreamReader, "read_nowait"),
     (aiohttp.ClientRequest, "update_auto_headers"),
     (aiohttp, "ClientRequest"),
     (aiohttp, "client_proto"),
