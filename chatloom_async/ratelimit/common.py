@@ -66,6 +66,7 @@ class CommonGate:
     """The gate of several keys, made in the loop that it serves.
 
     Attributes:
+        several: whether more than one key joined; a key alone has nothing in common.
         awake: whether there seems to be one limit of all keys.
         asked: whether its keys ask it before an attempt leaves.
         schedule: when the next attempt of any key may leave.
@@ -75,6 +76,7 @@ class CommonGate:
 
     loop: asyncio.AbstractEventLoop
     log: LimiterLog
+    several: bool = False
     awake: bool = False
     asked: bool = False
     schedule: Schedule = field(init=False)
@@ -100,7 +102,8 @@ class CommonGate:
         concurrency = self.schedule.concurrency
         if not self.awake:
             concurrency.room = max(concurrency.room, self._opening)
-        if len(self._members) > 1 and not self._suspicion.is_over:
+        self.several = self.several or len(self._members) > 1
+        if self.several and not self._suspicion.is_over:
             self.asked = True
 
     def lets(self, member: Member, now: float) -> bool:

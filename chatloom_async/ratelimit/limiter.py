@@ -175,8 +175,8 @@ class RateLimiter:
         """Report a refusal; a probe waits for its ``retry_after``, for the ``longest`` at most."""
         self._refused += 1
         probe, now = departure == self._schedule.probe, self.loop.time()
-        if self.common is not None:
-            cost = self.common.refused(self, departure, error, retry_after, longest, self._patience)
+        if (common := self.common) is not None and common.several:
+            cost = common.refused(self, departure, error, retry_after, longest, self._patience)
             if cost is not None:
                 self._done += 1
                 self._schedule.excuse(now, departure)
@@ -322,13 +322,14 @@ class RateLimiter:
             told = common.schedule.not_before
             if not limits.allow(now, told):
                 return _copy(common.last_error, told - now)
-        free_at = schedule.ceiling.opens_at(ahead + 1, urgent=limits.urgent)
         left = limits.give_up_at - now
+        if turns is not None and (closed := turns.refusal(limits, left)) is not None:
+            return closed
+        if left == math.inf:
+            return None
+        wait = schedule.ceiling.opens_at(ahead + 1, urgent=limits.urgent) - now
         if turns is not None:
-            if (closed := turns.refusal(limits, left)) is not None:
-                return closed
-            free_at = max(free_at, now + turns.opens_in(now))
-        wait = free_at - now
+            wait = max(wait, turns.opens_in(now))
         if wait <= left:
             return None
         return DeadlineExceededError(
@@ -388,7 +389,7 @@ class RateLimiter:
             self._timer = self.loop.call_at(self._alarm, self._wake, math.inf)
             return
         self._timer, line = None, self._line
-        if line.bulk > 1 and not line.announced:
+        if line.waiting > 1 and line.bulk and not line.announced:
             wait = self._schedule.forecast(now, line.waiting)
             line.announced = self._log.queue(line.waiting, wait)
         self.go_on()
