@@ -18,7 +18,8 @@
         ├── RateLimitError          429
         └── InternalServerError     500 and above
 
-Not here: which of them are retried (``calls.retry``), how an answer becomes one (``calls.answer``).
+Not here: which of them are retried (``calls.failures``), how an answer becomes one
+(``calls.answer``).
 """
 
 import math

@@ -74,13 +74,15 @@ class CallRecord:
         give_up_at: when its deadline comes.
         scope: what ends the call at its deadline; None while it has none.
         limiter: of the latest attempt.
+        departure: when that left it, if there is one.
         failures: the failed attempts, oldest first.
         cut: the attempt that the deadline ended.
         started: when the latest attempt left.
         failed_at: when the latest failed attempt was over.
         sent: how many requests were handed to the transport.
         refused: whether the latest attempt was refused by a rate limit.
-        stale: whether a dead kept connection was replaced already.
+        asked: how many seconds that refusal, or a 503, asks to wait; 0 if it does not say.
+        reconnected: whether a dead kept connection was replaced already.
         renewed: whether the key was asked for again already.
 
     """
@@ -97,21 +99,23 @@ class CallRecord:
     give_up_at: float = math.inf
     scope: asyncio.Timeout | None = None
     limiter: RateLimiter | None = None
+    departure: float = 0.0
     failures: list[FailedAttempt] = field(factory=list)
     cut: FailedAttempt | None = None
     started: float = 0.0
     failed_at: float = 0.0
     sent: int = 0
     refused: bool = False
-    stale: bool = False
+    asked: float = 0.0
+    reconnected: bool = False
     renewed: bool = False
 
     def failed(self, error: ChatloomError, next_step: NextStep, elapsed: float) -> FailedAttempt:
         """Take note of a failed attempt."""
-        error.method, error.path = self.request.method, self.request.target
         failure = FailedAttempt(error, next_step, elapsed)
         self.failures.append(failure)
         self.attempt_ended(failure.outcome(), self.started + elapsed)
+        error.method, error.path = self.request.method, self.request.target
         return failure
 
     def begin(self, shared: Shared, key: ApiKey | None) -> None:

@@ -21,7 +21,7 @@ from chatloom_async.auth import ApiKey
 from chatloom_async.cache import AnswerStore, Flight, Identity, KeptAnswer
 from chatloom_async.calls.attempts import CallRecord
 from chatloom_async.calls.call import Caller
-from chatloom_async.calls.retry import heals
+from chatloom_async.calls.failures import heals
 from chatloom_async.calls.wire import decode
 from chatloom_async.errors import (
     APIConnectionError,

@@ -8,16 +8,16 @@ The way of a 429, as an example:
 
 1. ``_attempt`` gets it from the transport like any answer, and ``status_error`` makes an error of
    it.
-2. ``_judge`` reports it to the limiter as refused. The limiter closes the gate and says what the
+2. ``judge`` reports it to the limiter as refused. The limiter closes the gate and says what the
    failure costs: no attempt. Without a rate limiter it costs one.
 3. ``_repeat`` hands the failed attempt to the engine, which ends the call if the wait is longer
    than the policy or the deadline allows.
 4. Else the next ``_attempt`` follows at once, finds the gate closed, and waits at it. Without a
    rate limiter it follows after the policy's wait, of which the Retry-After is the least.
 
-Not here: the record of a call (``calls.attempts``), which failures are repeated and when
-(``calls.retry``), the gate (``ratelimit.limiter``), one exchange (``network.pool``), calls that
-share one request (``calls.cached``).
+Not here: the record of a call (``calls.attempts``), what a failure means (``calls.failures``), when
+it is repeated (``calls.retry``), the gate (``ratelimit.limiter``), one exchange
+(``network.pool``), calls that share one request (``calls.cached``).
 """
 
 from __future__ import annotations
@@ -36,19 +36,12 @@ from chatloom_async.auth import ApiKey, Credentials
 from chatloom_async.cache import Cache
 from chatloom_async.calls.answer import status_error
 from chatloom_async.calls.attempts import CallRecord, FailedAttempt, NextStep, log
-from chatloom_async.calls.retry import (
-    RetryPolicy,
-    asked_to_wait,
-    heals,
-    is_refusal,
-    may_repeat,
-    repeat,
-)
+from chatloom_async.calls.failures import judge
+from chatloom_async.calls.retry import RetryPolicy, repeat
 from chatloom_async.calls.retry_after import TELLING, parse_limit
 from chatloom_async.calls.wire import decode
 from chatloom_async.errors import (
     APIConnectionError,
-    APIStatusError,
     APITimeoutError,
     AuthenticationError,
     ChatloomError,
@@ -59,7 +52,7 @@ from chatloom_async.errors import (
     require_seconds,
 )
 from chatloom_async.ratelimit.limiter import RateLimiter
-from chatloom_async.ratelimit.values import Cost, RateLimit
+from chatloom_async.ratelimit.values import RateLimit
 from chatloom_async.ratelimit.waiting import WaitLimits
 from chatloom_async.transport import QUEUED, Alarm, Request, Response, Transport
 
@@ -71,7 +64,6 @@ _OK = range(200, 300)
 _UNDONE = ("", "identity", "gzip", "deflate", "br", "zstd")  # codings that the transport undoes
 _SAFE = ("GET", "HEAD")  # RFC 9110 §9.2.1
 _NO_CONTENT = (HTTPStatus.NO_CONTENT, HTTPStatus.RESET_CONTENT)
-_NOT_THE_SERVER = ("stale", "local")  # reasons that say nothing about the server
 _URGENT = 10.0  # a deadline up to this many seconds: a person waits
 # If the deadline cuts an attempt off before so many seconds, it does not count as a failure of the
 # server, which hardly had time to answer.
@@ -285,12 +277,14 @@ class Caller:
             gate = self._find_gate(key, loop)
         limiter = call.limiter = gate[2]
         call.key = key
-        departure = None
-        if limiter is not None and (departure := limiter.try_acquire()) is None:
-            waited = await self._wait(call, limiter, key)
-            if isinstance(waited, Response | FailedAttempt):
-                return waited
-            departure = waited
+        if limiter is not None:
+            departure = limiter.try_acquire()
+            if departure is None:
+                waited = await self._wait(call, limiter, key)
+                if isinstance(waited, Response | FailedAttempt):
+                    return waited
+                departure = waited
+            call.departure = departure
         generation = credentials.generation
         started = loop.time()
         if call.failures:
@@ -304,22 +298,22 @@ class Caller:
         except ChatloomError as error:
             failure = error.with_traceback(None)  # whose frame holds the error: a circle
         except BaseException as error:
-            self._cut_short(call, departure, error)
+            self._cut_short(call, error)
             raise
         else:
             if answer.status in _OK:
-                if limiter is not None and departure is not None:
+                if limiter is not None:
                     for name in TELLING:
                         if name in answer.headers:
-                            limiter.heard(departure, parse_limit(answer.headers, clock))
+                            limiter.heard(call.departure, parse_limit(answer.headers, clock))
                             break
-                    limiter.admitted(departure, call.request.resource)
+                    limiter.admitted(call.departure, call.request.resource)
                 if call.notify is not None:
                     call.attempt_ended(str(answer.status), loop.time())
                 return answer
             failure = status_error(answer, key, clock)
         call.failed_at = loop.time()
-        next_step = self._judge(call, failure, departure)
+        next_step = judge(call, failure, self.retry.max_retry_after, clock)
         failed = call.failed(failure, next_step, call.failed_at - started)
         if next_step is NextStep.FINAL:  # noted first: the deadline may end the asking
             failed.next_step = await self._renew(call, failure, key, generation)
@@ -354,13 +348,14 @@ class Caller:
                     vars(error).pop("__notes__", None)  # the probe's: they tell of its own attempts
                     return FailedAttempt(error, NextStep.FINAL, 0.0)  # nothing was sent: no attempt
         finally:
-            call.waited(loop.time() - since)
-        if self.credentials.current == key:
+            if call.notify is not None:
+                call.waited(loop.time() - since)
+        if self.credentials.current is key or self.credentials.current == key:
             return departure
         limiter.abandoned(departure)
         return await self._attempt(call)
 
-    def _cut_short(self, call: CallRecord, departure: float | None, ending: BaseException) -> None:
+    def _cut_short(self, call: CallRecord, ending: BaseException) -> None:
         """Take note of an attempt that ended without an answer, maybe by the call's own deadline.
 
         To the limiter it is a failure of the server if the deadline cut it off after some time, and
@@ -375,12 +370,12 @@ class Caller:
             call.cut = call.failed(error, NextStep.FINAL, elapsed)
         else:
             call.attempt_ended("cancelled", now)
-        if call.limiter is None or departure is None:
+        if call.limiter is None:
             return
         if late and not queued and elapsed >= _LEAST:
-            call.limiter.failed(departure, call.request.resource, error)
+            call.limiter.failed(call.departure, call.request.resource, error)
         else:
-            call.limiter.abandoned(departure)
+            call.limiter.abandoned(call.departure)
 
     def _find_gate(self, key: ApiKey, loop: asyncio.AbstractEventLoop) -> _Gate:
         """Return the limiter of this key in the running loop, and remember it."""
@@ -392,43 +387,6 @@ class Caller:
         # In one piece: loops in several threads may share the client.
         self._gate = key, loop, limiter
         return self._gate
-
-    def _judge(self, call: CallRecord, error: ChatloomError, departure: float | None) -> NextStep:
-        """Return what follows a failed attempt, once the limiter has heard of it."""
-        cost, call.refused = Cost.COUNTED, is_refusal(error)
-        if call.limiter is not None and departure is not None:
-            cost = self._report(call, call.limiter, error, departure)
-        if cost is Cost.FINAL or not may_repeat(call.request, error):
-            return NextStep.FINAL
-        if cost is Cost.FREE:
-            return NextStep.AT_THE_GATE
-        if getattr(error, "reason", None) == "stale" and not call.stale:
-            call.stale = True
-            return NextStep.AT_ONCE
-        return NextStep.BACK_OFF
-
-    def _report(
-        self, call: CallRecord, limiter: RateLimiter, error: ChatloomError, departure: float
-    ) -> Cost:
-        """Tell the limiter what became of the attempt; return what that costs the call.
-
-        A refusal closes the gate, and a 503 may be one. Failures that another attempt may heal add
-        up to an outage. Any other answer shows that the server works.
-        """
-        resource, asked = call.request.resource, asked_to_wait(error)
-        if isinstance(error, APIStatusError):
-            limiter.heard(departure, parse_limit(error.headers, self.transport.shared.clock))
-            if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
-                call.refused = limiter.is_refusal(departure, resource, told=asked is not None)
-        elif not isinstance(error, APIConnectionError) or error.reason in _NOT_THE_SERVER:
-            limiter.abandoned(departure)
-            return Cost.COUNTED
-        if call.refused:
-            return limiter.refused(departure, error, asked, self.retry.max_retry_after)
-        if heals(error):
-            return limiter.failed(departure, resource, error, asked)
-        limiter.admitted(departure, resource)
-        return Cost.COUNTED
 
     async def _renew(
         self, call: CallRecord, error: ChatloomError, key: ApiKey, generation: int

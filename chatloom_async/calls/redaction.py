@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from string import ascii_letters, digits
 
 from chatloom_async.auth import PREFIX, REDACTED, ApiKey
@@ -27,8 +27,8 @@ _LOWER = bytes(range(256)).lower()
 _OTHERS = bytes({*range(256)} - {*(ascii_letters + digits).encode()})
 
 
-def redactor(key: ApiKey) -> Callable[[str], str]:
-    """Return what takes the key out of a text, whole or in pieces.
+def redacted(key: ApiKey, texts: list[str]) -> list[str]:
+    """Return the texts without the key, whole or in pieces.
 
     A piece counts in any case and escape, backwards, in base64, hexadecimal and decimal, and with
     other signs between its letters. Of a long text that holds one, or is full of escapes, only the
@@ -39,7 +39,7 @@ def redactor(key: ApiKey) -> Callable[[str], str]:
     forms = [form for form in _spellings(bare) if len(form) >= _SHOWN]
     grams = {form[at : at + _GRAM] for form in forms for at in range(len(form) - _GRAM + 1)}
     least = _SHOWN if len(bare) - len(PREFIX) >= _TELLING else min(map(len, forms))
-    return lambda text: _without_pieces(grams, least, _without(bare, text))
+    return [_without_pieces(grams, least, _without(bare, text)) for text in texts]
 
 
 def _without(key: str, text: str) -> str:

@@ -1,30 +1,24 @@
 """When a failed request is repeated, and after how long: the only door of tenacity.
 
-Here: the policy as an immutable value, which errors heal, and the engine that repeats the attempts
-of one call. Not here: what an attempt is (``calls.call``), what headers ask to wait
-(``calls.retry_after``), and when the attempts of a key may leave (``ratelimit.schedule``).
+Here: the policy as an immutable value, and the engine that repeats the attempts of one call. Not
+here: what an attempt is (``calls.call``), which failures heal (``calls.failures``), and when the
+attempts of a key may leave (``ratelimit.schedule``).
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
 
 from attrs import define, field, frozen
 
 from chatloom_async.calls.attempts import CallRecord, FailedAttempt, NextStep, log
-from chatloom_async.errors import (
-    APIConnectionError,
-    APIStatusError,
-    ChatloomError,
-    require_seconds,
-    require_whole,
-)
+from chatloom_async.errors import require_seconds, require_whole
 from chatloom_async.models import shown
-from chatloom_async.transport import Clock, Request
+from chatloom_async.transport import Clock
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -83,70 +77,6 @@ class RetryPolicy:
         )
 
 
-_HEALING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
-_REFUSING = (
-    HTTPStatus.TOO_MANY_REQUESTS,
-    HTTPStatus.SERVICE_UNAVAILABLE,
-    HTTPStatus.FORBIDDEN,
-)
-# The server does not know how, and will not in a second either.
-_LASTING = (HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
-_LASTING_REASONS = ("dns", "encoding", "proxy", "tls", "too large")
-_NOTHING_SENT = ("connect", "local")
-
-
-def may_repeat(request: Request, error: ChatloomError) -> bool:
-    """Tell whether another attempt may fare better, and does no harm.
-
-    A request that is not repeatable (a POST) is sent again only when nothing of it can have been
-    carried out: the connection was refused, or the server said that it refused the request.
-    """
-    if not heals(error):
-        return False
-    if request.repeatable:
-        return True
-    if isinstance(error, APIStatusError):
-        too_many = error.status == HTTPStatus.TOO_MANY_REQUESTS
-        return too_many or asked_to_wait(error) is not None
-    return isinstance(error, APIConnectionError) and error.reason in _NOTHING_SENT
-
-
-def heals(error: ChatloomError) -> bool:
-    """Tell whether another attempt may fare better."""
-    if isinstance(error, APIStatusError):
-        return status_heals(error.status) or asked_to_wait(error) is not None
-    return isinstance(error, APIConnectionError) and error.reason not in _LASTING_REASONS
-
-
-def asked_to_wait(error: ChatloomError) -> float | None:
-    """Return the Retry-After of a refusal, in seconds.
-
-    A 403 with a Retry-After is one (GitHub's "secondary rate limit"). On other statuses the header
-    means nothing: Flask-Limiter puts one on each answer, on a 500 too.
-    """
-    if isinstance(error, APIStatusError) and error.status in _REFUSING:
-        return error.retry_after
-    return None
-
-
-def is_refusal(error: ChatloomError) -> bool:
-    """Tell whether an answer says that it is too much; a 403 does if it says when to come back.
-
-    A 503 may say so too; that is for the limiter to find out.
-    """
-    if not isinstance(error, APIStatusError):
-        return False
-    forbidden = error.status == HTTPStatus.FORBIDDEN and error.retry_after is not None
-    return forbidden or error.status == HTTPStatus.TOO_MANY_REQUESTS
-
-
-def status_heals(status: int) -> bool:
-    """Tell whether another attempt may fare better than one that was answered so."""
-    return status in _HEALING or (
-        status >= HTTPStatus.INTERNAL_SERVER_ERROR and status not in _LASTING
-    )
-
-
 def prepare() -> None:
     """Import the engine now: on first use it would hold up the event loop.
 
@@ -173,14 +103,18 @@ async def repeat(
     async def next_attempt() -> Answer | FailedAttempt:
         return replayed.pop() if replayed else await attempt()
 
-    schedule = _Schedule(policy, clock, call)
+    async def sleep(seconds: float) -> None:
+        if seconds:
+            await clock.sleep(seconds)
+
+    schedule = _Schedule(policy, call)
     # One engine per call: tasks that share one mix up its state.
     engine = AsyncRetrying(
         retry=schedule.goes_on,
         wait=schedule.wait,
         stop=schedule.is_over,
         before_sleep=schedule.log,
-        sleep=clock.sleep,
+        sleep=sleep,
         retry_error_callback=_last,
     )
     try:
@@ -202,7 +136,6 @@ class _Schedule:
     """
 
     policy: RetryPolicy
-    clock: Clock
     call: CallRecord
     counted: int = field(default=0, init=False)
     squeezed: bool = field(default=False, init=False)
@@ -216,14 +149,14 @@ class _Schedule:
         if failed.next_step is NextStep.AT_THE_GATE:
             return 0.0
         self.counted += 1
-        failed.wait = 0.0 if failed.next_step is NextStep.AT_ONCE else self._backoff(failed.error)
+        failed.wait = 0.0 if failed.next_step is NextStep.AT_ONCE else self._backoff()
         return failed.wait
 
-    def _backoff(self, error: ChatloomError) -> float:
+    def _backoff(self) -> float:
         wait = self.policy.backoff(self.counted)
-        left = self.call.give_up_at - self.clock.monotonic()
-        floor = asked_to_wait(error)
-        if floor is not None:
+        left = self.call.give_up_at - asyncio.get_running_loop().time()
+        floor = self.call.asked
+        if floor:
             # A little jitter above the floor, but not past the deadline: everyone was told the
             # same moment. Drawn below its bound, for cut off there many would return together.
             bound = max(0.0, min(0.1 * floor + 0.1, (left - floor) / 2))
@@ -235,13 +168,12 @@ class _Schedule:
         return left / 2
 
     def is_over(self, state: RetryCallState) -> bool:
-        failed = _last(state)
-        asked = asked_to_wait(failed.error) or 0.0
+        failed, asked = _last(state), self.call.asked
         over = (
             self.policy.attempts == 1
             or self.counted >= self.policy.attempts
             or asked > self.policy.max_retry_after
-            or self.clock.monotonic() + max(failed.wait, asked) >= self.call.give_up_at
+            or asyncio.get_running_loop().time() + max(failed.wait, asked) >= self.call.give_up_at
         )
         if over:
             failed.wait = 0.0  # nobody waited
@@ -250,8 +182,11 @@ class _Schedule:
     def log(self, state: RetryCallState) -> None:
         failed = _last(state)
         waits = failed.next_step is NextStep.AT_THE_GATE
+        level = logging.DEBUG if waits else logging.INFO
+        if not log.isEnabledFor(level):
+            return
         log.log(
-            logging.DEBUG if waits else logging.INFO,
+            level,
             "key %s: attempt %d failed: %s; %s",
             self.call.fingerprint(),
             state.attempt_number,

@@ -6,7 +6,7 @@ Discord send them; ``RateLimit-*`` of draft-ietf-httpapi-ratelimit-headers 3 to 
 of drafts 7 and 8. A value that makes no sense is ignored, as if it had not been sent.
 
 Not here: how far a limit that was told is believed (``ratelimit.told``), and which statuses a
-Retry-After means something on (``calls.retry``).
+Retry-After means something on (``calls.failures``).
 """
 
 from __future__ import annotations

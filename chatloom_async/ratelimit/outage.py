@@ -2,7 +2,7 @@
 
 nginx and others refuse with a 503. Among good answers, for whatever is asked, it is a refusal.
 
-Not here: what a failure is (``calls.retry``), and what an outage does to a gate
+Not here: what a failure is (``calls.failures``), and what an outage does to a gate
 (``ratelimit.schedule``).
 """
 

@@ -10,7 +10,7 @@ import pytest
 
 from chatloom_async import ApiKey, APIStatusError
 from chatloom_async.calls.answer import status_error
-from chatloom_async.calls.redaction import redactor
+from chatloom_async.calls.redaction import redacted
 from chatloom_async.testing import FakeClock
 from chatloom_async.transport import Response
 
@@ -74,7 +74,7 @@ def pieces(form: str) -> set[str]:
 
 
 def redact(text: str, key: str = KEY) -> str:
-    return redactor(ApiKey(key))(text)
+    return redacted(ApiKey(key), [text])[0]
 
 
 def error(body: bytes, headers: dict[str, str] | None = None) -> APIStatusError:
@@ -127,7 +127,7 @@ def test_what_stands_around_the_key_stays() -> None:
 
 def test_a_short_key_goes_only_as_a_whole() -> None:
     text = "clf_test is a test of clf tests"
-    assert redactor(ApiKey(SHORT, "X-API-Key"))(text) == "clf_[redacted] is a test of clf tests"
+    assert redacted(ApiKey(SHORT, "X-API-Key"), [text]) == ["clf_[redacted] is a test of clf tests"]
 
 
 @pytest.mark.parametrize("length", range(len("clf_") + 1, len(SHORT)))
