@@ -118,8 +118,7 @@ def test_what_has_no_form_in_json_is_refused(value: object) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        AGENT,
-        MODELS[-1],
+        *MODELS,
         AUDITED,
         WorkspaceAudit("acme", (AUDITED,), gaps=(Gap(None, "E", 500, "…"),), read_at=MOMENT),
         AuditTotals().plus(WorkspaceAudit("acme")),

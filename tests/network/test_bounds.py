@@ -182,32 +182,6 @@ async def test_a_block_after_idling_has_full_time() -> None:
     assert now() == pytest.approx(3.9)
 
 
-async def test_a_cancellation_from_outside_is_no_timeout() -> None:
-    task = asyncio.create_task(guarded(Timeouts(10), 60))
-    await asyncio.sleep(1)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-
-
-@pytest.mark.parametrize("first", ["timeout", "cancellation"])
-async def test_a_cancellation_at_the_timeouts_tick_wins(first: str) -> None:
-    loop = asyncio.get_running_loop()
-    task = asyncio.create_task(guarded(Timeouts(1), 60))
-    if first == "timeout":
-        await asyncio.sleep(0)
-    loop.call_at(1.0, task.cancel)
-    with pytest.raises(asyncio.CancelledError):
-        await task
-
-
-async def test_a_shorter_timeout_of_the_caller_comes_first() -> None:
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(1):
-            await guarded(Timeouts(2), 60)
-    assert now() == 1
-
-
 async def test_one_timer_serves_any_number_of_blocks() -> None:
     timers = 0
     loop = asyncio.get_running_loop()
