@@ -199,3 +199,21 @@ def test_one_more_is_tried_until_refused() -> None:
     assert concurrency.most == 5
     answered(concurrency, 50)
     assert concurrency.most == 5  # it takes twice as long until the next time
+
+
+def test_slow_answers_after_a_refusal_let_in_more() -> None:
+    rooms = []
+    for seconds in (0.05, 0.2, 3.0, 30.0):
+        concurrency = LearnedConcurrency()
+        concurrency.refused(told=False)
+        concurrency.restart(1.0)
+        concurrency.accepted(seconds, 0.0)
+        rooms.append(concurrency.room)
+    assert 1 < rooms[0] < rooms[1] < rooms[2] == rooms[3] < 2
+
+
+def test_what_is_told_left_may_be_in_flight() -> None:
+    concurrency = LearnedConcurrency()
+    concurrency.restart(1.0)
+    concurrency.allow(9.0)
+    assert concurrency.room == 9

@@ -54,3 +54,13 @@ def test_failures_take_no_place_until_refused() -> None:
     assert (made.worth, made.doubted) == (103, False)
     made.failed(0.7)
     assert made.worth == 103
+
+
+def test_a_shorter_span_is_tried_once_where_guessed() -> None:
+    made = window()
+    made.vain = 5.0
+    made.begin(0.0)
+    assert made.free_at() == pytest.approx(8.03)
+    made.refuse(8.1)
+    assert made.correct(8.1, vain=0, probe=10.1) is Finding.WINDOW
+    assert (made.shorter, made.margin) == (0.0, window().margin)
