@@ -22,6 +22,7 @@ from chatloom_async import (
     AsyncChatloom,
     AuthenticationError,
     ChatloomError,
+    ClientClosedError,
     ConfigurationError,
     ConnectionPool,
     Failure,
@@ -228,31 +229,23 @@ async def test_no_error_of_the_gate_holds_the_key(logged: pytest.LogCaptureFixtu
     assert_logs_silent(logged, SECRET)
 
 
-async def test_no_closed_clients_error_holds_the_key() -> None:
-    async with client((Hang(),)) as chatloom:
-        call = asyncio.create_task(chatloom.list_agents())
-        await asyncio.sleep(0.01)
-        await chatloom.aclose()
-        for attempt in (call, chatloom.list_agents()):
-            with raises_silently():
-                await attempt
-
-
-async def test_no_cancelled_error_holds_the_key() -> None:
-    async with client((Hang(),)) as chatloom:
-        call = asyncio.create_task(chatloom.list_agents())
-        await asyncio.sleep(0.01)
-        call.cancel()
-        with raises_silently(asyncio.CancelledError):
-            await call
-
-
-async def test_no_timeout_of_the_caller_holds_the_key() -> None:
+async def test_no_interrupted_calls_error_holds_the_key() -> None:
     async with client((Hang(),)) as chatloom:
         with raises_silently(TimeoutError) as caught:
             async with asyncio.timeout(0.1):
                 await chatloom.list_agents()
         assert isinstance(caught.value.__cause__, asyncio.CancelledError)
+        call = asyncio.create_task(chatloom.list_agents())
+        await asyncio.sleep(0.01)
+        call.cancel()
+        with raises_silently(asyncio.CancelledError):
+            await call
+        call = asyncio.create_task(chatloom.list_agents())
+        await asyncio.sleep(0.01)
+        await chatloom.aclose()
+        for closed in (call, chatloom.list_agents()):
+            with raises_silently(ClientClosedError):
+                await closed
 
 
 def hooked(name: str, hook: Callable[..., Awaitable[None]]) -> aiohttp.TraceConfig:
@@ -335,14 +328,6 @@ async def test_no_refusal_of_a_malformed_key_holds_it(
     assert_logs_silent(logged, SECRET)
 
 
-async def test_no_refusal_of_a_renewed_key_holds_it(logged: pytest.LogCaptureFixture) -> None:
-    answers = iter((KEY, f"not a key: {SECRET}"))
-    pool = StubTransport([StubReply({"error": f"not {KEY}"}, 401)])
-    with raises_silently(AuthenticationError):
-        await AsyncChatloom(lambda: next(answers), pool=pool).list_agents()
-    assert_logs_silent(logged, SECRET)
-
-
 @pytest.mark.parametrize(
     "base_url",
     [
@@ -386,28 +371,27 @@ async def test_no_refusal_of_an_option_holds_the_key() -> None:
             attempt()
 
 
-async def test_no_failure_of_a_source_holds_the_key() -> None:
-    answers: Iterator[str] = iter((KEY,))
+@pytest.mark.parametrize(
+    ("second", "attempts"),
+    [(f"not a key: {SECRET}", 1), (LookupError("the vault is shut"), 1), (f"{KEY}-new", 2)],
+    ids=["no key", "an error", "another key"],
+)
+async def test_no_error_after_a_401_holds_a_key(
+    second: str | Exception, attempts: int, logged: pytest.LogCaptureFixture
+) -> None:
+    answers: Iterator[str | Exception] = iter((KEY, second))
 
     def source() -> str:
-        return next(answers, None) or vault()
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
-    def vault() -> str:
-        raise LookupError("the vault is shut")
-
-    pool = StubTransport([StubReply({"error": f"not {KEY}"}, 401)] * 2)
-    with raises_silently(AuthenticationError) as caught:
-        await AsyncChatloom(source, pool=pool).list_agents()
-    assert "LookupError" in "".join(caught.value.__notes__)
-
-
-async def test_no_error_holds_either_key_after_a_rotation(logged: pytest.LogCaptureFixture) -> None:
     keys = (KEY, f"{KEY}-new")
-    answers = iter(keys)
     script = [StubReply({"error": f"not {key}"}, 401, {"X-Echo": key}) for key in keys]
     with raises_silently(AuthenticationError) as caught:
-        await AsyncChatloom(lambda: next(answers), pool=StubTransport(script)).list_agents()
-    assert len(getattr(caught.value, "attempts", ())) == 2
+        await AsyncChatloom(source, pool=StubTransport(script)).list_agents()
+    assert len(getattr(caught.value, "attempts", ())) == attempts
     assert_logs_silent(logged, SECRET)
 
 

@@ -49,9 +49,3 @@ def test_the_first_block_prints_agents_and_domains(capsys: pytest.CaptureFixture
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) == 3
     assert all("→" in line for line in printed)
-
-
-@pytest.mark.usefixtures("sandbox")
-def test_a_broken_block_would_fail() -> None:
-    with pytest.raises(AttributeError):
-        run("import chatloom_async\nchatloom_async.no_such_name")
