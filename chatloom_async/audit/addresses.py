@@ -19,12 +19,20 @@ _DOCUMENTATION = tuple(
 _ENDS_IN_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?", re.DOTALL)
 # A zone may hold anything (RFC 4007 §11), for ipaddress also the rest of a URL.
 _ADDRESS = re.compile(r"[0-9.]+|(?P<open>\[)?[0-9a-fA-F.]*:[0-9a-fA-F:.]*(?:%[^\]]*)?(?(open)\])")
-_FOUR_PATTERN = re.compile(r"(?:(?:[0-9*]+|0x[0-9a-f*]*)(?:\.|$))+")
-_SIX_PATTERN = re.compile(r"\[?[0-9a-f:.*]+\]?")
-_FOUR_RANGE = re.compile(r"[0-9]+(?:\.[0-9]+){3}-[0-9.]+")
-_SIX_RANGE = re.compile(r"\[?[0-9a-f:.]+\]?-\[?[0-9a-f:.]+\]?")
-_FOUR_NETWORK = re.compile(r"[0-9.]+/(?P<length>[0-9]|[12][0-9]|3[01]|[0-9]+(?:\.[0-9]+){3})")
-_SIX_NETWORK = re.compile(r"\[?[0-9a-f:.]+\]?/(?P<length>[0-9]{1,2}|1[01][0-9]|12[0-7])")
+_SPACE = re.compile(
+    r"""
+    [0-9.]+ / (?:[0-9]|[12][0-9]|3[01]|[0-9]+(?:\.[0-9]+){3})   # 10.0.0.0/8, 10/255.0.0.0
+    | [0-9]+(?:\.[0-9]+){3} - [0-9.]+                           # 10.0.0.1-9
+    | (?=.*\*)(?:(?:[0-9*]+|0x[0-9a-f*]*)(?:\.|$))+             # 10.*, *.1
+    | (?=.*:.*:)(?:
+        \[?[0-9a-f:.]+\]? / (?:[0-9]{1,2}|1[01][0-9]|12[0-7])   # fd00::/8
+        | \[?[0-9a-f:.]+\]? - \[?[0-9a-f:.]+\]?
+        | (?=.*\*)\[?[0-9a-f:.*]+\]?
+    )
+    """,
+    re.VERBOSE,
+)
+_ALL = re.compile(r".+/[0.]+")  # among the networks
 
 
 def address_of(text: str) -> Address | None:
@@ -43,35 +51,13 @@ def ends_in_number(host: str) -> bool:
 
 
 def is_address_space(text: str) -> bool:
-    """Tell a way to write many addresses.
-
-    A network (10.0.0.0/8, 10/8, 10.0.0.0/255.0.0.0), a range (10.0.0.1-9), or wildcards among
-    numbers (10.*, *.1), and the like of IPv6.
-    """
-    six = _is_six(text)
-    if "/" in text:
-        return _network_length(text) is not None
-    if "-" in text:
-        return (_SIX_RANGE if six else _FOUR_RANGE).fullmatch(text) is not None
-    if "*" not in text or not text.strip("*."):
-        return False
-    return (_SIX_PATTERN if six else _FOUR_PATTERN).fullmatch(text) is not None
+    """Tell a way to write many addresses: a network, a range, wildcards among numbers."""
+    return _SPACE.fullmatch(text) is not None and bool(text.strip("*."))
 
 
 def is_all_addresses(text: str) -> bool:
     """Tell the network that every address is in."""
-    length = _network_length(text)
-    return length is not None and not length.strip("0.")
-
-
-def _network_length(text: str) -> str | None:
-    """Return the length of a network's prefix, or its mask; None when it is none."""
-    network = (_SIX_NETWORK if _is_six(text) else _FOUR_NETWORK).fullmatch(text)
-    return network["length"] if network else None
-
-
-def _is_six(text: str) -> bool:
-    return text.count(":") > 1
+    return _ALL.fullmatch(text) is not None and is_address_space(text)
 
 
 def is_private(address: Address) -> bool:

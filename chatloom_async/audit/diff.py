@@ -14,6 +14,14 @@ from chatloom_async.models import AuditedAgent, as_dict, served
 
 Audits = Mapping[str, WorkspaceAudit]
 Kind = Literal["added", "removed", "changed"]
+Side = Literal["old", "new", "both"]
+
+# By whether it could not be read in the old audit, and in the new one.
+_SIDES: Mapping[tuple[bool, bool], Side] = {
+    (True, False): "old",
+    (False, True): "new",
+    (True, True): "both",
+}
 
 
 @served
@@ -46,7 +54,7 @@ class Unknown:
 
     workspace: str
     agent: str | None
-    side: Literal["old", "new", "both"]
+    side: Side
 
     to_dict = as_dict
 
@@ -107,17 +115,13 @@ def diff_audits(
     """
     before: Audits = {audit.workspace: audit for audit in old}
     after: Audits = {audit.workspace: audit for audit in new}
-    differences = [
-        difference
-        for name in sorted(before.keys() | after.keys())
-        for difference in (
-            [Unknown(name, None, "old")]
-            if name not in before and not old_complete
-            else [Unknown(name, None, "new")]
-            if name not in after and not new_complete
-            else _workspace(name, before.get(name), after.get(name))
-        )
-    ]
+    differences: list[Change | Unknown] = []
+    for name in sorted(before.keys() | after.keys()):
+        cut = (name not in before and not old_complete, name not in after and not new_complete)
+        if any(cut):
+            differences.append(Unknown(name, None, _SIDES[cut]))
+        else:
+            differences += _workspace(name, before.get(name), after.get(name))
     unknown = tuple(each for each in differences if isinstance(each, Unknown))
     new_ones = _only_in(after, before, "new", [each for each in unknown if each.side != "new"])
     gone = _only_in(before, after, "gone", [each for each in unknown if each.side != "old"])
@@ -130,10 +134,9 @@ def diff_audits(
 
 def diff_files(old: AuditFile, new: AuditFile) -> AuditDiff:
     """Compare two audit files; of rules that the later run did not apply nothing is new or gone."""
-    run = new.runs[-1] if new.runs else None
-    unapplied = run.ignored if run else ()
-    if run and run.approved is None:
-        unapplied = (*unapplied, "not-approved")
+    unapplied: list[str] = []
+    for run in new.runs[-1:]:
+        unapplied += [*run.ignored, *(["not-approved"] if run.approved is None else [])]
     return diff_audits(
         old.audits,
         new.audits,
@@ -180,9 +183,8 @@ def _workspace(
     name: str, old: WorkspaceAudit | None, new: WorkspaceAudit | None
 ) -> Iterator[Change | Unknown]:
     partial, now_partial = _is_partial(old), _is_partial(new)
-    side = _side(partial, now_partial)
-    if side is not None:
-        yield Unknown(name, None, side)
+    if partial or now_partial:
+        yield Unknown(name, None, _SIDES[partial, now_partial])
     if old is None or new is None:
         yield Change("added" if old is None else "removed", name)
     before = {agent.id: agent for agent in old.agents} if old else {}
@@ -205,11 +207,11 @@ def _agent(name: str, old: AuditedAgent, new: AuditedAgent) -> Iterator[Change |
         before, after = getattr(old, attribute), getattr(new, attribute)
         if attribute != "allowed_domains" and before != after:
             yield Change("changed", name, new.id, attribute, str(before), str(after))
-    side = _side(old.allowed_domains is None, new.allowed_domains is None)
-    if side is not None:
+    if old.allowed_domains is None or new.allowed_domains is None:
+        side = _SIDES[old.allowed_domains is None, new.allowed_domains is None]
         yield Unknown(name, new.id, side)
         return
-    listed, now = _by_name(old.allowed_domains or ()), _by_name(new.allowed_domains or ())
+    listed, now = _by_name(old.allowed_domains), _by_name(new.allowed_domains)
     for identity, domain in listed.items():
         if identity not in now:
             yield Change("removed", name, new.id, "allowed_domains", before=domain)
@@ -235,15 +237,7 @@ def _by_name(domains: Iterable[str]) -> dict[str, str]:
 
 def _is_partial(audit: WorkspaceAudit | None) -> bool:
     """Tell whether there may be agents that were not listed; a refused key may have listed all."""
-    if audit is None:
-        return False
-    of_all = [gap for gap in audit.gaps if gap.agent is None]
-    return any(not audit.agents or gap.error == "ResponseDecodeError" for gap in of_all)
-
-
-def _side(old: bool, new: bool) -> Literal["old", "new", "both"] | None:  # noqa: FBT001 - two of a kind
-    if old and new:
-        return "both"
-    if old or new:
-        return "old" if old else "new"
-    return None
+    return audit is not None and any(
+        gap.agent is None and (not audit.agents or gap.error == "ResponseDecodeError")
+        for gap in audit.gaps
+    )

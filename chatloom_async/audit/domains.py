@@ -220,9 +220,8 @@ def _is_all(name: str) -> bool:
 
 def _reach(fixed: str) -> Coverage:
     """Return what a wildcard before these labels covers."""
-    if not fixed or is_public_suffix(fixed) or is_above_suffix(fixed):
-        return "anybody's hosts"
-    return "hosts below"
+    anybodys = not fixed or is_public_suffix(fixed) or is_above_suffix(fixed)
+    return "anybody's hosts" if anybodys else "hosts below"
 
 
 def _fixed(host: str) -> str:

@@ -61,12 +61,6 @@ class Draft:
         os.fsync(self.file.fileno())
         self.beside.replace(self.place)
 
-    def write(self, data: bytes) -> None:
-        """Write all of it."""
-        left = memoryview(data)
-        while left:
-            left = left[self.file.write(left) :]
-
     def __enter__(self) -> Self:
         return self
 
@@ -82,6 +76,13 @@ class Draft:
         """Remove it; what is in its place stays."""
         self.file.close()
         self.beside.unlink(missing_ok=True)
+
+
+def write(file: FileIO, data: bytes) -> None:
+    """Write all of it; OSError: not all of it could be written."""
+    left = memoryview(data)
+    while left:
+        left = left[file.write(left) :]
 
 
 def lock(path: str | Path, file: FileIO) -> None:

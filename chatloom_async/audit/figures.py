@@ -1,7 +1,8 @@
 """What a report counts and groups: totals, findings by kind, bars of charts; pure, and no page."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from math import inf
 
 from attrs import frozen
 
@@ -9,28 +10,13 @@ from chatloom_async.audit.domains import name_of
 from chatloom_async.audit.findings import FINDING_RULES, SHOWN
 from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.results import SEVERITIES, AuditTotals, Finding, Severity, WorkspaceAudit
-from chatloom_async.audit.text import plural
 from chatloom_async.models import AuditedAgent
 
 NewFindings = Collection[tuple[str | None, Finding]]
 """Findings that an earlier audit has not, each with its workspace; None: it concerns several."""
 
 _MOST_DOMAINS = 12
-_SPREAD = ((1, 1, "1"), (2, 2, "2"), (3, 5, "3 to 5"), (6, 10, "6 to 10"), (11, 10**9, "over 10"))
-
-
-@frozen
-class Bar:
-    """One bar of a chart.
-
-    ``share`` is 0 to 1 of the longest one; ``number`` marks the domain that it leads to, if any.
-    """
-
-    label: str
-    count: int
-    share: float
-    hint: str = ""
-    number: int | None = None
+_SPREAD = {"1": (1, 1), "2": (2, 2), "3 to 5": (3, 5), "6 to 10": (6, 10), "over 10": (11, inf)}
 
 
 @frozen
@@ -62,15 +48,21 @@ class Group:
 class Figures:
     """What the page shows above the workspaces.
 
-    ``marks`` are the numbers of the bars that can be clicked, by ``name_of`` their domain. The page
-    finds rows by them and not by text: texts are cut, and one may be part of another.
+    Attributes:
+        totals: counts over everything.
+        distinct: how many domains there are.
+        groups: the findings, the gravest first.
+        by_domain: the domains that most agents list: which, how many agents and workspaces.
+        by_spread: how many domains are listed by so many agents, from a label to a count.
+        marks: the places of ``by_domain`` by ``name_of`` their domain. The page finds rows by them
+            and not by text: texts are cut, and one may be part of another.
     """
 
     totals: AuditTotals
     distinct: int
     groups: Sequence[Group]
-    by_domain: Sequence[Bar]
-    by_spread: Sequence[Bar]
+    by_domain: Sequence[tuple[str, int, int]]
+    by_spread: Mapping[str, int]
     marks: Mapping[str, int]
 
     @property
@@ -93,26 +85,20 @@ def figures(audits: Sequence[WorkspaceAudit], new: NewFindings, judge: Judge) ->
     totals = AuditTotals()
     for audit in audits:
         totals = totals.plus(audit)
-    listed = _listed(audits)
+    agents = (agent for audit in audits for agent in audit.agents)
+    listed = Counter(domain for agent in agents for domain in _domains([agent]))
     most = listed.most_common(_MOST_DOMAINS)
     marks = {domain: number for number, (domain, _) in enumerate(most)}
     reach = Counter(number for audit in audits for number in bars_of(audit, marks))
-    bars = (
-        Bar(
-            domain,
-            amount,
-            amount / most[0][1],
-            hint=f"{plural(amount, 'agent')} in {plural(reach[number], 'workspace')}",
-            number=number,
-        )
-        for number, (domain, amount) in enumerate(most)
-    )
     return Figures(
         totals.plus_findings(shared),
         len(listed),
         _groups(audits, shared, frozenset(new)),
-        tuple(bars),
-        _spread(listed),
+        [(domain, amount, reach[number]) for number, (domain, amount) in enumerate(most)],
+        {
+            label: sum(least <= amount <= greatest for amount in listed.values())
+            for label, (least, greatest) in _SPREAD.items()
+        },
         marks,
     )
 
@@ -125,16 +111,14 @@ def bars_of(audit: WorkspaceAudit, marks: Mapping[str, int]) -> list[int]:
 def _groups(
     audits: Iterable[WorkspaceAudit], shared: Iterable[Finding], new: NewFindings
 ) -> tuple[Group, ...]:
-    lines: dict[tuple[str, Severity], list[FindingLine]] = {}
-    for audit in audits:
-        names = {agent.id: agent.name for agent in audit.agents}
-        for each in audit.findings:
+    lines: defaultdict[tuple[str, Severity], list[FindingLine]] = defaultdict(list)
+    for audit in (*audits, None):
+        workspace = audit.workspace if audit else None
+        names = {agent.id: agent.name for agent in audit.agents} if audit else {}
+        for each in audit.findings if audit else shared:
             agent = names.get(each.agent or "", each.agent or "")
-            line = FindingLine(audit.workspace, agent, each, (audit.workspace, each) in new)
-            lines.setdefault((each.rule, each.severity), []).append(line)
-    for each in shared:
-        line = FindingLine(None, "", each, (None, each) in new)
-        lines.setdefault((each.rule, each.severity), []).append(line)
+            line = FindingLine(workspace, agent, each, (workspace, each) in new)
+            lines[each.rule, each.severity].append(line)
     return tuple(
         Group(
             rule,
@@ -148,21 +132,5 @@ def _groups(
     )
 
 
-def _listed(audits: Iterable[WorkspaceAudit]) -> Counter[str]:
-    """Count for each domain the agents that list it."""
-    agents = (agent for audit in audits for agent in audit.agents)
-    return Counter(domain for agent in agents for domain in _domains([agent]))
-
-
 def _domains(agents: Iterable[AuditedAgent]) -> set[str]:
     return {name_of(domain) for agent in agents for domain in agent.allowed_domains or ()}
-
-
-def _spread(listed: Mapping[str, int]) -> tuple[Bar, ...]:
-    """Count the domains that so many agents list."""
-    counts = [
-        (label, sum(least <= agents <= most for agents in listed.values()))
-        for least, most, label in _SPREAD
-    ]
-    longest = max(amount for _, amount in counts) or 1
-    return tuple(Bar(label, amount, amount / longest) for label, amount in counts)

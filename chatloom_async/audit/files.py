@@ -18,7 +18,7 @@ from typing import Self
 
 from attrs import define, evolve, field, frozen
 
-from chatloom_async.audit.draft import lock
+from chatloom_async.audit.draft import lock, write
 from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.lines import (
     dump_audit,
@@ -26,7 +26,6 @@ from chatloom_async.audit.lines import (
     latest_lines,
     read_lines,
     unusable,
-    write_line,
 )
 from chatloom_async.audit.results import AuditRun, Finding, WorkspaceAudit
 from chatloom_async.audit.resume import take_over
@@ -100,7 +99,7 @@ class AuditLog:
         of: how many workspaces the file will hold when the run reaches its end, if that is known.
         done: names of the workspaces in the file when it was opened.
         again: names of those which only an outage had hidden, and which were taken out: nothing
-            was answered for them, or only 429 or 5xx.
+            was answered for them, or only 408, 429 or 5xx.
         oldest: when the first of those ``done`` was read; None: there are none, or no line says it.
     """
 
@@ -196,7 +195,7 @@ class AuditLog:
         self.begin()
         size = os.fstat(self._file.fileno()).st_size
         try:
-            write_line(self._file, line)
+            write(self._file, f"{line}\n".encode())
         except BaseException as error:
             with suppress(OSError):  # a device cannot
                 os.ftruncate(self._file.fileno(), size)

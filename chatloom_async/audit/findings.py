@@ -5,14 +5,15 @@ about what an allowed domain may be, and the rules say no more: each names its s
 """
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from importlib.resources import files
+from itertools import chain
 
 from attrs import frozen
 
-from chatloom_async.audit.addresses import Address, is_documentation, is_private
+from chatloom_async.audit.addresses import is_documentation, is_private
 from chatloom_async.audit.domains import (
     LONGEST,
     ApprovedDomains,
@@ -89,15 +90,12 @@ def shared_domains(audits: Iterable[WorkspaceAudit]) -> tuple[Finding, ...]:
 
     A stream does without it, for it would have to remember every domain. Local names are left out.
     """
-    places: dict[str, dict[str, None]] = {}
+    places: defaultdict[str, dict[str, None]] = defaultdict(dict)
     for audit in audits:
-        for identity in {
-            identity
-            for agent in audit.agents
-            for domain in agent.allowed_domains or ()
-            if (identity := _comparable(domain))
-        }:
-            places.setdefault(identity, {})[audit.workspace] = None
+        for domain in chain(*(agent.allowed_domains or () for agent in audit.agents)):
+            identity = _comparable(domain)
+            if identity is not None:
+                places[identity][audit.workspace] = None
     return tuple(
         _finding("shared-domain", None, identity, f"allowed by {_listed([*names])}")
         for identity, names in sorted(places.items())
@@ -164,14 +162,14 @@ def _counted(domains: tuple[str, ...]) -> Mapping[str, int]:
 
 def _bounded(found: Iterable[Told]) -> Iterator[Told]:
     """Yield what was found; of a rule with too many, one finding for the last."""
-    rest: dict[str, list[str]] = {}
-    counts: dict[str, int] = {}
+    rest: defaultdict[str, list[str]] = defaultdict(list)
+    counts: Counter[str] = Counter()
     for rule, domain, message in found:
-        counts[rule] = number = counts.get(rule, 0) + 1
-        if number <= _ALIKE:
+        counts[rule] += 1
+        if counts[rule] <= _ALIKE:
             yield rule, domain and domain[:_LONGEST], message
-        elif number <= _ALIKE + _NAMED_OF_OTHERS:
-            rest.setdefault(rule, []).append(_shown(domain or ""))
+        elif counts[rule] <= _ALIKE + _NAMED_OF_OTHERS:
+            rest[rule].append(_shown(domain or ""))
     for rule, domains in rest.items():
         more = counts[rule] - _ALIKE
         yield rule, None, f"the same holds for {more:,} more entries: {', '.join(domains)}, …"
@@ -180,17 +178,15 @@ def _bounded(found: Iterable[Told]) -> Iterator[Told]:
 def _judged(domain: str) -> Judged | None:
     """Return what an entry is and what is wrong with it; None for a plain host in order."""
     # What is longer than any name is not worth remembering.
-    return _remembered(domain) if len(domain) <= LONGEST else _judge(domain)
+    return _remembered(domain) if len(domain) <= LONGEST else _remembered.__wrapped__(domain)
 
 
-def _judge(domain: str) -> Judged | None:
+@lru_cache(4096)
+def _remembered(domain: str) -> Judged | None:  # a workspace's agents mostly list the same domains
     if _is_in_order(domain):
         return None
     entry = parse_entry(domain)
     return entry, tuple(_wrong_with(entry))
-
-
-_remembered = lru_cache(4096)(_judge)  # the agents of a workspace mostly list the same domains
 
 
 def _is_in_order(domain: str) -> bool:
@@ -210,18 +206,15 @@ def _wrong_with(entry: Entry) -> Iterator[tuple[str, str]]:
         yield "wildcard", "holds a wildcard; the API reference describes none"
     if entry.covers in _TOO_MUCH:
         yield _TOO_MUCH[entry.covers]
-    if entry.address is not None:
-        yield _wrong_with_address(entry.address)
-    elif entry.fixed:
-        yield from _wrong_with_host(entry)
-
-
-def _wrong_with_address(address: Address) -> tuple[str, str]:
-    if is_documentation(address):
-        return "private-address", "is an address for documentation: no machine has it"
-    if is_private(address):
-        return "private-address", "is a private or reserved address: another machine for everybody"
-    return "ip-address", "is an IP address"
+    if entry.address is None:
+        if entry.fixed:
+            yield from _wrong_with_host(entry)
+    elif is_documentation(entry.address):
+        yield "private-address", "is an address for documentation: no machine has it"
+    elif is_private(entry.address):
+        yield "private-address", "is a private or reserved address: another machine for everybody"
+    else:
+        yield "ip-address", "is an IP address"
 
 
 def _wrong_with_host(entry: Entry) -> Iterator[tuple[str, str]]:

@@ -51,10 +51,10 @@ class Judge:
             ConfigurationError: a line is no domain, or a rule does not exist.
         """
         ignored = (ignore,) if isinstance(ignore, str) else tuple(ignore)
-        unknown = next((rule for rule in ignored if rule not in FINDING_RULES), None)
-        if unknown is not None:
-            rules = ", ".join(FINDING_RULES)
-            raise ConfigurationError(f"no rule {unknown!r} to ignore; there are {rules}")
+        for rule in ignored:
+            if rule not in FINDING_RULES:
+                rules = ", ".join(FINDING_RULES)
+                raise ConfigurationError(f"no rule {rule!r} to ignore; there are {rules}")
         if approved is None:
             return cls(None, ignored)
         lines = tuple(approved.splitlines() if isinstance(approved, str) else approved)

@@ -27,7 +27,7 @@ _HEADING = re.compile(r"(?ia:(api[ _-]?)?key)")  # which no key is
 _DELIMITERS = (",", ";", "\t")
 _SUFFIXES = {".toml": "toml", ".csv": "csv", ".tsv": "csv"}
 _MOST_BYTES = 16 * 1024 * 1024
-_KEY = re.compile(r"(?<!\w)clf_")
+_KEY = re.compile(r"(?i)(?<!\w)clf_")  # where a name belongs, also in quotes or behind "Bearer"
 _SWAPPED = "a key stands where its name belongs: the name comes first, then the key"
 # Only in CSV may text in quotes, which is a name there too, stand before no equals sign.
 _TOML = re.compile(r"""("(\\.|[^"\\])*"|'[^']*'|[^"',;\t=]*)\s*=\s*(["']|clf_|env:)""")
@@ -53,33 +53,27 @@ class KeysFile:
             ConfigurationError: the file cannot be read, is empty or malformed, names a workspace
                 twice, or a key cannot be one. The message names file and entry, never the key.
         """
-        values = _entries(self.path)
-        if not values:
+        keys = _entries(self.path)
+        if not keys:
             raise ConfigurationError(f"{_shown(self.path)} holds no keys; {_SHAPE}")
-        answers = {name: _resolve(name, value) for name, value in values}
-        del values
-        keys = {name: answer for name, answer in answers.items() if isinstance(answer, ApiKey)}
-        problems = [answer for answer in answers.values() if isinstance(answer, str)]
+        problems = [each for each in keys.values() if isinstance(each, str)]
         if problems:
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
             raise ConfigurationError(f"{_shown(self.path)}: {problems[0]}{more}")
-        return keys
+        return {name: key for name, key in keys.items() if isinstance(key, ApiKey)}
 
     def open(self) -> Callable[[str], ApiKey]:
-        """Read the file now; return a function from a name to its key that judges no other entry.
+        """Read the file now; return a function from a name to its key that minds no other entry.
 
         ConfigurationError from both: the file as for ``read``, an unknown name, a wrong key.
         """
-        path = self.path
-        values = dict(_entries(path))
+        shown, keys = _shown(self.path), _entries(self.path)
 
         def key_of(name: str) -> ApiKey:
-            if name not in values:
-                raise ConfigurationError(f"{_shown(path)} has no entry {name!r}")
-            answer = _resolve(name, values[name])
-            if isinstance(answer, str):
-                raise ConfigurationError(f"{_shown(path)}: {answer}")
-            return answer
+            key = keys.get(name)
+            if isinstance(key, ApiKey):
+                return key
+            raise ConfigurationError(f"{shown}: {key}" if key else f"{shown} has no entry {name!r}")
 
         return key_of
 
@@ -112,30 +106,30 @@ def _read(path: str) -> str:
         reason = getattr(error, "strerror", None) or error
         raise ConfigurationError(f"cannot read {_shown(path)}: {reason}") from None
     if len(data) > _MOST_BYTES:
-        raise ConfigurationError(f"{_shown(path)} is too large to be one; {_SHAPE}")
-    problem = ""
-    try:
-        # Spreadsheets begin a file with a byte order mark, and files may be concatenated.
-        return data.decode().replace("\ufeff", "")
-    except UnicodeDecodeError as error:
-        problem = f"byte {error.start + 1} is not UTF-8"
+        problem = f"is too large to be one; {_SHAPE}"
+    else:
+        try:
+            # Spreadsheets begin a file with a byte order mark, and files may be concatenated.
+            return data.decode().replace("\ufeff", "")
+        except UnicodeDecodeError as error:
+            problem = f"is not text: byte {error.start + 1} is not UTF-8; save it as UTF-8"
     del data  # a traceback shows the locals of its frames
     # Raised out here, the error has no context: a UnicodeDecodeError holds the whole file.
-    raise ConfigurationError(f"{_shown(path)} is not text: {problem}; save it as UTF-8")
+    raise ConfigurationError(f"{_shown(path)} {problem}")
 
 
-def _entries(path: str) -> list[tuple[str, str]]:
+def _entries(path: str) -> dict[str, ApiKey | str]:
+    """Return for each name its key, or what is wrong with it."""
     text = _read(path)
     kind = _SUFFIXES.get(Path(path).suffix.lower()) or _guessed(text)
     values, problem = _from_toml(text) if kind == "toml" else _from_csv(text)
-    counts = Counter(name for name, _ in values)
-    twice = next((name for name, count in counts.items() if count > 1), None)
-    if not problem and twice is not None:
-        problem = f"the name {twice!r} occurs twice; names tell workspaces apart"
-    if problem:
-        del text, values  # a traceback shows the locals of its frames
-        raise ConfigurationError(f"{_shown(path)}: {problem}")
-    return values
+    twice = [name for name, count in Counter(name for name, _ in values).items() if count > 1]
+    if twice and not problem:
+        problem = f"the name {twice[0]!r} occurs twice; names tell workspaces apart"
+    if not problem:
+        return {name: _resolve(name, value) for name, value in values}
+    del text, values  # a traceback shows the locals of its frames
+    raise ConfigurationError(f"{_shown(path)}: {problem}")
 
 
 def _guessed(text: str) -> str:
@@ -162,7 +156,7 @@ def _from_toml(text: str) -> tuple[list[tuple[str, str]], str]:
 
 
 def _misfit(name: str, value: object) -> str:
-    if _looks_like_a_key(name):
+    if _KEY.search(name):
         return _SWAPPED
     if not name.strip():
         return "a key has no name"
@@ -191,10 +185,9 @@ def _from_csv(text: str) -> tuple[list[tuple[str, str]], str]:
             if len(cells) != _COLUMNS:
                 columns = plural(len(cells), "column")
                 return [], f"line {reader.line_num} has {columns}, not two: name{delimiter}key"
-            if _looks_like_a_key(cells[0]):
-                return [], _SWAPPED
-            if not cells[0]:
-                return [], f"line {reader.line_num} has a key but no name"
+            problem = _misfit(*cells)
+            if problem:
+                return [], f"line {reader.line_num}: {problem}"
             values.append((cells[0], cells[1]))
     except csv.Error as error:
         return [], f"line {reader.line_num} is not CSV: {error}"
@@ -206,7 +199,7 @@ def _resolve(name: str, value: str) -> ApiKey | str:
     if not value.startswith(_ENVIRONMENT):
         return _checked(f"entry {name!r}", value)
     variable = value.removeprefix(_ENVIRONMENT).strip()
-    if not variable or _looks_like_a_key(variable):
+    if not variable or _KEY.search(variable):
         return f"entry {name!r}: after env: comes the name of an environment variable"
     if not os.environ.get(variable):
         return f"entry {name!r}: environment variable {variable!r} is not set"
@@ -218,8 +211,3 @@ def _checked(entry: str, value: str) -> ApiKey | str:
         return ApiKey(value)
     except ConfigurationError as error:
         return f"{entry}: {error.message}"
-
-
-def _looks_like_a_key(name: str) -> bool:
-    """Tell a key where a name belongs, also in quotes or behind ``Bearer``."""
-    return _KEY.search(name.lower()) is not None

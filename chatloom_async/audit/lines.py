@@ -6,7 +6,6 @@ A line is a ``WorkspaceAudit`` or, under "run", an ``AuditRun``. Not here: whole
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from io import FileIO
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -144,13 +143,6 @@ def _lines(path: str | Path, file: BinaryIO) -> Iterator[Line]:
             torn = _none(path, number, "not JSON")
             if not _is_torn(line):
                 raise torn
-
-
-def write_line(file: FileIO, line: str) -> None:
-    """Write a line and its end; OSError: not all of it could be written."""
-    left = memoryview(f"{line}\n".encode())
-    while left:
-        left = left[file.write(left) :]
 
 
 def unusable(path: str | Path, error: OSError) -> ConfigurationError:

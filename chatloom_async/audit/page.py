@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from chatloom_async.audit.domains import name_of
-from chatloom_async.audit.draft import Draft
+from chatloom_async.audit.draft import Draft, write
 from chatloom_async.audit.figures import NewFindings, bars_of, figures, told
 from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.results import AuditTotals, WorkspaceAudit
@@ -99,8 +99,6 @@ def write_report(
         context=context,
         style=style,
         script=script,
-        style_hash=_hash(style),
-        script_hash=_hash(script),
         few=_FEW,
         most_named=_MOST_NAMED,
     )
@@ -108,7 +106,7 @@ def write_report(
     try:
         with Draft.begin(path) as draft:
             for text in page:
-                draft.write(text.encode("utf-8", "backslashreplace"))
+                write(draft.file, text.encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise ConfigurationError(f"cannot write {str(path)!r}: {error.strerror}") from None
 
@@ -132,6 +130,7 @@ def _environment() -> Environment:
         "plural": plural,
         "look": _look,
         "told": told,
+        "digest": _digest,
         "bars_of": bars_of,
         "name_of": name_of,
     }
@@ -149,7 +148,7 @@ def _asset(name: str) -> str:
     return files("chatloom_async.audit").joinpath("templates", name).read_text(encoding="utf-8")
 
 
-def _hash(text: str) -> str:
+def _digest(text: str) -> str:
     """Return what a Content-Security-Policy (CSP level 3, §2.3.1) knows an inline element by."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 

@@ -6,6 +6,7 @@ and compared with yesterday's. Keys are in none of them.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Literal, Self, TypeVar
@@ -190,7 +191,7 @@ def rows(audit: WorkspaceAudit) -> Iterator[AuditRow]:
 
 def _by_agent(found: Iterable[Concern], listed: set[str]) -> dict[str | None, tuple[Concern, ...]]:
     """Group findings or gaps by agent; under None what concerns none that is listed."""
-    groups: dict[str | None, list[Concern]] = {}
+    groups: defaultdict[str | None, list[Concern]] = defaultdict(list)
     for each in found:
-        groups.setdefault(each.agent if each.agent in listed else None, []).append(each)
+        groups[each.agent if each.agent in listed else None].append(each)
     return {agent: tuple(group) for agent, group in groups.items()}

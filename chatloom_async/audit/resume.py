@@ -3,15 +3,15 @@
 Not here: going on with it (``files``).
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 from http import HTTPStatus
 from io import FileIO
 from pathlib import Path
 
-from chatloom_async.audit.draft import Draft
+from chatloom_async.audit.draft import Draft, write
 from chatloom_async.audit.judge import Judge
-from chatloom_async.audit.lines import dump_run, latest_lines, unusable, write_line
+from chatloom_async.audit.lines import dump_run, latest_lines, unusable
 from chatloom_async.audit.results import AuditRun
 from chatloom_async.errors import ConfigurationError
 from chatloom_async.models import Gap
@@ -33,42 +33,45 @@ def take_over(
     ConfigurationError: it holds something else than an audit or other workspaces, or the new file
     cannot be written.
     """
+    kept: dict[str, datetime | None] = {}
+    hidden: set[str] = set()
     draft = Draft.begin(path, ".resumed")
     try:
-        done, again, oldest = _copied(path, draft.file, run, judge)
+        for line in _kept(path, run, judge, kept, hidden):
+            write(draft.file, f"{line}\n".encode())
+        if run is not None:
+            _check_same(path, kept.keys() | hidden, run.workspaces)
         draft.publish()
     except BaseException as error:
         draft.discard()
         if isinstance(error, OSError):
             raise unusable(draft.beside, error) from None
         raise
-    return draft.file, done, again, oldest
+    oldest = min(filter(None, kept.values()), default=None)
+    return draft.file, frozenset(kept), frozenset(hidden), oldest
 
 
-def _copied(
-    path: str | Path, file: FileIO, run: AuditRun | None, judge: Judge | None
-) -> tuple[frozenset[str], frozenset[str], datetime | None]:
-    """Write the lines worth keeping, of each workspace the latest."""
-    kept: set[str] = set()
-    hidden: set[str] = set()
-    moments: list[datetime] = []
+def _kept(
+    path: str | Path,
+    run: AuditRun | None,
+    judge: Judge | None,
+    kept: dict[str, datetime | None],
+    hidden: set[str],
+) -> Iterator[str]:
+    """Yield the lines worth keeping, of each workspace the latest, and note their names."""
     if run is not None:
-        write_line(file, dump_run(run))
+        yield dump_run(run)
     for line in latest_lines(path):
         if line.workspace is None:
             if run is None:
-                write_line(file, dump_run(line.run()))
+                yield dump_run(line.run())
             continue
         audit = line.audit()
         if not audit.agents and any(map(_by_outage, audit.gaps)):
             hidden.add(audit.workspace)
-            continue
-        kept.add(audit.workspace)
-        moments += [audit.read_at] if audit.read_at else []
-        write_line(file, line.again(judge, None if run is None else len(run.workspaces)))
-    if run is not None:
-        _check_same(path, kept | hidden, run.workspaces)
-    return frozenset(kept), frozenset(hidden), min(moments, default=None)
+        else:
+            kept[audit.workspace] = audit.read_at
+            yield line.again(judge, None if run is None else len(run.workspaces))
 
 
 def _check_same(path: str | Path, held: Iterable[str], workspaces: Collection[str]) -> None:

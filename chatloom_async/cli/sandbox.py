@@ -11,7 +11,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from chatloom_async.audit.draft import Draft
+from chatloom_async.audit.draft import Draft, write
 from chatloom_async.audit.text import say, visible
 from chatloom_async.cli.sinks import add_force, check_free
 from chatloom_async.cli.streams import tell_interrupted
@@ -73,7 +73,7 @@ def _write_keys(path: str, workspaces: Iterable[Workspace], *, force: bool) -> N
             return  # it is what an earlier sandbox has written
         check_free(path, force=force)
         with Draft.begin(path) as draft:
-            draft.write(text.encode())
+            write(draft.file, text.encode())
     except OSError as error:
         raise ConfigurationError(f"cannot write {path!r}: {error.strerror}") from None
 

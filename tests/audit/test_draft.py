@@ -58,7 +58,7 @@ def test_a_place_that_cannot_be_taken_is_told(tmp_path: Path, place: str, told: 
 
 def test_a_draft_that_is_written_is_left_alone(tmp_path: Path) -> None:
     with Draft.begin(tmp_path / "page") as draft:
-        draft.write(b"one")
+        draft.file.write(b"one")
         with pytest.raises(ConfigurationError, match="another run writes to it"):
             Draft.begin(tmp_path / "page")
     assert (tmp_path / "page").read_text() == "one"

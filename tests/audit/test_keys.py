@@ -97,7 +97,7 @@ def test_keys_come_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
         ("k.csv", f"a,{SECRET},more", "line 1 has 3 columns"),
         ("k.csv", f"{SECRET}\n", "line 1 has 1 column, not two: name,key"),
         ("k.csv", f'a,"{SECRET}', "line 1 is not CSV"),
-        ("k.csv", f",{SECRET}", "line 1 has a key but no name"),
+        ("k.csv", f",{SECRET}", "line 1: a key has no name"),
         ("k.toml", f'"" = "{SECRET}"', "a key has no name"),
         ("k.csv", "a,not_a_key_4711", "entry 'a': an API key starts with clf_"),
         ("k.csv", f"a,{SECRET} x", "entry 'a': the API key holds white space"),
@@ -148,8 +148,10 @@ def test_one_entry_is_found_although_another_is_broken(tmp_path: Path) -> None:
     assert key_of("a") == ApiKey("clf_a")
     with pytest.raises(ConfigurationError, match="NOT_SET_ANYWHERE"):
         key_of("b")
-    with pytest.raises(ConfigurationError, match="no entry 'c'"):
+    with pytest.raises(ConfigurationError, match="no entry 'c'") as caught:
         key_of("c")
+    frames = traceback.walk_tb(caught.value.__traceback__)
+    assert "clf_a" not in str([frame.f_locals for frame, _ in frames][1:])
 
 
 def test_two_names_for_one_key_are_noticed() -> None:
