@@ -100,8 +100,8 @@ class ChatloomError(Exception):
         """
         status = HTTPStatus(self.http_status)
         problem: dict[str, Any] = {"type": "about:blank", "title": status.phrase, "status": +status}
-        told = _TOLD.get(status, status.phrase)  # an application's own error
-        problem["detail"] = _REFUSED if isinstance(self, AuthenticationError) else told
+        detail = _DETAILS.get(status, status.phrase)  # an application's own error
+        problem["detail"] = _REFUSED if isinstance(self, AuthenticationError) else detail
         if status == HTTPStatus.SERVICE_UNAVAILABLE:
             last = getattr(self, "last_failure", None)
             asked = self.retry_after or (last and last.retry_after) or _SOON
@@ -276,7 +276,7 @@ def _for_visitors(error: ChatloomError) -> int:
 
 _SOON = 5.0  # seconds, where nobody said when
 _REFUSED = "Chatloom refuses the API key of this workspace."
-_TOLD: Mapping[int, str] = {
+_DETAILS: Mapping[int, str] = {
     404: "There is nothing by that name in this workspace.",
     500: "The server is not set up well enough to ask Chatloom.",
     502: "Chatloom gave no usable answer.",

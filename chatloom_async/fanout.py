@@ -79,6 +79,8 @@ class FanOut(Generic[Item, Value]):
     def __attrs_post_init__(self) -> None:
         """Refuse what cannot work; nothing is called yet."""
         require_whole("FanOut's concurrency", self.concurrency)
+        if not callable(self.call):
+            raise ConfigurationError("FanOut takes an asynchronous function, and then its items")
 
     async def __aenter__(self) -> Self:
         if self._entered:

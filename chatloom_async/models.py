@@ -11,7 +11,7 @@ from operator import attrgetter
 from types import NoneType
 from typing import Any, Self, TypeVar, overload
 
-from attrs import AttrsInstance, field, fields, fields_dict, frozen
+from attrs import NOTHING, AttrsInstance, field, fields, fields_dict, frozen, resolve_types
 
 Model = TypeVar("Model", bound=AttrsInstance)
 
@@ -56,8 +56,10 @@ def as_dict(value: AttrsInstance) -> dict[str, Any]:
 
 def shown(self: AttrsInstance) -> str:
     """Show an attrs instance as attrs does, which takes a while to write that for each class."""
-    told = (f"{each.name}={getattr(self, each.name)!r}" for each in fields(type(self)) if each.repr)
-    return f"{type(self).__name__}({', '.join(told)})"
+    values = (
+        f"{each.name}={getattr(self, each.name)!r}" for each in fields(type(self)) if each.repr
+    )
+    return f"{type(self).__name__}({', '.join(values)})"
 
 
 @cache
@@ -69,17 +71,27 @@ def served(model: type[Model]) -> type[Model]:
     """Let a web framework take the values of a class with ``to_dict`` as they are, and show them.
 
     FastAPI asks pydantic about the type of an endpoint, and makes a ``dict`` of a value without it.
+    Pydantic reads what ``to_dict`` made, too.
     """
 
     def keys(self: Any) -> tuple[str, ...]:
         plain = self.to_dict.__func__ is as_dict
         return _names(self.__class__) if plain else tuple(self.to_dict())
 
-    def core_schema(cls: type[Model], _source: Any, _handler: Any) -> Any:
-        from pydantic_core import core_schema  # noqa: PLC0415 - pydantic asks, so it is there
+    def core_schema(cls: type[Model], _source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema as core  # noqa: PLC0415 - pydantic asks: it is there
 
-        plain = core_schema.plain_serializer_function_ser_schema(lambda value: value.to_dict())
-        return core_schema.is_instance_schema(cls, serialization=plain)
+        known = core.typed_dict_schema(
+            {
+                each.name: core.typed_dict_field(
+                    handler.generate_schema(each.type), required=each.default is NOTHING
+                )
+                for each in fields(resolve_types(cls))
+            }
+        )
+        plain = core.plain_serializer_function_ser_schema(lambda value: value.to_dict())
+        read = core.no_info_after_validator_function(lambda found: cls(**found), known)
+        return core.union_schema([core.is_instance_schema(cls), read], serialization=plain)
 
     def json_schema(cls: type[Model], _schema: Any, _handler: Any) -> dict[str, Any]:
         return {"type": "object", "title": cls.__name__}
@@ -133,7 +145,7 @@ class Agent:
     to_dict = as_dict
 
 
-_listed = attrgetter(*(name for name in fields_dict(Agent) if name != "extra"))
+_sent_values = attrgetter(*(name for name in fields_dict(Agent) if name != "extra"))
 
 
 @served
@@ -150,7 +162,7 @@ class AuditedAgent(Agent):
     @classmethod
     def of(cls, agent: Agent, allowed_domains: tuple[str, ...] | None) -> Self:
         """Return an agent with its domains."""
-        return cls(*_listed(agent), allowed_domains, extra=agent.extra)  # type: ignore[misc,arg-type]  # mypy takes the star for any number
+        return cls(*_sent_values(agent), allowed_domains, extra=agent.extra)  # type: ignore[misc,arg-type]  # mypy takes the star for any number
 
 
 @served

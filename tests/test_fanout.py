@@ -357,3 +357,8 @@ async def test_reading_outside_the_block_is_refused() -> None:
         await anext(answers)
     with pytest.raises(ConfigurationError, match="inside its 'async with' block"):
         await anext(answers)
+
+
+async def test_what_is_no_function_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="an asynchronous function"):
+        FanOut(range(3), range(3))  # type: ignore[arg-type]  # the mistake

@@ -12,8 +12,8 @@ from string import ascii_letters, digits
 
 from chatloom_async.auth import PREFIX, REDACTED, ApiKey
 
-_TELLING = 16  # fewer letters after the prefix may stand in any text
-_SHOWN = 8  # so many letters of a key in a row are too many
+_UNMISTAKABLE = 16  # fewer letters after the prefix may stand in any text
+_PIECE = 8  # so many letters of a key in a row are too many
 _GRAM = 5
 _KEPT = 4_000  # letters of a text that is looked at letter by letter
 _ESCAPES = 1_000  # in a longer text, each of which takes as long as a hundred letters
@@ -36,9 +36,9 @@ def redacted(key: ApiKey, texts: list[str]) -> list[str]:
     """
     (header,) = key.headers().values()
     bare = header.removeprefix("Bearer ")
-    forms = [form for form in _spellings(bare) if len(form) >= _SHOWN]
+    forms = [form for form in _spellings(bare) if len(form) >= _PIECE]
     grams = {form[at : at + _GRAM] for form in forms for at in range(len(form) - _GRAM + 1)}
-    least = _SHOWN if len(bare) - len(PREFIX) >= _TELLING else min(map(len, forms))
+    least = _PIECE if len(bare) - len(PREFIX) >= _UNMISTAKABLE else min(map(len, forms))
     return [_without_pieces(grams, least, _without(bare, text)) for text in texts]
 
 
@@ -46,7 +46,7 @@ def _without(key: str, text: str) -> str:
     """Return the text without the key as it is, and without its beginning where the text ends."""
     text = text.replace(key, REDACTED)
     secret = key.removeprefix(PREFIX)
-    if len(secret) >= _TELLING:
+    if len(secret) >= _UNMISTAKABLE:
         text = text.replace(secret, REDACTED.removeprefix(PREFIX))
     if PREFIX in text[-len(key) :]:  # a text may be cut off in the middle of the key
         for length in range(len(key) - 1, len(PREFIX), -1):
@@ -69,7 +69,7 @@ def _without_pieces(grams: set[str], least: int, text: str) -> str:
     plain = _letters(text)
     # A piece that is to be hidden holds a whole one of these.
     if grams.isdisjoint(
-        [plain[at : at + _GRAM] for at in range(0, len(plain), _SHOWN - _GRAM + 1)]
+        [plain[at : at + _GRAM] for at in range(0, len(plain), _PIECE - _GRAM + 1)]
     ):
         return text
     if len(text) > _KEPT:

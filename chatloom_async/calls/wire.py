@@ -23,6 +23,7 @@ from chatloom_async.models import AgentList, AllowedDomains
 Model = TypeVar("Model")
 Scanner = Callable[[str, int], tuple[Any, int]]
 
+_HTML = re.compile(rb"(?i)\s*<(!doctype|html)")
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
@@ -100,6 +101,8 @@ def decode_json(body: bytes, scan: Scanner = _scan) -> Any:
         reason = "not UTF-8"
     except json.JSONDecodeError as error:
         reason = _at(error) if body else "empty"
+        if _HTML.match(body):
+            reason = "it is HTML, as a proxy or another address than the API's sends it"
     except ValueError as error:
         reason = str(error)
     except RecursionError:

@@ -163,7 +163,8 @@ def test_what_is_no_timestamp_is_refused(text: str) -> None:
     ("body", "reason"),
     [
         (b"", "empty"),
-        (b"<html>", "Expecting value at line 1, column 1"),
+        (b"<p>", "Expecting value at line 1, column 1"),
+        (b"\n<!DOCTYPE html>", "it is HTML"),
         (b'{"domains": [],\n 1: 2}', "Expecting property name enclosed in double quotes at line 2"),
         (b'{"domains": []} {}', "Extra data at line 1, column 17"),
         (b'{"domains": ["a.exa', "Unterminated string starting at"),
