@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections import deque
 
 from attrs import define, field
 
@@ -21,6 +20,7 @@ _KEPT = 120.0  # seconds; no documented limit looks further back than a minute
 _REMEMBERED = (
     5000  # departures; a limit that lets more through in two minutes needs no longer memory
 )
+_AT_ONCE = 500  # of them are forgotten at once: one by one they would cost each departure more
 _RESTED = 1.0  # seconds in which all was refilled and nobody left: the next one begins a burst
 _MINUTE = 60.0  # seconds: the fair use that is documented is one "per minute"
 # In quotes: the row of ``benchmarks.politeness`` that a constant decides.
@@ -43,16 +43,16 @@ _CURIOUS = 8  # answers for each in flight after which one more is tried, double
 class Departures:
     """The departures of the last two minutes in their order, without refusals and 503s."""
 
-    _times: deque[float] = field(factory=lambda: deque(maxlen=_REMEMBERED))
+    _times: list[float] = field(factory=list)
 
     def add(self, departure: float) -> None:
         """Add the latest departure."""
         times = self._times
         times.append(departure)
         if times[0] < departure - _KEPT:
-            times.popleft()
-            if times[0] < departure - _KEPT:
-                times.popleft()  # two for one: it gets shorter, and nobody pays for it
+            del times[: 2 if times[1] < departure - _KEPT else 1]  # shorter, and nobody pays for it
+        elif len(times) >= _REMEMBERED + _AT_ONCE:
+            del times[:_AT_ONCE]
 
     def __contains__(self, departure: float) -> bool:
         """Tell whether it was added, and not taken out."""
@@ -76,7 +76,7 @@ class Departures:
     def known_since(self) -> float:
         """Return from when on nothing is missing."""
         times = self._times
-        return times[0] if len(times) == _REMEMBERED else -math.inf
+        return times[0] if len(times) >= _REMEMBERED else -math.inf
 
 
 @define(eq=False, repr=False)

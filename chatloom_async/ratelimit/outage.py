@@ -14,6 +14,7 @@ from attrs import define, field
 
 _FAILURES, _RESOURCES = 10, 3  # in a row, and of how many ("outages": a poisoned agent is none)
 _LATELY = 60.0  # seconds
+_ALIKE = 3 * _FAILURES  # answers among which 503s are looked for
 _TOLD = 3  # 503s with a Retry-After: fewer are enough ("503 + Retry-After")
 
 
@@ -26,25 +27,31 @@ class OutageDetector:
 
     """
 
-    resources: set[str] = field(factory=set)
+    resources: frozenset[str] = frozenset()
     _failures: int = 0
-    _answered: deque[tuple[float, str]] = field(factory=lambda: deque(maxlen=100))
+    _good: int = 0  # answers
+    # When each was answered well, the latest ones. So few do: they are held against fewer failed.
+    _answered: dict[str, float] = field(factory=dict)
     _latest: deque[str] | None = None  # paths of 503s, else ""; None before the first 503
     _refusing_until: float = 0.0
 
     def end(self, sent_at: float, resource: str) -> None:
         """Take note of a good answer."""
         if self._failures:
-            self._failures = 0
-            self.resources.clear()
-        self._answered.append((sent_at, resource))
+            self._failures, self.resources = 0, frozenset()
+        self._good += 1
+        answered = self._answered
+        answered.pop(resource, None)
+        answered[resource] = sent_at
+        if len(answered) > _RESOURCES:
+            del answered[next(iter(answered))]
         if self._latest is not None:
             self._latest.append("")
 
     def extend(self, resource: str) -> None:
         """Take note of a failure."""
         self._failures += 1
-        self.resources.add(resource)
+        self.resources |= {resource}
 
     def is_wide(self) -> bool:
         """Tell whether several resources failed."""
@@ -52,13 +59,13 @@ class OutageDetector:
 
     def is_outage(self, now: float) -> bool:
         """Tell whether the service fails: many times, and everything that answered lately."""
-        lately = (resource for at, resource in self._answered if at > now - _LATELY)
+        lately = (resource for resource, at in self._answered.items() if at > now - _LATELY)
         return self._failures >= _FAILURES and (self.is_wide() or self.resources.issuperset(lately))
 
     def is_refusal(self, now: float, resource: str, *, told: bool) -> bool:
         """Take note of a 503; tell whether it is a refusal. ``told``: it says when to return."""
         if self._latest is None:
-            self._latest = deque([""] * len(self._answered), maxlen=3 * _FAILURES)
+            self._latest = deque([""] * min(self._good, _ALIKE), maxlen=_ALIKE)
         self._latest.append(resource)
         busy = [path for path in self._latest if path]
         enough = _TOLD if told else _FAILURES
@@ -71,4 +78,4 @@ class OutageDetector:
     def no_refusals(self) -> None:
         """Take note that the 503s are failures after all."""
         self._refusing_until = 0.0
-        self._latest = deque(maxlen=3 * _FAILURES)
+        self._latest = deque(maxlen=_ALIKE)
