@@ -17,8 +17,9 @@ import struct
 import sys
 import threading
 import time
+from collections.abc import Callable
 from hashlib import blake2b
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakSet
 
 from attrs import define, field
@@ -47,6 +48,8 @@ else:
         fcntl.flock(file, fcntl.LOCK_UN)
 
 
+T = TypeVar("T")
+
 _MAGIC = b"chatloom limits\x02"
 _RECORDS = 4096  # keys; of more, those longest unused begin anew
 _NEIGHBOURS = 8  # records in which a key may be found
@@ -68,10 +71,26 @@ class _Record:
     touched: float = 0.0
     members: tuple[tuple[int, float], ...] = ()
 
-    def join(self, member: int, now: float) -> None:
-        """Take note that this member asks."""
+    def take(self, limit: RateLimit, wanted: int, member: int, now: float) -> Grant:
         others = [each for each in self.members if each[0] != member and each[1] > now - _PRESENT]
-        self.members, self.touched = ((member, now), *others[: _MEMBERS - 1]), now
+        self.members = ((member, now), *others[: _MEMBERS - 1])
+        processes = len(self.members)
+        if self.closed and now < self.closed_until:
+            return Grant(0, self.closed_until - now, processes=processes)
+        count, wait = 0, 0.0
+        if wanted:
+            most = 1 if self.closed else wanted
+            count, self.used_until = used_after(self.used_until, now, limit, most)
+            if not count:
+                count, wait = 1, self.used_until - limit.burst * limit.interval - now
+        self.closed_until = now + wait + PROBE if self.closed else 0.0
+        return Grant(count, wait, self.closed, processes)
+
+    def close(self, until: float) -> None:
+        self.closed, self.closed_until = True, until
+
+    def open(self) -> None:
+        self.closed, self.closed_until = False, 0.0
 
     def pack(self) -> bytes:
         seen = [value for member in self.members for value in member]
@@ -119,44 +138,28 @@ class SharedFile:
 
     async def take(self, name: str, limit: RateLimit, wanted: int) -> Grant:
         """Use up to ``wanted`` departures; see ``SharedStore``."""
-        file = await self._acquire()
-        try:
-            now = time.monotonic()
-            place, record = _find(file, name, now)
-            if record.closed and now < record.closed_until:
-                wait = record.closed_until - now
-                return Grant(0, wait, processes=_present(record, now))
-            count, wait = 0, 0.0
-            if wanted:
-                most = 1 if record.closed else wanted
-                count, record.used_until = used_after(record.used_until, now, limit, most)
-                if not count:
-                    count, wait = 1, record.used_until - limit.burst * limit.interval - now
-            record.closed_until = now + wait + PROBE if record.closed else 0.0
-            record.join(self._member << 32 | os.getpid() & 0xFFFFFFFF, now)
-            _put(file, place, record.pack())
-            return Grant(count, wait, record.closed, _present(record, now))
-        finally:
-            self._release()
+        member = self._member << 32 | os.getpid() & 0xFFFFFFFF
+        return await self._change(name, lambda it, now: it.take(limit, wanted, member, now))
 
     async def close(self, name: str, seconds: float) -> None:
         """Let nothing leave for so long."""
-        await self._mark(name, seconds, closed=True)
+        await self._change(name, lambda it, now: it.close(max(now + seconds, it.closed_until)))
 
     async def open(self, name: str) -> None:
         """Let requests leave again."""
-        await self._mark(name, 0.0, closed=False)
+        await self._change(name, lambda it, _: it.open())
 
-    async def _mark(self, name: str, seconds: float, *, closed: bool) -> None:
+    async def _change(self, name: str, change: Callable[[_Record, float], T]) -> T:
         file = await self._acquire()
         try:
             now = time.monotonic()
             place, record = _find(file, name, now)
-            record.closed_until = max(now + seconds, record.closed_until) if closed else 0.0
-            record.closed, record.touched = closed, now
+            answer, record.touched = change(record, now), now
             _put(file, place, record.pack())
+            return answer
         finally:
-            self._release()
+            _unlock(self._file)
+            self._lock.release()
 
     async def _acquire(self) -> int:
         """Take the lock without holding up the event loop; return the open file."""
@@ -178,10 +181,6 @@ class SharedFile:
                     f"{os.fspath(self.path)!r} was locked for more than {_PATIENCE:g} s"
                 )
             await asyncio.sleep(0 if tries < _SPIN else _PAUSE)
-
-    def _release(self) -> None:
-        _unlock(self._file)
-        self._lock.release()
 
     def _look(self) -> None:
         """Open the file, again where somebody removed or emptied it."""
@@ -266,7 +265,3 @@ def _find(file: int, name: str, now: float) -> tuple[int, _Record]:
         if record.touched < oldest:
             oldest, oldest_place = record.touched, place
     return oldest_place, _Record(digest)
-
-
-def _present(record: _Record, now: float) -> int:
-    return max(1, sum(seen > now - _PRESENT for _, seen in record.members))
