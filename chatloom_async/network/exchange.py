@@ -15,8 +15,9 @@ import aiohttp
 from yarl import URL
 
 from chatloom_async.auth import ApiKey
-from chatloom_async.errors import APIConnectionError
+from chatloom_async.errors import APIConnectionError, ConfigurationError
 from chatloom_async.network.connector import Connector
+from chatloom_async.network.options import CREDENTIALS
 from chatloom_async.transport import MAX_ERROR_BODY, Request, Response
 
 MAX_BODY = 10 * 1024 * 1024
@@ -97,7 +98,12 @@ async def send(  # noqa: PLR0913 - what a request is, and how it goes
 async def _guarded(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """Send the request once, and let nobody on the way read its key."""
+    """Send the request once, with no credentials but its key, and let nobody on the way read it."""
+    if sum(name in request.headers for name in CREDENTIALS) > 1:
+        raise ConfigurationError(
+            "the session you bring was given credentials of its own, which cannot go with an API "
+            "key: leave them out of its headers, auth and cookies"
+        )
     if request.proxy is not None and not request.is_ssl():
         # A proxy would read the key. Plain http is for this very machine, which needs no proxy.
         request.update_proxy(None, None, None)

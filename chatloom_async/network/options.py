@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-_CREDENTIALS = {"authorization", "x-api-key", "cookie", "proxy-authorization"}
+CREDENTIALS = {"authorization", "x-api-key", "cookie", "proxy-authorization"}
 
 
 def proxy_problem(proxy: object) -> str | None:
@@ -62,7 +62,7 @@ def session_problem(session: object) -> str | None:
         )
     if session.auth is not None:
         return "the session you bring has an auth of its own, which cannot go with an API key"
-    if foreign := sorted(_CREDENTIALS & {name.lower() for name in session.headers}):
+    if foreign := sorted(CREDENTIALS & {name.lower() for name in session.headers}):
         return (
             f"the session you bring sends {' and '.join(foreign)} with every request, whichever "
             "key that is made with: leave it out of the session's headers"

@@ -24,6 +24,7 @@ from chatloom_async.cache import CacheStatistics
 from chatloom_async.errors import (
     APIConnectionError,
     APITimeoutError,
+    ChatloomError,
     ClientClosedError,
     ConfigurationError,
     require_whole,
@@ -40,7 +41,7 @@ from chatloom_async.network.options import (
     tls_problem,
 )
 from chatloom_async.network.statistics import PoolStatistics
-from chatloom_async.network.translation import translate, untrace
+from chatloom_async.network.translation import by_way_of_proxy, translate, untrace
 from chatloom_async.transport import QUEUED, Request, Response, Shared
 from chatloom_async.version import __version__
 
@@ -238,16 +239,12 @@ class ConnectionPool:
             if expired or watch.lasted() >= _SILENT:
                 connections.lost_kept()
             if expired:
-                return APITimeoutError(f"no complete answer within {watch.seconds:g} s")
+                error = APITimeoutError(f"no complete answer within {watch.seconds:g} s")
+        trust_env, url = (self.session or self).trust_env, request.base_url
         found = (
             error
-            if isinstance(error, APIConnectionError)
-            else translate(
-                error,
-                request.base_url,
-                connect_seconds(watch.seconds),
-                trust_env=(self.session or self).trust_env,
-            )
+            if isinstance(error, ChatloomError)
+            else translate(error, url, connect_seconds(watch.seconds), trust_env=trust_env)
         )
         ended = found is not None or isinstance(error, RuntimeError)  # as a closed session raises
         if ended and self.closed:
@@ -256,6 +253,8 @@ class ConnectionPool:
             return ClientClosedError("the aiohttp session you brought is closed")
         if found is not None and found is not error:
             untrace(error)
+        if isinstance(found, APIConnectionError) and (self.proxy or trust_env):
+            found = by_way_of_proxy(found, url, self.proxy, trust_env=trust_env)
         # Else it is a cancellation, or what a trace hook raised: itself, without where it has been.
         problem = error if found is None else found
         problem.__cause__ = problem.__context__ = None

@@ -9,6 +9,8 @@ import errno
 import re
 import socket
 from http import HTTPStatus
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from yarl import URL
@@ -36,6 +38,11 @@ _LACKING_HERE = {
     errno.EBUSY,  # what a look-up of a name meets then
 }
 
+_NO_PROXY = (
+    "the proxy named in the environment, by the session you bring or as proxy= is not a URL with a "
+    "host and the scheme http, like http://proxy.example:3128"
+)
+
 
 def translate(
     error: BaseException, url: str, connecting: float, *, trust_env: bool
@@ -54,10 +61,7 @@ def translate(
                 f"the answer of {host} is not what its Content-Encoding says ({coding})", "encoding"
             )
         case aiohttp.InvalidURL() | UnicodeError():  # the URL of the request was checked
-            return ConfigurationError(
-                "the proxy named in the environment, by the session you bring or as proxy= is not "
-                "a URL with scheme and host, like http://proxy.example:3128"
-            )
+            return ConfigurationError(_NO_PROXY)
         case aiohttp.ConnectionTimeoutError():
             return APITimeoutError(f"connecting to {host} took longer than {connecting:g} s")
         case aiohttp.ClientConnectorError() | aiohttp.ServerFingerprintMismatch():
@@ -77,8 +81,32 @@ def translate(
             return ConfigurationError(
                 f"aiohttp refuses the request ({error}): does netrc hold credentials for {host}? "
                 "They cannot go with an API key; use proxy= instead of trust_env=True"
+                if "AUTH" in str(error)
+                else _NO_PROXY
             )
     return None
+
+
+def by_way_of_proxy(
+    error: APIConnectionError, url: str, proxy: str | None, *, trust_env: bool
+) -> ChatloomError:
+    """Return an error that speaks of the proxy too, if the request goes through one.
+
+    aiohttp goes without a proxy of the environment that is to be spoken to by TLS, or has no host.
+    """
+    server = urlsplit(url)
+    named = proxy
+    if proxy is None and trust_env and not proxy_bypass(server.hostname or ""):
+        named = getproxies().get("https", "").strip()
+    if server.scheme != "https" or not named:
+        return error
+    way = urlsplit(named)
+    if proxy is None and (way.scheme == "https" or not way.hostname):
+        return ConfigurationError(_NO_PROXY)
+    if "proxy" not in error.message:
+        error.message += f", by way of the proxy {way.hostname}"
+        error.args = (error.message,)
+    return error
 
 
 def untrace(error: BaseException) -> None:

@@ -17,6 +17,7 @@ import trustme
 
 from chatloom_async import (
     APIConnectionError,
+    ApiKey,
     APIStatusError,
     AsyncChatloom,
     ChatloomError,
@@ -240,6 +241,19 @@ async def test_no_proxy_of_the_environment_is_used_unasked(monkeypatch: pytest.M
         assert proxy.connections == 0
 
 
+@pytest.mark.parametrize("proxy", ["https://127.0.0.1:9", "http://", "http://127.0.0.1:port"])
+async def test_a_proxy_of_the_environment_that_cannot_be_used_is_told(
+    monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("https_proxy", proxy)
+    async with ConnectionPool(trust_env=True) as pool:
+        client = AsyncChatloom(KEY, base_url="https://127.0.0.1:9", pool=pool)
+        with pytest.raises(ConfigurationError, match="the proxy named in the environment"):
+            await client.list_agents()
+
+
 @pytest.mark.looptime
 @pytest.mark.parametrize(("status", "asked"), [(407, 1), (403, 1), (502, 3), (503, 3)])
 async def test_a_proxy_in_trouble_is_asked_again(status: int, asked: int) -> None:
@@ -265,6 +279,19 @@ async def test_a_session_with_own_credentials_is_refused() -> None:
     async with session:
         with pytest.raises(ConfigurationError, match="auth of its own"):
             ConnectionPool(session=session)
+
+
+@pytest.mark.parametrize("header", ["Authorization", "Cookie"])
+async def test_credentials_a_session_is_given_later_are_not_sent(
+    sandbox: Sandbox, header: str
+) -> None:
+    async with own_session() as session, ConnectionPool(session=session) as pool:
+        session.headers[header] = "Bearer clf_other"
+        key = ApiKey(KEY, "X-API-Key")
+        client = AsyncChatloom(key, base_url=sandbox.base_url, pool=pool)
+        with pytest.raises(ConfigurationError, match="credentials of its own"):
+            await client.list_agents()
+    assert sandbox.count() == 0
 
 
 async def test_a_brought_session_is_left_open(sandbox: Sandbox) -> None:
