@@ -19,9 +19,8 @@ from chatloom_async.ratelimit.departures import Departures
 _MINUTE = 60.0  # seconds: the documented limit is one "per minute", longer memory blurs it
 _TRUSTED = 90.0  # seconds a rate holds at most: longer is polite to others ("four processes")
 _SHORTEST = 0.02  # seconds: less is no measurement
-_FASTEST = 40.0  # per second at which stored tokens leave ("503 in HTML, bucket 10/s burst 60")
 _SURPLUS = 1.4  # seconds in which stored tokens leave, about ("clock window")
-_JITTER = 2.0  # tokens; refused with more of them left, the server stores less than the bucket
+_JITTER = 2.0  # tokens; refused with more of them left, it stores even less ("bucket 10/s burst 1")
 _LITTLE = 8.0  # tokens: who stores no more overflows during a pause ("bucket 20/s burst 5")
 _NOTHING = 2.0  # tokens: who stores fewer admits by the gap between two ("bucket 10/s burst 1")
 _FELL = 0.75  # measured ÷ used: the limit fell ("limit halves")
@@ -42,6 +41,7 @@ class LearnedBucket:
     _level: float = 0.0
     _level_at: float = 0.0
     _cap: float = math.inf  # tokens that the server stores at most
+    _first: float = math.inf  # accepted before the first refusal
     _trust: float = 1.0  # seconds for which the rate holds before it rises
     _anchor: float | None = None  # the departure of the refusal at which the measurement began
     _refused_at: float = 0.0
@@ -55,7 +55,7 @@ class LearnedBucket:
     def speed(self, now: float) -> float:
         """Return how many attempts may leave per second; there is a rate."""
         rate = self._raised(now)
-        return max(rate, min(rate + self._level / _SURPLUS, _FASTEST))
+        return max(rate, rate + self._level / _SURPLUS)
 
     def spend(self, now: float) -> None:
         """Take the token of an attempt that leaves."""
@@ -74,7 +74,7 @@ class LearnedBucket:
 
     def forget(self) -> None:
         """Begin to measure anew: it is no rate that is limited."""
-        self.rate, self._anchor, self._cap = None, None, math.inf
+        self.rate = self._anchor = None
 
     def close(self, now: float, sent_at: float, in_flight: int, *, afresh: bool = False) -> None:
         """Measure the limit and empty the bucket: at a refusal the server has nothing left.
@@ -91,7 +91,7 @@ class LearnedBucket:
     def reopen(self, now: float, sent_at: float) -> None:
         """Go on: the probe sent at ``sent_at`` was let through."""
         if self._cap == math.inf:  # it stores no more than what it accepted at first
-            self._cap = max(1.0, self._departures.count(-math.inf, sent_at))
+            self._cap = self._first = max(1.0, self._departures.count(-math.inf, sent_at))
         if self.rate is not None:
             self._fill(now)
             if self._cap < _NOTHING:
@@ -115,9 +115,8 @@ class LearnedBucket:
 
     def _measure(self, now: float, sent_at: float, in_flight: int) -> None:
         sent, raised = self._departures, self._raised(now)
-        accepted = max(0, sent.count(self._opened_at) - in_flight)
         if self.rate is not None and self._level > _JITTER:
-            self._cap = max(1.0, accepted)
+            self._cap = max(1.0, sent.count(self._opened_at) - in_flight)
         if self._anchor is None or sent_at < self._anchor + _SHORTEST:
             self._anchor = sent_at if self._anchor is None else self._anchor
             return
@@ -131,7 +130,7 @@ class LearnedBucket:
         if self.rate is not None:
             since = sent_at - self._refused_at
             lately = (sent.count(self._refused_at, sent_at) + 1) / since
-            if self._cap <= max(_LITTLE, measured):
+            if self._first <= max(_LITTLE, measured) or self._cap < _NOTHING:
                 # It stores little: what it refilled while the gate was closed was lost in part,
                 # so the measured rate is a lower bound, as the rate in use is an upper one.
                 if raised > measured:

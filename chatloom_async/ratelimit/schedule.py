@@ -385,7 +385,7 @@ class Schedule:
         if pause.vain >= _WINDOW:
             pause.period = cycle
         if self.window is not None:
-            found = self.window.correct(pause.refused_at, pause.vain, probe)
+            found = self.window.correct(pause.refused_at, pause.vain, probe, told=told)
             if found is not Finding.WINDOW:
                 self._no_window(now)
             if found is Finding.NOTHING:
@@ -408,5 +408,5 @@ class Schedule:
         """Go on evenly: the server does not count by windows, but what was counted is a rate."""
         window = self.window
         if window is not None:
-            self.bucket.pace(now, window.rate, max(window.span, _HELD))
+            self.bucket.pace(now, window.rate, min(max(window.span, _HELD), 60.0))
         self.window, self._windowed = None, False

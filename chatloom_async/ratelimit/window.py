@@ -25,6 +25,7 @@ _OVERTAKING = (
     9  # requests that may leave before a window ends and arrive after it ("four processes")
 )
 _STORED = 0.5  # of its worth per span: less comes back of a bucket ("20 keys, bucket 5/s")
+_FAR = 4.0  # times: nor is it far less where a pause was long ("counters 300/60 s")
 _MORE = 1.3  # of its worth: less is not worth a change of mind
 _USED_UP = 6  # in a sixth of the span a window is used up ("limit halves": less is in flight)
 _PATIENT = 140.0  # seconds without a refusal, after which one more is tried ("limit doubles")
@@ -130,10 +131,11 @@ class LearnedWindow:
         self._proving = False
         self.doubted = early and not self.trying and not self._disproved
 
-    def correct(self, sent_at: float, vain: int, probe: float) -> Finding:
+    def correct(self, sent_at: float, vain: int, probe: float, *, told: bool) -> Finding:
         """Correct what is known by the last refusal, when all in flight came back.
 
-        ``vain``: how many probes were refused in the meantime, before the one at ``probe``.
+        ``vain``: how many probes were refused in the meantime, before the one at ``probe``;
+        ``told``: the server said when that one would be let in.
         """
         got, before = self._got(sent_at), self.refused_at
         tried, self.trying, self.refused_at = self.trying, False, sent_at
@@ -141,6 +143,8 @@ class LearnedWindow:
             self._disproved = False
         elif tried:
             self.worth = got if got > _MORE * self.worth else self.worth
+        elif self.doubted and told and self._is_longer(sent_at, got, probe):
+            return Finding.WINDOW
         elif self.doubted and self.margin == _WIDEST and sent_at < before + self.span:
             return self._evenly(before, sent_at)  # refused at once, again
         elif self.doubted and vain:  # it has to end all the same: it is worth less by now
@@ -163,8 +167,19 @@ class LearnedWindow:
         """
         measured = (self._departures.count(before, sent_at) + 1) / (sent_at - before)
         if measured < _STORED * self.rate:
-            self.span = self.worth / measured
+            self.span = min(self.worth / measured, _FAR * self.span)
         return Finding.RATE
+
+    def _is_longer(self, sent_at: float, got: int, probe: float) -> bool:
+        """Tell whether the window is a longer one: the first one seen had begun before us."""
+        cycle = probe - self._began_before
+        near = next((step for step in ROUND if step > cycle - 0.1), cycle)
+        span = near if near < cycle + 1 else float(math.floor(cycle))  # what is told is rounded up
+        longer = probe - sent_at > _MORE * self.span
+        if self._lengthened or got >= _EMPTY * self.worth or not longer:
+            return False
+        self.span, self._lengthened = span, True
+        return True
 
     def _lengthen(self, span: float) -> Finding:
         """Take the window for a longer one, once: the first one seen had begun before us."""
