@@ -146,7 +146,7 @@ class LearnedWindow:
         elif self.doubted and told and self._is_longer(sent_at, got, probe):
             return Finding.WINDOW
         elif self.doubted and self.margin == _WIDEST and sent_at < before + self.span:
-            return self._evenly(before, sent_at)  # refused at once, again
+            return self._evenly(before, sent_at, told=told)  # refused at once, again
         elif self.doubted and vain:  # it has to end all the same: it is worth less by now
             if got < _EMPTY * self.worth:
                 return self._lengthen(probe - self._began_before)
@@ -156,17 +156,17 @@ class LearnedWindow:
         elif self.margin < _WIDEST:  # some left it and arrived in the next one, or the other way
             self.margin = _WIDEST
         else:
-            return self._evenly(before, sent_at)
+            return self._evenly(before, sent_at, told=told)
         return Finding.WINDOW if self.worth else Finding.NOTHING
 
-    def _evenly(self, before: float, sent_at: float) -> Finding:
+    def _evenly(self, before: float, sent_at: float, *, told: bool) -> Finding:
         """Take note that its places come back one by one.
 
-        Where a bucket's store was taken for its worth, what came back since the refusal before
-        tells how fast.
+        Where a pause that was told let a bucket's store be taken for its worth, what came back
+        since the refusal before tells how fast.
         """
         measured = (self._departures.count(before, sent_at) + 1) / (sent_at - before)
-        if measured < _STORED * self.rate:
+        if told and measured < _STORED * self.rate:
             self.span = min(self.worth / measured, _FAR * self.span)
         return Finding.RATE
 
