@@ -19,6 +19,9 @@ from chatloom_async.ratelimit.departures import Departures
 _MINUTE = 60.0  # seconds: the documented limit is one "per minute", longer memory blurs it
 _TRUSTED = 90.0  # seconds a rate holds at most: longer is polite to others ("four processes")
 _SHORTEST = 0.02  # seconds: less is no measurement
+_FASTEST = (
+    40.0  # per second at which stored tokens leave ("20 keys with limits of their own: 5/1 s")
+)
 _SURPLUS = 1.4  # seconds in which stored tokens leave, about ("clock window")
 _JITTER = 2.0  # tokens; refused with more of them left, it stores even less ("bucket 10/s burst 1")
 _LITTLE = 8.0  # tokens: who stores no more overflows during a pause ("bucket 20/s burst 5")
@@ -55,7 +58,7 @@ class LearnedBucket:
     def speed(self, now: float) -> float:
         """Return how many attempts may leave per second; there is a rate."""
         rate = self._raised(now)
-        return max(rate, rate + self._level / _SURPLUS)
+        return max(rate, min(rate + self._level / _SURPLUS, _FASTEST))
 
     def spend(self, now: float) -> None:
         """Take the token of an attempt that leaves."""

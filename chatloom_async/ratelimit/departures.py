@@ -36,7 +36,7 @@ _RENEWED, _MOST_RENEWED = 1.8, 0.5
 _LEAST = 3  # in flight: with fewer a refusal blames no count, nor do 503s let it fall ("bucket")
 _MANY = 8  # in flight: fewer are counted without an error ("bucket 20/s burst 5")
 _SHRUNK = 3  # times in a row that a learned count is corrected; then it was none ("20 in flight")
-_CURIOUS = 8  # answers for each in flight after which one more is tried, doubled when in vain
+_CURIOUS = 40  # answers for each in flight until one more is tried, twice that after each in vain
 
 
 @define(eq=False, repr=False)

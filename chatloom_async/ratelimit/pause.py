@@ -16,7 +16,6 @@ from chatloom_async.ratelimit.window import LearnedWindow, round_up
 # In quotes: the row of ``benchmarks.politeness`` that a constant decides.
 _SOON = 0.25  # seconds to the first probe, where nothing is told ("bucket 20/s burst 5")
 _TOKENS = 1.5  # tokens that a bucket of a known rate refills before a probe ("bucket 2/s burst 1")
-_LEAST = 0.1  # seconds of a pause before a window's next probe
 _FRESH = 20.0  # seconds open: later, the opening is no window's beginning ("a hiccup of 2 s")
 _MARGIN = 0.03  # seconds after a round time
 
@@ -51,7 +50,7 @@ class Pause:
     def first_probe(self, now: float, bucket: LearnedBucket, window: LearnedWindow | None) -> float:
         """Return when one may leave: when what is learned is free again, or a moment later."""
         if window is not None and not window.doubted:
-            return max(now + _LEAST, window.free_at())
+            return max(now, window.free_at())
         return now + (max(_SOON, _TOKENS / bucket.rate) if bucket.rate else _SOON)
 
     def next_probe(

@@ -43,7 +43,7 @@ _IDLE = 1.0  # seconds the gate was ready and unused: that time proves nothing a
 _WINDOW = 1  # probes in vain that let a window be supposed ("window 10/1 s, silent")
 _HICCUP = 2  # probes in vain by 503, the next one let in: no limit after all ("a hiccup of 2 s")
 _VAIN = 3  # probes in vain by 503: an outage ("30 s of 503s")
-_HELD = 10.0  # seconds at least that a window's rate holds ("counters 10/1 s")
+_HELD, _MINUTE = 10.0, 60.0  # seconds for which a window's rate holds ("counters 10/1 s")
 _CAUTIOUS = 1.0  # in flight after a pause, as long as no rate is known ("counters 300/60 s")
 _AGAIN = 4.0  # in flight after a pause, and at a window's beginning ("100/10 s at 300 ms")
 
@@ -210,7 +210,7 @@ class Schedule:
 
     def accepted(self, now: float) -> int:
         """Return how many left in the last minute and came back, and were not refused."""
-        return self._departures.count(now - 60.0) - len(self.concurrency.out)
+        return self._departures.count(now - _MINUTE) - len(self.concurrency.out)
 
     def take_over(self, other: Schedule) -> None:
         """Go on with what another one sent, but not with what it learned."""
@@ -408,5 +408,5 @@ class Schedule:
         """Go on evenly: the server does not count by windows, but what was counted is a rate."""
         window = self.window
         if window is not None:
-            self.bucket.pace(now, window.rate, min(max(window.span, _HELD), 60.0))
+            self.bucket.pace(now, window.rate, min(max(window.span, _HELD), _MINUTE))
         self.window, self._windowed = None, False

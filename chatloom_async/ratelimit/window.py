@@ -24,8 +24,8 @@ SHORTEST = 0.8  # seconds: what comes back sooner is a bucket's ("503 in HTML, b
 _OVERTAKING = (
     9  # requests that may leave before a window ends and arrive after it ("four processes")
 )
-_STORED = 0.5  # of its worth per span: less comes back of a bucket ("20 keys, bucket 5/s")
-_FAR = 4.0  # times: nor is it far less where a pause was long ("counters 300/60 s")
+_SLOWER = 2.0  # times its span for its worth to come back: it is a bucket's ("20 keys, bucket 5/s")
+_FAR = 4.0  # times at most: a pause may have been longer than needed ("counters 300/60 s")
 _MORE = 1.3  # of its worth: less is not worth a change of mind
 _USED_UP = 6  # in a sixth of the span a window is used up ("limit halves": less is in flight)
 _PATIENT = 140.0  # seconds without a refusal, after which one more is tried ("limit doubles")
@@ -139,17 +139,19 @@ class LearnedWindow:
         """
         got, before = self._got(sent_at), self.refused_at
         tried, self.trying, self.refused_at = self.trying, False, sent_at
+        empty, cycle = got < _EMPTY * self.worth, probe - self._began_before
+        longer = told and probe - sent_at > _MORE * self.span and not self._lengthened
         if self._disproved:
             self._disproved = False
         elif tried:
             self.worth = got if got > _MORE * self.worth else self.worth
-        elif self.doubted and told and self._is_longer(sent_at, got, probe):
-            return Finding.WINDOW
+        elif self.doubted and empty and longer:
+            return self._lengthen(cycle, told=True)
         elif self.doubted and self.margin == _WIDEST and sent_at < before + self.span:
             return self._evenly(before, sent_at, told=told)  # refused at once, again
         elif self.doubted and vain:  # it has to end all the same: it is worth less by now
-            if got < _EMPTY * self.worth:
-                return self._lengthen(probe - self._began_before)
+            if empty:
+                return self._lengthen(cycle, told=False)
             self.worth = max(got, self.worth // 2)
         elif got < self.worth - _OVERTAKING and not self.doubted:
             self.worth = got
@@ -165,27 +167,19 @@ class LearnedWindow:
         Where a pause that was told let a bucket's store be taken for its worth, what came back
         since the refusal before tells how fast.
         """
-        measured = (self._departures.count(before, sent_at) + 1) / (sent_at - before)
-        if told and measured < _STORED * self.rate:
-            self.span = min(self.worth / measured, _FAR * self.span)
+        seconds = (sent_at - before) * self.worth / (self._departures.count(before, sent_at) + 1)
+        if told and seconds > _SLOWER * self.span:
+            self.span = min(seconds, _FAR * self.span)
         return Finding.RATE
 
-    def _is_longer(self, sent_at: float, got: int, probe: float) -> bool:
-        """Tell whether the window is a longer one: the first one seen had begun before us."""
-        cycle = probe - self._began_before
-        near = next((step for step in ROUND if step > cycle - 0.1), cycle)
-        span = near if near < cycle + 1 else float(math.floor(cycle))  # what is told is rounded up
-        longer = probe - sent_at > _MORE * self.span
-        if self._lengthened or got >= _EMPTY * self.worth or not longer:
-            return False
-        self.span, self._lengthened = span, True
-        return True
-
-    def _lengthen(self, span: float) -> Finding:
+    def _lengthen(self, cycle: float, *, told: bool) -> Finding:
         """Take the window for a longer one, once: the first one seen had begun before us."""
-        if self._lengthened or span < _MORE * self.span:
+        if self._lengthened or cycle < _MORE * self.span:
             return Finding.NOTHING
-        self.span, self._lengthened = round_down(span), True
+        self.span, self._lengthened = round_down(cycle), True
+        if told:  # seconds that were rounded up, so that it may have begun up to one earlier
+            near = (step for step in ROUND if cycle - _GAP < step < cycle + 1)
+            self.span = next(near, math.floor(cycle))
         return Finding.WINDOW
 
 

@@ -192,12 +192,12 @@ def test_a_refused_probe_blames_others_in_flight() -> None:
 def test_one_more_is_tried_until_refused() -> None:
     concurrency = blamed()
     concurrency.clear()
-    answered(concurrency, 50)
+    answered(concurrency, 210)
     assert concurrency.most == 6
     fill(concurrency)
     concurrency.refused(told=False)
     assert concurrency.most == 5
-    answered(concurrency, 50)
+    answered(concurrency, 210)
     assert concurrency.most == 5  # it takes twice as long until the next time
 
 

@@ -24,14 +24,14 @@ def test_no_more_than_its_worth_leave() -> None:
 def test_a_window_ending_early_is_worth_less() -> None:
     made = window(used=50)
     made.refuse(1.0)
-    assert made.correct(1.0, vain=2, probe=10.1) is Finding.WINDOW
+    assert made.correct(1.0, vain=2, probe=10.1, told=False) is Finding.WINDOW
     assert made.worth == 50
 
 
 def test_a_refusal_at_the_end_widens_the_margin() -> None:
     made = window(used=100)
     made.refuse(1.0)
-    assert made.correct(1.0, vain=0, probe=10.1) is Finding.WINDOW
+    assert made.correct(1.0, vain=0, probe=10.1, told=False) is Finding.WINDOW
     assert made.worth == 100
     assert made.margin > 0.1
 
@@ -40,8 +40,28 @@ def test_refused_early_twice_it_is_a_rate() -> None:
     made = window(used=20)
     for sent_at in (0.5, 0.6):
         made.refuse(sent_at)
-        found = made.correct(sent_at, vain=0, probe=sent_at + 0.3)
+        found = made.correct(sent_at, vain=0, probe=sent_at + 0.3, told=False)
     assert found is Finding.RATE
+
+
+def test_a_told_pause_beyond_the_window_means_a_longer_one() -> None:
+    made = window(used=100)
+    made.span = 2.0  # it had begun before
+    made.began_at, made.doubted = 3.0, False
+    made.refuse(3.0)
+    assert made.correct(3.0, vain=0, probe=9.2, told=True) is Finding.WINDOW
+    assert (made.worth, made.span) == (100, 10.0)
+
+
+@pytest.mark.parametrize(("told", "rate"), [(True, 2.5), (False, 10.0)])
+def test_a_store_taken_for_a_window_gives_its_rate(*, told: bool, rate: float) -> None:
+    made = window(used=0)
+    for sent_at in (20.0, 30.0):
+        for tenth in range(20):
+            made._departures.add(sent_at - 9 + tenth / 10)  # noqa: SLF001 - its log is the key's
+        made.refuse(sent_at)
+        made.correct(sent_at, vain=0, probe=sent_at + 1, told=told)
+    assert made.rate == pytest.approx(rate)
 
 
 def test_failures_take_no_place_until_refused() -> None:
@@ -50,7 +70,7 @@ def test_failures_take_no_place_until_refused() -> None:
     made.failed(0.6)
     assert made.due(1.0, 1.0) < 2
     made.refuse(1.1)
-    assert made.correct(1.1, vain=0, probe=10.1) is Finding.WINDOW
+    assert made.correct(1.1, vain=0, probe=10.1, told=False) is Finding.WINDOW
     assert (made.worth, made.doubted) == (103, False)
     made.failed(0.7)
     assert made.worth == 103
