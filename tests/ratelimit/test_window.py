@@ -82,5 +82,5 @@ def test_a_shorter_span_is_tried_once_where_guessed() -> None:
     made.begin(0.0)
     assert made.free_at() == pytest.approx(8.03)
     made.refuse(8.1)
-    assert made.correct(8.1, vain=0, probe=10.1) is Finding.WINDOW
+    assert made.correct(8.1, vain=0, probe=10.1, told=False) is Finding.WINDOW
     assert (made.shorter, made.margin) == (0.0, window().margin)
