@@ -141,7 +141,6 @@ async def _answers(pool: ConnectionPool, base_url: str, key: ApiKey) -> list[Che
 
 
 async def _more(pool: ConnectionPool, base_url: str, key: ApiKey, agent: str | None) -> list[Check]:
-    """Ask for the rest of what is documented."""
     checks: list[Check] = []
     if agent is not None:
         answer = await _ask(pool, base_url, key, _DOMAINS, agent)

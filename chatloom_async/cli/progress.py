@@ -84,7 +84,6 @@ class Progress:
         self._bar.refresh()
 
     def _rate(self, requests: int, now: float) -> float:
-        """Return how many requests a second were made of late."""
         self._samples.append((now, requests))
         while len(self._samples) > 1 and now - self._samples[0][0] > _WINDOW:
             self._samples.popleft()

@@ -159,7 +159,6 @@ class Run:
             self._take(each)
 
     async def _here(self, resources: AsyncExitStack) -> AsyncIterator[WorkspaceAudit]:
-        """Begin an audit in this process."""
         base_url, retry = self.plan.base_url, RetryPolicy()
         if base_url is None:
             base_url, retry = await _sandbox(resources), _DEMO_RETRY
@@ -179,7 +178,6 @@ class Run:
         return await resources.enter_async_context(audit)
 
     async def _on(self, cluster: str, resources: AsyncExitStack) -> AsyncIterator[WorkspaceAudit]:
-        """Begin an audit on a cluster."""
         plan = self.plan
         try:
             from chatloom_async.contrib.dask import audit_on  # noqa: PLC0415 - an extra
@@ -237,7 +235,6 @@ class Run:
         self._say(self._summary())
 
     def _say(self, text: str) -> None:
-        """Write a line below the tables, or beside the data."""
         if self.plan.printed == "table":
             write_folded(text, sys.stdout)
         else:

@@ -40,14 +40,14 @@ class Meter(Protocol):
 
     limit: float
 
-    def admit(self, now: float) -> float:
+    def admit(self, now: float, /) -> float:
         """Count one request at ``now`` (seconds, never going back).
 
         Returns 0.0 when it is admitted, else the seconds after which one request would be.
         """
         ...
 
-    def standing(self, now: float) -> Standing:
+    def standing(self, now: float, /) -> Standing:
         """Return how the key stands, without counting a request."""
         ...
 
@@ -215,21 +215,19 @@ class InFlight:
     """
 
     limit: float = field(validator=gt(0))
-    _now: int = field(default=0, init=False)
+    _taken: int = field(default=0, init=False)
 
-    def admit(self, now: float) -> float:
+    def admit(self, _now: float, /) -> float:
         """See ``Meter``."""
-        del now
-        if self._now >= self.limit:
+        if self._taken >= self.limit:
             return 1.0
-        self._now += 1
+        self._taken += 1
         return 0.0
 
-    def standing(self, now: float) -> Standing:
+    def standing(self, _now: float, /) -> Standing:
         """See ``Meter``."""
-        del now
-        return Standing(self.limit, 0.0, max(0, int(self.limit) - self._now), 0.0)
+        return Standing(self.limit, 0.0, max(0, int(self.limit) - self._taken), 0.0)
 
     def done(self) -> None:
         """Give a place back."""
-        self._now -= 1
+        self._taken -= 1

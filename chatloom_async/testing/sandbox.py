@@ -248,7 +248,6 @@ class Sandbox:
             service.waiting.discard(task)
 
     def _decide(self, request: web.BaseRequest) -> tuple[Delivery, RecordedRequest]:
-        """Decide about a request at the moment it comes in, and record it."""
         target, now = request.raw_path, self._now()
         # A request through a proxy may name the whole URL (RFC 9112 §3.2.2).
         path = target if target.startswith("/") else request.rel_url.raw_path_qs
