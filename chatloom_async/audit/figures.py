@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain
 from math import inf
 
 from attrs import frozen
@@ -10,7 +11,6 @@ from chatloom_async.audit.domains import name_of
 from chatloom_async.audit.findings import FINDING_RULES, SHOWN
 from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.results import SEVERITIES, AuditTotals, Finding, Severity, WorkspaceAudit
-from chatloom_async.models import AuditedAgent
 
 NewFindings = Collection[tuple[str | None, Finding]]
 """Findings that an earlier audit has not, each with its workspace; None: it concerns several."""
@@ -54,8 +54,8 @@ class Figures:
         groups: the findings, the gravest first.
         by_domain: the domains that most agents list: which, how many agents and workspaces.
         by_spread: how many domains are listed by so many agents, from a label to a count.
-        marks: the places of ``by_domain`` by ``name_of`` their domain. The page finds rows by them
-            and not by text: texts are cut, and one may be part of another.
+        marks: the places of ``by_domain`` by each spelling of their domain. The page finds rows by
+            them and not by text: texts are cut, and one may be part of another.
     """
 
     totals: AuditTotals
@@ -85,10 +85,12 @@ def figures(audits: Sequence[WorkspaceAudit], new: NewFindings, judge: Judge) ->
     totals = AuditTotals()
     for audit in audits:
         totals = totals.plus(audit)
-    agents = (agent for audit in audits for agent in audit.agents)
-    listed = Counter(domain for agent in agents for domain in _domains([agent]))
+    lists = [agent.allowed_domains or () for audit in audits for agent in audit.agents]
+    names = {domain: name_of(domain) for domain in set(chain(*lists))}
+    listed = Counter(chain(*(dict.fromkeys(map(names.__getitem__, domains)) for domains in lists)))
     most = listed.most_common(_MOST_DOMAINS)
-    marks = {domain: number for number, (domain, _) in enumerate(most)}
+    bars = {name: number for number, (name, _) in enumerate(most)}
+    marks = bars | {domain: bars[name] for domain, name in names.items() if name in bars}
     reach = Counter(number for audit in audits for number in bars_of(audit, marks))
     return Figures(
         totals.plus_findings(shared),
@@ -105,7 +107,8 @@ def figures(audits: Sequence[WorkspaceAudit], new: NewFindings, judge: Judge) ->
 
 def bars_of(audit: WorkspaceAudit, marks: Mapping[str, int]) -> list[int]:
     """Return the numbers of all bars that lead to this workspace."""
-    return sorted(marks[domain] for domain in _domains(audit.agents) & marks.keys())
+    listed = chain(*(agent.allowed_domains or () for agent in audit.agents))
+    return sorted({marks[domain] for domain in listed if domain in marks})
 
 
 def _groups(
@@ -130,7 +133,3 @@ def _groups(
             lines.items(), key=lambda item: (SEVERITIES.index(item[0][1]), -len(item[1]), item[0])
         )
     )
-
-
-def _domains(agents: Iterable[AuditedAgent]) -> set[str]:
-    return {name_of(domain) for agent in agents for domain in agent.allowed_domains or ()}

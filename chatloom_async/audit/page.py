@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from chatloom_async.audit.domains import name_of
 from chatloom_async.audit.draft import Draft, write
 from chatloom_async.audit.figures import NewFindings, bars_of, figures, told
 from chatloom_async.audit.judge import Judge
@@ -132,7 +131,6 @@ def _environment() -> Environment:
         "told": told,
         "digest": _digest,
         "bars_of": bars_of,
-        "name_of": name_of,
     }
     return environment
 
