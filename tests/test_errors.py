@@ -222,17 +222,21 @@ def test_a_redirect_names_the_host_it_points_to(location: str | None, named: str
 
 
 @pytest.mark.parametrize(
-    "reply",
+    ("reply", "outcome"),
     [
-        StubReply(status=404),
-        StubReply(body=b"{}"),
-        StubReply(after=60),
-        APIConnectionError("gone", "tls"),
+        (StubReply(status=404), "404"),
+        (StubReply(body=b"{}"), "malformed"),
+        (StubReply(after=60), "timeout"),
+        (APIConnectionError("gone", "tls"), "tls"),
+        (ClientClosedError("closed"), "ClientClosedError"),
     ],
 )
-def test_an_error_of_a_call_names_its_request(reply: StubReply | ChatloomError) -> None:
+def test_an_error_names_its_request_and_attempt(
+    reply: StubReply | ChatloomError, outcome: str
+) -> None:
     error = raised(reply)
     assert (error.method, error.path) == ("GET", PATH)
+    assert [attempt.outcome for attempt in error.attempts] == [outcome]
 
 
 def test_an_errors_traceback_ends_in_the_call() -> None:
@@ -247,14 +251,6 @@ def test_every_attempt_is_recorded_with_its_outcome() -> None:
     attempts = raised(*replies, retry=RetryPolicy(), timeout=2).attempts
     assert [each.outcome for each in attempts] == ["503", "timeout", "disconnected", "404"]
     assert [each.elapsed for each in attempts] == pytest.approx([0, 2, 0, 0.5])
-
-
-@pytest.mark.parametrize(
-    ("reply", "outcome"),
-    [(StubReply(body=b"{}"), "malformed"), (ClientClosedError("closed"), "ClientClosedError")],
-)
-def test_an_odd_attempt_is_recorded(reply: StubReply | ChatloomError, outcome: str) -> None:
-    assert [attempt.outcome for attempt in raised(reply).attempts] == [outcome]
 
 
 @pytest.mark.parametrize(

@@ -217,21 +217,21 @@ async def test_leaving_early_leaves_no_task_behind(read: int) -> None:
     assert (asyncio.all_tasks() - {asyncio.current_task()}) == set()
 
 
-async def test_an_error_in_the_block_cancels_the_rest() -> None:
+@pytest.mark.parametrize("how", [KeyError, asyncio.CancelledError])
+async def test_an_end_of_the_reading_cancels_the_rest(how: type[BaseException]) -> None:
     calls = Calls(seconds=60)
-    with pytest.raises(KeyError):
-        async with FanOut(calls, range(5)):
+
+    async def read() -> None:
+        async with FanOut(calls, range(5)) as answers:
             await asyncio.sleep(1)
-            raise KeyError("the reader's own")
-    assert calls.in_flight == 0
+            if how is KeyError:
+                raise KeyError("the reader's own")
+            await anext(answers)
 
-
-async def test_cancelling_the_reader_cancels_the_rest() -> None:
-    calls = Calls(seconds=60)
-    reader = asyncio.create_task(collect(FanOut(calls, range(5))))
-    await asyncio.sleep(1)
+    reader = asyncio.create_task(read())
+    await asyncio.sleep(2)
     reader.cancel()
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(how):
         await reader
     assert (asyncio.all_tasks() - {asyncio.current_task()}) == set()
     assert (calls.started, calls.in_flight) == (5, 0)
