@@ -61,7 +61,12 @@ class Connector(aiohttp.TCPConnector):
                 connection = await super().connect(req, traces, timeout)
             except BaseException as error:
                 _KEPT_SINCE.set(None)
-                self.clear_dns_cache()  # the name may belong to another address by now
+                match error:
+                    case KeyError(args=(tuple(),)):  # the name was forgotten since its look-up
+                        continue
+                # The name may belong to another address by now. Not at once: who waited for the
+                # same look-up is about to use it, and aiohttp would fail there.
+                asyncio.get_running_loop().call_soon(self.clear_dns_cache)
                 if not isinstance(error, TimeoutError) or self._time() < judge_at:
                     raise
                 # A blocked loop held the timer up, and nobody looked whether the connection was

@@ -152,6 +152,34 @@ async def test_a_refused_connection_has_its_name_asked(looked_up: list[str]) -> 
     assert looked_up == ["localhost"] * 2
 
 
+@pytest.mark.parametrize("clears", [True, False], ids=["forgotten meanwhile", "kept"])
+async def test_one_look_up_for_many_calls_fails_as_it_should(
+    monkeypatch: pytest.MonkeyPatch, *, clears: bool
+) -> None:
+    pool, names = ConnectionPool(), []
+
+    async def resolve(_: object, host: str, port: int, **__: object) -> list[dict[str, Any]]:
+        names.append(host)
+        await asyncio.sleep(0.01)
+        if clears and len(names) == 1:
+            loop = asyncio.get_running_loop()
+            loop.call_soon(pool._by_loop[loop].lost_kept)  # noqa: SLF001 - as a dead connection does
+        found = {"hostname": host, "host": HOST, "port": port, "family": socket.AF_INET}
+        return [{**found, "proto": 0, "flags": 0}]
+
+    async def no_descriptor(*_: object, **__: object) -> socket.socket:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(aiohttp.DefaultResolver, "resolve", resolve)
+    monkeypatch.setattr("aiohttp.connector.aiohappyeyeballs.start_connection", no_descriptor)
+    async with pool:
+        client = AsyncChatloom(KEY, base_url="http://localhost:9", pool=pool, retry=ONCE)
+        calls = (client.get_allowed_domains(f"agt_{n}") for n in range(5))
+        errors = await asyncio.gather(*calls, return_exceptions=True)
+    assert {getattr(error, "reason", error) for error in errors} == {"local"}
+    assert len(names) == 1 + clears
+
+
 @pytest.mark.parametrize("fault", [Fault.reset(), Fault.hang()], ids=["reset", "silence"])
 async def test_a_lost_connection_has_its_name_asked(looked_up: list[str], fault: Fault) -> None:
     async with Sandbox([make_workspace("acme", KEY, 1)]) as sandbox:
