@@ -56,8 +56,9 @@ def decode(body: bytes, model: type[Model], scan: Scanner = _scan) -> Model:
     value = decode_json(body, scan)
     if model is object:
         return value  # type: ignore[no-any-return]  # any JSON value is an object
-    read = READERS.get(model)
-    if read is None:
+    try:
+        read = READERS[model]
+    except KeyError:
         read = READERS[model] = reader(model)  # type: ignore[arg-type]  # classes are hashable
     try:
         return read(value, model)  # type: ignore[no-any-return]  # a run-time type
