@@ -17,11 +17,13 @@ _PIECE = 8  # so many letters of a key in a row are too many
 _GRAM = 5
 _KEPT = 4_000  # letters of a text that is looked at letter by letter
 _ESCAPES = 1_000  # in a longer text, each of which takes as long as a hundred letters
-# %53, %2553, %u0053, \u0053, \U00000053, \u{53}, \x53, &#x53; and &#83; are S; \n is no n.
+# %53, %2553, %u0053, \u0053, \U00000053, \u{53}, \x53, 0x53, \123, &#x53; and &#83; are S;
+# \n is no n.
 _ESCAPE = (
-    r"(?ai:(?:%(?:25)*(?:u00)?|\\u(?:0000)?00|\\u\{0*|\\x|&#x0*)(?P<hex>[0-9a-f]{2})[;}]?"
-    r"|&#0*(?P<dec>[0-9]{2,3});?|\\[bfnrt])"
+    r"(?ai:(?:%(?:25)*(?:u00)?|\\u(?:0000)?00|\\u\{0*|[\\0]x|&#x0*)(?P<hex>[0-9a-f]{2})[;}]?"
+    r"|&#0*(?P<dec>[0-9]{2,3});?|\\(?P<oct>[0-7]{3})|\\[bfnrt])"
 )
+_SIGNS = ("%", "\\", "&#", "0x", "0X")  # without one of them there is no escape
 _SIGN = _ESCAPE + "|[A-Za-z0-9]"
 _LOWER = bytes(range(256)).lower()
 _OTHERS = bytes({*range(256)} - {*(ascii_letters + digits).encode()})
@@ -64,7 +66,7 @@ def _without_pieces(grams: set[str], least: int, text: str) -> str:
     and ``ret12``, are ``grams`` of the key. Side by side these reach from ``%53`` to ``2``. Eight
     letters are not too few (``least``), so all that is between is hidden: ``x=clf_[redacted];``.
     """
-    if len(text) > _KEPT and sum(map(text.count, ("%", "\\", "&#"))) > _ESCAPES:
+    if len(text) > _KEPT and sum(map(text.count, _SIGNS)) > _ESCAPES:
         text = f"{text[:_KEPT]} {REDACTED}"
     plain = _letters(text)
     # A piece that is to be hidden holds a whole one of these.
@@ -103,7 +105,7 @@ def _spellings(key: str) -> Iterator[str]:
 
 
 def _letters(text: str) -> str:
-    if "%" in text or "\\" in text or "&#" in text:
+    if any(sign in text for sign in _SIGNS):
         text = re.sub(_ESCAPE, _letter, text)
     return text.encode("latin-1", "replace").translate(_LOWER, _OTHERS).decode()
 
@@ -112,5 +114,7 @@ def _letter(sign: re.Match[str]) -> str:
     """Return the lower-case ASCII letter or digit that this stands for, "" for any other sign."""
     letter = sign[0]
     if len(letter) > 1:
-        letter = chr(int(sign["hex"] or "0", 16) or int(sign["dec"] or "0"))
+        letter = chr(
+            int(sign["hex"] or "0", 16) or int(sign["dec"] or "0") or int(sign["oct"] or "0", 8)
+        )
     return letter.lower() if letter.isascii() and letter.isalnum() else ""

@@ -45,6 +45,8 @@ SPELLINGS = {
     "references of HTML in hexadecimal": every("&#x%x;"),
     "references of HTML without an end": every("&#%d"),
     "escapes of JavaScript": every("\\u{%x}"),
+    "octal escapes": every("\\%03o"),
+    "bytes of a program": every("0x%02x, "),
     "long escapes": every("\\U%08x"),
     "decimal, as a list": str(list(KEY.encode())),
     "base64": encoded(""),
@@ -139,7 +141,7 @@ def test_a_text_full_of_pieces_is_cut() -> None:
     assert len(redact(f"{KEY.upper()} " * 2_000)) < 10_000
 
 
-@pytest.mark.parametrize("escape", ["%41", "%25", "\\", "\\u00e9", "&#", "&#0"])
+@pytest.mark.parametrize("escape", ["%41", "%25", "\\", "\\u00e9", "&#", "&#0", "0x41"])
 def test_a_text_full_of_escapes_keeps_its_beginning(escape: str) -> None:
     text = escape * 20_000
     assert redact(text).startswith(text[:1_000])
