@@ -87,7 +87,7 @@ async def test_a_get_goes_past_the_session(server: Server, by_session: list[str]
         assert (by_session, pool.opened) == ([], 1)
 
 
-async def test_a_connection_is_at_hand_until_the_turn_ends(
+async def test_a_connection_is_at_hand_this_turn(
     server: Server, asked_for: list[tuple[Connector, Any]]
 ) -> None:
     async with ConnectionPool() as pool:
@@ -100,7 +100,7 @@ async def test_a_connection_is_at_hand_until_the_turn_ends(
 
 
 @pytest.mark.parametrize("spoilt", ["stale", "unasked bytes"])
-async def test_a_connection_at_hand_is_used_only_if_sound(
+async def test_a_connection_at_hand_must_be_sound(
     server: Server, asked_for: list[tuple[Connector, Any]], spoilt: str
 ) -> None:
     async with ConnectionPool() as pool:

@@ -242,7 +242,7 @@ async def test_no_proxy_of_the_environment_is_used_unasked(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("proxy", ["https://127.0.0.1:9", "http://", "http://127.0.0.1:port"])
-async def test_a_proxy_of_the_environment_that_cannot_be_used_is_told(
+async def test_an_unusable_proxy_of_the_environment_is_told(
     monkeypatch: pytest.MonkeyPatch, proxy: str
 ) -> None:
     for name in ("no_proxy", "NO_PROXY"):
@@ -282,9 +282,7 @@ async def test_a_session_with_own_credentials_is_refused() -> None:
 
 
 @pytest.mark.parametrize("header", ["Authorization", "Cookie"])
-async def test_credentials_a_session_is_given_later_are_not_sent(
-    sandbox: Sandbox, header: str
-) -> None:
+async def test_a_sessions_later_credentials_are_not_sent(sandbox: Sandbox, header: str) -> None:
     async with own_session() as session, ConnectionPool(session=session) as pool:
         session.headers[header] = "Bearer clf_other"
         key = ApiKey(KEY, "X-API-Key")

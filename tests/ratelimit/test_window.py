@@ -44,7 +44,7 @@ def test_refused_early_twice_it_is_a_rate() -> None:
     assert found is Finding.RATE
 
 
-def test_a_told_pause_beyond_the_window_means_a_longer_one() -> None:
+def test_a_longer_told_pause_lengthens_the_window() -> None:
     made = window(used=100)
     made.span = 2.0  # it had begun before
     made.began_at, made.doubted = 3.0, False
@@ -54,7 +54,7 @@ def test_a_told_pause_beyond_the_window_means_a_longer_one() -> None:
 
 
 @pytest.mark.parametrize(("told", "rate"), [(True, 2.5), (False, 10.0)])
-def test_a_store_taken_for_a_window_gives_its_rate(*, told: bool, rate: float) -> None:
+def test_a_store_taken_for_window_gives_its_rate(*, told: bool, rate: float) -> None:
     made = window(used=0)
     for sent_at in (20.0, 30.0):
         for tenth in range(20):
