@@ -43,17 +43,18 @@ def status_error(answer: Response, key: ApiKey, clock: Clock) -> APIStatusError:
     headers = dict(zip(others[: len(names)], others[len(names) :], strict=True))
     retry_after = parse_retry_after(headers, clock)
     kind = status_error_class(answer.status)
+    # Cut off when it is redacted: a piece of a short key would not be known for one.
+    line = line if len(line) <= _LONGEST_MESSAGE else f"{line[:_LONGEST_MESSAGE]}…"
     return kind(answer.status, line[:longest], text.encode("latin-1"), headers, retry_after)
 
 
 def _message(answer: Response, body: bytes) -> tuple[str, int | None]:
-    """Return what the answer says, and after how many letters that is cut off."""
+    """Return what the answer says, and of how many letters that is an excerpt."""
     if answer.status in _REDIRECTION:
         return _redirect(answer.headers.get("location")), None
     message = decode_error(body)
     if message is not None:
-        whole = len(message) <= _LONGEST_MESSAGE
-        return message if whole else f"{message[:_LONGEST_MESSAGE]}…", None
+        return message[: 2 * _LONGEST_MESSAGE], None
     text = "" if b"<" in body else body.strip()[:_LONGEST_MESSAGE].decode(errors="replace")
     if line := " ".join(re.sub(_CONTROL, " ", text).split()):
         return line, _EXCERPT
@@ -66,6 +67,4 @@ def _redirect(location: str | None) -> str:
     except ValueError:
         host = None
     where = host or ("nowhere" if location is None else "another path")
-    return (
-        f"a redirect to {where[:_LONGEST_MESSAGE]} is not followed; set base_url to the API itself"
-    )
+    return f"a redirect to {where} is not followed; set base_url to the API itself"

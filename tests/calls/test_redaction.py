@@ -106,6 +106,13 @@ def test_no_excerpt_ends_in_a_keys_piece(limit: int) -> None:
     assert KEY[:12] not in error(b"x " * (limit // 2 - 4) + KEY.encode()).message
 
 
+@pytest.mark.parametrize("room", range(1, len(SHORT)))
+def test_no_message_is_cut_within_a_key(room: int) -> None:
+    body = json.dumps({"error": f"{'x' * (2_000 - room)}{SHORT}"}).encode()
+    message = status_error(Response(400, {}, body), ApiKey(SHORT), FakeClock()).message
+    assert message == f"{'x' * (2_000 - room)}{'clf_[redacted]'[:room]}…"
+
+
 @pytest.mark.parametrize(
     "text",
     [
