@@ -75,18 +75,21 @@ class Connector(aiohttp.TCPConnector):
                 continue
             protocol = connection.protocol
             assert protocol is not None  # noqa: S101 - it has just been handed out
-            if protocol not in self._opened_in:
+            generation = self._opened_in.get(protocol)
+            if generation is None:
                 self._opened_in[protocol] = self._generation
                 self.opened += 1
                 _read_in_small_blocks(protocol.transport)
                 _KEPT_SINCE.set(None)
-            elif not self.is_sound(protocol):
+            elif generation != self._generation or protocol.should_close:
                 connection.close()
                 continue
+            elif _KEPT_SINCE.get() != generation:
+                _KEPT_SINCE.set(generation)
             return connection
 
     def is_sound(self, protocol: ResponseHandler) -> bool:
-        """Tell whether a kept connection may carry another request; it is noted as the task's."""
+        """Tell whether a connection at hand may carry the task's next request; take note of it."""
         generation = self._opened_in.get(protocol)
         if generation != self._generation or protocol.should_close or not protocol.is_connected():
             return False

@@ -22,7 +22,6 @@ from yarl import URL
 from chatloom_async.auth import ApiKey
 from chatloom_async.network.connector import Connector
 from chatloom_async.network.exchange import (
-    arrived,
     connecting,
     read_body,
     unanswered,
@@ -134,7 +133,10 @@ class Direct:
             while _INTERIM <= (status := message.code) < _FINAL and status != _SWITCHING:
                 message, content = await protocol.read()
             if content.is_eof():  # all of it has arrived, as nearly always
-                body, whole = arrived(content), True
+                pieces = getattr(content, "_buffer", None)  # as ``exchange.arrived`` does
+                body, whole = b"".join(pieces or ()), True
+                if pieces:
+                    pieces.clear()
                 if len(body) > MAX_ERROR_BODY:  # which no limit is below
                     body = within_limit(status, body)
             else:
