@@ -8,6 +8,7 @@ Not here: what a failure is (``calls.failures``), and what an outage does to a g
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 from attrs import define, field
@@ -30,8 +31,11 @@ class OutageDetector:
     resources: frozenset[str] = frozenset()
     _failures: int = 0
     _good: int = 0  # answers
-    # When each was answered well, the latest ones. So few do: they are held against fewer failed.
-    _answered: dict[str, float] = field(factory=dict)
+    # The latest ones that were answered well, and when. So few do: they are held against fewer
+    # failed. Lists of a fixed length cost each answer less than a dictionary that is cut.
+    _answered: list[str] = field(factory=lambda: [""] * _RESOURCES)
+    _answered_at: list[float] = field(factory=lambda: [-math.inf] * _RESOURCES)
+    _oldest: int = 0  # place among them
     _latest: deque[str] | None = None  # paths of 503s, else ""; None before the first 503
     _refusing_until: float = 0.0
 
@@ -40,11 +44,13 @@ class OutageDetector:
         if self._failures:
             self._failures, self.resources = 0, frozenset()
         self._good += 1
-        answered = self._answered
-        answered.pop(resource, None)
-        answered[resource] = sent_at
-        if len(answered) > _RESOURCES:
-            del answered[next(iter(answered))]
+        answered, place = self._answered, self._oldest
+        if resource in answered:
+            place = answered.index(resource)
+        else:
+            answered[place] = resource
+            self._oldest = (place + 1) % _RESOURCES
+        self._answered_at[place] = sent_at
         if self._latest is not None:
             self._latest.append("")
 
@@ -59,7 +65,8 @@ class OutageDetector:
 
     def is_outage(self, now: float) -> bool:
         """Tell whether the service fails: many times, and everything that answered lately."""
-        lately = (resource for resource, at in self._answered.items() if at > now - _LATELY)
+        answered = zip(self._answered, self._answered_at, strict=True)
+        lately = (resource for resource, at in answered if at > now - _LATELY)
         return self._failures >= _FAILURES and (self.is_wide() or self.resources.issuperset(lately))
 
     def is_refusal(self, now: float, resource: str, *, told: bool) -> bool:
