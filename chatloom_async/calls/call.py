@@ -173,7 +173,8 @@ class Caller:
         if logs or shared.notify is not None:
             call.begin(shared, self.credentials.current)
         if owner is not None:
-            call.owner, call.task = owner, asyncio.current_task()
+            loop = asyncio.get_running_loop()  # which ``current_task`` would be slow to find
+            call.owner, call.task = owner, asyncio.current_task(loop)
             call.cancelling = 0 if call.task is None else call.task.cancelling()
             shared.in_flight.calls.add(call)
         error: ChatloomError | None = None
