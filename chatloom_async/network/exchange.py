@@ -101,8 +101,9 @@ async def _guarded(
     """Send the request once, with no credentials but its key, and let nobody on the way read it."""
     if sum(name in request.headers for name in CREDENTIALS) > 1:
         raise ConfigurationError(
-            "the session you bring was given credentials of its own, which cannot go with an API "
-            "key: leave them out of its headers, auth and cookies"
+            "the session you bring, or netrc, has credentials of its own, which cannot go with an "
+            "API key: leave them out of headers, auth and cookies; use proxy= instead of "
+            "trust_env=True"
         )
     if request.proxy is not None and not request.is_ssl():
         # A proxy would read the key. Plain http is for this very machine, which needs no proxy.

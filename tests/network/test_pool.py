@@ -292,6 +292,20 @@ async def test_a_sessions_later_credentials_are_not_sent(sandbox: Sandbox, heade
     assert sandbox.count() == 0
 
 
+async def test_credentials_of_netrc_are_not_sent(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login me password other")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    async with ConnectionPool(trust_env=True) as pool:
+        client = AsyncChatloom(ApiKey(KEY, "X-API-Key"), base_url=sandbox.base_url, pool=pool)
+        with pytest.raises(ConfigurationError, match=r"or netrc, has .* instead of trust_env=True"):
+            await client.list_agents()
+    assert sandbox.count() == 0
+
+
 async def test_a_brought_session_is_left_open(sandbox: Sandbox) -> None:
     async with own_session() as session:
         async with ConnectionPool(session=session) as pool:
