@@ -45,25 +45,35 @@ _scan_around_floats = _scanner(partial({0: 0.0}.get, 0))
 def decode(body: bytes, model: type[Model], scan: Scanner = _scan) -> Model:
     """Return the model that this answer describes; ``object`` takes any JSON value as it is.
 
+    JSON is UTF-8, and a byte order mark is ignored (RFC 8259 §8.1).
+
     Raises:
         ResponseDecodeError: it is not JSON, or not what is documented; the message names the place.
 
     """
     if len(body) > LARGE and model is not object:
-        refuse_rubble(body)
-        if scan is _scan and is_full_of_floats(body):  # longer to read than models to make
-            decode(body, model, _scan_around_floats)
-    value = decode_json(body, scan)
-    if model is object:
-        return value  # type: ignore[no-any-return]  # any JSON value is an object
+        _inspect(body, model, scan)
     try:
-        read = READERS[model]
-    except KeyError:
-        read = READERS[model] = reader(model)  # type: ignore[arg-type]  # classes are hashable
-    try:
-        return read(value, model)  # type: ignore[no-any-return]  # a run-time type
-    except Exception as error:  # noqa: BLE001 - whatever a value raises that is not of its kind
-        reason = why_not(error, value, model)
+        text = body.decode()
+        try:
+            value, end = scan(text, 0)
+        except StopIteration:  # no value begins here: there may be space before it
+            value, end = _scan_after_space(text, scan)
+        if end != len(text):
+            _check_rest(text, end)
+    except (ValueError, RecursionError, MemoryError) as error:
+        reason = f"the answer is not JSON: {_why_no_json(error, body)}"
+    else:
+        if model is object:
+            return value  # type: ignore[no-any-return]  # any JSON value is an object
+        try:
+            read = READERS[model]
+        except KeyError:
+            read = READERS[model] = reader(model)  # type: ignore[arg-type]  # classes are hashable
+        try:
+            return read(value, model)  # type: ignore[no-any-return]  # a run-time type
+        except Exception as error:  # noqa: BLE001 - whatever a value raises that is not of its kind
+            reason = why_not(error, value, model)
     raise ResponseDecodeError(reason)
 
 
@@ -82,41 +92,10 @@ def from_dict(value: object, kind: type[Model]) -> Model:
     raise ResponseDecodeError(reason)
 
 
-def decode_json(body: bytes, scan: Scanner = _scan) -> Any:
-    """Return the JSON value of an answer (RFC 8259: UTF-8; a byte order mark is ignored).
-
-    Raises:
-        ResponseDecodeError: it is not JSON.
-
-    """
-    try:
-        text = body.decode()
-        try:
-            value, end = scan(text, 0)
-        except StopIteration:  # no value begins here: there may be space before it
-            value, end = _scan_after_space(text, scan)
-        if end == len(text) or (end := _after_space(text, end)) == len(text):
-            return value
-        reason = _at(json.JSONDecodeError("Extra data", text, end))
-    except UnicodeDecodeError:
-        reason = "not UTF-8"
-    except json.JSONDecodeError as error:
-        reason = _at(error) if body else "empty"
-        if _HTML.match(body):
-            reason = "it is HTML, as a proxy or another address than the API's sends it"
-    except ValueError as error:
-        reason = str(error)
-    except RecursionError:
-        reason = TOO_DEEP
-    except MemoryError:
-        reason = TOO_LARGE
-    raise ResponseDecodeError(f"the answer is not JSON: {reason}")
-
-
 def decode_error(body: bytes) -> str | None:
     """Return the ``error`` text of an error answer (API reference, Errors), or None."""
     try:
-        value = decode_json(body)
+        value: Any = decode(body, object)
     except ResponseDecodeError:
         return None
     message = value.get("error") if isinstance(value, dict) else None
@@ -132,6 +111,13 @@ def prepare() -> None:
         reader(model)
 
 
+def _inspect(body: bytes, model: type[Any], scan: Scanner) -> None:
+    """Refuse what would cost more to read than a right answer."""
+    refuse_rubble(body)
+    if scan is _scan and is_full_of_floats(body):  # longer to read than models to make
+        decode(body, model, _scan_around_floats)
+
+
 def _scan_after_space(text: str, scan: Scanner) -> tuple[Any, int]:
     try:
         return scan(text, _after_space(text, text.startswith("\ufeff")))
@@ -144,5 +130,20 @@ def _after_space(text: str, start: int) -> int:
     return space.end() if space else start
 
 
-def _at(error: json.JSONDecodeError) -> str:
-    return f"{error.msg} at line {error.lineno}, column {error.colno}"
+def _check_rest(text: str, end: int) -> None:
+    if _after_space(text, end) != len(text):
+        raise json.JSONDecodeError("Extra data", text, _after_space(text, end))
+
+
+def _why_no_json(error: Exception, body: bytes) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "not UTF-8"
+    if isinstance(error, RecursionError):
+        return TOO_DEEP
+    if isinstance(error, MemoryError):
+        return TOO_LARGE
+    if not isinstance(error, json.JSONDecodeError):
+        return str(error)
+    if _HTML.match(body):
+        return "it is HTML, as a proxy or another address than the API's sends it"
+    return f"{error.msg} at line {error.lineno}, column {error.colno}" if body else "empty"
