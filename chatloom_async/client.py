@@ -320,6 +320,8 @@ class AsyncChatloom:
     async def aclose(self) -> None:
         """End this client's calls in flight: they raise ``ClientClosedError``; idempotent.
 
+        Of a workspace whose agents are listed already, the look-ups in flight become gaps.
+
         A pool of its own is closed too, which ends the calls of all clients on it. Calls may end a
         moment after this returns.
         """

@@ -9,7 +9,8 @@ The way of a 429, as an example:
 1. ``_attempt`` gets it from the transport like any answer, and ``status_error`` makes an error of
    it.
 2. ``judge`` reports it to the limiter as refused. The limiter closes the gate and says what the
-   failure costs: no attempt. Without a rate limiter it costs one.
+   failure costs: no attempt, or the call, if it sent the probe and its patience is over. Without a
+   rate limiter it costs an attempt.
 3. ``_repeat`` hands the failed attempt to the engine, which ends the call if the wait is longer
    than the policy or the deadline allows.
 4. Else the next ``_attempt`` follows at once, finds the gate closed, and waits at it. Without a
@@ -406,8 +407,10 @@ class Caller:
 
 
 def _structured(answer: Response, request: Request, model: type[Model]) -> Model:
-    """Return what the answer says; None where it has no content (RFC 9110 §15.3.5).
+    """Return what the answer says.
 
+    For ``object`` and ``NoneType`` that is None where the answer has no content (RFC 9110 §15.3.5).
+    Any other model needs a body.
     To what is no GET, many a server answers 200 or 201 without one.
     """
     empty = answer.status in _NO_CONTENT or (request.method != "GET" and not answer.body)

@@ -31,7 +31,8 @@ _NOT_THE_SERVER = ("stale", "local")  # reasons that say nothing about the serve
 def judge(call: CallRecord, error: ChatloomError, longest: float, clock: Clock) -> NextStep:
     """Return what follows a failed attempt, once the limiter has heard of it.
 
-    ``longest`` is how many seconds its probe waits at most, whatever the server asks.
+    ``longest`` is the call's ``max_retry_after``: a gate that this refusal closes waits no longer
+    before its probe, whatever the server asks.
     """
     asked, cost = asked_to_wait(error), Cost.COUNTED
     status = error.status if isinstance(error, APIStatusError) else None
@@ -102,7 +103,7 @@ def heals(error: ChatloomError) -> bool:
 
 
 def asked_to_wait(error: ChatloomError) -> float | None:
-    """Return the Retry-After of a refusal, in seconds.
+    """Return the Retry-After of a 429, 403 or 503, in seconds; None on any other status.
 
     A 403 with a Retry-After is one (GitHub's "secondary rate limit"). On other statuses the header
     means nothing: Flask-Limiter puts one on each answer, on a 500 too.

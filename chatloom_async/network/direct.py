@@ -55,7 +55,10 @@ class _Origin:
 
 
 class _Template:
-    """A request of aiohttp's; which connections it may use is found out once, not each time."""
+    """A request of aiohttp's to ask its connector for connections with.
+
+    It keeps the two attributes that aiohttp works out anew at each access.
+    """
 
     def __init__(self, request: aiohttp.ClientRequest) -> None:
         self._request, self.proxy = request, request.proxy

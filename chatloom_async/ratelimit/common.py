@@ -3,11 +3,12 @@
 1. At first the attempts of all keys in flight are few together, one for every three keys, so that
    a limit of the address wastes no more than those. Each good answer lets more be in flight, until
    that is no bound.
-2. Keys that sent next to nothing are refused together, or what is told to be left is one number
-   for all of them: the limit seems to be the address's. From then on an attempt passes a
+2. Three keys that sent next to nothing are refused within a second, or what is told to be left is
+   one number for all of them: the limit seems to be the address's. From then on an attempt passes a
    ``Schedule`` of all keys after its own. The keys take turns, and a refusal is reported there.
-3. While that lets nobody in, now and then a key asks all the same (``ratelimit.evidence``). Let in,
-   it proves that the limits are the keys' own, and the gate sleeps.
+3. While that lets nobody out, a key not refused lately sends a trial now and then
+   (``ratelimit.evidence``). If enough are answered, the limits are the keys' own, and the gate
+   sleeps until it is suspected again.
 4. What is in flight for long counts no more: no key that hangs holds up the others.
 
 Not here: the limiter of a key (``ratelimit.limiter``), and which keys have a gate in common
@@ -87,8 +88,8 @@ class CommonGate:
     _turn: Member | None = None  # who may leave though others wait
     _timer: asyncio.TimerHandle | None = None
     _trial: Trial = field(factory=Trial)
-    _trying: Member | None = None  # who may leave though nobody may
-    _tried: set[tuple[Member, float]] = field(factory=set)  # what so left and is in flight
+    _trial_key: Member | None = None  # who sends a trial, though nobody may leave
+    _trials_out: set[tuple[Member, float]] = field(factory=set)  # trials in flight
     _refused_at: dict[str, float] = field(factory=dict)  # when keys were refused
     _answered_at: dict[str, float] = field(factory=dict)  # when keys were answered well
 
@@ -108,12 +109,12 @@ class CommonGate:
 
     def lets(self, member: Member, now: float) -> bool:
         """Tell whether an attempt may leave; if not, its key is told to ``go_on`` when it may."""
-        if member is self._trying:
+        if member is self._trial_key:
             return True
         if now < self.schedule.ready or (self._queue and member is not self._turn):
             self._queue.setdefault(member)
-            if self._trying is None and self._is_used_up(now):
-                self._try(now)
+            if self._trial_key is None and self._is_used_up(now):
+                self._send_trials(now)
             if self._timer is None:
                 self._set_timer(now)
             return False
@@ -122,10 +123,10 @@ class CommonGate:
     def leave(self, member: Member, now: float, latest: float) -> float:
         """Let an attempt leave; return when, later than its key's ``latest``."""
         departure = max(now, math.nextafter(latest, math.inf))
-        if member is self._trying:
-            self._trying = None
+        if member is self._trial_key:
+            self._trial_key = None
             departure = self.schedule.count(departure)
-            self._tried.add((member, departure))
+            self._trials_out.add((member, departure))
             return departure
         self._turn = None
         return self.schedule.leave(departure)
@@ -143,8 +144,8 @@ class CommonGate:
         """Take note of an answer that is no refusal and no failure."""
         now, schedule, window = self.loop.time(), self.schedule, self.schedule.window
         self._answered_at[member.name] = now
-        if (member, departure) in self._tried:
-            self._tried.discard((member, departure))
+        if (member, departure) in self._trials_out:
+            self._trials_out.discard((member, departure))
             if self._trial.let_in(now, window.worth / window.span if window else 0.0):
                 self._suspicion.was_wrong(now)
                 self._sleep()
@@ -173,8 +174,8 @@ class CommonGate:
     ) -> Cost | None:
         """Take note of a refusal; return what it costs, None if it is the key's own affair."""
         now, schedule = self.loop.time(), self.schedule
-        if (member, departure) in self._tried:
-            self._tried.discard((member, departure))
+        if (member, departure) in self._trials_out:
+            self._trials_out.discard((member, departure))
             schedule.excuse(now, departure)
             self._trial.refused(now)
             self._refused_at[member.name] = now
@@ -195,7 +196,7 @@ class CommonGate:
         if closes:
             self.log.closed(schedule.opens_in(now), outage=False)
         if closes or probe:
-            self._try(now, vain=probe)
+            self._send_trials(now, vain=probe)
         self.last_error = error if schedule.closed else None
         for other in list(self._queue):
             other.settle(schedule, error, probe=probe)
@@ -213,7 +214,7 @@ class CommonGate:
     def abandoned(self, member: Member, departure: float) -> None:
         """Take note of an attempt that came to nothing."""
         now = self.loop.time()
-        self._tried.discard((member, departure))
+        self._trials_out.discard((member, departure))
         self.schedule.abandoned(now, departure)
         self._pump(now)
 
@@ -240,7 +241,7 @@ class CommonGate:
             self.log.opened(self.loop.time() - self.schedule.closed_since)
         self.awake, self.last_error = False, None
         self.asked = False
-        self._tried.clear()
+        self._trials_out.clear()
         self._refused_at.clear()
         self._answered_at.clear()
         queue, self._queue = self._queue, OrderedDict()
@@ -254,7 +255,7 @@ class CommonGate:
             self._turn.go_on()
         self._turn = None
         if self._is_used_up(now):
-            self._try(now)
+            self._send_trials(now)
         self._set_timer(now)
 
     def _is_early(self, now: float) -> bool:
@@ -268,9 +269,9 @@ class CommonGate:
         spent = told.left < 1 and told.due(now) > now and not self.schedule.concurrency.out
         return full or self._is_early(now) or spent
 
-    def _try(self, now: float, *, vain: bool = False) -> None:
+    def _send_trials(self, now: float, *, vain: bool = False) -> None:
         """Let keys ask though nobody may, first those not refused and answered last."""
-        if now < self._trial.at or self._tried or not self._queue or not self.awake:
+        if now < self._trial.at or self._trials_out or not self._queue or not self.awake:
             return
         keys = sorted(
             self._queue,
@@ -281,10 +282,10 @@ class CommonGate:
             ),
         )
         for member in keys[: self._trial.begin(now, early=self._is_early(now), vain=vain)]:
-            self._trying = member
+            self._trial_key = member
             member.go_on()
-        self._trying = None
-        if not self._tried:
+        self._trial_key = None
+        if not self._trials_out:
             self._trial.postpone(now)
 
     def _set_timer(self, now: float) -> None:
@@ -295,7 +296,7 @@ class CommonGate:
             due = self.schedule.ready
             if due == math.inf:
                 due = min(self.schedule.concurrency.out, default=now) + _OLD
-            if self.awake and not self._tried and self._is_used_up(now):
+            if self.awake and not self._trials_out and self._is_used_up(now):
                 due = min(due, self._trial.at)
             self._timer = self.loop.call_at(max(due, now + _TOLERANCE), self._wake)
 

@@ -11,7 +11,8 @@ A stranger's way through:
   another call sends the next probe at once; where none waits, the next call that comes does.
 - A Retry-After of 300 is longer than most calls accept (``RetryPolicy.max_retry_after``, 120 s).
   The refused call and those that wait end at once with the refusal as their error, and so do later
-  calls. After the 120 s that are believed, a call that comes may leave as the probe.
+  calls. The gate itself waits no longer than the refused call's ``max_retry_after``. Then the next
+  call that comes, or a waiting one that accepts 300 s, leaves as the probe.
 - A call whose turn at the client's own ``RateLimit`` comes after its deadline ends at once, unsent.
 - Several keys of a base URL may meet one limit. Then an attempt passes a gate of all keys too
   (``ratelimit.common``), and its refusal is that gate's business.
