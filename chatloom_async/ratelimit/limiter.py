@@ -34,7 +34,6 @@ from chatloom_async.errors import ChatloomError, DeadlineExceededError
 from chatloom_async.events import Observer
 from chatloom_async.ratelimit.closings import LimiterLog
 from chatloom_async.ratelimit.schedule import LONGEST, Schedule
-from chatloom_async.ratelimit.shared import SharedTurns
 from chatloom_async.ratelimit.values import (
     Cost,
     LimiterStatistics,
@@ -46,6 +45,7 @@ from chatloom_async.ratelimit.waiting import Waiter, WaitingLine, WaitLimits
 
 if TYPE_CHECKING:
     from chatloom_async.ratelimit.common import CommonGate
+    from chatloom_async.ratelimit.shared import SharedTurns
 
 _BLOCKED, _GRACE = 0.05, 0.02  # seconds: so late a timer is only in a loop that was held up
 _TOLERANCE = 1e-6  # seconds: a timer for a shorter wait would spin
@@ -88,6 +88,8 @@ class RateLimiter:
 
     def share(self, store: SharedStore, name: str) -> None:
         """Ask a store too, which several processes share, before anything leaves."""
+        from chatloom_async.ratelimit.shared import SharedTurns  # noqa: PLC0415 - few share a limit
+
         self._turns = SharedTurns(store, name, self.limit, self._hear)
 
     def try_acquire(self) -> float | None:
