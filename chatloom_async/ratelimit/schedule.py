@@ -37,7 +37,8 @@ from chatloom_async.ratelimit.values import RateLimit, ToldLimit
 from chatloom_async.ratelimit.window import SHORTEST, Finding, LearnedWindow, round_down
 
 # In quotes beside a constant: the row of ``benchmarks.politeness`` that it decides.
-LONGEST = 120.0  # seconds: what an outage, or a refusal by default, waits of a Retry-After
+# Seconds that an outage, or by default a refusal, waits of a Retry-After ("an hour's quota").
+LONGEST = 120.0
 _OUTDATED = 120.0  # seconds, as far back as the log looks
 _IDLE = 1.0  # seconds the gate was ready and unused: that time proves nothing about the limit
 _WINDOW = 1  # probes in vain that let a window be supposed ("window 10/1 s, silent")
