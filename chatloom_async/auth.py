@@ -2,7 +2,7 @@
 
 Here: the key as a value, and where a client takes it from. Not here: how it travels
 (``network.exchange``, ``network.direct``), when another one is asked for after a 401
-(``calls.call``), and how it is taken out of what a server says (``calls.redaction``).
+(``calls.call``), and how it is taken out of what a server says (``calls.answer``).
 
 Keys, passwords and what holds them are deleted before an error is raised: tracebacks show locals.
 """

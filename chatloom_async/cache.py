@@ -26,7 +26,7 @@ Workspace = tuple[ApiKey, str]
 """A key and a base URL: nothing is shared beyond them."""
 
 Identity = tuple[Workspace, str, str, type]
-"""A workspace, a resource, a query, and the model that the answer becomes."""
+"""A workspace, a resource, the same with its query, and the model that the answer becomes."""
 
 _PAUSE = 1.0  # seconds between two tries of an API that fails, while old answers are served
 _PER_ENTRY, _PER_BYTE = 2400, 3  # bytes of memory, as tracemalloc tells of lists of agents

@@ -13,6 +13,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from itertools import count
+from operator import attrgetter
 from typing import Protocol
 from weakref import WeakValueDictionary
 
@@ -78,37 +79,19 @@ class InFlight:
 
 
 class Clock(Protocol):
-    """What the client asks of time; all values are float seconds."""
-
-    def monotonic(self) -> float:
-        """Return the running loop's time, which never goes back."""
-        ...
+    """What a client asks of time beside the running loop, whose ``time`` all waits go by."""
 
     def wall(self) -> float:
         """Return seconds since the epoch, to compare with an HTTP-date."""
-        ...
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait for that long."""
         ...
 
 
 class SystemClock:
     """The real time."""
 
-    __slots__ = ()
-
-    def monotonic(self) -> float:
-        """Return ``asyncio.get_running_loop().time()``."""
-        return asyncio.get_running_loop().time()
-
     def wall(self) -> float:
         """Return ``time.time()``."""
         return time.time()
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait on the running loop."""
-        await asyncio.sleep(seconds)
 
 
 @define(eq=False, repr=False)
@@ -155,7 +138,7 @@ class Request:
         base_url: scheme, host, maybe a port and a path, without a slash at the end.
         route: the path with the names of its values: ``/api/plugin/agents/{agent_id}``.
         resource: the path with its values encoded, without query: what outages and caches go by.
-        query: encoded, without the question mark; "" if there is none.
+        target: the path and the encoded query, below the base URL.
         body: JSON as bytes; None if there is none.
         repeatable: whether it may be sent again when an earlier one may have arrived.
 
@@ -165,16 +148,11 @@ class Request:
     base_url: str
     route: str
     resource: str
-    query: str = ""
+    target: str = field(default=Factory(attrgetter("resource"), takes_self=True))
     body: bytes | None = None
     repeatable: bool = True
 
     __repr__ = shown
-
-    @property
-    def target(self) -> str:
-        """The path and the query below the base URL."""
-        return f"{self.resource}?{self.query}" if self.query else self.resource
 
     @property
     def url(self) -> str:
@@ -196,7 +174,7 @@ class Shared:
     """What the clients of one transport have in common.
 
     Attributes:
-        clock: the time they go by.
+        clock: the time of day.
         notify: the observer, guarded; None costs nothing.
         limiters: the rate limiters, one per base URL, key, limit and loop.
         caches: the answers kept, for each ``Cache``; at most 16, those that have served the most.

@@ -36,8 +36,8 @@ from chatloom_async import (
     ResponseDecodeError,
     RetryPolicy,
 )
+from chatloom_async.calls.failures import parse_retry_after
 from chatloom_async.calls.request import check_base_url, check_raw_path
-from chatloom_async.calls.retry_after import parse_retry_after
 from chatloom_async.calls.wire import decode, decode_error
 from chatloom_async.testing import FakeClock
 from tests.faults.case import AGENT, DOCUMENT, answer

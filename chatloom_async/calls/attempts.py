@@ -120,7 +120,7 @@ class CallRecord:
 
     def begin(self, shared: Shared, key: ApiKey | None) -> None:
         """Note when the call begins, and tell the observer if there is one."""
-        self.key, self.began = key, shared.clock.monotonic()
+        self.key, self.began = key, asyncio.get_running_loop().time()
         if shared.notify is None:
             return
         self.notify, self.number, request = shared.notify, shared.next_call(), self.request

@@ -68,8 +68,8 @@ class CachedCalls:
         if key is None:
             give_up_at = caller.give_up_at()
             key = await self._first_key(request, give_up_at)
-        identity = ((key, request.base_url), request.resource, request.query, model)
-        kept, now = store.get(identity), caller.transport.shared.clock.monotonic()
+        identity = ((key, request.base_url), request.resource, request.target, model)
+        kept, now = store.get(identity), asyncio.get_running_loop().time()
         if kept is not None and now < kept.fresh_until:
             store.hits += 1
             self._tell(request, key, "hit")
@@ -200,8 +200,8 @@ class CachedCalls:
         """Make the request of a flight, and keep what it brings."""
         caller, call = self.caller, flight.call
         owner = flight if flight.unattended else None
-        clock, store = caller.transport.shared.clock, self.store
-        began = clock.monotonic()
+        store, loop = self.store, asyncio.get_running_loop()
+        began = loop.time()
         answer: tuple[Any, bytes] | ChatloomError
         try:
             answer = await caller.conclude(call, identity[3], owner)
@@ -213,8 +213,8 @@ class CachedCalls:
             self._note(identity, answer, began)
             return answer
         result, body = answer
-        fresh, stale = _served(result, body, identity[3], clock.wall())
-        now = clock.monotonic()
+        fresh, stale = _served(result, body, identity[3], caller.transport.shared.clock.wall())
+        now = loop.time()
         store.answered(identity[0], now)
         if not flight.outdated:
             store.keep(identity, len(body), fresh, stale, now)
@@ -225,7 +225,7 @@ class CachedCalls:
         if isinstance(error, DeadlineExceededError) and error.retry_after is not None:
             return  # the client's own RateLimit: nothing was asked
         if _serves_old(error):
-            self.store.failed(identity, began, self.caller.transport.shared.clock.monotonic())
+            self.store.failed(identity, began, asyncio.get_running_loop().time())
         elif isinstance(error, APIStatusError):
             refused = error.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
             self.store.forget(identity[0], None if refused else identity[1])

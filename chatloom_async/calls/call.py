@@ -37,9 +37,8 @@ from chatloom_async.auth import ApiKey, Credentials
 from chatloom_async.cache import Cache
 from chatloom_async.calls.answer import status_error
 from chatloom_async.calls.attempts import CallRecord, FailedAttempt, NextStep, log
-from chatloom_async.calls.failures import judge
-from chatloom_async.calls.retry import RetryPolicy, repeat
-from chatloom_async.calls.retry_after import TELLING, parse_limit
+from chatloom_async.calls.failures import TELLING, judge, parse_limit
+from chatloom_async.calls.retry import RetryPolicy, engine_for
 from chatloom_async.calls.wire import decode
 from chatloom_async.errors import (
     APIConnectionError,
@@ -95,7 +94,7 @@ class Caller:
     cache: Cache | None = None
     until: float = math.inf  # when all its calls end, on the loop's clock
     state: ClientState = field(factory=ClientState)
-    _gate: _Gate | None = None
+    _gate: _Gate | None = field(default=None, init=False)
     _limits: WaitLimits = field(init=False)  # of its calls, but for their deadline
 
     def __attrs_post_init__(self) -> None:
@@ -169,13 +168,12 @@ class Caller:
         Closing the ``owner`` ends the call. It is None for the request that several cached calls
         share: each of those is ended by its own client (``CachedCalls``).
         """
-        shared = self.transport.shared
+        shared, loop = self.transport.shared, asyncio.get_running_loop()
         logs = log.isEnabledFor(logging.DEBUG)
         if logs or shared.notify is not None:
             call.begin(shared, self.credentials.current)
         if owner is not None:
-            loop = asyncio.get_running_loop()  # which ``current_task`` would be slow to find
-            call.owner, call.task = owner, asyncio.current_task(loop)
+            call.owner, call.task = owner, asyncio.current_task(loop)  # slow to find the loop
             call.cancelling = 0 if call.task is None else call.task.cancelling()
             shared.in_flight.calls.add(call)
         error: ChatloomError | None = None
@@ -191,12 +189,12 @@ class Caller:
                 answer = _structured(outcome, call.request, model)
                 answered = True
                 if logs:
-                    call.log_success(shared.clock.monotonic())
+                    call.log_success(loop.time())
                 return answer, outcome.body
             error = outcome.error
         except ResponseDecodeError as failure:
             error = failure
-            call.malformed(error, shared.clock.monotonic())
+            call.malformed(error, loop.time())
         except asyncio.CancelledError:
             if not call.claim_cancellation():
                 raise
@@ -206,7 +204,7 @@ class Caller:
             call.task = None  # which holds the error that holds this frame
             if call.notify is not None:
                 ending = error or sys.exception()
-                call.end(ending, shared.clock.monotonic(), answered=answered)
+                call.end(ending, loop.time(), answered=answered)
         assert error is not None  # noqa: S101 - all else has returned or raised
         return call.finished(error)
 
@@ -259,14 +257,24 @@ class Caller:
     async def _repeat(
         self, call: CallRecord, first: Response | FailedAttempt
     ) -> Response | FailedAttempt:
-        """Make the attempts after the first, if it failed and others may follow."""
+        """Make the attempts after the first, if it failed and others may follow.
+
+        The first failure is replayed into tenacity as attempt 1, so that its stop, wait and hooks
+        see every attempt while a call that succeeds at once never meets them.
+        """
         if isinstance(first, Response) or first.next_step is NextStep.FINAL:
             return first
 
-        async def next_attempt() -> Response | FailedAttempt:
-            return await self._attempt(call)
+        replayed = [first]
 
-        return await repeat(next_attempt, call, self.retry, self.transport.shared.clock)
+        async def next_attempt() -> Response | FailedAttempt:
+            return replayed.pop() if replayed else await self._attempt(call)
+
+        engine = engine_for(call, self.retry)
+        try:
+            return await engine(next_attempt)
+        finally:
+            engine.iter_state.reset()  # it holds the engine: a circle with the errors
 
     async def _attempt(  # noqa: C901, PLR0912 - calls cost each request more than branches do
         self, call: CallRecord
@@ -363,7 +371,7 @@ class Caller:
         To the limiter it is a failure of the server if the deadline cut it off after some time, and
         an attempt that was given up otherwise.
         """
-        now = self.transport.shared.clock.monotonic()
+        now = asyncio.get_running_loop().time()
         elapsed = now - call.started
         queued = QUEUED in getattr(ending, "__notes__", ())
         late = call.is_late()

@@ -1,18 +1,28 @@
-"""What a failed attempt means: whether another may fare better, what it costs, and what follows.
+"""What a failed attempt means: whether another may fare better, when, and what it costs.
 
-Not here: how an answer becomes an error (``calls.answer``), and when the next attempt leaves
-(``calls.retry``).
+There is no one way for headers to say how long to wait, or what they know of the server's rate
+limit. Understood are Retry-After (RFC 9110 §10.2.3), ``retry-after-ms`` and Traefik's
+``X-Retry-In``; ``X-RateLimit-*`` and ``X-Rate-Limit-*`` as GitHub, Envoy, Upstash and Discord send
+them; ``RateLimit-*`` of draft-ietf-httpapi-ratelimit-headers 3 to 6, and ``RateLimit`` of drafts 7
+and 8. A value that makes no sense is ignored, as if it had not been sent.
+
+Not here: how an answer becomes an error (``calls.answer``), when the next attempt leaves
+(``calls.retry``), and how far a limit that was told is believed (``ratelimit.told``).
 """
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
 from chatloom_async.calls.attempts import CallRecord, NextStep
-from chatloom_async.calls.retry_after import parse_limit
 from chatloom_async.errors import APIConnectionError, APIStatusError, ChatloomError
 from chatloom_async.ratelimit.limiter import RateLimiter
-from chatloom_async.ratelimit.values import Cost
+from chatloom_async.ratelimit.values import Cost, ToldLimit
 from chatloom_async.transport import Clock, Request
 
 _HEALING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
@@ -26,6 +36,24 @@ _LASTING = (HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
 _LASTING_REASONS = ("dns", "encoding", "proxy", "tls", "too large")
 _NOTHING_SENT = ("connect", "local")
 _NOT_THE_SERVER = ("stale", "local")  # reasons that say nothing about the server
+
+_NUMBER = re.compile(r"\d{1,15}(\.\d*)?|\.\d+", re.ASCII)
+_DURATION = r"(?a:\d{1,9}(\.\d{1,9})?(h|ms|m|s|us|µs|ns))+"  # Go's
+_PART = r"(?a:(\d+(?:\.\d+)?)(h|ms|m|s|us|µs|ns))"
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+_PARAMETER = re.compile(r"\b(limit|remaining|reset|q|r|t|w)\s*=\s*(\d{1,12}(?:\.\d{1,6})?)")
+
+_MILLISECOND = 0.001
+_AT_ONCE = 1.0  # seconds: what a refusal with "Retry-After: 0" is taken to ask for
+_ROUNDING = 1.0  # seconds by which a Retry-After in whole seconds may differ from a reset
+_EPOCH = 1e9  # a reset above this many seconds is a moment since 1970 …
+_EPOCH_MS = 1e11  # … and above this one in milliseconds
+_SKEW = 2.0  # seconds: a Date further from our clock shows that one of the two is wrong
+_LONGEST_RESET = 31 * 86_400.0  # seconds; quotas are counted by the month at most
+
+_PREFIXES = ("x-ratelimit-", "ratelimit-", "x-rate-limit-")
+# Whoever tells of a limit sends one of these.
+TELLING = ("ratelimit", *(prefix + "remaining" for prefix in _PREFIXES))
 
 
 def judge(call: CallRecord, error: ChatloomError, longest: float, clock: Clock) -> NextStep:
@@ -111,3 +139,110 @@ def asked_to_wait(error: ChatloomError) -> float | None:
     if isinstance(error, APIStatusError) and error.status in _REFUSING:
         return error.retry_after
     return None
+
+
+def parse_retry_after(headers: Mapping[str, str], clock: Clock) -> float | None:
+    """Return how many seconds a refusal asks to wait, or None.
+
+    The first usable of ``retry-after-ms``, Retry-After (seconds, whole or not, or an HTTP-date,
+    held against the answer's own Date) and ``X-Retry-In``; else the reset of the limit it tells.
+    A Retry-After rounded to whole seconds yields to an ``X-Retry-In`` or a reset that says the same
+    more exactly. Zero means a second.
+    """
+    asked = _asked(headers, clock)
+    told = parse_limit(headers, clock)
+    reset = told.reset if told is not None and told.remaining < 1 else None
+    if asked and reset and abs(reset - asked) <= _ROUNDING:
+        return reset if reset % 1 else max(asked, reset)
+    return asked or reset or (_AT_ONCE if asked == 0 else None)
+
+
+def parse_limit(headers: Mapping[str, str], clock: Clock) -> ToldLimit | None:
+    """Return what an answer tells of its limit; None if it tells nothing, or nonsense."""
+    for name in TELLING:
+        if name in headers:
+            break
+    else:
+        return None
+    if name == "ratelimit":
+        told = _tightest(headers[name])
+        remaining, reset = told.get("remaining", told.get("r")), told.get("reset", told.get("t"))
+        limit = told.get("limit", told.get("q"))
+    else:
+        prefix = name.removesuffix("remaining")
+        remaining = _number(headers[name])
+        reset = _seconds(headers.get(prefix + "reset-after", headers.get(prefix + "reset", "")))
+        limit = _number(headers.get(prefix + "limit", ""))
+    policy = _tightest(headers.get("ratelimit-policy", headers.get("x-ratelimit-limit", "")))
+    limit = policy.get("q", policy.get("limit")) if limit is None else limit
+    if remaining is None or reset is None:
+        return None
+    reset = _from_now(reset, headers, clock)
+    if reset > _LONGEST_RESET or (limit is not None and remaining > limit):
+        return None
+    return ToldLimit(name, remaining, max(0.0, reset), limit or None, policy.get("w") or None)
+
+
+def _asked(headers: Mapping[str, str], clock: Clock) -> float | None:
+    """Return what the headers that exist for nothing else ask; 0.0 if for no wait at all."""
+    milliseconds = headers.get("retry-after-ms", "").strip()
+    if _NUMBER.fullmatch(milliseconds) and float(milliseconds):
+        return float(milliseconds) * _MILLISECOND
+    text = headers.get("retry-after", "").strip()
+    if _NUMBER.fullmatch(text):
+        wait = _from_now(float(text), headers, clock)
+        if wait < 0:  # a moment that has passed
+            return None
+        exact = _seconds(headers.get("x-retry-in", ""))
+        return exact if exact and (not wait or abs(wait - exact) <= _ROUNDING) else wait
+    if (until := _http_date(text)) is not None:
+        now = _http_date(headers.get("date", ""))
+        wait = until - (clock.wall() if now is None else now)
+        return wait if wait > 0 else None
+    return _seconds(headers.get("x-retry-in", "")) or None
+
+
+def _tightest(field: str) -> dict[str, float]:
+    """Return the parameters of the policy that has the fewest requests left."""
+    best: dict[str, float] = {}
+    for item in field.split(",") if ";" in field else (field,):
+        found = {name: float(value) for name, value in _PARAMETER.findall(item)}
+        if found and (not best or found.get("r", math.inf) < best.get("r", math.inf)):
+            best = found
+    return best
+
+
+def _number(text: str) -> float | None:
+    # "100, 100;w=60": the first is the limit in force, what follows are its policies.
+    text = text.partition(",")[0].partition(";")[0].strip()
+    return float(text) if _NUMBER.fullmatch(text) else None
+
+
+def _seconds(text: str) -> float | None:
+    """Read a number of seconds, or Go's way of writing a duration: "1m2.5s"."""
+    number = _number(text)
+    if number is None and re.fullmatch(_DURATION, text.strip()):
+        return sum(float(value) * _UNITS[unit] for value, unit in re.findall(_PART, text))
+    return number
+
+
+def _from_now(wait: float, headers: Mapping[str, str], clock: Clock) -> float:
+    """Return the seconds until then, where a moment is given, as resets and some waits are."""
+    if wait <= _EPOCH:
+        return wait
+    moment = wait * _MILLISECOND if wait > _EPOCH_MS else wait
+    return moment - _server_time(headers, clock)
+
+
+def _server_time(headers: Mapping[str, str], clock: Clock) -> float:
+    """Return the time that a reset is counted from: ours, or the server's if they differ."""
+    ours, theirs = clock.wall(), _http_date(headers.get("date", ""))
+    return ours if theirs is None or abs(theirs - ours) <= _SKEW else theirs
+
+
+def _http_date(text: str) -> float | None:
+    try:
+        moment = parsedate_to_datetime(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None

@@ -133,7 +133,8 @@ def build_request(  # noqa: PLR0913 - what a request is
         segment = value if plain and PREFIX not in value else _segment(name, value)
         resource = resource.replace(f"{{{name}}}", segment)
     body = None if json is None else _json(json, "the body").encode()
-    return Request(method, base_url, route, resource, inline, body, repeatable)
+    target = f"{resource}?{inline}" if inline else resource
+    return Request(method, base_url, route, resource, target, body, repeatable)
 
 
 def check_raw_path(path: str) -> str:

@@ -10,20 +10,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
 from chatloom_async.calls.attempts import CallRecord, FailedAttempt, NextStep, log
 from chatloom_async.errors import require_seconds, require_whole
 from chatloom_async.models import shown
-from chatloom_async.transport import Clock
 
 if TYPE_CHECKING:
-    from tenacity import RetryCallState
-
-Answer = TypeVar("Answer")
+    from tenacity import AsyncRetrying, RetryCallState
 
 
 @frozen
@@ -85,47 +81,32 @@ def prepare() -> None:
     import tenacity  # noqa: F401, PLC0415 - said above
 
 
-async def repeat(
-    attempt: Callable[[], Awaitable[Answer | FailedAttempt]],
-    call: CallRecord,
-    policy: RetryPolicy,
-    clock: Clock,
-) -> Answer | FailedAttempt:
-    """Repeat a call whose first attempt failed, until an answer or the last failure.
+def engine_for(call: CallRecord, policy: RetryPolicy) -> AsyncRetrying:
+    """Return what repeats the attempts of one call until an answer or the last failure.
 
-    The first failure is replayed into tenacity as attempt 1, so that its stop, wait and hooks see
-    every attempt while a call that succeeds at once never meets them.
+    Each call has its own: tasks that share one mix up its state.
     """
     from tenacity import AsyncRetrying  # noqa: PLC0415 - see prepare
 
-    replayed = [call.failures[-1]]
-
-    async def next_attempt() -> Answer | FailedAttempt:
-        return replayed.pop() if replayed else await attempt()
-
-    async def sleep(seconds: float) -> None:
-        if seconds:
-            await clock.sleep(seconds)
-
     schedule = _Schedule(policy, call)
-    # One engine per call: tasks that share one mix up its state.
-    engine = AsyncRetrying(
+    return AsyncRetrying(
         retry=schedule.goes_on,
         wait=schedule.wait,
         stop=schedule.is_over,
         before_sleep=schedule.log,
-        sleep=sleep,
+        sleep=_sleep,
         retry_error_callback=_last,
     )
-    try:
-        return await engine(next_attempt)
-    finally:
-        engine.iter_state.reset()  # what it does next holds the engine: a circle with the errors
+
+
+async def _sleep(seconds: float) -> None:
+    if seconds:
+        await asyncio.sleep(seconds)
 
 
 @define(eq=False, repr=False)
 class _Schedule:
-    """tenacity's questions about one call, answered on our clock.
+    """tenacity's questions about one call, answered by the loop's clock.
 
     Asked in this order after each attempt: ``goes_on``, ``wait``, ``is_over``, ``log``.
 

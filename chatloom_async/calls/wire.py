@@ -1,8 +1,7 @@
 """Bytes to models: JSON as RFC 8259 has it, and an answer that is not as documented as an error.
 
 Pure functions; nothing here knows of HTTP. Not here: how a JSON value becomes a model
-(``calls.structure``), what is wrong with one that does not (``calls.mistakes``), and what is
-refused unread (``calls.rubble``).
+(``calls.structure``), and what is wrong with one that does not (``calls.mistakes``).
 """
 
 from __future__ import annotations
@@ -14,8 +13,14 @@ from functools import partial
 from json.scanner import make_scanner
 from typing import Any, NoReturn, TypeVar
 
-from chatloom_async.calls.mistakes import TOO_DEEP, TOO_LARGE, why_not
-from chatloom_async.calls.rubble import LARGE, is_full_of_floats, refuse_rubble
+from chatloom_async.calls.mistakes import (
+    LARGE,
+    TOO_DEEP,
+    TOO_LARGE,
+    is_full_of_floats,
+    refuse_rubble,
+    why_not,
+)
 from chatloom_async.calls.structure import Reader, reader
 from chatloom_async.errors import ResponseDecodeError
 from chatloom_async.models import AgentList, AllowedDomains

@@ -122,7 +122,6 @@ class Direct:
                 connection = await self.connector.connect(origin.request, [], connecting(timeout))
             except TimeoutError as error:
                 raise aiohttp.ConnectionTimeoutError from error
-        target = request.target if request.query else request.resource  # a property costs more
         protocol = connection.protocol
         try:
             protocol.set_response_params(read_until_eof=True, auto_decompress=True)
@@ -130,7 +129,7 @@ class Direct:
             if transport is None or transport.is_closing():
                 raise aiohttp.ServerDisconnectedError  # noqa: TRY301 - as if a read had raised it
             transport.write(
-                f"GET {origin.path}{target}{origin.head}{key.line()}\r\n".encode("ascii")
+                f"GET {origin.path}{request.target}{origin.head}{key.line()}\r\n".encode("ascii")
             )
             message, content = await protocol.read()
             while _INTERIM <= (status := message.code) < _FINAL and status != _SWITCHING:

@@ -198,7 +198,7 @@ def connecting(timeout: float) -> aiohttp.ClientTimeout:
 
 def _url(request: Request) -> URL:
     """Return the URL; to parse the base of it each time would cost four times as much."""
-    if request.query:
+    if request.target != request.resource:
         return URL(request.url, encoded=True)
     base, path = _base(request.base_url)
     return base.with_path(path + request.resource, encoded=True)

@@ -1,5 +1,6 @@
 """A script of replies in place of the network, for tests of code that uses a client."""
 
+import asyncio
 import copy
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -67,7 +68,7 @@ class StubTransport:
         """
         if self.closed:
             raise ClientClosedError("the transport is closed")
-        method, url, now = request.method, request.url, self.clock.monotonic()
+        method, url, now = request.method, request.url, asyncio.get_running_loop().time()
         self.requests.append(StubRequest(method, url, key.fingerprint, now, request.body))
         reply = next(self._left, None)
         if reply is None:
@@ -77,7 +78,7 @@ class StubTransport:
         if not isinstance(reply, StubReply):
             raise TypeError(f"a reply is a StubReply or a ChatloomError, not {reply!r}")
         if reply.after:
-            await self.clock.sleep(min(reply.after, timeout))
+            await asyncio.sleep(min(reply.after, timeout))
         if reply.after > timeout:
             raise APITimeoutError(f"no complete answer within {timeout:g} s")
         body = json.dumps(reply.json).encode() if reply.body is None else reply.body

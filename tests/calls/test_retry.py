@@ -129,18 +129,6 @@ def test_waits_stay_below_their_doubling_bounds() -> None:
         assert all(wait <= bound for wait, bound in zip(waits, (0.5, 1, 2), strict=True))
 
 
-def test_waits_are_slept_on_the_clients_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    slept = []
-
-    async def sleep(_: FakeClock, seconds: float) -> None:
-        slept.append(seconds)
-        await asyncio.sleep(seconds)
-
-    monkeypatch.setattr(FakeClock, "sleep", sleep)
-    error = call(*[FAILING] * 4, rate_limit=None).error
-    assert slept == pytest.approx([attempt.wait for attempt in error.attempts[:3]])
-
-
 @pytest.mark.parametrize(
     ("status", "seconds", "options"),
     [

@@ -15,7 +15,7 @@ from chatloom_async.ratelimit.registry import LimiterRegistry
 from chatloom_async.ratelimit.values import ToldLimit
 from chatloom_async.ratelimit.waiting import WaitLimits
 from chatloom_async.testing import FakeClock
-from chatloom_async.transport import Clock, Request, Response, Shared
+from chatloom_async.transport import Request, Response, Shared
 
 AGENT = "agt_1"
 SIXTY = RateLimit(burst=60)
@@ -25,7 +25,7 @@ SIXTY = RateLimit(burst=60)
 class Service:
     """A transport that answers at once and remembers when each key asked."""
 
-    clock: Clock
+    clock: FakeClock
     right: str | None = None  # the one key that is not refused, if there is
     shared: Shared = field(init=False)
     closed: bool = False

@@ -89,7 +89,7 @@ async def test_requests_are_recorded_without_their_key() -> None:
     transport = StubTransport([StubReply(), StubReply()])
     await transport.exchange(REQUEST, KEY, 1)
     await asyncio.sleep(7)
-    await transport.exchange(evolve(REQUEST, resource=REQUEST.resource + "/x"), KEY, 1)
+    await transport.exchange(evolve(REQUEST, target=REQUEST.resource + "/x"), KEY, 1)
     assert [(request.method, request.url, request.at) for request in transport.requests] == [
         ("GET", URL, 0),
         ("GET", f"{URL}/x", 7),

@@ -1,4 +1,4 @@
-"""A key that a server repeats: taken out of every text, however it is spelt there."""
+"""Error answers: a key that a server repeats is taken out, however it is spelt there."""
 
 import base64
 import json
@@ -9,8 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from chatloom_async import ApiKey, APIStatusError
-from chatloom_async.calls.answer import status_error
-from chatloom_async.calls.redaction import redacted
+from chatloom_async.calls.answer import redacted, status_error
 from chatloom_async.testing import FakeClock
 from chatloom_async.transport import Response
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from chatloom_async.calls.retry_after import parse_limit, parse_retry_after
+from chatloom_async.calls.failures import parse_limit, parse_retry_after
 from chatloom_async.ratelimit.values import ToldLimit
 from chatloom_async.testing import FakeClock
 
