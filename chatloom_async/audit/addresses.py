@@ -60,11 +60,6 @@ def is_all_addresses(text: str) -> bool:
     return _ALL.fullmatch(text) is not None and is_address_space(text)
 
 
-def is_private(address: Address) -> bool:
-    """Tell an address that is not reachable, or not the same host, from everywhere."""
-    return not address.is_global or address.is_multicast
-
-
 def is_documentation(address: Address) -> bool:
     """Tell an address that stands in documents and that no machine has."""
     return any(address in network for network in _DOCUMENTATION)

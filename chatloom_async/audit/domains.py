@@ -62,6 +62,7 @@ class Entry:
     problem: str | None = None  # why it is no host name
     hidden: bool = False
     covers: Coverage = "one host"
+    plain: bool = False  # browsers leave it as it is
 
     @property
     def identity(self) -> str:
@@ -113,34 +114,23 @@ class ApprovedDomains:
         """
         if entry.hidden or not entry.host:
             return False
-        if entry.wildcard:
-            return entry.fixed in self.parents or self._allows_below(entry.fixed)
-        return self.allows_host(entry.host)
-
-    def allows_host(self, host: str) -> bool:
-        """Tell whether a host is approved."""
-        return host in self.names or self._allows_below(host)
-
-    def _allows_below(self, host: str) -> bool:
-        return bool(self.parents) and any(parent in self.parents for parent in parents(host))
+        same = self.parents if entry.wildcard else self.names
+        return entry.fixed in same or not self.parents.isdisjoint(parents(entry.fixed))
 
 
 def parse_entry(text: str) -> Entry:
     """Take a listed domain apart."""
     if is_plain(text):
-        return Entry(text, text)
+        return Entry(text, text, plain=True)
     bare = trimmed(text)
     entry = _parsed(bare)
     if bare == text:
         return entry
-    problem = entry.problem or "has white space in or around it"
-    return evolve(entry, text=text, problem=problem)
+    return evolve(entry, text=text, problem=entry.problem or "has white space in or around it")
 
 
 def name_of(text: str) -> str:
     """Return what the spellings of a domain have in common; an odd entry is only itself."""
-    if is_plain(text):
-        return text  # as almost always, and in a third of the time
     entry = parse_entry(text)
     return text if entry.url or entry.problem else entry.identity
 
@@ -158,9 +148,6 @@ def is_local(host: str) -> bool:
 
 
 def _parsed(bare: str) -> Entry:
-    below = bare.removeprefix("*.")
-    if below != bare and is_plain(below):
-        return Entry(bare, below, wildcard=True, covers=_reach(below))
     if bare == _ALL_URLS or is_all_addresses(bare) or _is_all(bare):
         return Entry(bare, "", "*" in bare, covers="everything")
     if len(bare) > _LONGEST_WORTH_PARSING:

@@ -86,7 +86,10 @@ def write(file: FileIO, data: bytes) -> None:
 
 
 def lock(path: str | Path, file: FileIO) -> None:
-    """Keep other runs out until the file is closed, where the system knows how (flock)."""
+    """Keep other runs out until the file is closed, where the system knows how (flock).
+
+    ConfigurationError: another run keeps this one out, and the file is closed.
+    """
     if sys.platform == "win32":
         return
     try:
@@ -98,4 +101,5 @@ def lock(path: str | Path, file: FileIO) -> None:
     except OSError:
         return  # some network file systems have no locks
     if not alone:
+        file.close()
         raise ConfigurationError(f"{path}: another run writes to it")

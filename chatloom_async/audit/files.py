@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
@@ -23,7 +23,6 @@ from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.lines import (
     dump_audit,
     dump_run,
-    latest_lines,
     read_lines,
     unusable,
 )
@@ -78,7 +77,7 @@ def read_audits(path: str | Path) -> Iterator[WorkspaceAudit]:
         ConfigurationError: the file cannot be read or is a pipe, or a line before the last is none
             of an audit.
     """
-    return (line.audit() for line in latest_lines(path) if line.workspace is not None)
+    return (line.audit() for line in read_lines(path, latest=True) if line.workspace is not None)
 
 
 def load_audits(path: str | Path) -> tuple[list[WorkspaceAudit], bool]:
@@ -105,11 +104,11 @@ class AuditLog:
 
     path: str | Path
     _file: FileIO = field(repr=False)
+    _run: AuditRun = field(repr=False)
+    of: int | None = None
     done: frozenset[str] = frozenset()
     again: frozenset[str] = frozenset()
     oldest: datetime | None = None
-    of: int | None = None
-    _run: AuditRun = field(factory=lambda: AuditRun(_now()), alias="run", repr=False)
     _begun: bool = field(default=False, alias="begun", repr=False)
 
     @classmethod
@@ -137,20 +136,20 @@ class AuditLog:
                 workspaces that are none of ``workspaces``.
         """
         judged = judge or Judge()
-        run = AuditRun(_now(), None, tuple(workspaces or ()), judged.approved, judged.ignored)
-        of = None if workspaces is None else len(workspaces)
-        with ExitStack() as resources:
-            file = resources.enter_context(_opened(path))
-            lock(path, file)
-            if force or not file.tell():
-                resources.pop_all()
-                return cls(path, file, of=of, run=run)
-            if resume:
-                known = None if workspaces is None else run
-                return cls(path, *take_over(path, known, judge), of, run, begun=True)
-            raise ConfigurationError(
-                f"{path} exists; resume it, begin it anew (--force), or write to another file"
-            )
+        names = None if workspaces is None else tuple(workspaces)
+        run = AuditRun(datetime.now(UTC), None, names or (), judged.approved, judged.ignored)
+        of = None if names is None else len(names)
+        file = _opened(path)
+        if force or not file.tell():
+            return cls(path, file, run, of)
+        with file:  # locked until another one is in its place
+            if not resume:
+                raise ConfigurationError(
+                    f"{path} exists; resume it, begin it anew (--force), or write to another file"
+                )
+            known = None if names is None else run
+            new, done, again, oldest = take_over(path, known, judge)
+            return cls(path, new, run, of, done, again, oldest, begun=True)
 
     def begin(self) -> None:
         """Begin the file anew unless it was resumed, and write down what the run is made with.
@@ -177,7 +176,9 @@ class AuditLog:
 
     def finish(self, findings: Iterable[Finding] = ()) -> None:
         """Write down that the run has come to its end, and what belongs to no single workspace."""
-        self._write(dump_run(evolve(self._run, ended_at=_now(), findings=tuple(findings))))
+        self._write(
+            dump_run(evolve(self._run, ended_at=datetime.now(UTC), findings=tuple(findings)))
+        )
 
     def close(self) -> None:
         """Close the file; idempotent."""
@@ -205,7 +206,7 @@ class AuditLog:
 
 
 def _opened(path: str | Path) -> FileIO:
-    """Open a file unbuffered: a line is with the system as soon as it is written."""
+    """Open and lock a file, unbuffered: a line is with the system as soon as it is written."""
     try:
         if Path(path).is_fifo():  # opening it would wait for its reader
             raise ConfigurationError(f"{path} is a pipe: print to standard output, and to no file")
@@ -215,8 +216,5 @@ def _opened(path: str | Path) -> FileIO:
     if not file.seekable():  # a terminal
         file.close()
         raise ConfigurationError(f"{path} is no plain file: name one, or print to standard output")
+    lock(path, file)
     return file
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

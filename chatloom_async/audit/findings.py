@@ -13,7 +13,7 @@ from itertools import chain
 
 from attrs import frozen
 
-from chatloom_async.audit.addresses import is_documentation, is_private
+from chatloom_async.audit.addresses import is_documentation
 from chatloom_async.audit.domains import (
     LONGEST,
     ApprovedDomains,
@@ -25,7 +25,7 @@ from chatloom_async.audit.domains import (
 from chatloom_async.audit.hosts import shown
 from chatloom_async.audit.look_alikes import look_alike
 from chatloom_async.audit.results import Finding, Severity, WorkspaceAudit
-from chatloom_async.audit.suffixes import is_below_suffix, is_known_top, is_public_suffix
+from chatloom_async.audit.suffixes import is_known_top, is_public_suffix
 from chatloom_async.models import AuditedAgent
 
 POSITIONS = ("bottom-right", "bottom-left", "top-right", "top-left")
@@ -93,9 +93,9 @@ def shared_domains(audits: Iterable[WorkspaceAudit]) -> tuple[Finding, ...]:
     places: defaultdict[str, dict[str, None]] = defaultdict(dict)
     for audit in audits:
         for domain in chain(*(agent.allowed_domains or () for agent in audit.agents)):
-            identity = _comparable(domain)
-            if identity is not None:
-                places[identity][audit.workspace] = None
+            entry, _ = _judged(domain)
+            if entry.fixed and not entry.address and not is_local(entry.fixed):
+                places[entry.identity][audit.workspace] = None
     return tuple(
         _finding("shared-domain", None, identity, f"allowed by {_listed([*names])}")
         for identity, names in sorted(places.items())
@@ -105,16 +105,6 @@ def shared_domains(audits: Iterable[WorkspaceAudit]) -> tuple[Finding, ...]:
 
 def _finding(rule: str, agent: str | None, domain: str | None, message: str) -> Finding:
     return Finding(rule, FINDING_RULES[rule].severity, agent, domain, message)
-
-
-def _comparable(domain: str) -> str | None:
-    """Return what a domain is compared by; None for what is no name, or means another elsewhere."""
-    judged = _judged(domain)
-    if judged is None:
-        return domain
-    entry, _ = judged
-    means_one = entry.fixed and not entry.address and not is_local(entry.fixed)
-    return entry.identity if means_one else None
 
 
 def _about_fields(agent: AuditedAgent) -> Iterator[Told]:
@@ -129,35 +119,23 @@ def _about(domains: tuple[str, ...], approved: ApprovedDomains | None) -> Iterat
         yield "no-domain", None, "no domain is listed; what that means is not documented"
     seen: dict[str, str] = {}
     odd = 0
-    for domain, count in _counted(domains).items():
+    for domain, count in Counter(domains).items():
         if odd >= _MOST_ODD and not _is_in_order(domain):
             odd += 1
             continue
-        judged = _judged(domain)
-        odd += judged is not None
-        if judged is None:
-            allowed = approved is None or approved.allows_host(domain)
-            identity = domain
-        else:
-            entry, wrong = judged
-            allowed = approved is None or approved.allows(entry)
-            identity = entry.identity
-            for rule, reason in wrong:
-                yield rule, domain, f"{_shown(domain)} {reason}"
-        if not allowed:
+        entry, wrong = _judged(domain)
+        odd += bool(wrong) or not entry.plain
+        for rule, reason in wrong:
+            yield rule, domain, f"{_shown(domain)} {reason}"
+        if approved is not None and not approved.allows(entry):
             yield "not-approved", domain, f"{_shown(domain)} is not on the approved list"
-        first = seen.setdefault(identity, domain)
+        first = seen.setdefault(entry.identity, domain)
         if first is not domain:
             yield "duplicate", domain, f"{_shown(domain)} names the same host as {_shown(first)}"
         if count > 1:
             yield "duplicate", domain, f"{_shown(domain)} is listed {count:,} times"
     if odd > _MOST_ODD:
         yield "not-judged", None, f"{odd - _MOST_ODD:,} more odd entries are listed; not judged"
-
-
-def _counted(domains: tuple[str, ...]) -> Mapping[str, int]:
-    once = dict.fromkeys(domains, 1)
-    return once if len(once) == len(domains) else Counter(domains)
 
 
 def _bounded(found: Iterable[Told]) -> Iterator[Told]:
@@ -175,23 +153,21 @@ def _bounded(found: Iterable[Told]) -> Iterator[Told]:
         yield rule, None, f"the same holds for {more:,} more entries: {', '.join(domains)}, …"
 
 
-def _judged(domain: str) -> Judged | None:
-    """Return what an entry is and what is wrong with it; None for a plain host in order."""
+def _judged(domain: str) -> Judged:
+    """Return what an entry is and what is wrong with it."""
     # What is longer than any name is not worth remembering.
     return _remembered(domain) if len(domain) <= LONGEST else _remembered.__wrapped__(domain)
 
 
 @lru_cache(4096)
-def _remembered(domain: str) -> Judged | None:  # a workspace's agents mostly list the same domains
-    if _is_in_order(domain):
-        return None
+def _remembered(domain: str) -> Judged:  # a workspace's agents mostly list the same domains
     entry = parse_entry(domain)
     return entry, tuple(_wrong_with(entry))
 
 
 def _is_in_order(domain: str) -> bool:
-    """Tell a plain host below a public suffix, as almost all are, in a microsecond."""
-    return is_plain(domain) and is_below_suffix(domain) and not is_local(domain)
+    """Tell a plain host with nothing wrong, as almost all are, in a microsecond or two."""
+    return is_plain(domain) and not any(_wrong_with_host(domain, wildcard=False))
 
 
 def _wrong_with(entry: Entry) -> Iterator[tuple[str, str]]:
@@ -208,25 +184,23 @@ def _wrong_with(entry: Entry) -> Iterator[tuple[str, str]]:
         yield _TOO_MUCH[entry.covers]
     if entry.address is None:
         if entry.fixed:
-            yield from _wrong_with_host(entry)
+            yield from _wrong_with_host(entry.fixed, wildcard=entry.wildcard)
     elif is_documentation(entry.address):
         yield "private-address", "is an address for documentation: no machine has it"
-    elif is_private(entry.address):
+    elif entry.address.is_multicast or not entry.address.is_global:
         yield "private-address", "is a private or reserved address: another machine for everybody"
     else:
         yield "ip-address", "is an IP address"
 
 
-def _wrong_with_host(entry: Entry) -> Iterator[tuple[str, str]]:
-    host = entry.fixed
-    if not entry.wildcard and is_public_suffix(host):
+def _wrong_with_host(host: str, *, wildcard: bool) -> Iterator[tuple[str, str]]:
+    top = host.rpartition(".")[2]
+    if not wildcard and is_public_suffix(host):
         yield "public-suffix", "is a public suffix: anybody can register names below it"
     elif is_local(host):
         yield "private-address", "is a name that means something else, or nothing, elsewhere"
-    else:
-        top = host.rpartition(".")[2]
-        if not is_known_top(top) and top != _DOCUMENTATION:
-            yield "unknown-top-level", f"ends in .{_shown(top)[1:-1]}, no known top-level domain"
+    elif not is_known_top(top) and top != _DOCUMENTATION:
+        yield "unknown-top-level", f"ends in .{_shown(top)[1:-1]}, no known top-level domain"
     reason = look_alike(shown(host)) if "xn--" in host else None
     if reason is not None:
         yield "look-alike", f"can be taken for another name: {reason}"

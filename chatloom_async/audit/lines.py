@@ -4,8 +4,9 @@ A line is a ``WorkspaceAudit`` or, under "run", an ``AuditRun``. Not here: whole
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -24,6 +25,7 @@ _dump = json.JSONEncoder(separators=(",", ":")).encode
 _OF = "of"
 _RUN = "run"
 _STARTS = (b'{"run":', b'{"workspace":')
+_START = re.compile(b"|".join(map(re.escape, _STARTS)))
 _LISTS = ("agents", "findings", "gaps")
 
 
@@ -94,34 +96,25 @@ class Line:
         raise _none(self.path, self.number, problem)
 
 
-def read_lines(path: str | Path) -> Iterator[Line]:
+def read_lines(path: str | Path, *, latest: bool = False) -> Iterator[Line]:
     """Yield the lines of a file, but for blank ones and for a torn last one.
 
-    ConfigurationError: the file cannot be read, or a line before the last is none of an audit.
+    With ``latest`` those of runs, and of each workspace the latest, in memory that grows with the
+    names alone.
+
+    ConfigurationError: the file cannot be read (with ``latest`` also: is a pipe), or a line before
+    the last is none of an audit.
     """
-    with _opened(path) as file:
-        yield from _lines(path, file)
-
-
-def latest_lines(path: str | Path) -> Iterator[Line]:
-    """Yield those of runs, and of each workspace the latest, in memory that grows with the names.
-
-    ConfigurationError: as for ``read_lines``, or the file is a pipe.
-    """
-    with _opened(path) as file:
-        latest = {line.workspace: place for place, line in enumerate(_lines(path, file))}
-        file.seek(0)
-        for place, line in enumerate(_lines(path, file)):
-            # A run that still writes may have added lines meanwhile.
-            if line.workspace is None or latest.get(line.workspace, 0) <= place:
-                yield line
-
-
-@contextmanager
-def _opened(path: str | Path) -> Iterator[BinaryIO]:
+    places: dict[str | None, int] = {}
     try:
         with open(path, "rb") as file:  # noqa: PTH123 - of the type that is promised
-            yield file
+            if latest:
+                places = {line.workspace: place for place, line in enumerate(_lines(path, file))}
+                file.seek(0)
+            for place, line in enumerate(_lines(path, file)):
+                # A run that still writes may have added lines meanwhile.
+                if line.workspace is None or places.get(line.workspace, 0) <= place:
+                    yield line
     except OSError as error:
         raise unusable(path, error) from None
 
@@ -166,14 +159,13 @@ def _objects(line: bytes) -> list[Mapping[str, Any]]:
     """
     found: list[Mapping[str, Any]] = []
     end = len(line)
-    while end:
-        # Inside a string of JSON the quotes would be escaped.
-        for start in (0, *(at for each in _STARTS if (at := line.rfind(each, 0, end)) > 0)):
-            with suppress(ValueError, RecursionError):
-                sent = json.loads(line[start:end])
-                found.insert(0, sent if isinstance(sent, dict) else {})
-                end = start
-                break
-        else:
+    # Inside a string of JSON the quotes would be escaped.
+    starts = [each.start() for each in _START.finditer(line)]
+    for start in (0, *reversed(starts), 0):  # almost always the first, for it is one object
+        with suppress(ValueError, RecursionError):
+            sent = json.loads(line[start:end])
+            found.append(sent if isinstance(sent, dict) else {})
+            end = start
+        if not end:
             break
-    return found
+    return found[::-1]

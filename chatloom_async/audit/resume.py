@@ -3,7 +3,6 @@
 Not here: going on with it (``files``).
 """
 
-from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 from http import HTTPStatus
 from io import FileIO
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from chatloom_async.audit.draft import Draft, write
 from chatloom_async.audit.judge import Judge
-from chatloom_async.audit.lines import dump_run, latest_lines, unusable
+from chatloom_async.audit.lines import dump_run, read_lines, unusable
 from chatloom_async.audit.results import AuditRun
 from chatloom_async.errors import ConfigurationError
 from chatloom_async.models import Gap
@@ -36,11 +35,26 @@ def take_over(
     kept: dict[str, datetime | None] = {}
     hidden: set[str] = set()
     draft = Draft.begin(path, ".resumed")
+
+    def keep(line: str) -> None:
+        write(draft.file, f"{line}\n".encode())
+
     try:
-        for line in _kept(path, run, judge, kept, hidden):
-            write(draft.file, f"{line}\n".encode())
         if run is not None:
-            _check_same(path, kept.keys() | hidden, run.workspaces)
+            keep(dump_run(run))
+        for line in read_lines(path, latest=True):
+            if line.workspace is None:
+                if run is None:
+                    keep(dump_run(line.run()))
+                continue
+            audit = line.audit()
+            if not audit.agents and any(map(_by_outage, audit.gaps)):
+                hidden.add(audit.workspace)
+            else:
+                kept[audit.workspace] = audit.read_at
+                keep(line.again(judge, None if run is None else len(run.workspaces)))
+        if run is not None:
+            _check_same(path, hidden.union(kept).difference(run.workspaces))
         draft.publish()
     except BaseException as error:
         draft.discard()
@@ -51,35 +65,10 @@ def take_over(
     return draft.file, frozenset(kept), frozenset(hidden), oldest
 
 
-def _kept(
-    path: str | Path,
-    run: AuditRun | None,
-    judge: Judge | None,
-    kept: dict[str, datetime | None],
-    hidden: set[str],
-) -> Iterator[str]:
-    """Yield the lines worth keeping, of each workspace the latest, and note their names."""
-    if run is not None:
-        yield dump_run(run)
-    for line in latest_lines(path):
-        if line.workspace is None:
-            if run is None:
-                yield dump_run(line.run())
-            continue
-        audit = line.audit()
-        if not audit.agents and any(map(_by_outage, audit.gaps)):
-            hidden.add(audit.workspace)
-        else:
-            kept[audit.workspace] = audit.read_at
-            yield line.again(judge, None if run is None else len(run.workspaces))
-
-
-def _check_same(path: str | Path, held: Iterable[str], workspaces: Collection[str]) -> None:
-    known = frozenset(workspaces)
-    foreign = sorted(name for name in held if name not in known)
+def _check_same(path: str | Path, foreign: set[str]) -> None:
     if foreign:
         more = f" and {len(foreign) - _NAMED} more" if len(foreign) > _NAMED else ""
-        names = ", ".join(map(repr, foreign[:_NAMED]))
+        names = ", ".join(map(repr, sorted(foreign)[:_NAMED]))
         raise ConfigurationError(
             f"{path} holds other workspaces, {names}{more}: write to another file"
         )

@@ -8,46 +8,36 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from attrs import frozen
-
 
 def is_public_suffix(host: str) -> bool:
     """Tell a name below which anybody may register."""
-    suffixes = _suffixes()
+    rules, _ = _list()
     # The list's linter has it that "*.name" makes a public suffix of "name" as well.
-    if host in suffixes.roots:
+    if host in rules or f"*.{host}" in rules:
         return True
-    return host.partition(".")[2] in suffixes.wild and host not in suffixes.exceptions
-
-
-def is_below_suffix(host: str) -> bool:
-    """Tell a name below a public suffix, as every name is that somebody has on the Internet."""
-    return host.rpartition(".")[2] in _suffixes().tops and not is_public_suffix(host)
+    return f"*.{host.partition('.')[2]}" in rules and f"!{host}" not in rules
 
 
 def is_above_suffix(host: str) -> bool:
     """Tell a name above a public suffix, as amazonaws.com is above s3.amazonaws.com."""
-    return host in _suffixes().above
+    return host in _list()[1]
 
 
 def is_known_top(label: str) -> bool:
     """Tell a top-level domain of the Internet; the list names every one that ICANN delegated."""
-    return label in _suffixes().tops
+    return is_public_suffix(label) or is_above_suffix(label)
 
 
-@frozen
-class _Suffixes:
-    """The rules of the list, IDNA-encoded; a rule is ``name``, ``*.name`` or ``!name``."""
-
-    roots: frozenset[str]  # of the first two kinds
-    wild: frozenset[str]
-    exceptions: frozenset[str]
-    above: frozenset[str]
-    tops: frozenset[str]
+def parents(host: str) -> Iterator[str]:
+    """Yield the names above a host, the nearest first."""
+    while "." in host:
+        host = host.partition(".")[2]
+        yield host
 
 
 @cache
-def _suffixes() -> _Suffixes:
+def _list() -> tuple[frozenset[str], frozenset[str]]:
+    """Return its rules, ``name``, ``*.name`` or ``!name``, IDNA-encoded, and the names above."""
     # Imported and read on first use, in some 20 ms. The package's own look-ups are made for
     # splitting names and tell nothing of what is above a suffix.
     from publicsuffixlist import PSLFILE  # noqa: PLC0415 - said above
@@ -57,21 +47,5 @@ def _suffixes() -> _Suffixes:
         line.partition(" ")[0] for line in Path(PSLFILE).read_text("utf-8").lower().splitlines()
     )
     told = (line for line in lines if line and not line.startswith("//"))
-    rules = {rule if rule.isascii() else rule.encode("idna").decode() for rule in told}
-    wild = frozenset(rule[2:] for rule in rules if rule.startswith("*."))
-    exceptions = frozenset(rule[1:] for rule in rules if rule.startswith("!"))
-    roots = wild.union(rule for rule in rules if rule[0] not in "*!")
-    return _Suffixes(
-        roots,
-        wild,
-        exceptions,
-        frozenset(parent for root in roots for parent in parents(root)),
-        frozenset(root.rpartition(".")[2] for root in roots),
-    )
-
-
-def parents(host: str) -> Iterator[str]:
-    """Yield the names above a host, the nearest first."""
-    while "." in host:
-        host = host.partition(".")[2]
-        yield host
+    rules = frozenset(rule if rule.isascii() else rule.encode("idna").decode() for rule in told)
+    return rules, frozenset(parent for rule in rules for parent in parents(rule))

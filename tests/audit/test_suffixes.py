@@ -5,7 +5,6 @@ from publicsuffixlist import PublicSuffixList
 
 from chatloom_async.audit.suffixes import (
     is_above_suffix,
-    is_below_suffix,
     is_known_top,
     is_public_suffix,
     parents,
@@ -21,11 +20,6 @@ NAMES = (
 @pytest.mark.parametrize("name", NAMES.split())
 def test_a_suffix_is_public_as_the_list_says(name: str) -> None:
     assert is_public_suffix(name) == PublicSuffixList(accept_unknown=False).is_public(name)
-
-
-def test_a_name_that_somebody_has_is_below_a_suffix() -> None:
-    names = ("example.com", "x.github.io", "github.io", "example.cmo", "com")
-    assert [name for name in names if is_below_suffix(name)] == ["example.com", "x.github.io"]
 
 
 def test_what_is_above_a_suffix_is_known() -> None:
