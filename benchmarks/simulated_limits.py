@@ -255,7 +255,7 @@ def _stores() -> Iterator[Row]:
         (10, 1, 300, Bar(2.0, 0.02, 20)),
         (2, 1, 100, Bar(2.0, 0.02, 20)),
     ):
-        bucket = Quota.token_bucket(rate * 60, burst, retry_after=False)
+        bucket = Quota.token_bucket(rate * 60, burst).telling("silent")
         job = Job(bucket.answering(429, html=True), calls)
         yield Row(f"bucket {rate}/s burst {burst}, HTML", (job,), bar)
     for most, seconds, calls in ((5, 0.3, 500), (2, 0.3, 200), (20, 0.3, 1000)):

@@ -28,46 +28,36 @@ async def spoilt(request: web.BaseRequest, reply: Reply, how: Mishap | Drip) -> 
     """The reply as a fault wants it."""
     match how:
         case Mishap.RESET:
-            reset(request)
+            _end(request, reset=True)
         case Mishap.DISCONNECT:
-            close(request)
+            _end(request)
         case Mishap.HANG:
             await asyncio.get_running_loop().create_future()
         case Mishap.CUT_BODY:
-            return await _cut(request, reply)
+            response = await _head(request, reply)
+            await response.write(reply.body[: len(reply.body) // 2])
+            _end(request)
+            return response
         case Drip(pause):
-            return await _dripped(request, reply, pause)
+            response = await _head(request, reply)
+            for position in range(len(reply.body)):
+                await response.write(reply.body[position : position + 1])
+                await asyncio.sleep(pause)
+            return response
     # Nobody is left to read it; aiohttp wants a response all the same.
     return whole(reply)
 
 
-def reset(request: web.BaseRequest) -> None:
-    """Send RST and forget the connection."""
-    if request.transport is not None:
+def _end(request: web.BaseRequest, *, reset: bool = False) -> None:
+    """Send what is written, then FIN; or at once RST."""
+    if request.transport is None:
+        return
+    if reset:
         peer: socket.socket = request.transport.get_extra_info("socket")
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         request.transport.abort()
-
-
-def close(request: web.BaseRequest) -> None:
-    """Send what is written, then FIN."""
-    if request.transport is not None:
+    else:
         request.transport.close()
-
-
-async def _cut(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
-    response = await _head(request, reply)
-    await response.write(reply.body[: len(reply.body) // 2])
-    close(request)
-    return response
-
-
-async def _dripped(request: web.BaseRequest, reply: Reply, pause: float) -> web.StreamResponse:
-    response = await _head(request, reply)
-    for position in range(len(reply.body)):
-        await response.write(reply.body[position : position + 1])
-        await asyncio.sleep(pause)
-    return response
 
 
 async def _head(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:

@@ -18,16 +18,6 @@ def silent(_: Standing) -> Mapping[str, str]:
     return {}
 
 
-def in_steps(step: float) -> Dialect:
-    """Make the dialect of a Retry-After on refusals, rounded up to multiples of ``step`` s."""
-    if not step > 0:
-        raise ValueError(f"the step of Retry-After must be > 0 seconds, not {step!r}")
-    return _on_refusals(
-        "Retry-After",
-        lambda told: f"{max(1, math.ceil(told.wait / step - TOLERANCE)) * step:.10g}",
-    )
-
-
 def _on_refusals(header: str, value: Callable[[Standing], str]) -> Dialect:
     return lambda standing: {} if standing.admitted else {header: value(standing)}
 
@@ -96,7 +86,9 @@ def draft_8(standing: Standing) -> Mapping[str, str]:
 
 DIALECTS: Mapping[str, Dialect] = {
     "silent": silent,
-    "retry-after": in_steps(1.0),
+    "retry-after": _on_refusals(
+        "Retry-After", lambda told: str(max(1, math.ceil(told.wait - TOLERANCE)))
+    ),
     "retry-after-date": _on_refusals(  # RFC 9110 §10.2.3
         "Retry-After", lambda told: formatdate(math.ceil(told.wall + told.wait), usegmt=True)
     ),

@@ -13,6 +13,7 @@ from random import Random
 import attrs
 from attrs import define, field, frozen
 from attrs.validators import ge, gt, le, lt
+from multidict import CIMultiDict
 
 from chatloom_async.testing.api import Reply, default_error
 from chatloom_async.testing.records import matches
@@ -84,12 +85,18 @@ class Fault:
         """
         if not 200 <= status <= 599:  # noqa: PLR2004 - the statuses that end an exchange
             raise ValueError(f"a final status is 200 to 599, not {status!r}")
-        extra = dict(headers or {})
+        extra = CIMultiDict(headers or {})
         if retry_after is not None:
-            if any(name.lower() == "retry-after" for name in extra):
+            if "Retry-After" in extra:
                 raise ValueError("give retry_after or a Retry-After header, not both")
             extra["Retry-After"] = str(retry_after)
-        reply = _reply(status, body, extra)
+        for name, value in extra.items():
+            if not (name + value).isprintable():
+                raise ValueError(f"header {name!r} carries a control character")
+        ordinary = default_error(status)
+        sent = CIMultiDict(ordinary.headers)
+        sent.update(extra)
+        reply = Reply(status, ordinary.body if body is None else body, sent)
         return cls(reply, times=times, path=path, workspace=workspace)
 
     @classmethod
@@ -160,20 +167,13 @@ class Fault:
         """The same fault for this path (or shell pattern) and workspace only."""
         return attrs.evolve(self, path=path or self.path, workspace=workspace or self.workspace)
 
-    def every(self, n: int, *, times: int | None = None) -> Fault:
-        """The same fault for each n-th request it fits, ``times`` times.
+    def every(self, n: int) -> Fault:
+        """The same fault for each n-th request it fits; without end if it was to strike once."""
+        return attrs.evolve(self, nth=n, times=None if self.times == 1 else self.times)
 
-        None: as often as it was made to strike, or for ever if that was once.
-        """
-        return attrs.evolve(self, nth=n, times=self._times(times))
-
-    def sometimes(self, probability: float, *, seed: int = 0, times: int | None = None) -> Fault:
-        """The same fault by chance, the same on every run with one seed; ``times`` as above."""
-        often = self._times(times)
-        return attrs.evolve(self, probability=probability, seed=seed, times=often)
-
-    def _times(self, given: int | None) -> int | None:
-        return self.times if given is None and self.times != 1 else given
+    def sometimes(self, probability: float, *, seed: int = 0) -> Fault:
+        """The same fault by chance, the same on every run with one seed; as often as ``every``."""
+        return attrs.evolve(self.every(self.nth), probability=probability, seed=seed)
 
     def after(self, seconds: float) -> Fault:
         """The same fault, happening that many seconds after the request came in."""
@@ -192,26 +192,13 @@ class PlantedFault:
     def __attrs_post_init__(self) -> None:
         self._random = Random(self.fault.seed)
 
-    @property
-    def spent(self) -> bool:
-        """Whether it can strike no more."""
-        return self._struck == self.fault.times
-
     def strikes(self, path: str, workspace: str | None) -> bool:
         """Meet one request; whether it is hit."""
         fault = self.fault
-        if fault.workspace not in (None, workspace) or not matches(path, fault.path):
+        fits = fault.workspace in (None, workspace) and matches(path, fault.path)
+        if self._struck == fault.times or not fits:
             return False
         self._met += 1
         hit = self._met % fault.nth == 0 and self._random.random() < fault.probability
         self._struck += hit
         return hit
-
-
-def _reply(status: int, body: bytes | None, extra: Mapping[str, str]) -> Reply:
-    for name, value in extra.items():
-        if not (name + value).isprintable():
-            raise ValueError(f"header {name!r} carries a control character")
-    ordinary, given = default_error(status), {name.lower() for name in extra}
-    headers = {name: v for name, v in ordinary.headers.items() if name.lower() not in given}
-    return Reply(status, ordinary.body if body is None else body, {**headers, **extra})

@@ -5,8 +5,8 @@ Keys never get in here: credentials are redacted before a request is kept.
 
 from collections import Counter, deque
 from collections.abc import Mapping
+from contextlib import suppress
 from fnmatch import fnmatchcase
-from threading import Lock
 
 import attrs
 from attrs import define, field, frozen
@@ -39,18 +39,16 @@ class RecordedRequest:
 
 @define(eq=False)
 class Ledger:
-    """Counts every request, keeps the last ones; safe to read from any thread."""
+    """Counts every request, keeps the last ones."""
 
     _counts: Counter[tuple[str | None, str, int]] = field(
         factory=Counter[tuple[str | None, str, int]]
     )
     _kept: deque[RecordedRequest] = field(factory=lambda: deque(maxlen=KEPT))
-    _lock: Lock = field(factory=Lock)
 
     def keep(self, last: int | None) -> None:
         """Keep the ``last`` requests one by one from now on; 0 for none, None for all."""
-        with self._lock:
-            self._kept = deque(self._kept, maxlen=last)
+        self._kept = deque(self._kept, maxlen=last)
 
     @property
     def keeps(self) -> bool:
@@ -59,33 +57,26 @@ class Ledger:
 
     def record(self, request: RecordedRequest) -> None:
         """Count one request, and keep it."""
-        with self._lock:
-            self._counts[request.workspace, request.path, request.status] += 1
-            self._kept.append(request)
+        self._counts[request.workspace, request.path, request.status] += 1
+        self._kept.append(request)
 
     def given_up(self, request: RecordedRequest) -> None:
         """Take note that the client of a recorded request did not wait for its answer."""
         late = attrs.evolve(request, status=NO_ANSWER)
-        with self._lock:
-            self._counts[request.workspace, request.path, request.status] -= 1
-            self._counts[late.workspace, late.path, late.status] += 1
-            for position, kept in enumerate(self._kept):
-                if kept is request:
-                    self._kept[position] = late
-                    break
+        self._counts[request.workspace, request.path, request.status] -= 1
+        self._counts[late.workspace, late.path, late.status] += 1
+        with suppress(ValueError):  # it is not kept, or not any more
+            self._kept[self._kept.index(request)] = late
 
     def requests(self) -> list[RecordedRequest]:
         """The kept requests, oldest first."""
-        with self._lock:
-            return list(self._kept)
+        return list(self._kept)
 
     def count(self, path: str | None, status: int | None, workspace: str | None) -> int:
         """How many requests match; ``path`` may be a shell pattern, None matches everything."""
-        with self._lock:
-            counts = list(self._counts.items())
         return sum(
             n
-            for (name, target, answered), n in counts
+            for (name, target, answered), n in self._counts.items()
             if matches(target, path) and status in (None, answered) and workspace in (None, name)
         )
 

@@ -7,8 +7,7 @@ Here are its life and its handles. What the API says is in ``api``, what a reque
 import asyncio
 import math
 import time
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from contextlib import contextmanager
 from ssl import SSLContext
 from threading import Lock, Thread
@@ -31,21 +30,12 @@ HOST = "127.0.0.1"
 # Room for every connection of a large fan-out: the kernel tries a refused one a second later.
 _BACKLOG = 4096
 
-# Seconds for handlers that are about to be done when the sandbox stops.
+# Seconds for handlers to end whose connections were closed.
 _GRACE = 0.01
 
 # Turns of the loop in which a connection that was accepted gets its transport: asyncio gives it
 # none once the listener is closed, and leaves its socket open.
 _TURNS = 3
-
-
-@define(eq=False)
-class _Service:
-    """What exists only while serving."""
-
-    web: web.Server
-    listener: asyncio.Server
-    waiting: set[asyncio.Task[object]] = field(factory=set[asyncio.Task[object]])
 
 
 @define(eq=False)
@@ -76,16 +66,16 @@ class Sandbox:
     connections: int = field(default=0, init=False, repr=False)
     """Connections opened so far, also those that never carried a request."""
     peak_in_flight: int = field(default=0, init=False, repr=False)
-    """The most requests kept waiting for their answers at one time (by latency or a fault)."""
+    """The most requests that waited for their answers at one time."""
+    _in_flight: int = field(default=0, init=False, repr=False)
     _base_url: str | None = field(default=None, init=False)
-    _tenants: Tenants = field(init=False, repr=False)
+    _tenants: Tenants = field(factory=Tenants, init=False, repr=False)
     _ledger: Ledger = field(factory=Ledger, init=False, repr=False)
     _lock: Lock = field(factory=Lock, init=False, repr=False)
     _now: Callable[[], float] = field(default=time.monotonic, init=False, repr=False)
-    _service: _Service | None = field(default=None, init=False, repr=False)
+    _service: tuple[web.Server, asyncio.Server] | None = field(default=None, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self._tenants = Tenants(self._latency)
         for quota in (self._quota,) if isinstance(self._quota, Quota) else self._quota or ():
             self.limit(quota)
         for workspace in self._workspaces:
@@ -103,7 +93,8 @@ class Sandbox:
     @property
     def requests(self) -> list[RecordedRequest]:
         """The requests so far, oldest first; only the last ones, see ``keep``."""
-        return self._ledger.requests()
+        with self._lock:
+            return self._ledger.requests()
 
     def count(
         self, path: str | None = None, status: int | None = None, workspace: str | None = None
@@ -113,11 +104,13 @@ class Sandbox:
         Status 0 counts those that never got a whole answer, because of a fault or because the
         client gave up waiting. Every request counts, kept or not.
         """
-        return self._ledger.count(path, status, workspace)
+        with self._lock:
+            return self._ledger.count(path, status, workspace)
 
     def keep(self, last: int | None) -> Self:
         """Hold only the ``last`` requests in ``requests`` (at first 10,000; 0 none, None all)."""
-        self._ledger.keep(last)
+        with self._lock:
+            self._ledger.keep(last)
         return self
 
     def add(self, workspace: Workspace) -> None:
@@ -168,84 +161,63 @@ class Sandbox:
         )
         port = listener.sockets[0].getsockname()[1]
         self._base_url = f"{'https' if self._ssl else 'http'}://{HOST}:{port}"
-        self._service = _Service(server, listener)
+        self._service = server, listener
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Stop: refuse connections, cancel the answers waited for, drop what is open."""
-        service, self._service = self._service, None
-        if service is None:
+        if self._service is None:
             return
+        (server, listener), self._service = self._service, None
         for _turn in range(_TURNS):
             await asyncio.sleep(0)
-        service.listener.close()
-        for task in service.waiting:
-            task.cancel()
-        await asyncio.gather(*service.waiting, return_exceptions=True)
-        transports = [connection.transport for connection in service.web.connections]
-        service.web.pre_shutdown()
-        await service.web.shutdown(_GRACE)
-        for transport in filter(None, transports):
-            # Closing would wait for a peer that has stopped reading.
-            transport.abort()
-        await service.listener.wait_closed()
+        listener.close()
+        for connection in server.connections:
+            if connection.transport is not None:
+                # Closing would wait for a peer that has stopped reading.
+                connection.transport.abort()
+        await server.shutdown(_GRACE)
+        await listener.wait_closed()
 
     @contextmanager
     def in_thread(self) -> Generator[Self]:
         """Serve from a thread and a loop of its own while the block runs."""
-        started: Future[Callable[[], object]] = Future()
-        thread = Thread(target=self._run, args=(started,), name="chatloom-sandbox", daemon=True)
+        loop = asyncio.new_event_loop()
+        thread = Thread(target=loop.run_forever, name="chatloom-sandbox", daemon=True)
         thread.start()
-        stop = started.result()
+
+        def run(coroutine: Coroutine[None, None, object]) -> None:
+            asyncio.run_coroutine_threadsafe(coroutine, loop).result()
+
         try:
-            yield self
+            run(self.__aenter__())
+            try:
+                yield self
+            finally:
+                run(self.__aexit__())
         finally:
-            stop()
+            loop.call_soon_threadsafe(loop.stop)
             thread.join()
-
-    def _run(self, started: Future[Callable[[], object]]) -> None:
-        try:
-            asyncio.run(self._serve(started))
-        except Exception as error:
-            if started.done():
-                raise
-            started.set_exception(error)
-
-    async def _serve(self, started: Future[Callable[[], object]]) -> None:
-        async with self:
-            loop, stop = asyncio.get_running_loop(), asyncio.Event()
-            started.set_result(lambda: loop.call_soon_threadsafe(stop.set))
-            await stop.wait()
+            loop.close()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         delivery, recorded = self._decide(request)
+        self._in_flight += 1
+        self.peak_in_flight = max(self.peak_in_flight, self._in_flight)
         try:
-            if delivery.wait or delivery.spoilt:
-                return await self._deliver_late(request, delivery)
-        except asyncio.CancelledError:
-            self._ledger.given_up(recorded)
-            raise
-        finally:
-            if delivery.held:
-                with self._lock:
-                    self._tenants.done(delivery.held)
-        return whole(delivery.reply)
-
-    async def _deliver_late(
-        self, request: web.BaseRequest, delivery: Delivery
-    ) -> web.StreamResponse:
-        task, service = asyncio.current_task(), self._service
-        if task is None or service is None:
-            return whole(delivery.reply)
-        service.waiting.add(task)
-        self.peak_in_flight = max(self.peak_in_flight, len(service.waiting))
-        try:
-            await asyncio.sleep(delivery.wait)
+            if wait := self._latency + delivery.wait:
+                await asyncio.sleep(wait)
             if delivery.spoilt is not None:
                 return await spoilt(request, delivery.reply, delivery.spoilt)
             return whole(delivery.reply)
+        except asyncio.CancelledError:
+            with self._lock:
+                self._ledger.given_up(recorded)
+            raise
         finally:
-            service.waiting.discard(task)
+            self._in_flight -= 1
+            for give_back in delivery.held:
+                give_back()
 
     def _decide(self, request: web.BaseRequest) -> tuple[Delivery, RecordedRequest]:
         target, now = request.raw_path, self._now()
@@ -256,9 +228,9 @@ class Sandbox:
             delivery = self._tenants.delivery(
                 key, address, request.method, path, now=now, wall=time.time()
             )
-        headers = redacted(request.headers) if self._ledger.keeps else {}
-        recorded = RecordedRequest(
-            request.method, path, delivery.status, now, delivery.workspace, headers
-        )
-        self._ledger.record(recorded)
+            headers = redacted(request.headers) if self._ledger.keeps else {}
+            recorded = RecordedRequest(
+                request.method, path, delivery.status, now, delivery.workspace, headers
+            )
+            self._ledger.record(recorded)
         return delivery, recorded

@@ -4,7 +4,8 @@ Pure and without I/O: carrying it out on a connection is ``delivery``'s business
 """
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable
+from functools import partial
 
 import attrs
 from attrs import define, field, frozen
@@ -21,14 +22,14 @@ from chatloom_async.testing.workspaces import Workspace
 class Delivery:
     """This reply, after ``wait`` seconds, spoilt in this way; to this workspace, if to any.
 
-    ``held``: places in a quota of requests in flight, to be given back by ``Tenants.done``.
+    ``held``: what gives a place in flight back to each quota, when the request is over.
     """
 
     reply: Reply
     workspace: str | None
     wait: float = 0.0
     spoilt: Mishap | Drip | None = None
-    held: tuple[tuple[AppliedQuota, str], ...] = field(default=(), repr=False)
+    held: tuple[Callable[[], None], ...] = field(default=(), repr=False)
 
     @property
     def status(self) -> int:
@@ -48,7 +49,6 @@ class Tenant:
 class Tenants:
     """Every workspace of one sandbox, by name and by key; their quotas and faults."""
 
-    latency: float = 0.0
     quotas: list[AppliedQuota] = field(factory=list[AppliedQuota], init=False)
     planted: list[PlantedFault] = field(factory=list[PlantedFault], init=False)
     _by_key: dict[str, Tenant] = field(factory=dict[str, Tenant], init=False, repr=False)
@@ -86,39 +86,32 @@ class Tenants:
         tenant = self._by_key.get(key or "")
         if key is None or tenant is None or tenant.workspace.revoked:
             refusal = api.refusal(key) if tenant is None else api.unauthorized(api.REVOKED_KEY)
-            return self._struck(Delivery(refusal, None, self.latency), path)
+            return self._struck(Delivery(refusal, None), path)
         name = tenant.workspace.name
-        told, held = dict[str, str](), list[tuple[AppliedQuota, str]]()
+        told, held = dict[str, str](), list[Callable[[], None]]()
         for applied in self.quotas:
             if not applied.concerns(path, name):
                 continue
             whose = address if applied.quota.address else key
             standing = applied.admit(whose, now, wall)
             if not standing.admitted:
-                self.done(held)
+                for give_back in held:
+                    give_back()
                 # A limiter stands in front of what fails: a refused request meets no fault.
-                return Delivery(applied.quota.refusal(standing), name, self.latency)
-            held.append((applied, whose))
+                return Delivery(applied.quota.refusal(standing), name)
+            held.append(partial(applied.done, whose))
             told |= applied.quota.headers(standing)
         reply = api.answer(tenant.pages, method, path)
-        delivery = self._struck(Delivery(reply, name, self.latency, held=tuple(held)), path)
+        delivery = self._struck(Delivery(reply, name, held=tuple(held)), path)
         if not told:
             return delivery
         reply = attrs.evolve(delivery.reply, headers={**told, **delivery.reply.headers})
         return attrs.evolve(delivery, reply=reply)
 
-    @staticmethod
-    def done(held: Iterable[tuple[AppliedQuota, str]]) -> None:
-        """Give back the places of a request that is over."""
-        for applied, whose in held:
-            applied.done(whose)
-
     def _struck(self, delivery: Delivery, path: str) -> Delivery:
         for planted in self.planted:
             if planted.strikes(path, delivery.workspace):
-                if planted.spent:
-                    self.planted.remove(planted)
-                effect, wait = planted.fault.effect, delivery.wait + planted.fault.wait
+                effect, wait = planted.fault.effect, planted.fault.wait
                 if isinstance(effect, Reply):
                     return attrs.evolve(delivery, reply=effect, wait=wait)
                 return attrs.evolve(delivery, wait=wait, spoilt=effect)
