@@ -3,45 +3,45 @@
 import ast
 import re
 from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 PACKAGE = "chatloom_async"
 
 # Reading order is import order: a module imports only from stairs above its own. A package whose
 # modules stand on stairs of their own stands itself for its face, the __init__.
-STAIRS: tuple[frozenset[str], ...] = tuple(
-    frozenset(stair.split())
-    for stair in (
-        "version models",
-        "errors events",
-        "auth fanout",
-        "cache ratelimit.values ratelimit.waiting ratelimit.outage ratelimit.closings",
-        "ratelimit.evidence",
-        "ratelimit.departures",
-        "ratelimit.bucket ratelimit.window",
-        "ratelimit.told ratelimit.pause",
-        "ratelimit.schedule ratelimit.shared",
-        "ratelimit.common",
-        "ratelimit.limiter ratelimit.shared_file",
-        "ratelimit.registry",
-        "transport",
-        "calls network",
-        "client",
-        "audit.text",
-        "audit.keys audit.suffixes audit.addresses audit.hosts audit.look_alikes audit.results",
-        "audit.domains audit.draft",
-        "audit.findings",
-        "audit.judge",
-        "audit.workspace audit.lines audit.figures",
-        "audit.resume",
-        "audit.files",
-        "audit.page audit.run audit.diff",
-        "audit",
-        "testing contrib",
-        "cli",
-        "__main__",
-    )
+STAIRS = (
+    "version models",
+    "errors events",
+    "auth fanout",
+    "cache ratelimit.values ratelimit.waiting ratelimit.outage ratelimit.closings",
+    "ratelimit.evidence",
+    "ratelimit.departures",
+    "ratelimit.bucket ratelimit.window",
+    "ratelimit.told ratelimit.pause",
+    "ratelimit.schedule ratelimit.shared",
+    "ratelimit.common",
+    "ratelimit.limiter ratelimit.shared_file",
+    "ratelimit.registry",
+    "transport",
+    "calls network",
+    "client",
+    "audit.text",
+    "audit.keys audit.suffixes audit.addresses audit.hosts audit.look_alikes audit.results",
+    "audit.domains audit.draft",
+    "audit.findings",
+    "audit.judge",
+    "audit.workspace audit.lines audit.figures",
+    "audit.resume",
+    "audit.files",
+    "audit.page audit.run audit.diff",
+    "audit",
+    "testing contrib",
+    "cli",
+    "__main__",
 )
+
+STAIR = {name: number for number, stair in enumerate(STAIRS) for name in stair.split()}
 
 # A dependency comes in through one door, so that replacing it is one module's affair.
 DOORS: Mapping[str, frozenset[str]] = {
@@ -75,19 +75,17 @@ def violations(sources: Mapping[str, str]) -> list[str]:
 
 
 def circles(sources: Mapping[str, str]) -> list[str]:
-    """Return the modules that import each other, in a circle of any length."""
+    """Return modules that import each other, in a circle of any length."""
     imports = {
         module: {name.removeprefix(f"{PACKAGE}.") for name in _imports(ast.parse(source))}
         & sources.keys()
         for module, source in sources.items()
     }
-    while True:
-        needed = set().union(*imports.values())
-        outside = {m for m, needs in imports.items() if not needs & imports.keys()}
-        outside |= imports.keys() - needed
-        if not outside:
-            return sorted(imports)
-        imports = {module: needs for module, needs in imports.items() if module not in outside}
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError as error:
+        return sorted(set(error.args[1]))
+    return []
 
 
 def lost_pointers(sources: Mapping[str, str]) -> list[str]:
@@ -133,14 +131,7 @@ def place(module: str) -> str:
     """Return the name under which a module, or what is imported from it, stands on the stairs."""
     names = module.removesuffix(".__init__").split(".")
     known = (".".join(names[:length]) for length in range(len(names), 0, -1))
-    return next((name for name in known if _stair(name) is not None), names[0])
-
-
-def _stair(name: str) -> int | None:
-    for number, stair in enumerate(STAIRS):
-        if name in stair:
-            return number
-    return None
+    return next((name for name in known if name in STAIR), names[0])
 
 
 def _climbs(module: str, imported: str) -> list[str]:
@@ -150,10 +141,9 @@ def _climbs(module: str, imported: str) -> list[str]:
     own, target = place(module), place(below)
     if own == target:
         return []
-    here, there = _stair(own), _stair(target)
-    if here is None or there is None:
+    if not {own, target} <= STAIR.keys():
         return [f"{module} or {imported} stands on no stair"]
-    return [] if there < here else [f"{module} climbs to {imported}"]
+    return [] if STAIR[target] < STAIR[own] else [f"{module} climbs to {imported}"]
 
 
 def _forces(module: str, imported: str) -> list[str]:
