@@ -7,9 +7,8 @@ import asyncio
 import os
 import signal
 import sys
-import threading
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -27,30 +26,17 @@ def _raise() -> None:
 
 @define(eq=False)
 class Interrupts:
-    """What the signals of a command lead to; ``installed`` makes it the process's handler."""
+    """What the signals of a command lead to; ``handle`` makes it the process's handler."""
 
     _told: bool = field(default=False, init=False)
-    _end: Callable[[], None] = field(default=_raise, init=False)
+    _end: Callable[[], object] = field(default=_raise, init=False)
 
-    @contextmanager
-    def installed(self, *, for_good: bool) -> Iterator[None]:
-        """Handle signals while the block runs.
-
-        ``for_good``: the process ends after the block, and a signal must not disturb that.
-        """
-        if threading.current_thread() is not threading.main_thread():
-            yield  # only the main thread may handle signals
-            return
-        before = {each: signal.getsignal(each) for each in _SIGNALS}
-        # One that is ignored stays so: the command runs under nohup, or in the background.
-        ours = [each for each, handler in before.items() if handler is not signal.SIG_IGN]
-        for each in ours:
-            signal.signal(each, self._handle)
-        try:
-            yield
-        finally:
-            for each in ours:
-                signal.signal(each, signal.SIG_IGN if for_good else before[each])
+    def handle(self) -> None:
+        """Handle signals from here on."""
+        for each in _SIGNALS:
+            # One that is ignored stays so: the command runs under nohup, or in the background.
+            if signal.getsignal(each) is not signal.SIG_IGN:
+                signal.signal(each, self._handle)
 
     def run(self, work: Coroutine[Any, Any, int]) -> int:
         """Run on a new event loop; the first signal cancels it, so that it can tidy up.
@@ -59,16 +45,11 @@ class Interrupts:
         """
 
         async def main() -> int:
-            task = asyncio.current_task()
             loop = asyncio.get_running_loop()
-
-            def cancel() -> None:
-                if task is not None:
-                    loop.call_soon_threadsafe(task.cancel)
-
-            self._end = cancel
+            task = loop.create_task(work)
+            self._end = lambda: loop.call_soon_threadsafe(task.cancel)
             try:
-                return await work
+                return await task
             finally:
                 self._end = lambda: None  # the command has ended, and its loop is closing
 
@@ -89,10 +70,12 @@ class Interrupts:
 
 
 def leave(status: int) -> NoReturn:
-    """End the process at once; what an interpreter tidies up at its end takes a while.
+    """End the process at once, which no signal disturbs; an interpreter's own end takes a while.
 
     Threads that wait for a name server would hold it up for longer still.
     """
+    for each in _SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
     with suppress(OSError, ValueError):
         sys.stdout.flush()
     os._exit(status)

@@ -1,10 +1,22 @@
 """Fixtures of the commands."""
 
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from chatloom_async.testing import Sandbox
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """A command handles signals for good: it takes its process to be its own."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [(each, signal.getsignal(each)) for each in numbers]
+    yield
+    for number, handler in before:
+        signal.signal(number, handler)
 
 
 @pytest.fixture

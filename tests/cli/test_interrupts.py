@@ -76,13 +76,6 @@ def test_ctrl_c_ends_what_waits_outside_a_loop(monkeypatch: pytest.MonkeyPatch) 
     assert main(["audit", "-"]) == 130
 
 
-def test_the_handlers_of_the_caller_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    monkeypatch.delenv("CHATLOOM_API_KEY", raising=False)
-    assert main(["agents"]) == 2
-    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
-
-
 @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("more", [(), (signal.SIGINT,)])
 def test_a_hanging_audit_is_gone_with_130(
