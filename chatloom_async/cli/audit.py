@@ -9,6 +9,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Coroutine
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,15 @@ from typing import Any
 from chatloom_async.audit.findings import FINDING_RULES
 from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.keys import STANDARD_INPUT, KeysFile
-from chatloom_async.audit.results import AuditTotals
+from chatloom_async.audit.results import AuditRun
 from chatloom_async.auth import ApiKey
 from chatloom_async.calls.request import check_base_url
 from chatloom_async.cli.interrupts import INTERRUPTED
+from chatloom_async.cli.options import add_fail_on, add_force, add_format, check_free, reached
 from chatloom_async.cli.progress import Progress
 from chatloom_async.cli.proxy import add_proxy
 from chatloom_async.cli.run import Plan, Run
-from chatloom_async.cli.sinks import add_force, add_format, check_free, is_parquet
+from chatloom_async.cli.sinks import is_parquet
 from chatloom_async.errors import ConfigurationError
 
 # The name of the one workspace of CHATLOOM_API_KEY, which the API does not tell.
@@ -70,13 +72,8 @@ def add_audit(command: ArgumentParser) -> None:
         choices=sorted(FINDING_RULES),
         help=f"leave out findings of a rule; may be repeated: {', '.join(sorted(FINDING_RULES))}",
     )
-    add(
-        "--fail-on",
-        action="append",
-        default=[],
-        choices=("gap", "low", "medium", "high"),
-        help="exit 1 when there is a gap, or a finding at least this severe; may be repeated",
-    )
+    told = "exit 1 when there is a gap, or a finding at least this severe; may be repeated"
+    add_fail_on(command, ("gap", "low", "medium", "high"), told)
     add(
         "--dask",
         metavar="ADDRESS",
@@ -102,7 +99,11 @@ async def _audit(plan: Plan, options: Namespace) -> int:
         return INTERRUPTED
     with run.printing():
         run.finish()
-    return 1 if _reached(options.fail_on, run.overview.totals) else 0
+    if not options.fail_on:
+        return 0
+    totals = run.overview.totals
+    found = [severity for severity, count in totals.findings.items() if count]
+    return int(reached(options.fail_on, found, gap=totals.gaps > 0))
 
 
 def make_plan(options: Namespace) -> Plan:
@@ -129,7 +130,8 @@ def make_plan(options: Namespace) -> Plan:
     else:
         keys = _only_key() if options.keys is None else KeysFile(options.keys).read()
     base_url = None if options.sandbox else check_base_url(None)
-    return Plan(keys, path, base_url, judge, log, options.parquet, printed, options.proxy)
+    made = AuditRun(datetime.now(UTC), None, tuple(keys), judge.approved, judge.ignored)
+    return Plan(keys, path, base_url, judge, made, log, options.parquet, printed, options.proxy)
 
 
 def _check_files(options: Namespace, log: str | None) -> None:
@@ -184,15 +186,3 @@ def _judge(path: str | None, ignored: list[str]) -> Judge:
         return Judge.of(lines, ignored)
     except ConfigurationError as error:
         raise ConfigurationError(f"{path!r}: {error.message}") from None
-
-
-def _reached(limits: list[str], totals: AuditTotals) -> bool:
-    """Tell whether what --fail-on names was found; a gap always counts, for it may hide that."""
-    found = totals.findings
-    enough = {
-        "gap": False,
-        "low": any(found.values()),
-        "medium": found["medium"] + found["high"] > 0,
-        "high": found["high"] > 0,
-    }
-    return bool(limits) and (totals.gaps > 0 or any(enough[limit] for limit in limits))

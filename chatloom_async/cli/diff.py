@@ -8,8 +8,8 @@ from itertools import groupby
 from chatloom_async.audit.diff import AuditDiff, Change, FindingChange, Unknown, diff_files
 from chatloom_async.audit.figures import told
 from chatloom_async.audit.files import AuditFile
-from chatloom_async.audit.results import SEVERITIES
 from chatloom_async.audit.text import plural, say, visible
+from chatloom_async.cli.options import add_fail_on, reached
 from chatloom_async.cli.streams import tell
 
 _SIGNS = {"added": "+", "removed": "-", "changed": "~"}
@@ -33,14 +33,11 @@ def add_diff(command: ArgumentParser) -> None:
     add("old", metavar="OLD", help="an earlier audit's --out file")
     add("new", metavar="NEW", help="a later one")
     add("--format", choices=("text", "json"), default="text", help="what to print (default: text)")
-    add(
-        "--fail-on",
-        action="append",
-        default=[],
-        choices=("gap", "new-finding", "low", "medium", "high"),
-        help="exit 1 only for a gap in NEW, a new finding, or one at least this severe; may be "
-        "repeated; a gap always counts",
+    told = (
+        "exit 1 only for a gap in NEW, a new finding, or one at least this severe; may be "
+        "repeated; a gap always counts"
     )
+    add_fail_on(command, ("gap", "new-finding", "low", "medium", "high"), told)
 
 
 def diff(options: Namespace) -> int:
@@ -54,17 +51,11 @@ def diff(options: Namespace) -> int:
     for path, file in ((options.old, old), (options.new, new)):
         if file.lacking:
             tell(f"note: {path} is of a run that was cut; {_CUT}")
-    if options.fail_on:
-        return 1 if new.lacking or _reached(options.fail_on, found) else 0
-    return 1 if found.changes or found.findings else 0
-
-
-def _reached(limits: list[str], found: AuditDiff) -> bool:
-    if any(unknown.side != "old" for unknown in found.unknown):
-        return True  # nobody knows what would have been found there
-    grave = {each.finding.severity for each in found.findings if each.kind == "new"}
-    least = {"high": 1, "medium": 2, "low": 3, "new-finding": 3, "gap": 0}
-    return any(grave & set(SEVERITIES[: least[limit]]) for limit in limits)
+    if not options.fail_on:
+        return 1 if found.changes or found.findings else 0
+    gap = new.lacking > 0 or any(unknown.side != "old" for unknown in found.unknown)
+    severities = [each.finding.severity for each in found.findings if each.kind == "new"]
+    return int(reached(options.fail_on, severities, gap=gap))
 
 
 def _print(found: AuditDiff) -> None:

@@ -5,15 +5,14 @@ observer. Not here: what it observes (``events``).
 """
 
 import asyncio
-import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Mapping
 from typing import TextIO
 from urllib.parse import unquote
 
 from attrs import define, field
 from rich.console import Console
-from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn
+from rich.progress import BarColumn, SpinnerColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.text import Text
 
@@ -45,10 +44,7 @@ class Progress:
 
     stream: TextIO
     notes_anywhere: bool = False
-    _started: float = field(factory=time.monotonic, init=False)
-    _samples: deque[tuple[float, int]] = field(factory=deque[tuple[float, int]], init=False)
     _bar: Bar = field(init=False)
-    _task: TaskID = field(init=False)
     _long: int = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -62,16 +58,19 @@ class Progress:
             auto_refresh=False,
             transient=True,
             disable=not self.stream.isatty(),
+            speed_estimate_period=_WINDOW,
         )
-        self._task = self._bar.add_task("", total=None, figures="")
+        self._bar.add_task("workspaces", total=None, figures="")
+        self._bar.add_task("requests", total=None, visible=False)
 
     def show(self, *, done: int, total: int, requests: int, refusals: int, gaps: int) -> None:
         """Draw how far a run has come; of the figures that do not fit in a line the last go."""
-        now = time.monotonic()
+        audited, made = self._bar.tasks
+        self._bar.update(made.id, completed=requests)
         parts = [plural(gaps, "gap"), plural(refusals, "refusal")]
-        parts.append(f"{self._rate(requests, now):,.0f} requests/s")
+        parts.append(f"{made.speed or 0:,.0f} requests/s")
         if 0 < done < total:
-            left = (now - self._started) / done * (total - done)
+            left = (audited.elapsed or 0) / done * (total - done)
             parts.insert(0, f"{duration(left)} left")
         room = max(self._bar.console.width, _NARROWEST) - self._long - _BESIDE
         line = f"{done:,} of {plural(total, 'workspace')}"
@@ -80,15 +79,7 @@ class Progress:
                 break
             line = f"{line} · {part}"
         self._bar.start()
-        self._bar.update(self._task, completed=done, total=total, figures=line)
-        self._bar.refresh()
-
-    def _rate(self, requests: int, now: float) -> float:
-        self._samples.append((now, requests))
-        while len(self._samples) > 1 and now - self._samples[0][0] > _WINDOW:
-            self._samples.popleft()
-        then, before = self._samples[0]
-        return (requests - before) / (now - then) if now > then else 0.0
+        self._bar.update(audited.id, completed=done, total=total, figures=line, refresh=True)
 
     def note(self, text: str, *, good: bool, last: bool = False) -> None:
         """Print a line that stays; good news or not, and whether it is the last word."""
@@ -114,7 +105,7 @@ class Counts:
     requests: int = 0  # answered, failed or given up
     refusals: int = 0  # answers with status 429
     retries: Counter[str] = field(factory=Counter[str])  # by what they followed
-    _failures: dict[int, list[str]] = field(factory=dict[int, list[str]])
+    _failures: dict[int, str] = field(factory=dict[int, str])  # the last one of each call
     _untold: dict[int, AttemptEnded] = field(factory=dict[int, AttemptEnded])
 
     def observe(self, event: Event) -> None:
@@ -128,21 +119,21 @@ class Counts:
     def _attempt(self, event: AttemptEnded) -> None:
         self.requests += 1
         self.refusals += event.outcome == "429"
-        before = self._failures.get(event.call, [])
-        if before:
-            self.retries[before[-1]] += 1
+        before = self._failures.get(event.call)
+        if before is not None:
+            self.retries[before] += 1
         if not event.outcome.startswith("2"):
-            self._failures[event.call] = [*before, _WORDS.get(event.outcome, event.outcome)]
+            self._failures[event.call] = _WORDS.get(event.outcome, event.outcome)
             self._untold[event.call] = event
             # A call that this failure ends does so before the loop comes to anything else.
             asyncio.get_running_loop().call_soon(self._tell_failure, event.call)
-        elif before:
+        elif before is not None:
             self._tell(event, f"answered after {plural(event.number, 'request')}", good=True)
 
     def _tell_failure(self, call: int, *, last: bool = False) -> None:
         event = self._untold.pop(call, None)
         if event is not None and event.outcome != "cancelled":
-            self._tell(event, self._failures[call][-1], good=False, last=last)
+            self._tell(event, self._failures[call], good=False, last=last)
 
     def _tell(self, event: AttemptEnded, what: str, *, good: bool, last: bool = False) -> None:
         if self.progress is None:

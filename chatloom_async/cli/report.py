@@ -11,7 +11,7 @@ from chatloom_async.audit.diff import diff_files
 from chatloom_async.audit.files import AuditFile
 from chatloom_async.audit.page import ReportContext, write_report
 from chatloom_async.audit.text import plural, say, visible
-from chatloom_async.cli.sinks import add_force, check_free
+from chatloom_async.cli.options import add_force, check_free
 from chatloom_async.cli.streams import tell
 from chatloom_async.errors import ConfigurationError
 

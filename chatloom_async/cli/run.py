@@ -17,14 +17,15 @@ from attrs import define, evolve, field, frozen
 from chatloom_async.audit.files import AuditLog, read_audits
 from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.keys import KeysFile, same_keys
+from chatloom_async.audit.lines import dump_audit, dump_run
 from chatloom_async.audit.results import AuditRun, WorkspaceAudit
 from chatloom_async.audit.run import stream_audit
-from chatloom_async.audit.text import duration, plural
+from chatloom_async.audit.text import duration, plural, say
 from chatloom_async.auth import ApiKey
 from chatloom_async.calls.retry import RetryPolicy
 from chatloom_async.cli.progress import TICK, Counts, Progress
 from chatloom_async.cli.proxy import open_pool
-from chatloom_async.cli.sinks import Sink, across, parquet_sink, print_end, printing
+from chatloom_async.cli.sinks import Sink, csv_sink, parquet_sink
 from chatloom_async.cli.streams import discard_output, tell, tell_interrupted
 from chatloom_async.cli.summary import Overview
 from chatloom_async.cli.tables import write_folded
@@ -47,6 +48,7 @@ class Plan:
     keys_file: str  # where they come from, as an absolute path: workers run in other folders
     base_url: str | None  # None: the sandbox's, known when it serves
     judge: Judge
+    made: AuditRun  # what is printed of it as JSON, when it begins
     log: str | None  # path of the file of JSON lines
     parquet: str | None  # path of the Parquet file
     printed: str  # "table", "jsonl" or "csv"
@@ -63,15 +65,9 @@ class Run:
     done: frozenset[str] = frozenset()
     counts: Counts | None = None
     _log: AuditLog | None = None
-    _sinks: list[Sink] = field(factory=list[Sink])
-    _parquet: Sink | None = None
-    _total: int = 0
+    _sinks: list[Sink] = field(factory=list[Sink])  # standard output is the last one
+    _tables: list[Sink] = field(factory=list[Sink])  # those whose rows are agents
     _started: float = field(factory=time.monotonic)
-    _made: AuditRun = field(init=False)  # what is printed of it, as a log has it
-
-    def __attrs_post_init__(self) -> None:
-        names, judge = tuple(self.plan.keys), self.plan.judge
-        self._made = AuditRun(datetime.now(UTC), None, names, judge.approved, judge.ignored)
 
     def prepare(self, options: Namespace, files: ExitStack) -> None:
         """Open what is written to, and take in what a cut run has left."""
@@ -85,15 +81,18 @@ class Run:
                 judge=self.plan.judge,
             )
             files.callback(self._log.close)
-        self._sinks = [self.overview.add]
         if self.plan.parquet is not None:
-            self._parquet = parquet_sink(self.plan.parquet, files)
-            self._sinks.append(self._parquet)
+            self._tables.append(parquet_sink(self.plan.parquet, files))
+        lines: list[Sink] = []
         with self.printing():
-            self._sinks += printing(self.plan.printed, self._made, sys.stdout)
+            if self.plan.printed == "csv":
+                self._tables.append(csv_sink(sys.stdout))
+            elif self.plan.printed == "jsonl":
+                say(dump_run(self.plan.made), sys.stdout)
+                lines = [lambda audit: say(dump_audit(audit, len(self.plan.keys)), sys.stdout)]
+        self._sinks = [self.overview.add, *self._tables, *lines]
         if self._log is not None:
             self._go_on(self._log)
-        self._total = sum(name not in self.done for name in self.plan.keys)
         for one, other in same_keys(self.plan.keys):
             tell(f"note: {one!r} and {other!r} have the same key")
 
@@ -103,16 +102,15 @@ class Run:
         if log.done:
             since = f", the first of them read {log.oldest:%Y-%m-%d %H:%M %Z}" if log.oldest else ""
             tell(f"note: keeping {plural(len(log.done), 'workspace')} of {log.path}{since}")
-        hidden = sum(name in self.plan.keys for name in log.again)
-        if hidden:
-            tell(f"note: reading {plural(hidden, 'workspace')} again, hidden by an outage")
+        if log.again:
+            tell(f"note: reading {plural(len(log.again), 'workspace')} again, hidden by an outage")
         for each in read_audits(log.path) if log.done else ():
             self._take(each)
         self._sinks.insert(0, log.append)
 
     def _take(self, workspace: WorkspaceAudit) -> None:
-        for sink in self._sinks:
-            with self.printing():
+        with self.printing():
+            for sink in self._sinks:
                 sink(workspace)
 
     @contextmanager
@@ -130,11 +128,12 @@ class Run:
         found = self.overview.compare(self.plan.judge)
         if self._log is not None:
             self._log.finish(found)
-        if self._parquet is not None and found:
-            self._parquet(across(found))
-        made = evolve(self._made, ended_at=datetime.now(UTC), findings=tuple(found))
         with self.printing():
-            print_end(self.plan.printed, made, sys.stdout)
+            for sink in self._tables if found else ():
+                sink(WorkspaceAudit("(several)", findings=found))
+            if self.plan.printed == "jsonl":
+                made = evolve(self.plan.made, ended_at=datetime.now(UTC), findings=found)
+                say(dump_run(made), sys.stdout)
 
     async def go(self, cluster: str | None) -> None:
         """Audit every workspace that is not done yet."""
@@ -154,14 +153,22 @@ class Run:
         if self._log is not None:
             self._log.begin()  # a run that cannot start must not have touched an earlier result
         ticker = asyncio.create_task(self._tick())
-        resources.push_async_callback(_ended, ticker)
+        resources.callback(ticker.cancel)
         async for each in stream:
             self._take(each)
 
     async def _here(self, resources: AsyncExitStack) -> AsyncIterator[WorkspaceAudit]:
         base_url, retry = self.plan.base_url, RetryPolicy()
         if base_url is None:
-            base_url, retry = await _sandbox(resources), _DEMO_RETRY
+            from chatloom_async.testing import (  # noqa: PLC0415 - brings a web server
+                Sandbox,
+                demo_faults,
+                demo_workspaces,
+            )
+
+            server = Sandbox(demo_workspaces(), faults=demo_faults(), latency=_DEMO_LATENCY)
+            await resources.enter_async_context(server)
+            base_url, retry = server.base_url, _DEMO_RETRY
         loud = self.progress.notes_anywhere or self.plan.base_url is None
         names = {key.fingerprint: name for name, key in self.plan.keys.items()}
         self.counts = Counts(names, self.progress if loud else None)
@@ -201,7 +208,7 @@ class Run:
             totals, counts = self.overview.totals, self.counts
             self.progress.show(
                 done=totals.workspaces - len(self.done),
-                total=self._total,
+                total=len(self.plan.keys) - len(self.done),
                 requests=totals.requests if counts is None else counts.requests,
                 refusals=totals.refused if counts is None else counts.refusals,
                 gaps=totals.gaps,
@@ -248,19 +255,3 @@ class Run:
             else self.counts.summary()
         )
         return f"{made}; {duration(time.monotonic() - self._started)}."
-
-
-async def _sandbox(resources: AsyncExitStack) -> str:
-    from chatloom_async.testing import (  # noqa: PLC0415 - brings a web server
-        Sandbox,
-        demo_faults,
-        demo_workspaces,
-    )
-
-    server = Sandbox(demo_workspaces(), faults=demo_faults(), latency=_DEMO_LATENCY)
-    return (await resources.enter_async_context(server)).base_url
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)

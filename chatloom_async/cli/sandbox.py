@@ -13,7 +13,7 @@ from typing import Any
 
 from chatloom_async.audit.draft import Draft, write
 from chatloom_async.audit.text import say, visible
-from chatloom_async.cli.sinks import add_force, check_free
+from chatloom_async.cli.options import add_force, check_free
 from chatloom_async.cli.streams import tell_interrupted
 from chatloom_async.errors import ConfigurationError
 from chatloom_async.testing import Sandbox, Workspace, demo_faults, demo_workspaces

@@ -55,7 +55,8 @@ class ParquetFile:
 
     def __attrs_post_init__(self) -> None:
         self._draft = Draft.begin(self.path)
-        self._writer = parquet.ParquetWriter(self._draft.file, SCHEMA, compression="zstd")
+        with self._named():
+            self._writer = parquet.ParquetWriter(self._draft.file, SCHEMA, compression="zstd")
 
     def add(self, audit: WorkspaceAudit) -> None:
         """Take in one workspace."""
