@@ -9,6 +9,7 @@ import sys
 import time
 from argparse import ArgumentParser, Namespace
 from email.utils import parsedate_to_datetime
+from functools import partial
 from urllib.parse import urlsplit
 
 from attrs import asdict
@@ -31,7 +32,6 @@ NOBODY = "agt_doctor_asks_for_nobody"
 TIMEOUT = 10.0  # seconds for one answer
 _SLOW = 2.0  # seconds after which an answer is worth a word
 _SKEW = 60.0  # seconds a clock may be off
-_OK = range(200, 300)
 _THEIRS = (408, *range(500, 600))  # statuses by which a server says that it has trouble
 _NEW_KEY = "generate one in the dashboard (Settings, API Keys), then: export CHATLOOM_API_KEY=clf_…"
 _ADVICE = {
@@ -124,8 +124,9 @@ def _key() -> tuple[ApiKey | None, Check]:
 
 
 async def _answers(pool: ConnectionPool, base_url: str, key: ApiKey) -> list[Check]:
+    ask = partial(_ask, pool, base_url)
     began = time.monotonic()
-    answer = await _ask(pool, base_url, key, _AGENTS)
+    answer = await ask(key)
     if isinstance(answer, Check):
         return [answer]
     took = time.monotonic() - began
@@ -134,43 +135,36 @@ async def _answers(pool: ConnectionPool, base_url: str, key: ApiKey) -> list[Che
     speed = Check("answer", "note" if late else "ok", told, late)
     agents = agents_checks(answer.body)
     checks = [speed, _clock(answer), header_check(answer.headers), *agents]
-    if agents[0].verdict != "problem":
-        first = next((each["id"] for each in json.loads(answer.body)["agents"]), None)
-        checks += await _more(pool, base_url, key, first)
-    return checks
-
-
-async def _more(pool: ConnectionPool, base_url: str, key: ApiKey, agent: str | None) -> list[Check]:
-    checks: list[Check] = []
-    if agent is not None:
-        answer = await _ask(pool, base_url, key, _DOMAINS, agent)
-        if isinstance(answer, Check):
-            what = f"of agent {agent}: {answer.message}"
+    if agents[0].verdict == "problem":
+        return checks
+    for agent in json.loads(answer.body)["agents"][:1]:
+        domains = await ask(key, agent["id"])
+        if isinstance(domains, Check):
+            what = f"of agent {agent['id']}: {domains.message}"
             checks.append(Check("domains", "problem", what, _TROUBLE))
         else:
-            checks += domains_checks(answer.body)
-    try:
-        unknown = build_request("GET", base_url, _DOMAINS, {"agent_id": NOBODY})
-        refused = await pool.exchange(unknown, key, TIMEOUT)
-        checks.append(error_check(refused.status, refused.body))
-    except ChatloomError as error:
-        checks.append(_failed(error))
-    other = ApiKey(os.environ["CHATLOOM_API_KEY"], "X-API-Key")
-    answer = await _ask(pool, base_url, other, _AGENTS)
-    if isinstance(answer, Check):
+            checks += domains_checks(domains.body)
+    unknown = await ask(key, NOBODY, range(600))
+    checks.append(unknown if isinstance(unknown, Check) else error_check(unknown))
+    other = await ask(ApiKey(os.environ["CHATLOOM_API_KEY"], "X-API-Key"))
+    if isinstance(other, Check):
         advice = "something on the way takes X-API-Key away; Authorization works, so use that"
-        return [*checks, Check("X-API-Key", "problem", answer.message, advice)]
+        return [*checks, Check("X-API-Key", "problem", other.message, advice)]
     return [*checks, Check("X-API-Key", "ok", "is taken as well")]
 
 
 async def _ask(
-    pool: ConnectionPool, base_url: str, key: ApiKey, route: str, agent: str | None = None
+    pool: ConnectionPool,
+    base_url: str,
+    key: ApiKey,
+    agent: str | None = None,
+    good: range = range(200, 300),
 ) -> Response | Check:
-    """Return a good answer, or what is wrong."""
-    values = {} if agent is None else {"agent_id": agent}
+    """Ask for all agents, or one's domains; return an answer of a good status, or what is wrong."""
+    route, values = (_AGENTS, {}) if agent is None else (_DOMAINS, {"agent_id": agent})
     try:
         answer = await pool.exchange(build_request("GET", base_url, route, values), key, TIMEOUT)
-        if answer.status not in _OK:
+        if answer.status not in good:
             raise status_error(answer, key, pool.shared.clock)
     except ChatloomError as error:
         return _failed(error)

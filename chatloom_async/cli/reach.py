@@ -10,7 +10,6 @@ import os
 import socket
 import ssl
 import time
-from contextlib import suppress
 from typing import Literal
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -70,14 +69,7 @@ async def way(server: SplitResult, proxy: str | None) -> list[Check]:
                 return checks
         return [*checks, await _secured(server, writer)]
     finally:
-        await _let_go(writer)
-
-
-async def _let_go(writer: asyncio.StreamWriter) -> None:
-    writer.transport.abort()
-    with suppress(OSError):
-        async with asyncio.timeout(PATIENCE):
-            await writer.wait_closed()
+        writer.transport.abort()
 
 
 async def _resolved(name: str, peer: SplitResult) -> Check:

@@ -16,6 +16,7 @@ from chatloom_async.calls.wire import decode
 from chatloom_async.cli.reach import Check
 from chatloom_async.errors import ResponseDecodeError
 from chatloom_async.models import Agent, AgentList, AllowedDomains
+from chatloom_async.transport import Response
 
 Model = TypeVar("Model")
 
@@ -63,14 +64,14 @@ def domains_checks(body: bytes) -> list[Check]:
     return [*checks, _additions("domains", sorted(listed.extra))] if listed.extra else checks
 
 
-def error_check(status: int, body: bytes) -> Check:
+def error_check(answer: Response) -> Check:
     """Compare the answer about an agent that does not exist."""
-    if status != 404:  # noqa: PLR2004 - API reference, Errors
-        message = f"an unknown agent is answered with {status}, not 404"
+    if answer.status != 404:  # noqa: PLR2004 - API reference, Errors
+        message = f"an unknown agent is answered with {answer.status}, not 404"
         return Check("errors", "problem", message, _REPORT)
-    answer = _read("errors", body, _ErrorAnswer)
-    if isinstance(answer, Check):
-        return answer
+    found = _read("errors", answer.body, _ErrorAnswer)
+    if isinstance(found, Check):
+        return found
     return Check("errors", "ok", "an unknown agent is answered as documented")
 
 

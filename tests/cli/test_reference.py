@@ -6,6 +6,7 @@ import pytest
 
 from chatloom_async.cli.reach import Check
 from chatloom_async.cli.reference import agents_checks, domains_checks, error_check
+from chatloom_async.transport import Response
 from tests.faults.case import AGENT
 
 NEWER = {**AGENT, "id": "b", "createdAt": "2026-02-01T00:00:00Z"}
@@ -62,6 +63,6 @@ def test_a_list_of_domains_is_compared(sent: object, verdict: str, message: str)
     ],
 )
 def test_an_error_is_compared(status: int, body: bytes, verdict: str, message: str) -> None:
-    check = error_check(status, body)
+    check = error_check(Response(status, {}, body))
     assert check.verdict == verdict
     assert message in check.message
