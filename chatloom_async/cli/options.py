@@ -7,7 +7,7 @@ from argparse import ArgumentParser
 from collections.abc import Iterable
 from pathlib import Path
 
-from chatloom_async.audit.results import SEVERITIES, Severity
+from chatloom_async.audit.results import SEVERITIES
 from chatloom_async.errors import ConfigurationError
 
 # How many severities count at each level of --fail-on, the gravest first.
@@ -19,7 +19,7 @@ def add_fail_on(command: ArgumentParser, levels: Iterable[str], told: str) -> No
     command.add_argument("--fail-on", action="append", default=[], choices=levels, help=told)
 
 
-def reached(levels: Iterable[str], found: Iterable[Severity], *, gap: bool) -> bool:
+def reached(levels: Iterable[str], found: Iterable[str], *, gap: bool) -> bool:
     """Tell whether what --fail-on names was found; a gap always counts, for it may hide that."""
     counting = {each for level in levels for each in SEVERITIES[: _COUNTING[level]]}
     return gap or not counting.isdisjoint(found)
