@@ -18,35 +18,43 @@ _MANY, _LONG = 100, 10.0  # calls, seconds: so long a queue is worth a line in t
 class LimiterLog:
     """What the log and the observer are told; ``name`` stands for the key.
 
-    One warning per closing, one line per opening and per long queue.
+    One warning per closing, one line per opening and per long queue. ``error``: why the gate is
+    closed, None while it is open.
     """
 
-    __slots__ = ("name", "notify", "number")
+    __slots__ = ("error", "name", "notify", "number")
 
     def __init__(self, name: str, notify: Observer | None) -> None:
         """Begin a log; its number is drawn, for one observer may hear of several pools."""
         self.name: str = name
         self.notify: Observer | None = notify
         self.number: int = random.getrandbits(62)
+        self.error: Exception | None = None
 
     def _tell(self, level: int, text: str, *values: object) -> None:
         _log.log(level, f"key %s: {text}", self.name, *values, extra={"chatloom_key": self.name})
 
-    def closed(self, wait: float, *, outage: bool) -> None:
-        """Tell that the gate was closed, for that many seconds at first."""
+    def closed(self, error: Exception, wait: float, *, outage: bool = False) -> None:
+        """Tell that the gate was closed, for that many seconds at first, unless it is known."""
+        if self.error is not None:
+            return
+        self.error = error
         reason = "the service fails" if outage else "rate limit reached"
         self._tell(logging.WARNING, "%s; gate closed, probe in %.1f s", reason, wait)
         if self.notify is not None:
             why: Literal["refused", "outage"] = "outage" if outage else "refused"
             self.notify(LimiterClosed(self.name, why, wait, self.number))
 
-    def opened(self, seconds: float) -> None:
-        """Tell that the gate is open, after so many seconds."""
-        self._tell(logging.INFO, "gate open again after %.1f s", seconds)
-        self.ended(seconds)
+    def opened(self, seconds: float, *, forgotten: bool = False) -> None:
+        """Tell that the gate is open, after so many seconds, if it was closed.
 
-    def ended(self, seconds: float) -> None:
-        """Tell the observer alone that a gate is closed no longer, or that nobody uses it."""
+        ``forgotten``: nobody uses it any more, which is no news for the log.
+        """
+        if self.error is None:
+            return
+        self.error = None
+        if not forgotten:
+            self._tell(logging.INFO, "gate open again after %.1f s", seconds)
         if self.notify is not None:
             self.notify(LimiterOpened(self.name, seconds, self.number))
 

@@ -1,14 +1,14 @@
 """The gate that the keys of a base URL have in common: a proxy may limit each address.
 
 1. At first the attempts of all keys in flight are few together, one for every three keys, so that
-   a limit of the address wastes no more than those. Each good answer lets more be in flight, until
-   that is no bound.
+   a limit of the address wastes no more than those. Each good answer lets more be in flight. After
+   some hundreds of them the keys need not ask any more.
 2. Three keys that sent next to nothing are refused within a second, or what is told to be left is
    one number for all of them: the limit seems to be the address's. From then on an attempt passes a
    ``Schedule`` of all keys after its own. The keys take turns, and a refusal is reported there.
-3. While that lets nobody out, a key not refused lately sends a trial now and then
-   (``ratelimit.evidence``). If enough are answered, the limits are the keys' own, and the gate
-   sleeps until it is suspected again.
+3. When that closes, and while a long pause was told, keys not refused lately send a trial now and
+   then (``ratelimit.evidence``). If enough in a row are answered, the limits are the keys' own, and
+   the gate sleeps until it is suspected again.
 4. What is in flight for long counts no more: no key that hangs holds up the others.
 
 Not here: the limiter of a key (``ratelimit.limiter``), and which keys have a gate in common
@@ -35,8 +35,10 @@ from chatloom_async.ratelimit.values import Cost, RateLimit, ToldLimit
 _AT_FIRST = 16.0  # in flight, for all keys together ("50 keys, one address")
 _FOR_EACH = 1 / 3  # key so many, where that is more ("first read of 500 keys")
 _GROWTH = 1 / 80  # of the first number, more in flight with each answer ("50 keys, one address")
+_ENOUGH = 8  # times the first number in flight: then the keys need not ask
 _OLD = 1.0  # seconds in flight (no key that hangs holds up others)
 _EARLY = 1.0  # seconds before the end of a pause that was told: it may be rounded up
+_TRIALS = 2  # at once
 _TOLERANCE = 1e-6  # seconds: a timer for a shorter wait would spin
 
 
@@ -44,6 +46,7 @@ class Member(Protocol):
     """The limiter of a key."""
 
     name: str
+    patience: float  # of its call that sends the probe
 
     def go_on(self) -> None:
         """Let leave who may."""
@@ -71,7 +74,7 @@ class CommonGate:
         awake: whether there seems to be one limit of all keys.
         asked: whether its keys ask it before an attempt leaves.
         schedule: when the next attempt of any key may leave.
-        last_error: why it is closed.
+        log: what is told of it, and why it is closed.
 
     """
 
@@ -81,21 +84,18 @@ class CommonGate:
     awake: bool = False
     asked: bool = False
     schedule: Schedule = field(init=False)
-    last_error: Exception | None = None
     _members: WeakSet[Member] = field(factory=WeakSet)
     _suspicion: Suspicion = field(factory=Suspicion)
     _queue: OrderedDict[Member, None] = field(factory=OrderedDict)
     _turn: Member | None = None  # who may leave though others wait
     _timer: asyncio.TimerHandle | None = None
-    _trial: Trial = field(factory=Trial)
-    _trial_key: Member | None = None  # who sends a trial, though nobody may leave
-    _trials_out: set[tuple[Member, float]] = field(factory=set)  # trials in flight
-    _refused_at: dict[str, float] = field(factory=dict)  # when keys were refused
-    _answered_at: dict[str, float] = field(factory=dict)  # when keys were answered well
+    _trial: Trial = field(init=False)
+    _trials_out: set[tuple[Member, float]] = field(init=False)  # trials in flight
+    _refused_at: dict[str, float] = field(init=False)  # when keys were refused
 
     def __attrs_post_init__(self) -> None:
         """Start, knowing nothing."""
-        self._renew()
+        self._begin()
 
     def join(self, member: Member) -> None:
         """Take one more key in."""
@@ -103,33 +103,26 @@ class CommonGate:
         concurrency = self.schedule.concurrency
         if not self.awake:
             concurrency.room = max(concurrency.room, self._opening)
-        self.several = self.several or len(self._members) > 1
-        if self.several and not self._suspicion.is_over:
-            self.asked = True
+        if not self.several and len(self._members) > 1:
+            self.several = self.asked = True
 
     def lets(self, member: Member, now: float) -> bool:
         """Tell whether an attempt may leave; if not, its key is told to ``go_on`` when it may."""
-        if member is self._trial_key:
+        if member is self._turn or not (self._queue or now < self.schedule.ready):
             return True
-        if now < self.schedule.ready or (self._queue and member is not self._turn):
-            self._queue.setdefault(member)
-            if self._trial_key is None and self._is_used_up(now):
-                self._send_trials(now)
-            if self._timer is None:
-                self._set_timer(now)
-            return False
-        return True
+        self._queue.setdefault(member)
+        if self._timer is None:
+            self._set_timer(now)
+        return False
 
     def leave(self, member: Member, now: float, latest: float) -> float:
         """Let an attempt leave; return when, later than its key's ``latest``."""
-        departure = max(now, math.nextafter(latest, math.inf))
-        if member is self._trial_key:
-            self._trial_key = None
-            departure = self.schedule.count(departure)
-            self._trials_out.add((member, departure))
-            return departure
-        self._turn = None
-        return self.schedule.leave(departure)
+        departure, self._turn = max(now, math.nextafter(latest, math.inf)), None
+        if now >= self.schedule.ready:
+            return self.schedule.leave(departure)
+        departure = self.schedule.count(departure)
+        self._trials_out.add((member, departure))
+        return departure
 
     def heard(self, member: Member, departure: float, told: ToldLimit) -> bool:
         """Take note of what an answer tells; return whether it concerns all keys."""
@@ -142,20 +135,17 @@ class CommonGate:
 
     def admitted(self, member: Member, departure: float) -> None:
         """Take note of an answer that is no refusal and no failure."""
-        now, schedule, window = self.loop.time(), self.schedule, self.schedule.window
-        self._answered_at[member.name] = now
+        now, schedule = self.loop.time(), self.schedule
         if (member, departure) in self._trials_out:
             self._trials_out.discard((member, departure))
-            if self._trial.let_in(now, window.worth / window.span if window else 0.0):
+            if self._trial.let_in():
                 self._suspicion.was_wrong(now)
                 self._sleep()
         elif schedule.admitted(now, departure, member.name):
-            self.last_error = None
             self.log.opened(now - schedule.closed_since)
         elif not self.awake:
             schedule.concurrency.room += _GROWTH * self._opening
-            self._suspicion.answered()
-            if self._suspicion.is_over:
+            if schedule.concurrency.room > _ENOUGH * self._opening:
                 self._sleep()
         self._pump(now)
 
@@ -163,14 +153,13 @@ class CommonGate:
         """Take note of a 503; tell whether it is a refusal of all keys."""
         return self.schedule.is_refusal(self.loop.time(), departure, member.name, told=told)
 
-    def refused(  # noqa: PLR0913, PLR0917 - all of it is known of a refusal
+    def refused(
         self,
         member: Member,
         departure: float,
         error: Exception,
         retry_after: float | None,
         longest: float,
-        patience: float,
     ) -> Cost | None:
         """Take note of a refusal; return what it costs, None if it is the key's own affair."""
         now, schedule = self.loop.time(), self.schedule
@@ -188,20 +177,19 @@ class CommonGate:
             return None
         if not self.awake:
             self._wake_up()
-            schedule = self.schedule
         self._refused_at[member.name] = now
         probe = departure == schedule.probe
         schedule.refused(now, departure, retry_after, longest)
-        closes = schedule.closed and self.last_error is None
-        if closes:
-            self.log.closed(schedule.opens_in(now), outage=False)
+        closes = schedule.closed and self.log.error is None
+        if schedule.closed:
+            self.log.closed(error, schedule.opens_in(now))
+            self.log.error = error
         if closes or probe:
-            self._send_trials(now, vain=probe)
-        self.last_error = error if schedule.closed else None
+            self._send_trials(now)
         for other in list(self._queue):
             other.settle(schedule, error, probe=probe)
         self._pump(now)
-        over = probe and now - schedule.closed_since >= patience
+        over = probe and now - schedule.closed_since >= member.patience
         return Cost.FINAL if over else Cost.FREE
 
     def failed(self, member: Member, departure: float) -> None:
@@ -223,27 +211,21 @@ class CommonGate:
         """So many may be in flight at first."""
         return max(_AT_FIRST, _FOR_EACH * len(self._members))
 
-    def _renew(self) -> None:
+    def _begin(self) -> None:
         self.schedule = Schedule(RateLimit(per_minute=None), self.loop.time())
         self.schedule.concurrency = LearnedConcurrency(_AT_FIRST)
+        self._trial, self._trials_out, self._refused_at = Trial(), set(), {}
 
     def _wake_up(self) -> None:
-        self.awake, self._trial = True, Trial()
-        if not self.asked:
-            self._renew()
-            self.asked = True
+        self.awake = self.asked = True
         for member in list(self._members):
             if member.name in self._suspicion.accused:
                 member.pardon()
 
     def _sleep(self) -> None:
-        if self.last_error is not None:
-            self.log.opened(self.loop.time() - self.schedule.closed_since)
-        self.awake, self.last_error = False, None
-        self.asked = False
-        self._trials_out.clear()
-        self._refused_at.clear()
-        self._answered_at.clear()
+        self.log.opened(self.loop.time() - self.schedule.closed_since)
+        self.awake = self.asked = False
+        self._begin()
         queue, self._queue = self._queue, OrderedDict()
         for member in queue:
             member.go_on()
@@ -254,7 +236,7 @@ class CommonGate:
             self._turn, _ = self._queue.popitem(last=False)
             self._turn.go_on()
         self._turn = None
-        if self._is_used_up(now):
+        if self._is_early(now):
             self._send_trials(now)
         self._set_timer(now)
 
@@ -262,29 +244,14 @@ class CommonGate:
         """Tell whether the server asked to stay away for longer yet."""
         return self.schedule.closed and self.schedule.not_before > now + _EARLY
 
-    def _is_used_up(self, now: float) -> bool:
-        """Tell whether a limit of all keys, as far as is known, would let nobody in."""
-        window, told = self.schedule.window, self.schedule.told
-        full = window is not None and now < window.free_at()
-        spent = told.left < 1 and told.due(now) > now and not self.schedule.concurrency.out
-        return full or self._is_early(now) or spent
-
-    def _send_trials(self, now: float, *, vain: bool = False) -> None:
-        """Let keys ask though nobody may, first those not refused and answered last."""
+    def _send_trials(self, now: float) -> None:
+        """Let keys ask though nobody may, first those not refused lately."""
         if now < self._trial.at or self._trials_out or not self._queue or not self.awake:
             return
-        keys = sorted(
-            self._queue,
-            key=lambda member: (
-                self._refused_at.get(member.name, -math.inf),
-                -self._answered_at.get(member.name, -math.inf),
-                self.schedule.uniform(0, 1),
-            ),
-        )
-        for member in keys[: self._trial.begin(now, early=self._is_early(now), vain=vain)]:
-            self._trial_key = member
-            member.go_on()
-        self._trial_key = None
+        keys = sorted(self._queue, key=lambda one: self._refused_at.get(one.name, -math.inf))
+        for self._turn in keys[:_TRIALS]:
+            self._turn.go_on()
+        self._turn = None
         if not self._trials_out:
             self._trial.postpone(now)
 
@@ -296,7 +263,7 @@ class CommonGate:
             due = self.schedule.ready
             if due == math.inf:
                 due = min(self.schedule.concurrency.out, default=now) + _OLD
-            if self.awake and not self._trials_out and self._is_used_up(now):
+            if self._is_early(now) and not self._trials_out:
                 due = min(due, self._trial.at)
             self._timer = self.loop.call_at(max(due, now + _TOLERANCE), self._wake)
 

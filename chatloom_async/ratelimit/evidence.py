@@ -10,16 +10,12 @@ import math
 from attrs import define, field
 
 # In quotes beside a constant: the row of ``benchmarks.politeness`` that it decides.
-_PROVEN = 620  # good answers: twice what is documented for a key and a minute
 _KEYS, _TOGETHER = 3, 1.0  # refused within so many seconds ("50 keys, one address")
 _MODEST = 5  # accepted of a key in a minute: few keys' own limits are as low ("20 keys")
 _ANSWERS = 8  # that told how much is left ("50 keys, one address: 200/10 s, draft-7")
-_QUIET = 60.0  # seconds after a mistake before the next one, doubled each time
-# So many let in, in a row, show that the limits are the keys' own; fewer do after a probe in vain,
-# and one does where the server said to come back later ("20 keys with limits of their own").
-_SURE, _VAIN, _EARLY = 6, 2, 1
+_QUIET = 60.0  # seconds after a mistake before the next one
+_SURE = 6  # let in, in a row, show that the limits are the keys' own ("20 keys")
 _AGAIN, _MORE, _SELDOM = 0.5, 4, 15.0  # seconds to the next trial; each refused one makes it more
-_REFILL = 2  # times what a bucket of all keys refills, if it was mistaken for a window
 
 
 @define(eq=False, repr=False)
@@ -33,8 +29,6 @@ class Suspicion:
 
     accused: dict[str, float] = field(factory=dict)
     _left: dict[float, str] | None = field(factory=dict)  # told to be left, and to which key
-    _good: int = 0
-    _quiet: float = _QUIET
     _quiet_until: float = -math.inf
 
     def refused(self, now: float, key: str, accepted: int) -> bool:
@@ -59,20 +53,10 @@ class Suspicion:
         near = max(self._left) - min(self._left) < len(self._left) + in_flight
         return near and len(self._left) >= _ANSWERS and len(set(self._left.values())) >= _KEYS
 
-    def answered(self) -> None:
-        """Take note of a good answer to any key."""
-        self._good += 1
-
-    @property
-    def is_over(self) -> bool:
-        """Whether enough was answered well."""
-        return self._good >= _PROVEN
-
     def was_wrong(self, now: float) -> None:
         """Suspect nothing for some time: the limits are the keys' own."""
-        self._good, self._left = _PROVEN, None
-        self._quiet_until = now + self._quiet
-        self._quiet *= 2
+        self._left = None
+        self._quiet_until = now + _QUIET
 
 
 @define(eq=False, repr=False)
@@ -83,37 +67,21 @@ class Trial:
 
     Attributes:
         at: when the next may be.
-        most: so many attempts at once.
 
     """
 
     at: float = -math.inf
     _pause: float = _AGAIN
-    _enough: int = _SURE
     _let_in: int = 0
-    _since: float = 0.0
-
-    def begin(self, now: float, *, early: bool, vain: bool) -> int:
-        """Return how many may ask.
-
-        ``early``: the server said when to come back, later than this; ``vain``: it refused a probe.
-        """
-        enough = _EARLY if early else _VAIN if vain else _SURE
-        if not self._let_in or enough != self._enough or early:
-            self._enough, self._let_in, self._since = enough, 0, now
-        return min(enough, _VAIN)
 
     def postpone(self, now: float) -> None:
         """Take note that nobody could ask."""
         self.at = now + _AGAIN
 
-    def let_in(self, now: float, rate: float) -> bool:
-        """Take note of a good answer; tell whether it proves that the limits are the keys' own.
-
-        ``rate``: at which there would be room again, if it were one limit.
-        """
+    def let_in(self) -> bool:
+        """Take note of a good answer; tell whether it proves that the limits are the keys' own."""
         self._let_in += 1
-        return self._let_in >= self._enough + _REFILL * rate * (now - self._since)
+        return self._let_in >= _SURE
 
     def refused(self, now: float) -> None:
         """Take note of a refusal: the next trial is later."""

@@ -65,7 +65,6 @@ class RateLimiter:
     name: str
     notify: Observer | None = None
     common: CommonGate | None = None  # that of all keys
-    last_error: Exception | None = field(default=None, init=False)  # why the gate is closed
     loop: asyncio.AbstractEventLoop = field(factory=asyncio.get_running_loop, init=False)
     earlier: RateLimiter | None = field(default=None, init=False)  # of the key, in another loop
     _schedule: Schedule = field(init=False)
@@ -75,7 +74,7 @@ class RateLimiter:
     # When the timer fires: those of uvloop do not tell.
     _alarm: float = field(default=math.inf, init=False)
     _turns: SharedTurns | None = field(default=None, init=False)
-    _patience: float = field(default=math.inf, init=False)  # of the call that sends the probe
+    patience: float = field(default=math.inf, init=False)  # of the call that sends the probe
     _sent: int = field(default=0, init=False)
     _done: int = field(default=0, init=False)
     _refused: int = field(default=0, init=False)
@@ -85,6 +84,11 @@ class RateLimiter:
         """Open the gate."""
         self._schedule = Schedule(self.limit, self.loop.time())
         self._log = LimiterLog(self.name, self.notify)
+
+    @property
+    def last_error(self) -> Exception | None:
+        """Why the gate is closed; None while it is open."""
+        return self._log.error
 
     def share(self, store: SharedStore, name: str) -> None:
         """Ask a store too, which several processes share, before anything leaves."""
@@ -114,7 +118,7 @@ class RateLimiter:
 
         """
         start = self.loop.time()
-        if self.last_error or limits.give_up_at < math.inf or self._turns or self._asks():
+        if self._log.error or limits.give_up_at < math.inf or self._turns or self._asks():
             ahead = 0 if refused else self._line.ahead(urgent=limits.urgent)
             if (problem := self._objection(limits, start, ahead)) is not None:
                 raise problem
@@ -151,8 +155,7 @@ class RateLimiter:
         # Only where an answer has to come first does it matter when this one came.
         now = self.loop.time() if schedule.ready == math.inf else schedule.latest
         opened = schedule.admitted(now, departure, resource)
-        if opened and self.last_error is not None:
-            self.last_error = None
+        if opened:
             self._log.opened(now - schedule.closed_since)
         if self._turns is not None:
             self._turns.answered(departure, opened=opened)
@@ -179,7 +182,7 @@ class RateLimiter:
         self._refused += 1
         probe, now = departure == self._schedule.probe, self.loop.time()
         if (common := self.common) is not None and common.several:
-            cost = common.refused(self, departure, error, retry_after, longest, self._patience)
+            cost = common.refused(self, departure, error, retry_after, longest)
             if cost is not None:
                 self._done += 1
                 self._schedule.excuse(now, departure)
@@ -215,9 +218,7 @@ class RateLimiter:
     def pardon(self) -> None:
         """Forget what refusals taught: it was not the key's own limit."""
         now, before = self.loop.time(), self._schedule
-        if self.last_error is not None:
-            self.last_error = None
-            self._log.opened(now - before.closed_since)
+        self._log.opened(now - before.closed_since)
         self._schedule = Schedule(self.limit, now)
         self._schedule.take_over(before)
 
@@ -273,9 +274,7 @@ class RateLimiter:
 
     def forgotten(self, now: float) -> None:
         """Take note that nobody is to use it any more: it counts as closed no longer."""
-        if self.last_error is not None:
-            self.last_error = None
-            self._log.ended(now - self._schedule.closed_since)
+        self._log.opened(now - self._schedule.closed_since, forgotten=True)
 
     def follow(self, latest: RateLimiter | None) -> None:
         """Go on where the limiter of a closed loop ended, if there is one; others run beside."""
@@ -293,8 +292,7 @@ class RateLimiter:
         if other._schedule.latest > now + _ONE_CLOCK:
             return
         self._schedule, other._schedule = other._schedule, self._schedule
-        self.last_error, other.last_error = other.last_error, None
-        self._log.number = other._log.number
+        self._log, other._log = other._log, self._log
         self._schedule.restart(now)
         self._sent = self._done = other._sent
         self._refused, self._waited = other._refused, other._waited
@@ -318,13 +316,12 @@ class RateLimiter:
         """Return the error of a call that is certain to wait for too long, if it is one."""
         schedule, turns = self._schedule, self._turns
         told = schedule.not_before if now < schedule.ready else now
-        if self.last_error is not None and not limits.allow(now, told):
-            return _copy(self.last_error, told - now)
-        common = self.common
-        if common is not None and common.last_error is not None:
-            told = common.schedule.not_before
+        if (error := self._log.error) is not None and not limits.allow(now, told):
+            return _copy(error, told - now)
+        if self.common is not None and (error := self.common.log.error) is not None:
+            told = self.common.schedule.not_before
             if not limits.allow(now, told):
-                return _copy(common.last_error, told - now)
+                return _copy(error, told - now)
         left = limits.give_up_at - now
         if turns is not None and (closed := turns.refusal(limits, left)) is not None:
             return closed
@@ -345,14 +342,13 @@ class RateLimiter:
         """Tell what a refusal or failure costs its call, and end what waits for too long."""
         self._done += 1
         schedule = self._schedule
-        if schedule.closed and self.last_error is None:
-            self.last_error = error
-            self._log.closed(schedule.opens_in(now), outage=schedule.outage_backoff > 0)
-        if schedule.closed and self._turns is not None:
-            self._turns.closed(schedule.opens_in(now))
+        if schedule.closed:
+            self._log.closed(error, schedule.opens_in(now), outage=schedule.outage_backoff > 0)
+            if self._turns is not None:
+                self._turns.closed(schedule.opens_in(now))
         if probe:
-            self.last_error, closed_for = error, now - schedule.closed_since
-            cost = Cost.FINAL if closed_for >= self._patience else Cost.FREE
+            self._log.error, closed_for = error, now - schedule.closed_since
+            cost = Cost.FINAL if closed_for >= self.patience else Cost.FREE
         if self._line.waiting:
             self.settle(schedule, error, probe=probe)
             self.go_on()
@@ -401,10 +397,10 @@ class RateLimiter:
         schedule, line = self._schedule, self._line
         if departure == schedule.probe:  # where nothing has failed yet, one of an outage says most
             waiter = line.take_probe(schedule.outage.resources if schedule.outage_backoff else ())
-            self._patience = waiter.limits.patience
+            self.patience = waiter.limits.patience
         elif (common := self._asks()) is not None and departure == common.schedule.probe:
             waiter = line.take_probe()
-            self._patience = waiter.limits.patience
+            self.patience = waiter.limits.patience
         else:
             waiter = line.take()
         waiter.outcome.set_result(departure)
