@@ -97,8 +97,7 @@ class KeptAnswer:
     """One answer; times are on the loop's clock."""
 
     size: int  # bytes of memory
-    fresh: Callable[[], Any]  # makes what a caller gets while it is young
-    stale: Callable[[], Any]  # and afterwards
+    answer: Callable[[], Any]  # makes what a caller gets
     fresh_until: float
     usable_until: float
     retry_at: float = 0.0  # after it could not be renewed
@@ -169,18 +168,11 @@ class AnswerStore:
             self._failing.pop(workspace, None)
             self._answered[workspace] = now
 
-    def keep(
-        self,
-        identity: Identity,
-        size: int,
-        fresh: Callable[[], Any],
-        stale: Callable[[], Any],
-        now: float,
-    ) -> None:
+    def keep(self, identity: Identity, size: int, answer: Callable[[], Any], now: float) -> None:
         """Keep an answer that came now, whose body has ``size`` bytes."""
         fresh_until = now + self.cache.ttl
         usable_until = fresh_until + self.cache.stale_if_error
-        kept = KeptAnswer(_PER_ENTRY + _PER_BYTE * size, fresh, stale, fresh_until, usable_until)
+        kept = KeptAnswer(_PER_ENTRY + _PER_BYTE * size, answer, fresh_until, usable_until)
         with self._lock:
             self._kept.pop(identity, None)
             if kept.size > self.cache.max_bytes:

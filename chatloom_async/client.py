@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import copy
 from enum import Enum
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, cast
 
 from attrs import evolve, frozen
 
@@ -28,27 +28,16 @@ from chatloom_async.calls.request import Query, build_request, check_base_url, c
 from chatloom_async.calls.retry import RetryPolicy
 from chatloom_async.calls.workspace import read_workspace
 from chatloom_async.errors import ConfigurationError
-from chatloom_async.models import (
-    AgentList,
-    AllowedDomains,
-    WorkspaceSnapshot,
-    as_dict,
-    served,
-)
+from chatloom_async.models import AgentList, AllowedDomains, WorkspaceSnapshot, as_dict, served
 from chatloom_async.network.pool import ConnectionPool
 from chatloom_async.ratelimit.values import LimiterStatistics, RateLimit
 from chatloom_async.transport import Request, Transport
-
-Option = TypeVar("Option")
 
 
 class _Unchanged(Enum):
     """Stands for an option that ``with_options`` was not given; the client keeps its own."""
 
     UNCHANGED = "unchanged"
-
-    def __repr__(self) -> str:
-        return "unchanged"
 
 
 _UNCHANGED = _Unchanged.UNCHANGED
@@ -66,7 +55,6 @@ class ClientStatistics:
         in_flight: calls under way on its pool, of all clients there.
         limiter: the gate of its key in the latest event loop; None before the first call, and
             without a rate limit.
-
     """
 
     calls: int
@@ -98,7 +86,6 @@ class AsyncChatloom:
 
     Raises:
         ConfigurationError: an option cannot work; nothing was sent.
-
     """
 
     __slots__ = ("__dict__", "__weakref__", "_caller", "_calls", "_owns_pool")
@@ -120,15 +107,8 @@ class AsyncChatloom:
         finally:
             del api_key, base_url  # a traceback shows the locals of its frames
         self._owns_pool = pool is None
-        caller = Caller(
-            transport=ConnectionPool() if pool is None else pool,
-            credentials=credentials,
-            base_url=address,
-            timeout=timeout,
-            retry=retry,
-            rate_limit=rate_limit,
-            cache=cache,
-        )
+        transport = ConnectionPool() if pool is None else pool
+        caller = Caller(transport, credentials, address, timeout, retry, rate_limit, cache)
         self._caller, self._calls = caller, _calls(caller)
 
     async def list_agents(self) -> AgentList:
@@ -138,7 +118,6 @@ class AsyncChatloom:
             AuthenticationError: the key is invalid, expired or revoked.
             ResponseDecodeError: the answer is not what is documented.
             ChatloomError: any other failure, after the retries the policy allows.
-
         """
         request = build_request("GET", self._caller.base_url, "/api/plugin/agents")
         return await self._calls.fetch(request, AgentList)
@@ -152,7 +131,6 @@ class AsyncChatloom:
             AuthenticationError: the key is invalid, expired or revoked.
             ResponseDecodeError: the answer is not what is documented.
             ChatloomError: any other failure, after the retries the policy allows.
-
         """
         return await self._calls.fetch(
             _domains_request(self._caller.base_url, agent_id), AllowedDomains
@@ -167,7 +145,6 @@ class AsyncChatloom:
         Raises:
             AuthenticationError: the key is invalid, expired or revoked.
             ChatloomError: the agents cannot be listed.
-
         """
         mine, reader = self._caller, self
         if mine.retry.deadline is not None:
@@ -182,7 +159,6 @@ class AsyncChatloom:
         Raises:
             ConfigurationError: the id cannot be one, or ``api_key`` is a callable that no call has
                 asked yet, so that it is not known which workspace this is.
-
         """
         mine = self._caller
         resource = None if agent_id is None else _domains_request(mine.base_url, agent_id).resource
@@ -202,7 +178,6 @@ class AsyncChatloom:
         Raises:
             ConfigurationError: the path cannot be one; nothing was sent.
             ChatloomError: as for the other methods.
-
         """
         return await self.send_raw("GET", path)
 
@@ -233,7 +208,6 @@ class AsyncChatloom:
         Raises:
             ConfigurationError: the request cannot be one; nothing was sent.
             ChatloomError: as for the other methods.
-
         """
         base_url, path = self._caller.base_url, check_raw_path(path)
         request = build_request(
@@ -258,9 +232,8 @@ class AsyncChatloom:
 
         Raises:
             ConfigurationError: an option cannot work.
-
         """
-        mine, credentials = self._caller, self._caller.credentials
+        credentials = self._caller.credentials
         try:
             if not isinstance(api_key, _Unchanged):
                 if api_key is None:  # the key of the environment would be another workspace's
@@ -268,17 +241,12 @@ class AsyncChatloom:
                 credentials = Credentials(api_key)
         finally:
             del api_key  # a traceback shows the locals of its frames
-        return self._beside(
-            Caller(
-                transport=mine.transport,
-                credentials=credentials,
-                base_url=mine.base_url,
-                timeout=_chosen(timeout, mine.timeout),
-                retry=_chosen(retry, mine.retry),
-                rate_limit=_chosen(rate_limit, mine.rate_limit),
-                cache=_chosen(cache, mine.cache),
-            )
-        )
+        options = {"timeout": timeout, "retry": retry, "rate_limit": rate_limit, "cache": cache}
+        given: dict[str, Any] = {
+            name: value for name, value in options.items() if not isinstance(value, _Unchanged)
+        }
+        state = ClientState()
+        return self._beside(evolve(self._caller, credentials=credentials, state=state, **given))
 
     def _beside(self, caller: Caller, memo: dict[int, Any] | None = None) -> Self:
         """Return a client of the same class, with all that a subclass has put into this one."""
@@ -337,7 +305,6 @@ class AsyncChatloom:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Close it."""
         await self.aclose()
 
     def __repr__(self) -> str:
@@ -366,7 +333,3 @@ def _calls(caller: Caller) -> Caller | CachedCalls:
 def _domains_request(base_url: str, agent_id: str) -> Request:
     route = "/api/plugin/agents/{agent_id}/allowed-domains"
     return build_request("GET", base_url, route, {"agent_id": agent_id})
-
-
-def _chosen(option: Option | _Unchanged, current: Option) -> Option:
-    return current if isinstance(option, _Unchanged) else option

@@ -69,7 +69,6 @@ class FanOut(Generic[Item, Value]):
     concurrency: int = field(default=100, kw_only=True)
     _results: deque[Success[Item, Value] | Failure[Item]] = field(factory=deque, init=False)
     _workers: set[asyncio.Task[None]] = field(factory=set, init=False)
-    _running: int = field(default=0, init=False)
     _entered: bool = field(default=False, init=False)
     _left: bool = field(default=False, init=False)
     _reader: asyncio.Future[None] | None = field(default=None, init=False)
@@ -77,7 +76,6 @@ class FanOut(Generic[Item, Value]):
     _broken: BaseException | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        """Refuse what cannot work; nothing is called yet."""
         require_whole("FanOut's concurrency", self.concurrency)
         if not callable(self.call):
             raise ConfigurationError("FanOut takes an asynchronous function, and then its items")
@@ -98,19 +96,17 @@ class FanOut(Generic[Item, Value]):
             task = asyncio.create_task(worker)
             self._workers.add(task)
             task.add_done_callback(self._ended)
-        self._running = len(workers)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Cancel what is under way and wait until it is gone."""
         self._left = True  # a call may swallow its cancellation: nothing comes after it
-        rest = [worker for worker in self._workers if not worker.done()]
+        rest = [*self._workers]
         for worker in rest:
             worker.cancel()
         if rest:
             await asyncio.gather(*rest, return_exceptions=True)
         self._results.clear()
-        self._workers.clear()  # a cancelled one holds the frames of its call, and those this
 
     def __aiter__(self) -> AsyncIterator[Success[Item, Value] | Failure[Item]]:
         return self
@@ -124,7 +120,7 @@ class FanOut(Generic[Item, Value]):
         while not self._results and self._entered and not self._left:
             if self._broken is not None:
                 raise self._broken
-            if not self._running:
+            if not self._workers:
                 raise StopAsyncIteration
             if self._reader is not None and not self._reader.done():
                 raise ConfigurationError(
@@ -170,7 +166,7 @@ class FanOut(Generic[Item, Value]):
                 await self._take(iter((item,)))
 
     def _ended(self, worker: asyncio.Task[None]) -> None:
-        self._running -= 1
+        self._workers.discard(worker)
         if worker.cancelled():
             self._broken = asyncio.CancelledError("a call of this FanOut was cancelled")
         elif worker.exception() is not None:

@@ -38,20 +38,16 @@ class UnderWay(Protocol):
     closed: bool
 
 
+@define(eq=False, repr=False)
 class InFlight:
     """The calls of one pool. A call adds itself to ``calls``, and leaves in a ``finally``.
 
     Only the loop that runs a call touches its entry, so that loops in several threads may share it.
     """
 
-    __slots__ = ("calls",)
-
-    def __init__(self) -> None:
-        """Begin without one."""
-        self.calls: set[UnderWay] = set()
+    calls: set[UnderWay] = field(factory=set)
 
     def __len__(self) -> int:
-        """Return how many calls are under way."""
         return len(self.calls)
 
     def end(self, owner: object | None = None) -> None:
@@ -108,7 +104,6 @@ class Alarm:
     _timer: asyncio.TimerHandle = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        """Set the timer."""
         self._timer = asyncio.get_running_loop().call_at(self.at, self._due)
 
     def _due(self) -> None:
@@ -141,7 +136,6 @@ class Request:
         target: the path and the encoded query, below the base URL.
         body: JSON as bytes; None if there is none.
         repeatable: whether it may be sent again when an earlier one may have arrived.
-
     """
 
     method: str
@@ -179,7 +173,6 @@ class Shared:
         limiters: the rate limiters, one per base URL, key, limit and loop.
         caches: the answers kept, for each ``Cache``; at most 16, those that have served the most.
         in_flight: the calls under way.
-
     """
 
     clock: Clock = field(factory=SystemClock)
@@ -237,7 +230,6 @@ class Transport(Protocol):
             ChatloomError: no request can be made: the transport is closed, for example.
 
         Any other exception passes through the call as it is.
-
         """
         ...
 

@@ -64,23 +64,24 @@ def made(
     return client, transport
 
 
+SECRET = "SecretThatNobodyMaySee"  # noqa: S105 - the point
+INSIDE = " ", "\n", "\rX: 1", "\r\nX-Admin: 1", "\t", "\u00a0", "\x00", "\x7f", "é", "\u200b", "“"
 BAD_KEYS: dict[str, list[Any]] = {
     "no API key: generate one": ["", "  \n"],
     "starts with clf_ and goes on": ["clf_"],
-    "an API key starts with clf_": ["sk_12345", "CLF_12345"],
-    "white space": [
-        "Bearer clf_12345",
-        *(f"clf_12{inside}345" for inside in (" ", "\n", "\r\nX-Admin: 1", "\t")),
+    "an API key starts with clf_": [f"sk_{SECRET}", f"CLF_{SECRET}"],
+    "white space or other than printable": [
+        f"Bearer clf_{SECRET}",
+        *(f"clf_12{inside}{SECRET}" for inside in INSIDE),
     ],
-    "white space or other than printable": [f"clf_12{sign}345" for sign in "\x00\x7fé\u200b“"],
-    "is text, not bytes": [b"clf_12345"],
-    "is text, not int": [12345],
+    "is text, not bytes": [f"clf_{SECRET}".encode()],
+    "is text, not list": [[f"clf_{SECRET}"]],
+    "is text, not dict": [{"key": f"clf_{SECRET}"}],
 }
+MALFORMED = [(key, problem) for problem, keys in BAD_KEYS.items() for key in keys]
 
 
-@pytest.mark.parametrize(
-    ("value", "problem"), [(key, problem) for problem, keys in BAD_KEYS.items() for key in keys]
-)
+@pytest.mark.parametrize(("value", "problem"), MALFORMED)
 def test_a_key_that_cannot_be_one_is_refused(
     value: Any, problem: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,9 +96,15 @@ def test_a_missing_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         AsyncChatloom()
 
 
-@pytest.mark.parametrize(("given", "environment"), [(None, f"{KEY}\n"), (KEY, "clf_other")])
+@pytest.mark.parametrize(
+    ("given", "environment"),
+    [
+        (None, f"{KEY}\n"),
+        *((each, "clf_other") for each in (KEY, Source(f"{KEY}\n"), Source(ApiKey(KEY)).later)),
+    ],
+)
 async def test_the_environment_gives_the_key_unless_given(
-    given: str | None, environment: str, monkeypatch: pytest.MonkeyPatch
+    given: Any, environment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CHATLOOM_API_KEY", environment)
     client, transport = made(given, NO_AGENTS)
@@ -141,15 +148,6 @@ def test_a_key_refuses_to_be_pickled(protocol: int) -> None:
 def test_a_copied_key_is_the_key_itself(duplicate: Callable[[ApiKey], ApiKey]) -> None:
     key = ApiKey(KEY)
     assert duplicate(key) is key
-
-
-@pytest.mark.parametrize("kind", ["sync", "async"])
-@pytest.mark.parametrize("answer", [KEY, f"{KEY}\n", ApiKey(KEY)])
-async def test_a_callable_gives_the_key(kind: str, answer: str | ApiKey) -> None:
-    source = Source(answer)
-    client, transport = made(source if kind == "sync" else source.later, NO_AGENTS)
-    await client.list_agents()
-    assert transport.requests[0].fingerprint == fingerprint(KEY)
 
 
 async def test_a_callable_that_failed_first_is_asked_again() -> None:

@@ -15,7 +15,6 @@ from chatloom_async import (
     APIConnectionError,
     APITimeoutError,
     AsyncChatloom,
-    AuthenticationError,
     Cache,
     CacheStatistics,
     ChatloomError,
@@ -368,6 +367,8 @@ async def test_closing_a_client_ends_its_own_calls_only() -> None:
         await own
     assert caught.value.path == "/api/plugin/agents/agt_1/allowed-domains"
     assert await other == "slow.example"
+    with pytest.raises(ClientClosedError):
+        await look_up(mine)  # although it is kept
 
 
 async def test_closing_the_pool_ends_what_is_under_way() -> None:
@@ -473,13 +474,14 @@ async def test_a_definite_answer_ends_the_old_one(status: int) -> None:
         assert getattr(caught.value, "status", None) == expected
 
 
-async def test_a_refused_key_ends_all_it_kept() -> None:
-    case = Case(first("a.example"), first("b.example"), StubReply(status=401), DOWN)
+@pytest.mark.parametrize(("status", "left"), [(401, "503"), (404, "b.example")])
+async def test_only_a_refused_key_ends_all_it_kept(status: int, left: str) -> None:
+    case = Case(first("a.example"), first("b.example"), StubReply(status=status), DOWN)
     client = await aged(case, "a", "b")
-    with pytest.raises(AuthenticationError):
+    with pytest.raises(ChatloomError):
         await look_up(client, "a")
-    with pytest.raises(InternalServerError):
-        await look_up(client, "b")
+    (found,) = await asyncio.gather(look_up(client, "b"), return_exceptions=True)
+    assert str(found).startswith(left)
 
 
 async def test_nobody_waits_for_what_is_known_to_fail() -> None:
@@ -528,15 +530,6 @@ async def test_a_full_rate_limit_is_no_outage() -> None:
     assert not (await case.client().get_allowed_domains("agt_1")).is_stale
 
 
-async def test_one_agent_that_is_gone_leaves_the_others() -> None:
-    case = Case(first("a.example"), StubReply(status=404))
-    client = case.client()
-    await look_up(client, "a")
-    with pytest.raises(NotFoundError):
-        await look_up(client, "b")
-    assert await look_up(client, "a") == "a.example"
-
-
 async def test_closing_the_pool_ends_a_background_renewal() -> None:
     case = Case(first("a.example"), DOWN, StubReply({}, after=9.0))
     client = await aged(case)
@@ -563,17 +556,7 @@ async def test_observers_hear_of_what_needed_no_request() -> None:
     counted = case.pool.shared.answers(DEFAULT).statistics()
     assert (counted.joined, counted.hits, counted.stale) == (1, 1, 1)
     assert len([event for event in case.told if isinstance(event, CallStarted)]) == 2
-
-
-async def test_every_call_is_counted_once() -> None:
-    case = Case(slow())
-    client = case.client()
-    calls = asyncio.gather(*(look_up(client) for _ in range(5)))
-    await asyncio.sleep(1)
-    assert client.stats().in_flight == 5
-    await calls
-    await look_up(client)
-    assert (client.stats().calls, client.stats().requests) == (6, 1)
+    assert (client.stats().calls, client.stats().requests) == (4, 2)
 
 
 @pytest.mark.parametrize(
@@ -583,11 +566,3 @@ async def test_every_call_is_counted_once() -> None:
 def test_a_cache_that_cannot_work_is_refused(option: str, value: Any) -> None:
     with pytest.raises(ConfigurationError, match=option):
         Cache(**{option: value})
-
-
-async def test_a_closed_client_answers_from_no_cache() -> None:
-    client = Case().client()
-    await look_up(client)
-    await client.aclose()
-    with pytest.raises(ClientClosedError):
-        await look_up(client)

@@ -12,7 +12,6 @@ from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
 
-import pytest
 from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -339,11 +338,6 @@ class LifeCycles(RuleBasedStateMachine):
         else:
             assert not self.is_closed(client)
             assert len(domains) == 2
-
-    @rule(client=clients)
-    def refuse(self, client: AsyncChatloom) -> None:
-        with pytest.raises((ConfigurationError, ClientClosedError)):
-            self.runner.run(client.get_allowed_domains(".."))
 
     @rule()
     def leave_waiting(self) -> None:

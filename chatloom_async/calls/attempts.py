@@ -84,7 +84,6 @@ class CallRecord:
         asked: how many seconds that refusal, or a 503, asks to wait; 0 if it does not say.
         reconnected: whether a dead kept connection was replaced already.
         renewed: whether the key was asked for again already.
-
     """
 
     request: Request
@@ -166,10 +165,6 @@ class CallRecord:
         task = self.task
         return self.closed and task is not None and task.uncancel() <= self.cancelling
 
-    def is_late(self) -> bool:
-        """Tell whether the deadline has ended the call."""
-        return self.scope is not None and self.scope.expired()
-
     def last_failure(self) -> ChatloomError | None:
         """Return why the call was not finished: its own last failure, or its closed gate's."""
         for failed in reversed(self.failures):
@@ -187,10 +182,6 @@ class CallRecord:
             "chatloom_path": self.request.target,
             "chatloom_key": self.fingerprint(),
         }
-
-    def malformed(self, error: ResponseDecodeError, now: float) -> None:
-        """Take note of an answer that is not what is documented; its attempt has been told of."""
-        self.failures.append(FailedAttempt(error, NextStep.FINAL, now - self.started))
 
     def log_success(self, now: float) -> None:
         """Tell the log, at DEBUG, that the call is answered."""

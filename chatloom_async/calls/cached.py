@@ -13,9 +13,9 @@ import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
-from attrs import evolve
+from attrs import define, evolve, has
 
 from chatloom_async.auth import ApiKey
 from chatloom_async.cache import AnswerStore, Flight, Identity, KeptAnswer
@@ -37,15 +37,12 @@ from chatloom_async.transport import Alarm, Request
 Model = TypeVar("Model")
 
 
+@define(eq=False, repr=False)
 class CachedCalls:
     """Makes the calls of one client that has a cache."""
 
-    __slots__ = ("caller", "store")
-
-    def __init__(self, caller: Caller, store: AnswerStore) -> None:
-        """Keep in this store what the caller is answered."""
-        self.caller: Caller = caller
-        self.store: AnswerStore = store
+    caller: Caller
+    store: AnswerStore
 
     async def fetch(self, request: Request, model: type[Model]) -> Model:
         """Return the model that the request is answered with, maybe some time ago.
@@ -54,7 +51,6 @@ class CachedCalls:
 
         Raises:
             ChatloomError: there is no answer, not even an old one.
-
         """
         if request.method != "GET" or request.body is not None:
             return await self.caller.fetch(request, model)
@@ -63,26 +59,28 @@ class CachedCalls:
 
     async def _fetch(self, request: Request, model: type[Any]) -> Any:
         caller, store = self.caller, self.store
-        key = caller.credentials.current
-        give_up_at = math.inf
+        key, give_up_at = caller.credentials.current, caller.give_up_at()
         if key is None:
-            give_up_at = caller.give_up_at()
-            key = await self._first_key(request, give_up_at)
+            asking = caller.credentials.renew(caller.credentials.generation)
+            found = await self._wait(CallRecord(request), asking, give_up_at)
+            if isinstance(found, ChatloomError):
+                raise found
+            key = found
         identity = ((key, request.base_url), request.resource, request.target, model)
         kept, now = store.get(identity), asyncio.get_running_loop().time()
         if kept is not None and now < kept.fresh_until:
             store.hits += 1
             self._tell(request, key, "hit")
-            return kept.fresh()
+            return kept.answer()
         if kept is not None and now < kept.usable_until:
             if store.is_failing(kept, identity[0]):
                 under_way = identity in store.flights_here()
                 if not under_way and store.may_retry(kept, identity[0], now):
-                    self._start(request, identity, caller.give_up_at(), unattended=True)
+                    self._start(request, identity, give_up_at, unattended=True)
                 return self._old(kept, request, key)
         else:
             kept = None
-        answer = await self._fly(request, identity, min(give_up_at, caller.give_up_at()))
+        answer = await self._fly(request, identity, give_up_at)
         if not isinstance(answer, ChatloomError):
             return answer()
         if kept is not None and _serves_old(answer):
@@ -95,22 +93,14 @@ class CachedCalls:
     def _old(self, kept: KeptAnswer, request: Request, key: ApiKey) -> Any:
         self.store.stale += 1
         self._tell(request, key, "stale")
-        return kept.stale()
+        answer = kept.answer()
+        return evolve(answer, is_stale=True) if hasattr(answer, "is_stale") else answer
 
     def _tell(self, request: Request, key: ApiKey, how: Manner) -> None:
         notify = self.caller.transport.shared.notify
         if notify is not None:
             method, route, path = request.method, request.route, request.resource
             notify(CacheAnswered(method, route, path, key.fingerprint, how))
-
-    async def _first_key(self, request: Request, give_up_at: float) -> ApiKey:
-        """Ask the source of the key, as the first call must."""
-        credentials = self.caller.credentials
-        asking = credentials.renew(credentials.generation)
-        answer = await self._wait(CallRecord(request), asking, give_up_at)
-        if isinstance(answer, ChatloomError):
-            raise answer
-        return cast("ApiKey", answer)
 
     async def _fly(self, request: Request, identity: Identity, give_up_at: float) -> Any:
         """Join a flight or start one; return what it brings, an error as a value."""
@@ -136,7 +126,8 @@ class CachedCalls:
             if leads:
                 return answer
             joined += 1
-            if flight.attempts < caller.retry.attempts > joined and _may_heal(answer):
+            patient = flight.attempts < caller.retry.attempts > joined
+            if patient and isinstance(answer, ChatloomError) and heals(answer):
                 continue  # this call would have tried more often
             if flight.call.key in (identity[0][0], caller.credentials.current, None):
                 store.joined += 1
@@ -212,13 +203,13 @@ class CachedCalls:
         if isinstance(answer, ChatloomError):
             self._note(identity, answer, began)
             return answer
-        result, body = answer
-        fresh, stale = _served(result, body, identity[3], caller.transport.shared.clock.wall())
+        model, body = answer
+        kept = _kept(model, body, caller.transport.shared.clock.wall())
         now = loop.time()
         store.answered(identity[0], now)
         if not flight.outdated:
-            store.keep(identity, len(body), fresh, stale, now)
-        return fresh
+            store.keep(identity, len(body), kept, now)
+        return kept
 
     def _note(self, identity: Identity, error: ChatloomError, began: float) -> None:
         """Draw from an error what it says of the answers that are kept."""
@@ -231,23 +222,13 @@ class CachedCalls:
             self.store.forget(identity[0], None if refused else identity[1])
 
 
-def _served(
-    answer: Any, body: bytes, model: type[Any], wall: float
-) -> tuple[Callable[[], Any], Callable[[], Any]]:
-    """Return what makes the answer for each caller while it is young, and once it is old."""
-    if model is object:  # plain values, which a caller may change: each gets its own
-        nothing = answer is None
-
-        def plain() -> Any:
-            return None if nothing else decode(body, object)
-
-        return plain, plain
-    if not hasattr(model, "answered_at"):  # a model that does not tell its age
-        return lambda: answer, lambda: answer
-    moment = datetime.fromtimestamp(wall, UTC)
-    young = evolve(answer, answered_at=moment)
-    old = evolve(young, is_stale=True)
-    return lambda: young, lambda: old
+def _kept(answer: Any, body: bytes, wall: float) -> Callable[[], Any]:
+    """Return what makes the answer for each caller."""
+    if hasattr(answer, "answered_at"):
+        answer = evolve(answer, answered_at=datetime.fromtimestamp(wall, UTC))
+    if answer is None or has(type(answer)):
+        return lambda: answer
+    return lambda: decode(body, object)  # plain values, which a caller may change: its own
 
 
 def _serves_old(error: ChatloomError) -> bool:
@@ -258,10 +239,6 @@ def _serves_old(error: ChatloomError) -> bool:
     return heals(error) or isinstance(
         error, APIConnectionError | DeadlineExceededError | ResponseDecodeError
     )
-
-
-def _may_heal(answer: Any) -> bool:
-    return isinstance(answer, ChatloomError) and heals(answer)
 
 
 def _heard(task: asyncio.Task[Any]) -> None:

@@ -98,7 +98,6 @@ class Caller:
     _limits: WaitLimits = field(init=False)  # of its calls, but for their deadline
 
     def __attrs_post_init__(self) -> None:
-        """Refuse options that cannot work, before any request."""
         require_seconds("timeout", self.timeout)
         if not isinstance(self.retry, RetryPolicy):
             raise ConfigurationError(
@@ -194,7 +193,7 @@ class Caller:
             error = outcome.error
         except ResponseDecodeError as failure:
             error = failure
-            call.malformed(error, loop.time())
+            call.failures.append(FailedAttempt(error, NextStep.FINAL, loop.time() - call.started))
         except asyncio.CancelledError:
             if not call.claim_cancellation():
                 raise
@@ -374,7 +373,7 @@ class Caller:
         now = asyncio.get_running_loop().time()
         elapsed = now - call.started
         queued = QUEUED in getattr(ending, "__notes__", ())
-        late = call.is_late()
+        late = call.scope is not None and call.scope.expired()
         error = _cut_off(elapsed, queued=queued)
         if late:
             call.cut = call.failed(error, NextStep.FINAL, elapsed)

@@ -40,7 +40,6 @@ def refuse_rubble(body: bytes) -> None:
 
     Raises:
         ResponseDecodeError: it holds more objects, lists or names than an answer of its size.
-
     """
     # bytes.count looks at each byte alone, replace does not: a quarter of the time.
     objects, lists = (len(body) - len(body.replace(sign, b"")) for sign in (b"{", b"["))

@@ -44,7 +44,6 @@ class RetryPolicy:
 
     Raises:
         ConfigurationError: a value is not a positive finite number, or attempts not a whole one.
-
     """
 
     attempts: int = 4
@@ -57,7 +56,6 @@ class RetryPolicy:
     __repr__ = shown
 
     def __attrs_post_init__(self) -> None:
-        """Refuse what cannot work, before any request."""
         require_whole("RetryPolicy.attempts", self.attempts)
         for name in ("deadline", "patience", "initial_delay", "max_delay", "max_retry_after"):
             value = getattr(self, name)
@@ -113,7 +111,6 @@ class _Schedule:
     Attributes:
         counted: the failures that used an attempt up.
         squeezed: whether the last try before the deadline was moved forward already.
-
     """
 
     policy: RetryPolicy

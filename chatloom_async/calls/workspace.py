@@ -37,7 +37,6 @@ async def read_workspace(
 
     Raises:
         ChatloomError: the agents cannot be listed.
-
     """
     listed = await list_agents()
     reading = _Reading(get_allowed_domains, listed.agents, listed.answered_at, listed.is_stale)
