@@ -8,9 +8,8 @@ elsewhere, and every workspace is delivered once. What a worker does is in ``das
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, suppress
 from typing import Any, Self
 from uuid import uuid4
@@ -112,7 +111,6 @@ class ClusterAudit:
     _resources: AsyncExitStack = field(factory=AsyncExitStack, init=False)
     _client: Any = field(default=None, init=False)
     _address: str = field(default="", init=False)
-    _numbers: Iterator[int] = field(factory=itertools.count, init=False)
     _results: AuditStream | None = field(default=None, init=False)
     _lost: bool = field(default=False, init=False)
 
@@ -177,7 +175,7 @@ class ClusterAudit:
             audit_here,
             name,
             self._id,
-            key=f"{self._id}-{next(self._numbers)}",
+            key=f"{self._id}-{name}",
             pure=False,
             retries=_RETRIES,
         )

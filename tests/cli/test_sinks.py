@@ -1,7 +1,6 @@
 """CSV and Parquet, as spreadsheets and data frames read them."""
 
 import csv
-import io
 import subprocess
 import sys
 from pathlib import Path
@@ -20,55 +19,17 @@ from tests.cli.terminals import COMMAND, ROOT, CtrlC
 Captured = pytest.CaptureFixture[str]
 
 
-def workspace_of(row: dict[str, str]) -> str:
-    return row["workspace"]
-
-
 def test_csv_tells_findings_and_gaps(served: Sandbox, keys: str, capsys: Captured) -> None:
-    agent = SandboxAgent("agt_1", domains=("localhost",))
+    agent = SandboxAgent("agt_1", "=1+1", domains=("localhost",))
     served.add(Workspace("acme", "clf_key_of_acme", (agent,)))
     served.revoke("beta")
     assert main(["audit", keys, "--format", "csv"]) == 0
-    first, second = sorted(
-        csv.DictReader(capsys.readouterr().out[1:].splitlines()), key=workspace_of
-    )
-    assert (first["allowed_domains"], first["gaps"]) == ("localhost", "")
+    rows = csv.DictReader(capsys.readouterr().out[1:].splitlines())
+    first, second = sorted(rows, key=lambda row: row["workspace"])
+    assert (first["name"], first["allowed_domains"], first["gaps"]) == ("'=1+1", "localhost", "")
     assert first["findings"].startswith("medium ")
     assert (second["workspace"], second["agent"], second["findings"]) == ("beta", "", "")
     assert second["gaps"].startswith("AuthenticationError: This API key has been revoked")
-
-
-@pytest.mark.usefixtures("acme_key")
-@pytest.mark.parametrize(
-    ("name", "cell"),
-    [
-        ("=1+1", "'=1+1"),
-        (" =1+1", "' =1+1"),
-        ("\uff1d1+1", "'\uff1d1+1"),
-        ("\uff0b1", "'\uff0b1"),
-        ("\uff0d1", "'\uff0d1"),
-        ("\uff20sum(1)", "'\uff20sum(1)"),
-        ("\n=1+1", "\\n=1+1"),
-        ("\x1b]0;owned\x07", "\\x1b]0;owned\\x07"),
-        ("\u202egnp", "\\u202egnp"),
-        ("Bot;=1+1", "Bot;'=1+1"),
-        ("Bot; \u00a0@x", "Bot;' \u00a0@x"),
-        ('Bot";=1', "Bot\";'=1"),
-        ("Bot,-1", "Bot,'-1"),
-        ("Bot\t=1", "Bot\\t=1"),
-        ("Sales; Support = fun", "Sales; Support = fun"),
-        ("Beta & Söhne", "Beta & Söhne"),
-        ("\ud800", "\\ud800"),
-    ],
-)
-@pytest.mark.parametrize("command", ["audit", "agents"])
-def test_a_cell_gives_no_orders_to_a_spreadsheet_or_terminal(
-    served: Sandbox, command: str, name: str, cell: str, capsys: Captured
-) -> None:
-    served.add(Workspace("acme", "clf_key_of_acme", (SandboxAgent("a1", name),)))
-    assert main([command, "--format", "csv"]) == 0
-    first, *_ = csv.DictReader(io.StringIO(capsys.readouterr().out, newline=""))
-    assert (first["name"] or "") == cell
 
 
 def test_csv_in_a_file_begins_as_excel_wants_it(served: Sandbox, keys: str) -> None:
@@ -81,27 +42,19 @@ def test_csv_in_a_file_begins_as_excel_wants_it(served: Sandbox, keys: str) -> N
     assert served.count() == 6
 
 
-@pytest.mark.parametrize("resume", [[], ["--resume"]])
-def test_a_file_that_is_no_parquet_is_not_overwritten(
-    served: Sandbox, keys: str, out: Path, resume: list[str], capsys: Captured
+def test_a_resume_overwrites_parquet_only(
+    served: Sandbox, keys: str, out: Path, capsys: Captured
 ) -> None:
-    other = out.with_name("precious")
-    other.write_text("precious")
-    assert main(["audit", keys, "--out", str(out), "--parquet", str(other), *resume]) == 2
-    assert "precious exists" in capsys.readouterr().err
-    assert other.read_text() == "precious"
-    assert not out.exists()
-    assert served.count() == 0
-
-
-def test_a_resume_writes_parquet_anew(served: Sandbox, keys: str, out: Path) -> None:
     rows = out.with_name("p")
     command = ["audit", keys, "--out", str(out), "--parquet", str(rows)]
-    assert main(command) == 0
-    assert main([*command, "--resume"]) == 0
+    assert [main(command), main([*command, "--resume"])] == [0, 0]
     *_, last = table = parquet.read_table(rows).to_pylist()
     assert len(table) == 5
     assert (last["workspace"], last["findings"][0]["rule"]) == ("(several)", "shared-domain")
+    rows.write_text("precious")
+    assert main([*command, "--resume"]) == 2
+    assert "p exists" in capsys.readouterr().err
+    assert rows.read_text() == "precious"
     assert served.count() == 6
 
 
