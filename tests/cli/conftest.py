@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from chatloom_async.cli.main import main
 from chatloom_async.testing import Sandbox
+from tests.cli.terminals import Cli, Shown
 
 
 @pytest.fixture(autouse=True)
@@ -17,6 +19,17 @@ def handlers() -> Iterator[None]:
     yield
     for number, handler in before:
         signal.signal(number, handler)
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
+    """Runs a command, which ends with this status, and returns what it has written."""
+
+    def run(*arguments: object, status: int = 0) -> Shown:
+        assert main([str(each) for each in arguments]) == status
+        return Shown(*capsys.readouterr())
+
+    return run
 
 
 @pytest.fixture

@@ -6,10 +6,20 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
 COMMAND = [sys.executable, "-m", "chatloom_async"]
 ROOT = Path(__file__).parents[2]
 HOSTILE = "[bold]\x1b[2J\u202egnp\ud800\nred[/bold]"
+
+
+class Shown(NamedTuple):
+    out: str
+    err: str
+
+
+class Cli(Protocol):
+    def __call__(self, *arguments: object, status: int = 0) -> Shown: ...
 
 
 class Terminal(io.StringIO):

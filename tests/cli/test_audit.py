@@ -14,16 +14,14 @@ import pytest
 from chatloom_async.audit.files import read_audits
 from chatloom_async.audit.keys import KeysFile
 from chatloom_async.audit.results import Finding, WorkspaceAudit
-from chatloom_async.cli.main import main
 from chatloom_async.contrib import dask
 from chatloom_async.models import Gap
 from chatloom_async.testing import Fault, Sandbox, SandboxAgent, Workspace
 from tests.audit.samples import write
-from tests.cli.terminals import COMMAND, ROOT
+from tests.cli.terminals import COMMAND, ROOT, Cli
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 LOST = WorkspaceAudit("beta", gaps=(Gap(None, "APIConnectionError", None, "refused"),))
-Captured = pytest.CaptureFixture[str]
 clusters: Any = distributed
 
 
@@ -49,9 +47,8 @@ def test_the_demonstration_shows_what_it_has() -> None:
         assert f"{cause} {TIMES}{count}" in last
 
 
-def test_a_keys_file_is_audited(served: Sandbox, keys: str, capsys: Captured) -> None:
-    assert main(["audit", keys]) == 0
-    shown = capsys.readouterr()
+def test_a_keys_file_is_audited(served: Sandbox, keys: str, cli: Cli) -> None:
+    shown = cli("audit", keys)
     assert "2 workspaces" in shown.out
     assert "6 requests, none of them retried" in shown.out
     assert shown.err == ""
@@ -59,18 +56,16 @@ def test_a_keys_file_is_audited(served: Sandbox, keys: str, capsys: Captured) ->
 
 
 @pytest.mark.usefixtures("acme_key")
-def test_the_workspace_of_the_environment_is_audited(served: Sandbox, capsys: Captured) -> None:
-    assert main(["audit"]) == 0
-    assert "1 workspace " in capsys.readouterr().out
+def test_the_workspace_of_the_environment_is_audited(served: Sandbox, cli: Cli) -> None:
+    assert "1 workspace " in cli("audit").out
     assert served.count(workspace="acme") == 3
 
 
 @pytest.mark.parametrize("to", ["{out}", "-"])
 def test_each_workspace_becomes_one_line(
-    served: Sandbox, keys: str, out: Path, to: str, capsys: Captured
+    served: Sandbox, keys: str, out: Path, to: str, cli: Cli
 ) -> None:
-    assert main(["audit", keys, "--out", to.format(out=out)]) == 0
-    shown = capsys.readouterr()
+    shown = cli("audit", keys, "--out", to.format(out=out))
     written, told = (shown.out, shown.err) if to == "-" else (out.read_text(), shown.out)
     begun, *lines, ended = map(json.loads, written.splitlines())
     assert (begun["run"]["workspaces"], begun["run"]["ended_at"]) == (["acme", "beta"], None)
@@ -83,35 +78,30 @@ def test_each_workspace_becomes_one_line(
     assert served.count() == 6
 
 
-def test_ignored_rules_are_untold(served: Sandbox, keys: str, out: Path, capsys: Captured) -> None:
+def test_ignored_rules_are_untold(served: Sandbox, keys: str, out: Path, cli: Cli) -> None:
     agent = SandboxAgent("agt_1", domains=("localhost", "s.example"))
     for name in ("acme", "beta"):
         served.add(Workspace(name, f"clf_key_of_{name}", (agent,)))
     ignored = ["--ignore", "private-address", "--ignore", "shared-domain"]
-    assert main(["audit", keys, "--out", str(out), "--fail-on", "low", *ignored]) == 0
-    assert "Findings" not in capsys.readouterr().out
+    assert "Findings" not in cli("audit", keys, "--out", out, "--fail-on", "low", *ignored).out
     assert [each.findings for each in read_audits(out)] == [(), ()]
 
 
-def test_unapproved_domains_are_found(
-    served: Sandbox, keys: str, tmp_path: Path, out: Path
-) -> None:
-    approved = tmp_path / "approved.txt"
-    approved.write_text("# ours\n*.agent1.example\n")
-    command = ["audit", keys, "--approved", str(approved), "--out", str(out), "--fail-on", "high"]
-    assert main(command) == 1
-    found = {each.domain for audit in read_audits(out) for each in audit.findings}
+def test_unapproved_domains_are_found(served: Sandbox, keys: str, here: Path, cli: Cli) -> None:
+    (here / "approved.txt").write_text("# ours\n*.agent1.example\n")
+    options = ["--approved", "approved.txt", "--out", "out", "--fail-on", "high"]
+    cli("audit", keys, *options, status=1)
+    found = {each.domain for audit in read_audits("out") for each in audit.findings}
     assert found == {"site1.agent2.example", "site2.agent2.example"}
     assert served.count() == 6
 
 
-def test_final_failures_are_told_apart(served: Sandbox, keys: str, capsys: Captured) -> None:
+def test_final_failures_are_told_apart(served: Sandbox, keys: str, cli: Cli) -> None:
     served.revoke("beta")
     served.plant(Fault.status(503, path="*agt_acme_1*"))
     served.plant(Fault.status(501, path="*agt_acme_2*"))
-    assert main(["audit", keys, "--verbose", "--fail-on", "gap"]) == 1
-    told = [line for line in capsys.readouterr().err.splitlines() if line[0] in "↻✗✓"]
-    assert sorted(told) == [
+    shown = cli("audit", keys, "--verbose", "--fail-on", "gap", status=1)
+    assert sorted(line for line in shown.err.splitlines() if line[0] in "↻✗✓") == [
         "↻ acme · agt_acme_1: 503",
         "✓ acme · agt_acme_1: answered after 2 requests",
         "✗ acme · agt_acme_2: 501",
@@ -119,51 +109,39 @@ def test_final_failures_are_told_apart(served: Sandbox, keys: str, capsys: Captu
     ]
 
 
-def test_two_names_for_one_key_are_noted(served: Sandbox, tmp_path: Path, capsys: Captured) -> None:
+def test_two_names_for_one_key_are_noted(served: Sandbox, tmp_path: Path, cli: Cli) -> None:
     path = tmp_path / "keys.csv"
     path.write_text("acme,clf_key_of_acme\ncopy,clf_key_of_acme\n")
-    assert main(["audit", str(path)]) == 0
-    assert "'acme' and 'copy' have the same key" in capsys.readouterr().err
+    assert "'acme' and 'copy' have the same key" in cli("audit", path).err
     assert served.count() == 6
 
 
-def test_what_is_missing_is_asked(served: Sandbox, keys: str, out: Path, capsys: Captured) -> None:
-    main(["audit", keys, "--out", str(out)])
+def test_what_is_missing_is_asked(served: Sandbox, keys: str, out: Path, cli: Cli) -> None:
+    cli("audit", keys, "--out", out)
     run, first, second, _ = out.read_text().splitlines()
     out.write_text(f"{run}\n{first}\n{second[:50]}")
     before = served.count()
-    capsys.readouterr()
-    assert main(["audit", keys, "--out", str(out), "--resume"]) == 0
+    shown = cli("audit", keys, "--out", out, "--resume")
     assert workspaces_in(out) == ["acme", "beta"]
     assert served.count() - before == 3
-    shown = capsys.readouterr()
     assert "2 workspaces" in shown.out
     assert re.search(r"keeping 1 workspace of .*, the first of them read 20\d\d-", shown.err)
 
 
-def test_a_resumed_run_judges_anew(served: Sandbox, keys: str, tmp_path: Path, out: Path) -> None:
-    approved = tmp_path / "approved.txt"
-    approved.write_text("elsewhere.example\n")
-    assert main(["audit", keys, "--out", str(out), "--fail-on", "high"]) == 0
-    command = ["audit", keys, "--out", str(out), "--resume", "--approved", str(approved)]
-    assert main([*command, "--fail-on", "high"]) == 1
-    assert main([*command, "--fail-on", "high", "--ignore", "not-approved"]) == 0
+def test_a_resumed_run_judges_anew(served: Sandbox, keys: str, here: Path, cli: Cli) -> None:
+    (here / "approved.txt").write_text("elsewhere.example\n")
+    command = ["audit", keys, "--out", "out", "--fail-on", "high"]
+    cli(*command)
+    cli(*command, "--resume", "--approved", "approved.txt", status=1)
+    cli(*command, "--resume", "--approved", "approved.txt", "--ignore", "not-approved")
     assert served.count() == 6
 
 
-def test_force_begins_a_file_anew(served: Sandbox, keys: str, out: Path) -> None:
-    write(out, WorkspaceAudit("old"))
-    assert main(["audit", keys, "--out", str(out), "--force"]) == 0
-    assert workspaces_in(out) == ["acme", "beta"]
-    assert served.count() == 6
-
-
-def test_an_outage_is_asked_again(served: Sandbox, keys: str, out: Path, capsys: Captured) -> None:
+def test_an_outage_is_asked_again(served: Sandbox, keys: str, out: Path, cli: Cli) -> None:
     write(out, WorkspaceAudit("acme"), LOST)
-    assert main(["audit", keys, "--out", str(out), "--resume"]) == 0
+    shown = cli("audit", keys, "--out", out, "--resume")
     assert {each.workspace: len(each.agents) for each in read_audits(out)} == {"acme": 0, "beta": 2}
     assert served.count(workspace="acme") == 0
-    shown = capsys.readouterr()
     assert "reading 1 workspace again, hidden by an outage" in shown.err
     assert "2 workspaces" in shown.out
 
@@ -180,37 +158,34 @@ def test_an_outage_is_asked_again(served: Sandbox, keys: str, out: Path, capsys:
     ],
 )
 def test_no_file_is_written_over_another(
-    served: Sandbox, keys: str, here: Path, arguments: list[str], capsys: Captured
+    served: Sandbox, keys: str, here: Path, arguments: list[str], cli: Cli
 ) -> None:
     (here / "list").write_text("example.com\n")
     (here / "sub").mkdir()
     (here / "link").symlink_to("target")
     before = {path: path.is_file() and path.read_bytes() for path in here.iterdir()}
-    assert main(["audit", keys, *arguments]) == 2
-    assert "are the same file" in capsys.readouterr().err
+    assert "are the same file" in cli("audit", keys, *arguments, status=2).err
     assert {path: path.is_file() and path.read_bytes() for path in here.iterdir()} == before
     assert served.count() == 0
 
 
-def test_a_refused_run_leaves_files_alone(
-    served: Sandbox, keys: str, out: Path, capsys: Captured
-) -> None:
+def test_a_refused_run_leaves_files_alone(served: Sandbox, keys: str, out: Path, cli: Cli) -> None:
     out.write_text("something\n")
     parquet = out.with_name("p")
-    assert main(["audit", keys, "--out", str(out), "--parquet", str(parquet)]) == 2
-    assert "exists; resume it" in capsys.readouterr().err
+    assert (
+        "exists; resume it" in cli("audit", keys, "--out", out, "--parquet", parquet, status=2).err
+    )
     assert out.read_text() == "something\n"
     assert not parquet.exists()
     assert served.count() == 0
 
 
-def test_an_unknown_severity_is_kept(served: Sandbox, keys: str, out: Path, tmp_path: Path) -> None:
+def test_an_unknown_severity_is_kept(served: Sandbox, keys: str, out: Path, cli: Cli) -> None:
     finding = Finding("later-rule", "low", None, None, "of a later release")
     write(out, WorkspaceAudit("acme", findings=(finding,)))
     out.write_text(out.read_text().replace('"low"', '"critical"'))
-    page = tmp_path / "page.html"
-    assert main(["report", str(out), "--html", str(page)]) == 0
-    assert main(["audit", keys, "--out", str(out), "--resume", "--fail-on", "medium"]) == 0
+    cli("report", out, "--html", out.with_name("page.html"))
+    cli("audit", keys, "--out", out, "--resume", "--fail-on", "medium")
     assert '"critical"' in out.read_text()
     assert served.count() == 3
 
@@ -250,10 +225,9 @@ def strange_lists(here: Path) -> None:
     ],
 )
 def test_what_cannot_work_is_told_before_any_request(
-    served: Sandbox, keys: str, arguments: list[str], told: str, capsys: Captured
+    served: Sandbox, keys: str, arguments: list[str], told: str, cli: Cli
 ) -> None:
-    assert main([argument.format(keys=keys) for argument in arguments]) == 2
-    shown = capsys.readouterr()
+    shown = cli(*(argument.format(keys=keys) for argument in arguments), status=2)
     assert told in shown.err
     assert "clf_" not in shown.err.replace("starts with clf_", "")
     assert "Traceback" not in shown.err
@@ -261,42 +235,30 @@ def test_what_cannot_work_is_told_before_any_request(
     assert served.count() == 0
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "told"),
-    [
-        ("BASE_URL", "http://chatloom.app", "http would send the key in the clear"),
-        ("API_KEY", "sk_secret", "CHATLOOM_API_KEY: an API key starts with clf_"),
-    ],
-)
-def test_a_wrong_environment_is_refused(
-    served: Sandbox, name: str, value: str, told: str, capsys: Captured
+@pytest.mark.usefixtures("served")
+def test_a_wrong_key_in_the_environment_is_refused(
+    monkeypatch: pytest.MonkeyPatch, cli: Cli
 ) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CHATLOOM_API_KEY", "clf_key_of_acme")
-        patch.setenv(f"CHATLOOM_{name}", value)
-        assert main(["audit"]) == 2
-    shown = capsys.readouterr().err
-    assert told in shown
-    assert "sk_secret" not in shown
-    assert served.count() == 0
+    monkeypatch.setenv("CHATLOOM_API_KEY", "sk_secret")
+    told = cli("audit", status=2).err
+    assert "CHATLOOM_API_KEY: an API key starts with clf_" in told
+    assert "sk_secret" not in told
 
 
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize(("option", "package"), [("parquet", "pyarrow"), ("dask", "distributed")])
 def test_a_missing_extra_is_named(
-    served: Sandbox, keys: str, option: str, package: str, capsys: Captured
+    served: Sandbox, keys: str, option: str, package: str, cli: Cli
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, f"chatloom_async.contrib.{option}", None)
-        assert main(["audit", keys, f"--{option}", "local"]) == 2
+        shown = cli("audit", keys, f"--{option}", "local", status=2)
     told = f"--{option} needs {package}: pip install 'chatloom_async[{option}]'"
-    assert capsys.readouterr().err == f"chatloom-async: {told}\n"
+    assert shown.err == f"chatloom-async: {told}\n"
     assert served.count() == 0
 
 
-def test_an_audit_runs_on_a_cluster(
-    served: Sandbox, keys: str, out: Path, capsys: Captured
-) -> None:
+def test_an_audit_runs_on_a_cluster(served: Sandbox, keys: str, out: Path, cli: Cli) -> None:
     with clusters.LocalCluster(
         n_workers=1,
         threads_per_worker=4,
@@ -305,10 +267,9 @@ def test_an_audit_runs_on_a_cluster(
         dashboard_address=":0",
         silence_logs=50,
     ) as cluster:
-        command = ["audit", keys, "--dask", cluster.scheduler_address, "--out", str(out)]
-        assert main(command) == 0
+        shown = cli("audit", keys, "--dask", cluster.scheduler_address, "--out", out)
     assert workspaces_in(out) == ["acme", "beta"]
-    assert "6 requests, 0 of them retries" in capsys.readouterr().out
+    assert "6 requests, 0 of them retries" in shown.out
     assert served.count() == 6
 
 
@@ -331,15 +292,15 @@ class NoWorkers:
 
 
 @pytest.mark.usefixtures("here")
-def test_a_scheduler_without_workers_is_told(served: Sandbox, keys: str, capsys: Captured) -> None:
+def test_a_scheduler_without_workers_is_told(served: Sandbox, keys: str, cli: Cli) -> None:
     def audit_on(_cluster: str, _names: list[str], source: KeysFile, **_: object) -> NoWorkers:
         assert source == KeysFile(keys)  # its whole path: workers run elsewhere
         return NoWorkers()
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dask, "audit_on", audit_on)
-        assert main(["audit", "keys.toml", "--dask", "tcp://127.0.0.1:1"]) == 0
-    assert "the scheduler at tcp://127.0.0.1:1 has no workers yet" in capsys.readouterr().err
+        shown = cli("audit", "keys.toml", "--dask", "tcp://127.0.0.1:1")
+    assert "the scheduler at tcp://127.0.0.1:1 has no workers yet" in shown.err
     assert served.count() == 0
 
 
@@ -347,13 +308,16 @@ def test_a_scheduler_without_workers_is_told(served: Sandbox, keys: str, capsys:
     "wrong", ["--proxy=socks5://x", "--parquet=/nowhere/at/all", "--dask=tcp://127.0.0.1:1"]
 )
 def test_a_run_that_cannot_start_replaces_nothing(
-    served: Sandbox, keys: str, out: Path, wrong: str, monkeypatch: pytest.MonkeyPatch
+    served: Sandbox, keys: str, out: Path, wrong: str, cli: Cli
 ) -> None:
-    monkeypatch.setitem(sys.modules, "chatloom_async.contrib.dask", None)
     write(out, WorkspaceAudit("old"))
     before = out.read_bytes()
-    assert main(["audit", keys, "--out", str(out), "--force", wrong]) == 2
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "chatloom_async.contrib.dask", None)
+        cli("audit", keys, "--out", out, "--force", wrong, status=2)
+        cli("audit", keys, "--out", out.with_name("new"), wrong, status=2)
     assert out.read_bytes() == before
-    new = ["audit", keys, "--out", str(out.with_name("new.jsonl"))]
-    assert [main([*new, wrong]), main(new)] == [2, 0]
-    assert served.count() == 6
+    cli("audit", keys, "--out", out, "--force")
+    cli("audit", keys, "--out", out.with_name("new"))
+    assert workspaces_in(out) == ["acme", "beta"]
+    assert served.count() == 12

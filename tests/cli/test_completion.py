@@ -5,20 +5,18 @@ import subprocess
 
 import pytest
 
-from chatloom_async.cli.main import main
+from tests.cli.terminals import Cli
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
-def test_a_script_knows_every_command(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["completion", shell]) == 0
-    script = capsys.readouterr().out
+def test_a_script_knows_every_command(shell: str, cli: Cli) -> None:
+    script = cli("completion", shell).out
     for word in ("audit", "sandbox", "resume", "approved"):
         assert word in script
 
 
-def test_bash_reads_the_script(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["completion", "bash"]) == 0
-    script = capsys.readouterr().out
+def test_bash_reads_the_script(cli: Cli) -> None:
+    script = cli("completion", "bash").out
     bash = shutil.which("bash")
     assert bash is not None
     asked = 'COMP_WORDS=(chatloom-async di); COMP_CWORD=1; _shtab_chatloom_async; echo "$COMPREPLY"'

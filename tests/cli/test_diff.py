@@ -7,23 +7,17 @@ import pytest
 
 from chatloom_async.audit.lines import dump_audit
 from chatloom_async.audit.results import Finding, WorkspaceAudit
-from chatloom_async.cli.main import main
 from chatloom_async.models import Gap
 from chatloom_async.testing import Sandbox
 from tests.audit.samples import agent
+from tests.cli.terminals import Cli
 
 Findings = tuple[Finding, ...]
-Captured = pytest.CaptureFixture[str]
 
 
-def test_equal_audits_do_not_differ(
-    served: Sandbox, keys: str, tmp_path: Path, capsys: Captured
-) -> None:
-    out = str(tmp_path / "out.jsonl")
-    main(["audit", keys, "--out", out])
-    capsys.readouterr()
-    assert main(["diff", out, out]) == 0
-    assert capsys.readouterr().out == "0 changes\n"
+def test_equal_audits_do_not_differ(served: Sandbox, keys: str, out: Path, cli: Cli) -> None:
+    cli("audit", keys, "--out", out)
+    assert cli("diff", out, out).out == "0 changes\n"
     assert served.count() == 6
 
 
@@ -32,7 +26,7 @@ def written(path: Path, *audits: WorkspaceAudit) -> str:
     return str(path)
 
 
-def test_what_changed_is_told(tmp_path: Path, capsys: Captured) -> None:
+def test_what_changed_is_told(tmp_path: Path, cli: Cli) -> None:
     refused = Gap(None, "AuthenticationError", 401, "Invalid API key.")
     failed = Gap("agt_2", "InternalServerError", 500, "later")
     old = written(
@@ -58,8 +52,7 @@ def test_what_changed_is_told(tmp_path: Path, capsys: Captured) -> None:
         WorkspaceAudit("dark", gaps=(refused,)),
         WorkspaceAudit("fresh", gaps=(refused,)),
     )
-    assert main(["diff", old, new]) == 1
-    *told, counts = capsys.readouterr().out.splitlines()
+    *told, counts = cli("diff", old, new, status=1).out.splitlines()
     assert told == [
         "acme",
         "  - agent agt_4 removed: Four",
@@ -78,21 +71,18 @@ def test_what_changed_is_told(tmp_path: Path, capsys: Captured) -> None:
     ]
     kinds = "1 agent added, 1 agent removed, 1 domain added, 1 field changed"
     assert counts == f"6 changes: {kinds}, 1 workspace added, 1 workspace removed"
-    assert main(["diff", old, new, "--format", "json"]) == 1
-    changes = json.loads(capsys.readouterr().out)["changes"]
+    changes = json.loads(cli("diff", old, new, "--format", "json", status=1).out)["changes"]
     assert [change["kind"] for change in changes if change["agent"] == "agt_3"] == ["added"]
 
 
 def test_a_workspace_that_a_cut_run_did_not_come_to_is_not_called_removed(
-    served: Sandbox, keys: str, tmp_path: Path, out: Path, capsys: Captured
+    served: Sandbox, keys: str, out: Path, cli: Cli
 ) -> None:
-    assert main(["audit", keys, "--out", str(out)]) == 0
+    cli("audit", keys, "--out", out)
     assert served.count() == 6
-    cut = tmp_path / "cut.jsonl"
+    cut = out.with_name("cut.jsonl")
     cut.write_text(out.read_text().partition("\n")[0] + "\n")
-    capsys.readouterr()
-    assert main(["diff", str(out), str(cut)]) == 0
-    shown = capsys.readouterr()
+    shown = cli("diff", out, cut)
     assert "removed" not in shown.out
     assert "its agents, in the new audit" in shown.out
     assert f"{cut} is of a run that was cut" in shown.err
@@ -114,30 +104,30 @@ HIGH = Finding("look-alike", "high", "agt_1", "one.example", "'one.example' is l
         ((HIGH,), (), [], 1),
     ],
 )
-def test_new_findings_set_the_exit_status(
-    before: Findings, after: Findings, fail_on: list[str], status: int, tmp_path: Path
+def test_new_findings_set_the_exit_status(  # noqa: PLR0913, PLR0917 - fixtures
+    before: Findings, after: Findings, fail_on: list[str], status: int, tmp_path: Path, cli: Cli
 ) -> None:
     agents = (agent("agt_1", "One", ("one.example", "x.example/")),)
     old = written(tmp_path / "old", WorkspaceAudit("acme", agents, before))
     new = written(tmp_path / "new", WorkspaceAudit("acme", agents, after))
-    assert main(["diff", old, new, *(f"--fail-on={level}" for level in fail_on)]) == status
+    cli("diff", old, new, *(f"--fail-on={level}" for level in fail_on), status=status)
 
 
-def test_new_and_gone_findings_are_told_apart(tmp_path: Path, capsys: Captured) -> None:
+def test_new_and_gone_findings_are_told_apart(tmp_path: Path, cli: Cli) -> None:
     agents = (agent("agt_1", "One", ("one.example", "x.example/")),)
     old = written(tmp_path / "old", WorkspaceAudit("acme", agents, (URL,)))
     new = written(tmp_path / "new", WorkspaceAudit("acme", agents, (HIGH,)))
-    assert main(["diff", old, new]) == 1
-    assert capsys.readouterr().out.splitlines() == [
+    assert cli("diff", old, new, status=1).out.splitlines() == [
         "! acme · agt_1: new high look-alike: 'one.example' is like another",
         "- acme · agt_1: gone medium url: 'x.example/' is a URL",
         "2 changes: 1 finding gone, 1 finding new",
     ]
 
 
-def test_only_a_gap_in_the_new_audit_counts(tmp_path: Path) -> None:
+def test_only_a_gap_in_the_new_audit_counts(tmp_path: Path, cli: Cli) -> None:
     refused = Gap(None, "AuthenticationError", 401, "Invalid API key.")
     old = written(tmp_path / "old", WorkspaceAudit("acme", (agent("agt_1", "One"),)))
     new = written(tmp_path / "new", WorkspaceAudit("acme", gaps=(refused,)))
-    pairs = [(old, new), (new, old), ("/dev/null", "/dev/null")]
-    assert [main(["diff", *pair, "--fail-on", "gap"]) for pair in pairs] == [1, 0, 1]
+    cli("diff", old, new, "--fail-on", "gap", status=1)
+    cli("diff", new, old, "--fail-on", "gap")
+    cli("diff", "/dev/null", "/dev/null", "--fail-on", "gap", status=1)

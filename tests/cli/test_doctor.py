@@ -11,20 +11,16 @@ import trustme
 
 from chatloom_async.cli import doctor as doctor_command
 from chatloom_async.cli import reach
-from chatloom_async.cli.main import main
 from chatloom_async.cli.reach import way
 from chatloom_async.testing import Fault, Sandbox
+from tests.cli.terminals import Cli
 from tests.faults.server import Close, Server
-
-Captured = pytest.CaptureFixture[str]
-
 
 pytestmark = pytest.mark.usefixtures("acme_key")
 
 
-def checks(capsys: Captured, status: int) -> dict[str, dict[str, str]]:
-    assert main(["doctor", "--json"]) == status
-    told = json.loads(capsys.readouterr().out)
+def checks(cli: Cli, status: int) -> dict[str, dict[str, str]]:
+    told = json.loads(cli("doctor", "--json", status=status).out)
     assert told["problems"] == sum(each["verdict"] == "problem" for each in told["checks"])
     return {each["name"]: each for each in told["checks"]}
 
@@ -36,18 +32,17 @@ def assert_problem(check: dict[str, str], name: str, found: str, advice: str) ->
     assert "secret" not in str(check)
 
 
-def test_nothing_is_wrong_with_a_server_as_documented(served: Sandbox, capsys: Captured) -> None:
-    found = checks(capsys, 0)
+def test_nothing_is_wrong_with_a_server_as_documented(served: Sandbox, cli: Cli) -> None:
+    found = checks(cli, 0)
     assert {each["verdict"] for each in found.values()} == {"ok"}
     assert served.count() == 4
     for name in ("key", "server", "name", "connection", "TLS", "clock", "agents", "X-API-Key"):
         assert name in found
 
 
-def test_the_table_says_what_to_do(served: Sandbox, capsys: Captured) -> None:
+def test_the_table_says_what_to_do(served: Sandbox, cli: Cli) -> None:
     served.revoke("acme")
-    assert main(["doctor"]) == 1
-    shown = capsys.readouterr().out
+    shown = cli("doctor", status=1).out
     assert shown.startswith("1 problem\n")
     assert "problem   answer" in shown
     assert "clf_key" not in shown
@@ -63,10 +58,10 @@ def test_the_table_says_what_to_do(served: Sandbox, capsys: Captured) -> None:
     ],
 )
 def test_a_key_that_cannot_be_one_is_named(
-    key: str, found: str, advice: str, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+    key: str, found: str, advice: str, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CHATLOOM_API_KEY", key)
-    assert_problem(checks(capsys, 1)["key"], "key", found, advice)
+    assert_problem(checks(cli, 1)["key"], "key", found, advice)
 
 
 @pytest.mark.parametrize(
@@ -80,13 +75,13 @@ def test_a_key_that_cannot_be_one_is_named(
     ],
 )
 def test_a_server_that_cannot_be_reached_is_named(  # noqa: PLR0913, PLR0917 - fixtures
-    served: Sandbox, base_url: str, name: str, found: str, advice: str, capsys: Captured
+    served: Sandbox, base_url: str, name: str, found: str, advice: str, cli: Cli
 ) -> None:
     with socket.socket() as unused, pytest.MonkeyPatch.context() as patch:
         unused.bind(("127.0.0.1", 0))
         url = base_url.format(closed=unused.getsockname()[1], served=served.base_url)
         patch.setenv("CHATLOOM_BASE_URL", url)
-        assert_problem(checks(capsys, 1)[name], name, found, advice)
+        assert_problem(checks(cli, 1)[name], name, found, advice)
 
 
 PAGE = Fault.status(200, body=b"<html>Log in", headers={"Content-Type": "text/html"})
@@ -120,23 +115,21 @@ NUMBER = Fault.malformed(b'{"domains": [1]}', path="*/allowed-domains")
     ],
 )
 def test_an_answer_that_is_not_as_documented_is_named(  # noqa: PLR0913, PLR0917 - fixtures
-    served: Sandbox, fault: Fault, name: str, found: str, advice: str, capsys: Captured
+    served: Sandbox, fault: Fault, name: str, found: str, advice: str, cli: Cli
 ) -> None:
     served.plant(fault)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(doctor_command, "TIMEOUT", 0.2)
-        assert_problem(checks(capsys, 1)[name], name, found, advice)
+        assert_problem(checks(cli, 1)[name], name, found, advice)
 
 
 @pytest.mark.parametrize(
     ("name", "advice"), [("X-RateLimit-Remaining", "nothing"), ("Deprecation", "a newer release")]
 )
-def test_headers_of_limits_are_noted(
-    name: str, advice: str, served: Sandbox, capsys: Captured
-) -> None:
+def test_headers_of_limits_are_noted(name: str, advice: str, served: Sandbox, cli: Cli) -> None:
     body = json.dumps({"agents": [], "count": 0}).encode()
     served.plant(Fault.status(200, body=body, headers={name: "3"}))
-    check = checks(capsys, 0)["headers"]
+    check = checks(cli, 0)["headers"]
     assert check["message"] == f"{name}: 3"
     assert advice in check["advice"]
 
@@ -210,9 +203,9 @@ async def test_a_name_server_that_says_nothing_is_named(monkeypatch: pytest.Monk
     ],
 )
 def test_a_proxy_that_is_none_is_named(
-    url: str, name: str, found: str, advice: str, capsys: Captured
+    url: str, name: str, found: str, advice: str, cli: Cli
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CHATLOOM_BASE_URL", "https://chatloom.app")
         patch.setenv("HTTPS_PROXY", url)
-        assert_problem(checks(capsys, 1)[name], name, found, advice)
+        assert_problem(checks(cli, 1)[name], name, found, advice)

@@ -12,46 +12,42 @@ import pytest
 
 from chatloom_async.audit.files import read_audits
 from chatloom_async.cli.interrupts import Interrupts
-from chatloom_async.cli.main import main
 from chatloom_async.testing import Fault, Sandbox, demo_workspaces
-from tests.cli.terminals import CtrlC, started
+from tests.cli.terminals import Cli, CtrlC, started
 
 Run = Callable[[Interrupts, Coroutine[Any, Any, int]], int]
-Captured = pytest.CaptureFixture[str]
 
 
 def test_ctrl_c_shows_the_tables_of_what_was_read(
-    served: Sandbox, keys: str, out: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+    served: Sandbox, keys: str, out: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli
 ) -> None:
     served.plant(Fault.hang(workspace="beta", times=None))
     served.plant(Fault.status(503, path="*agt_acme_1*", retry_after="0.01"))
     log = CtrlC(at="✓ acme")
     monkeypatch.setattr(sys, "stderr", log)
-    assert main(["audit", keys, "--out", str(out), "--verbose"]) == 130
+    assert "Workspaces" in cli("audit", keys, "--out", out, "--verbose", status=130).out
     last = f"interrupted: 1 workspace complete in {out}; go on with --resume\n"
     if log.getvalue().endswith(last):  # else the answer came before the workspace was complete
         assert [each.workspace for each in read_audits(out)] == ["acme"]
     assert "interrupted: " in log.getvalue()
-    assert "Workspaces" in capsys.readouterr().out
 
 
-def test_ctrl_c_leaves_whole_lines(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+def test_ctrl_c_leaves_whole_lines(monkeypatch: pytest.MonkeyPatch, cli: Cli) -> None:
     monkeypatch.delenv("CHATLOOM_API_KEY", raising=False)
     shown = CtrlC(at='"workspace":')
     monkeypatch.setattr(sys, "stdout", shown)
-    assert main(["audit", "--sandbox", "--out", "-"]) == 130
+    told = cli("audit", "--sandbox", "--out", "-", status=130).err
+    assert told == "interrupted: 1 workspace complete\n"
     _, line = map(json.loads, shown.getvalue().splitlines())
     assert line["workspace"] in {each.name for each in demo_workspaces()}
-    assert capsys.readouterr().err == "interrupted: 1 workspace complete\n"
 
 
 @pytest.mark.usefixtures("acme_key")
-def test_ctrl_c_ends_a_command_with_130(served: Sandbox, capsys: Captured) -> None:
+def test_ctrl_c_ends_a_command_with_130(served: Sandbox, cli: Cli) -> None:
     served.plant(Fault.hang(times=None))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Interrupts, "run", _interrupted(Interrupts.run))
-        assert main(["agents"]) == 130
-    assert capsys.readouterr().err == "chatloom-async: interrupted\n"
+        assert cli("agents", status=130).err == "chatloom-async: interrupted\n"
 
 
 def _interrupted(run: Run) -> Run:
@@ -67,13 +63,13 @@ def _interrupted(run: Run) -> Run:
     return later
 
 
-def test_ctrl_c_ends_what_waits_outside_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_ends_what_waits_outside_a_loop(monkeypatch: pytest.MonkeyPatch, cli: Cli) -> None:
     def read(_: object) -> object:
         signal.raise_signal(signal.SIGINT)
         raise AssertionError("not interrupted")
 
     monkeypatch.setattr("chatloom_async.cli.audit.make_plan", read)
-    assert main(["audit", "-"]) == 130
+    cli("audit", "-", status=130)
 
 
 @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

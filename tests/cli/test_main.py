@@ -6,27 +6,24 @@ from pathlib import Path
 import pytest
 
 from chatloom_async.cli import diff as diff_command
-from chatloom_async.cli.main import main
 from chatloom_async.testing import Sandbox
+from tests.cli.terminals import Cli
 
-Captured = pytest.CaptureFixture[str]
 COMMANDS = ["audit", "agents", "domains", "diff", "report", "doctor", "sandbox", "completion"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_help_of_a_command_shows_an_example(
-    command: str, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+    command: str, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    assert main([command, "--help"]) == 0
-    shown = capsys.readouterr().out
+    shown = cli(command, "--help").out
     assert f"chatloom-async {command} " in shown.partition("example")[2]
     assert max(map(len, shown.splitlines())) <= 80
 
 
-def test_help_names_every_command_and_exit_status(capsys: Captured) -> None:
-    assert main(["--help"]) == 0
-    shown = capsys.readouterr().out
+def test_help_names_every_command_and_exit_status(cli: Cli) -> None:
+    shown = cli("--help").out
     for told in (*COMMANDS, "exit status: 0 ", "130 interrupted", "HTTPS_PROXY"):
         assert told in shown
 
@@ -34,11 +31,10 @@ def test_help_names_every_command_and_exit_status(capsys: Captured) -> None:
 @pytest.mark.parametrize("missing", ["rich", "jinja2"])
 @pytest.mark.parametrize("arguments", [["--help"], ["audit", "--sandbox"]])
 def test_what_to_install_is_told_in_one_line(
-    arguments: list[str], missing: str, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+    arguments: list[str], missing: str, monkeypatch: pytest.MonkeyPatch, cli: Cli
 ) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
-    assert main(arguments) == 2
-    shown = capsys.readouterr()
+    shown = cli(*arguments, status=2)
     assert shown.out == ""
     assert shown.err == (
         "chatloom-async: the command line is an extra: pip install 'chatloom_async[cli]'\n"
@@ -58,9 +54,8 @@ def test_what_to_install_is_told_in_one_line(
         (["audit", "--sandbox", "--approved="], "an argument is empty"),
     ],
 )
-def test_wrong_arguments_are_told(arguments: list[str], told: str, capsys: Captured) -> None:
-    assert main(arguments) == 2
-    shown = capsys.readouterr().err
+def test_wrong_arguments_are_told(arguments: list[str], told: str, cli: Cli) -> None:
+    shown = cli(*arguments, status=2).err
     assert told in shown
     assert shown.count("\n") == 1
     assert "\x1b" not in shown
@@ -71,25 +66,22 @@ def test_wrong_arguments_are_told(arguments: list[str], told: str, capsys: Captu
     ["clf_4711", "'clf_4711'", "Bearer:clf_4711", "--key=clf_4711", "-kclf_4711", "(clf_4711"],
 )
 @pytest.mark.parametrize("before", [["audit"], ["audit", "--fail-on"], ["domains", "a"], []])
-def test_a_key_as_argument_is_refused(before: list[str], argument: str, capsys: Captured) -> None:
-    assert main([*before, argument]) == 2
-    shown = capsys.readouterr()
+def test_a_key_as_argument_is_refused(before: list[str], argument: str, cli: Cli) -> None:
+    shown = cli(*before, argument, status=2)
     assert "an API key does not belong on the command line" in shown.err
     assert "4711" not in shown.err + shown.out
 
 
 @pytest.mark.parametrize("path", ["my_clf_keys.toml", "/srv/clf_keys.toml", "./clf_keys.toml"])
-def test_a_file_may_be_named_after_the_prefix_of_keys(path: str, capsys: Captured) -> None:
-    assert main(["audit", path]) == 2
-    assert "No such file" in capsys.readouterr().err
+def test_a_file_may_be_named_after_the_prefix_of_keys(path: str, cli: Cli) -> None:
+    assert "No such file" in cli("audit", path, status=2).err
 
 
 def test_an_error_of_the_api_is_one_line(
-    served: Sandbox, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+    served: Sandbox, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CHATLOOM_API_KEY", "clf_key_of_nobody")
-    assert main(["agents"]) == 2
-    assert capsys.readouterr().err == (
+    assert cli("agents", status=2).err == (
         "chatloom-async: 401 Invalid API key. (GET /api/plugin/agents)\n"
     )
     assert served.count() == 1
@@ -97,20 +89,19 @@ def test_an_error_of_the_api_is_one_line(
 
 @pytest.mark.parametrize(("debug", "traces"), [([], 0), (["--debug"], 1)])
 def test_an_unexpected_error_does_not_look_like_something_found(
-    debug: list[str], traces: int, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+    debug: list[str], traces: int, monkeypatch: pytest.MonkeyPatch, cli: Cli
 ) -> None:
     def broken(_: object) -> int:
         raise LookupError("nobody thought of this")
 
     monkeypatch.setattr(diff_command, "diff", broken)
-    assert main(["diff", "old", "new", *debug]) == 2
-    told = capsys.readouterr().err
+    told = cli("diff", "old", "new", *debug, status=2).err
     assert "unexpected LookupError: nobody thought of this; --debug shows where" in told
     assert told.count("Traceback") == traces
 
 
 @pytest.mark.usefixtures("here")
-def test_a_file_may_be_named_like_a_key(served: Sandbox, keys: str) -> None:
+def test_a_file_may_be_named_like_a_key(served: Sandbox, keys: str, cli: Cli) -> None:
     Path(keys).rename("clf_keys.toml")
-    assert main(["audit", "clf_keys.toml"]) == 0
+    cli("audit", "clf_keys.toml")
     assert served.count() == 6

@@ -10,21 +10,17 @@ from attrs import evolve
 from pyarrow import parquet
 
 from chatloom_async.audit.results import Finding, WorkspaceAudit
-from chatloom_async.cli.main import main
 from chatloom_async.contrib.parquet import ParquetFile
 from chatloom_async.testing import Fault, Sandbox, SandboxAgent, Workspace
 from tests.audit.samples import no_file_beyond
-from tests.cli.terminals import COMMAND, ROOT, CtrlC
-
-Captured = pytest.CaptureFixture[str]
+from tests.cli.terminals import COMMAND, ROOT, Cli, CtrlC
 
 
-def test_csv_tells_findings_and_gaps(served: Sandbox, keys: str, capsys: Captured) -> None:
+def test_csv_tells_findings_and_gaps(served: Sandbox, keys: str, cli: Cli) -> None:
     agent = SandboxAgent("agt_1", "=1+1", domains=("localhost",))
     served.add(Workspace("acme", "clf_key_of_acme", (agent,)))
     served.revoke("beta")
-    assert main(["audit", keys, "--format", "csv"]) == 0
-    rows = csv.DictReader(capsys.readouterr().out[1:].splitlines())
+    rows = csv.DictReader(cli("audit", keys, "--format", "csv").out[1:].splitlines())
     first, second = sorted(rows, key=lambda row: row["workspace"])
     assert (first["name"], first["allowed_domains"], first["gaps"]) == ("'=1+1", "localhost", "")
     assert first["findings"].startswith("medium ")
@@ -42,31 +38,29 @@ def test_csv_in_a_file_begins_as_excel_wants_it(served: Sandbox, keys: str) -> N
     assert served.count() == 6
 
 
-def test_a_resume_overwrites_parquet_only(
-    served: Sandbox, keys: str, out: Path, capsys: Captured
-) -> None:
+def test_a_resume_overwrites_parquet_only(served: Sandbox, keys: str, out: Path, cli: Cli) -> None:
     rows = out.with_name("p")
-    command = ["audit", keys, "--out", str(out), "--parquet", str(rows)]
-    assert [main(command), main([*command, "--resume"])] == [0, 0]
+    command = ["audit", keys, "--out", out, "--parquet", rows]
+    cli(*command)
+    cli(*command, "--resume")
     *_, last = table = parquet.read_table(rows).to_pylist()
     assert len(table) == 5
     assert (last["workspace"], last["findings"][0]["rule"]) == ("(several)", "shared-domain")
     rows.write_text("precious")
-    assert main([*command, "--resume"]) == 2
-    assert "p exists" in capsys.readouterr().err
+    assert "p exists" in cli(*command, "--resume", status=2).err
     assert rows.read_text() == "precious"
     assert served.count() == 6
 
 
 def test_an_interrupted_run_leaves_no_parquet_file(
-    served: Sandbox, keys: str, out: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+    served: Sandbox, keys: str, out: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli
 ) -> None:
     served.plant(Fault.hang(workspace="beta", times=None))
     monkeypatch.setattr(sys, "stdout", CtrlC(at='"workspace":'))
     parquet_file = out.with_name("p")
-    assert main(["audit", keys, "--format", "jsonl", "--parquet", str(parquet_file)]) == 130
+    told = cli("audit", keys, "--format", "jsonl", "--parquet", parquet_file, status=130).err
     assert list(out.parent.glob("p*")) == []
-    assert f"; {parquet_file} is not written" in capsys.readouterr().err
+    assert f"; {parquet_file} is not written" in told
 
 
 def test_a_parquet_file_for_which_there_is_no_room_is_named(tmp_path: Path) -> None:

@@ -11,10 +11,9 @@ from typing import NoReturn
 import pytest
 
 from chatloom_async.audit.files import read_audits
-from chatloom_async.cli.main import main
 from chatloom_async.cli.streams import prepare, tell, tell_traceback
 from chatloom_async.testing import Sandbox
-from tests.cli.terminals import COMMAND, HOSTILE, ROOT, Failing, started
+from tests.cli.terminals import COMMAND, HOSTILE, ROOT, Cli, Failing, started
 
 Captured = pytest.CaptureFixture[str]
 
@@ -51,32 +50,27 @@ def test_a_reader_that_goes_away_is_no_error(
 
 
 def test_a_reader_gone_takes_no_result_away(
-    served: Sandbox, keys: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    served: Sandbox, keys: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli
 ) -> None:
     monkeypatch.setattr(sys, "stdout", Failing(errno.EPIPE))
-    assert main(["audit", keys]) == 141
+    cli("audit", keys, status=141)
     for number, printed in enumerate(("table", "jsonl", "csv")):
         out = tmp_path / str(number)
-        assert main(["audit", keys, "--out", str(out), "--format", printed]) == 0
+        cli("audit", keys, "--out", out, "--format", printed)
         assert len(list(read_audits(out))) == 2
     assert served.count() == 24
 
 
+@pytest.mark.parametrize(
+    "arguments", [["audit", "{keys}", "--format", "jsonl"], ["diff", "--help"]]
+)
 def test_output_for_which_there_is_no_room_is_told(
-    served: Sandbox, keys: str, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+    served: Sandbox, keys: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch, cli: Cli
 ) -> None:
     monkeypatch.setattr(sys, "stdout", Failing(errno.ENOSPC))
-    assert main(["audit", keys, "--format", "jsonl"]) == 2
-    assert capsys.readouterr().err == "chatloom-async: No space left on device: standard output\n"
+    told = cli(*(each.format(keys=keys) for each in arguments), status=2).err
+    assert told == "chatloom-async: No space left on device: standard output\n"
     assert served.count() == 0
-
-
-def test_help_for_which_there_is_no_room_is_told(
-    monkeypatch: pytest.MonkeyPatch, capsys: Captured
-) -> None:
-    monkeypatch.setattr(sys, "stdout", Failing(errno.ENOSPC))
-    assert main(["audit", "--help"]) == 2
-    assert "No space left" in capsys.readouterr().err
 
 
 def test_signs_that_an_encoding_lacks_are_written_plainly() -> None:
@@ -91,13 +85,12 @@ def test_signs_that_an_encoding_lacks_are_written_plainly() -> None:
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EPIPE])
 def test_a_standard_error_that_fails_changes_nothing(
-    served: Sandbox, tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+    served: Sandbox, tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch, cli: Cli
 ) -> None:
     path = tmp_path / "keys.csv"
     path.write_text("acme,clf_key_of_acme\ncopy,clf_key_of_acme\n")
     monkeypatch.setattr(sys, "stderr", Failing(number))
-    assert main(["audit", str(path)]) == 0
-    assert "2 workspaces" in capsys.readouterr().out
+    assert "2 workspaces" in cli("audit", path).out
     assert served.count() == 6
 
 
