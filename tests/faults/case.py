@@ -28,20 +28,15 @@ DOCUMENT = json.dumps({"domains": DOMAINS}).encode()
 
 
 @frozen
-class Returns:
-    """The call's result, as plain values: ids of agents, domains, or any JSON."""
-
-    value: Any
-
-
-@frozen
 class Raises:
     """The call's error: exactly this class, with these attributes, its text matching ``says``."""
 
     kind: type[ChatloomError]
     says: str = ""
     having: Mapping[str, object] = field(factory=dict)
-    never_says: str | None = None
+
+
+Sees = Raises | tuple[str, ...]  # or the domains that come back
 
 
 @frozen
@@ -62,8 +57,7 @@ class Case:
 
     name: str
     scripts: tuple[Script, ...]
-    sees: Returns | Raises
-    call: Literal["agents", "domains", "raw"] = "domains"
+    sees: Sees
     requests: int = 1
     connections: int | None = None
     retry: RetryPolicy = ONCE
@@ -77,7 +71,7 @@ class Case:
         return self.name
 
 
-OK = Returns(DOMAINS)
+OK = DOMAINS
 
 
 def answer(
@@ -107,7 +101,7 @@ def chunked(*chunks: bytes, last: bytes = b"0\r\n\r\n") -> bytes:
     return head + b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks) + last
 
 
-def one(name: str, sees: Returns | Raises, *steps: Step, **more: Any) -> Case:
+def one(name: str, sees: Sees, *steps: Step, **more: Any) -> Case:
     """Make the usual case: one script, one request, no retry, if nothing else is said."""
     return Case(name, (steps,), sees, **more)
 

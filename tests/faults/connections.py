@@ -15,7 +15,7 @@ from tests.faults.case import (
     Case,
     Peer,
     Raises,
-    Returns,
+    Sees,
     answer,
     late,
     one,
@@ -41,7 +41,7 @@ _EVIL = says({"domains": ["evil.example"]})
 _COOKIES = ("Set-Cookie: ", "Set-Cookie: =;;;", "Set-Cookie: a=\udcff")
 
 
-def _kept(name: str, sees: Raises | Returns, *scripts: Script, **more: Any) -> Case:
+def _kept(name: str, sees: Sees, *scripts: Script, **more: Any) -> Case:
     """Make a case on the connection that an earlier call has left."""
     return Case(name, scripts, sees, earlier_calls=1, **more)
 
@@ -107,5 +107,4 @@ CONNECTIONS: tuple[Case, ...] = (
     _kept("an answer nobody asked for is not the next one's", OK, (answer() + _EVIL,), _OK),
     _kept("nor is one that comes later", OK, (answer(), Pause(0.02), _EVIL), _OK, connections=1),
     one("cookies of every kind are ignored", OK, answer(200, DOCUMENT, *_COOKIES)),
-    one("raw answers a list", Returns([1]), says([1]), call="raw"),
 )

@@ -6,7 +6,7 @@ from functools import cache
 
 from chatloom_async import APIConnectionError, InternalServerError, ResponseDecodeError
 from tests.faults.case import DOCUMENT, OK, Case, Raises, answer, chunked, late, one, retried
-from tests.faults.server import Close, Drip, Flood, Hang, Reset, Step
+from tests.faults.server import Close, Flood, Hang, Reset, Step, drip
 
 _TOO_MUCH = 45_000_000  # the limit of 10 MiB, in pieces and joined, and what is on its way
 
@@ -52,9 +52,7 @@ _LENGTHS = (
     late("Content-Length too long, then nothing", answer(length=500), Hang()),
     _garbled("Content-Length too short", answer(length=20)),
     one("Content-Length short of a line break", OK, answer(length=len(DOCUMENT)) + b"\r\n"),
-    _garbled("Content-Length negative", answer(length=-1)),
     _garbled("Content-Length no number", answer(length="ten")),
-    _garbled("Content-Length beyond 64 bits", answer(length="9" * 40)),
     _garbled("Content-Length twice, different", answer(200, DOCUMENT, "Content-Length: 3")),
     one(
         "Content-Length and chunks",
@@ -80,7 +78,6 @@ _CHUNKS = (
     late("chunks without an end, then nothing", chunked(DOCUMENT, last=b""), Hang()),
     _chunks("a chunk cut off", _CUT_OFF, b"ff\r\nhalf", Close()),
     _chunks("a chunk size of letters", _GARBLED, b"xyz\r\n\r\n", Close()),
-    _chunks("a negative chunk size", _GARBLED, b"-1\r\n\r\n", Close()),
     _chunks("a chunk size beyond 64 bits", _GARBLED, b"f" * 40 + b"\r\n", Close()),
     _chunks("a chunk longer than its size", _GARBLED, b"1\r\nabc\r\n0\r\n\r\n", Close()),
 )
@@ -92,9 +89,7 @@ def _endless(name: str, *steps: Step) -> Case:
 
 _HEADS = (
     _garbled("no HTTP at all", b"220 mail.example ESMTP ready\r\n\r\n"),
-    _garbled("an answer of another century", b"<html>hello</html>\r\n\r\n"),
     _garbled("a status of letters", b"HTTP/1.1 abc OK\r\n\r\n"),
-    _garbled("a status of two digits", b"HTTP/1.1 20 OK\r\n\r\n"),
     _garbled("another protocol version", b"HTTP/9.7 200 OK\r\n\r\n"),
     _garbled("a header without a colon", b"HTTP/1.1 200 OK\r\nBroken header\r\n\r\n"),
     _garbled("a header with a null byte", b"HTTP/1.1 200 OK\r\nX-Null: a\x00b\r\n\r\n"),
@@ -143,9 +138,9 @@ _SIZES = (
     retried(one("gzip that is none, tried again", _UNDECODABLE, _packed(DOCUMENT)), times=1),
     one("brotli, which nobody asked for", _NO_BROTLI, _packed(DOCUMENT, "br")),
     one("an unknown encoding", OK, _packed(DOCUMENT, "rot13")),
-    late("a slow drip", answer(200, b"", length=500), Drip(b" " * 500, 1.0)),
-    late("a slow drip of headers", Drip(answer(), 1.0)),
-    one("a drip that is fast enough", OK, Drip(answer(), 0.01), elapsed=(0.5, 5.0)),
+    late("a slow drip", answer(200, b"", length=500), *drip(b" " * 500, 1.0)),
+    late("a slow drip of headers", *drip(answer(), 1.0)),
+    one("a drip that is fast enough", OK, *drip(answer(), 0.01), elapsed=(0.5, 5.0)),
 )
 
 FRAMING: tuple[Case, ...] = (*_LENGTHS, *_CHUNKS, *_HEADS, *_SIZES)

@@ -25,14 +25,6 @@ class Pause:
 
 
 @frozen
-class Drip:
-    """Send byte by byte, with a pause after each."""
-
-    data: bytes
-    pause: float
-
-
-@frozen
 class Flood:
     """Send the same bytes over and over, as fast as they are taken."""
 
@@ -65,8 +57,13 @@ class Tunnel:
     """Be a proxy after CONNECT: pass bytes to the port it asked for."""
 
 
-Step = bytes | Pause | Drip | Flood | Reset | Close | HalfClose | Hang | Tunnel
+Step = bytes | Pause | Flood | Reset | Close | HalfClose | Hang | Tunnel
 Script = tuple[Step, ...]
+
+
+def drip(data: bytes, pause: float) -> Script:
+    """Send byte by byte, with a pause after each."""
+    return tuple(step for byte in data for step in (bytes((byte,)), Pause(pause)))
 
 
 class _EndedError(Exception):
@@ -121,21 +118,16 @@ class Server:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            await _play(self.greeting, b"", reader, writer)
+            for step in self.greeting:
+                await _do(step, b"", reader, writer)
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 self.requests.append(head)
                 script = self.scripts[min(len(self.requests), len(self.scripts)) - 1]
-                await _play(script, head, reader, writer)
+                for step in script:
+                    await _do(step, head, reader, writer)
         except (_EndedError, OSError, asyncio.IncompleteReadError):
             pass
-
-
-async def _play(
-    script: Script, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-) -> None:
-    for step in script:
-        await _do(step, head, reader, writer)
 
 
 async def _do(
@@ -147,10 +139,6 @@ async def _do(
             await writer.drain()
         case Pause(seconds):
             await asyncio.sleep(seconds)
-        case Drip(data, pause):
-            for byte in data:
-                writer.write(bytes((byte,)))
-                await asyncio.sleep(pause)
         case Flood(data, times):
             for _ in range(times):
                 writer.write(data)

@@ -7,7 +7,7 @@ from chatloom_async import (
     NotFoundError,
     RateLimitError,
 )
-from tests.faults.case import DOCUMENT, OK, TWICE, Case, Raises, Returns, answer, one, says
+from tests.faults.case import DOCUMENT, OK, TWICE, Case, Raises, answer, one, says
 from tests.faults.server import Close, Flood, Reset, Step
 
 _CLASSES: dict[int, type[APIStatusError]] = {
@@ -67,7 +67,6 @@ STATUSES: tuple[Case, ...] = (
     one("status 201 is fine", OK, answer(201)),
     one("status 206 is fine", OK, answer(206)),
     one("status 299 is fine", OK, answer(299, DOCUMENT)),
-    one("status 200 for raw", Returns({"a": [1, None]}), says({"a": [1, None]}), call="raw"),
     _waits("in seconds", 2, "Retry-After:   2  "),
     _waits("in milliseconds beside seconds", 0.25, "Retry-After: 30", "Retry-After-MS: 250"),
     _waits("as a date", 3, _DATE, "Retry-After: Thu, 15 Jan 2026 09:00:03 GMT"),

@@ -23,7 +23,7 @@ from chatloom_async import (
     DeadlineExceededError,
     RetryPolicy,
 )
-from tests.faults.case import Case, Peer, Raises, Returns, answer
+from tests.faults.case import Case, Peer, Raises, answer
 from tests.faults.connections import CONNECTIONS
 from tests.faults.documents import DOCUMENTS
 from tests.faults.framing import FRAMING
@@ -80,19 +80,11 @@ def bound(peer: Peer) -> Iterator[int]:
 
 
 @contextlib.asynccontextmanager
-async def stage(case: Case) -> AsyncGenerator[tuple[AsyncChatloom, Server, Server, Server]]:
+async def stage(case: Case) -> AsyncGenerator[tuple[AsyncChatloom, Server, Server]]:
     peer = case.peer
     async with contextlib.AsyncExitStack() as stack:
-        elsewhere = await stack.enter_async_context(Server([(answer(),)]))
-        port_there = b"%d" % elsewhere.port
-        scripts = [
-            tuple(
-                s.replace(b"{elsewhere}", port_there) if isinstance(s, bytes) else s for s in script
-            )
-            for script in case.scripts
-        ]
         server = await stack.enter_async_context(
-            Server(scripts, certificate(peer.certificate), peer.greeting)
+            Server(case.scripts, certificate(peer.certificate), peer.greeting)
         )
         proxy = await stack.enter_async_context(Server([peer.proxy or ()]))
         port = server.port if peer.listening == "yes" else stack.enter_context(bound(peer))
@@ -102,22 +94,14 @@ async def stage(case: Case) -> AsyncGenerator[tuple[AsyncChatloom, Server, Serve
         pool = await stack.enter_async_context(ConnectionPool(proxy=url, ssl=trusting()))
         options: dict[str, Any] = {"timeout": case.timeout, "retry": case.retry, "pool": pool}
         chatloom = AsyncChatloom(KEY, base_url=f"{scheme}://{HOST}:{port}", **options)
-        yield chatloom, server, elsewhere, proxy
-
-
-async def make(case: Case, chatloom: AsyncChatloom) -> Any:
-    if case.call == "agents":
-        return [agent.id for agent in await chatloom.list_agents()]
-    if case.call == "domains":
-        return tuple(await chatloom.get_allowed_domains("agt_1"))
-    return await chatloom.get_raw("/api/plugin/next")
+        yield chatloom, server, proxy
 
 
 @pytest.mark.parametrize("case", CASES, ids=attrgetter("name"))
 async def test_the_caller_sees_what_the_table_says(case: Case) -> None:
-    async with stage(case) as (chatloom, server, elsewhere, proxy):
+    async with stage(case) as (chatloom, server, proxy):
         for _ in range(case.earlier_calls):
-            await make(case, chatloom)
+            await chatloom.get_allowed_domains("agt_1")
             await asyncio.sleep(0.05)  # the connection is idle, and what follows an answer arrives
         server.requests.clear()
         server.scripts = server.scripts[case.earlier_calls :]
@@ -128,7 +112,6 @@ async def test_the_caller_sees_what_the_table_says(case: Case) -> None:
         assert case.elapsed[0] <= elapsed <= case.elapsed[1]
         assert len(server.requests) == case.requests
         assert case.connections in (None, server.connections - before)
-        assert not elsewhere.connections
         check_what_was_sent(server.requests, proxy.requests)
         await check_the_client_is_whole(case, chatloom, server)
 
@@ -147,18 +130,17 @@ def measured(case: Case) -> Iterator[None]:
 
 
 async def check(case: Case, chatloom: AsyncChatloom) -> None:
-    if isinstance(case.sees, Returns):
-        assert await make(case, chatloom) == case.sees.value
+    if not isinstance(case.sees, Raises):
+        assert tuple(await chatloom.get_allowed_domains("agt_1")) == case.sees
         return
     with pytest.raises(case.sees.kind) as caught:
-        await make(case, chatloom)
+        await chatloom.get_allowed_domains("agt_1")
     check_error(case, case.sees, caught.value)
 
 
 def check_error(case: Case, sees: Raises, error: ChatloomError) -> None:
     assert type(error) is sees.kind
     assert re.search(sees.says, str(error))
-    assert sees.never_says is None or sees.never_says not in str(error)
     assert {name: getattr(error, name) for name in sees.having} == dict(sees.having)
     assert error.method == "GET"
     assert error.path.startswith("/api/plugin/")
@@ -169,7 +151,7 @@ def check_error(case: Case, sees: Raises, error: ChatloomError) -> None:
     assert error.__context__ is None
     copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
     assert (type(copy), str(copy), fields(copy)) == (type(error), str(error), fields(error))
-    assert KEY not in f"{error!r} {vars(error)}"
+    assert KEY.lower() not in f"{error!r} {vars(error)}".lower()
     if case.requests and sees.kind is not DeadlineExceededError:
         assert len(error.attempts) == case.requests
 

@@ -3,13 +3,13 @@
 from attrs import evolve
 
 from chatloom_async import APIConnectionError, APITimeoutError
-from tests.faults.case import OK, TWICE, Case, Peer, Raises, Returns, answer
+from tests.faults.case import OK, TWICE, Case, Peer, Raises, Sees, answer
 from tests.faults.server import Close, Hang, Reset, Script, Step, Tunnel
 
 _UNTRUSTED = Raises(APIConnectionError, "no trusted TLS connection", {"reason": "tls"})
 
 
-def _tls(name: str, peer: Peer, sees: Raises | Returns = _UNTRUSTED, requests: int = 0) -> Case:
+def _tls(name: str, peer: Peer, sees: Sees = _UNTRUSTED, requests: int = 0) -> Case:
     # A refused certificate is refused tomorrow as well: no second connection.
     return Case(f"TLS {name}", ((answer(),),), sees, requests=requests, peer=peer, retry=TWICE)
 
@@ -29,7 +29,7 @@ def _says(text: str, reason: str) -> Raises:
     return Raises(APIConnectionError, text, {"reason": reason})
 
 
-def _proxy(name: str, sees: Raises | Returns, *script: bytes | Close | Reset | Hang) -> Case:
+def _proxy(name: str, sees: Sees, *script: bytes | Close | Reset | Hang) -> Case:
     peer = Peer(certificate="good", proxy=(*script,))
     return Case(f"proxy {name}", ((answer(),),), sees, requests=0, peer=peer)
 
