@@ -90,7 +90,23 @@ class ChatloomError(Exception):
         502: the API cannot be reached, makes no sense or refuses the workspace's key; 503: try
         again later; 504: time ran out; 404: no such thing; 500: our own configuration.
         """
-        return _for_visitors(self)
+        match self:
+            case ConfigurationError():
+                return 404 if self.path_value else 500
+            case ClientClosedError():  # this process ends, another one may answer
+                return 503
+            case APIConnectionError(reason="timeout" | "queued"):
+                return 504
+            case DeadlineExceededError(retry_after=None, last_failure=last):
+                limited = last is not None and last.http_status == HTTPStatus.SERVICE_UNAVAILABLE
+                return 503 if limited else 504
+            case DeadlineExceededError():  # ``RateLimit`` held it up until then
+                return 503
+            case APIStatusError(status=403) if self.retry_after is not None:
+                return 503  # a rate limit (GitHub's "secondary" one)
+            case APIStatusError():  # a refused key is a 502 too
+                return {404: 404, 408: 504, 429: 503, 503: 503, 504: 504}.get(self.status, 502)
+        return 502
 
     def to_problem(self) -> dict[str, Any]:
         """Return what to tell a visitor, as a problem document (RFC 9457).
@@ -252,26 +268,6 @@ class RateLimitError(APIStatusError):
 
 class InternalServerError(APIStatusError):
     """500 and above: something went wrong on the server's side."""
-
-
-def _for_visitors(error: ChatloomError) -> int:
-    match error:
-        case ConfigurationError():
-            return 404 if error.path_value else 500
-        case ClientClosedError():  # this process ends, another one may answer
-            return 503
-        case APIConnectionError(reason="timeout" | "queued"):
-            return 504
-        case DeadlineExceededError(retry_after=None, last_failure=last):
-            limited = last is not None and _for_visitors(last) == HTTPStatus.SERVICE_UNAVAILABLE
-            return 503 if limited else 504
-        case DeadlineExceededError():  # ``RateLimit`` held it up until then
-            return 503
-        case APIStatusError(status=403) if error.retry_after is not None:
-            return 503  # a rate limit (GitHub's "secondary" one)
-        case APIStatusError():  # a refused key is a 502 too
-            return {404: 404, 408: 504, 429: 503, 503: 503, 504: 504}.get(error.status, 502)
-    return 502
 
 
 _SOON = 5.0  # seconds, where nobody said when

@@ -144,7 +144,8 @@ class FanOut(Generic[Item, Value]):
                 # Its traceback holds this frame: a local with the Failure would close a circle.
                 results.append(Failure(item, error))
             except asyncio.CancelledError as cancellation:
-                if _is_cancelled():
+                task = asyncio.current_task()
+                if task is None or task.cancelling():  # somebody cancelled it
                     raise
                 results.append(Failure(item, _from_inside(cancellation)))
             _wake(self._reader)
@@ -172,12 +173,6 @@ class FanOut(Generic[Item, Value]):
         elif worker.exception() is not None:
             self._broken = worker.exception()
         _wake(self._reader)
-
-
-def _is_cancelled() -> bool:
-    """Tell whether somebody cancelled the running task."""
-    task = asyncio.current_task()
-    return task is None or task.cancelling() > 0
 
 
 def _from_inside(cancellation: asyncio.CancelledError) -> RuntimeError:

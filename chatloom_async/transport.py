@@ -173,6 +173,7 @@ class Shared:
         limiters: the rate limiters, one per base URL, key, limit and loop.
         caches: the answers kept, for each ``Cache``; at most 16, those that have served the most.
         in_flight: the calls under way.
+        numbers: by which observers know calls, of which one may hear of several pools.
     """
 
     clock: Clock = field(factory=SystemClock)
@@ -184,12 +185,7 @@ class Shared:
     # By their ids, with those that went: the clients that have one go on with it.
     _stores: WeakValueDictionary[int, AnswerStore] = field(factory=WeakValueDictionary)
     in_flight: InFlight = field(factory=InFlight)
-    # One observer may hear of several pools.
-    _calls: Iterator[int] = field(factory=lambda: count(random.getrandbits(20) << 32))
-
-    def next_call(self) -> int:
-        """Return the number by which observers know a call."""
-        return next(self._calls)
+    numbers: Iterator[int] = field(factory=lambda: count(random.getrandbits(20) << 32))
 
     def answers(self, cache: Cache) -> AnswerStore:
         """Return the answers kept for the clients with this cache."""

@@ -122,7 +122,7 @@ class CallRecord:
         self.key, self.began = key, asyncio.get_running_loop().time()
         if shared.notify is None:
             return
-        self.notify, self.number, request = shared.notify, shared.next_call(), self.request
+        self.notify, self.number, request = shared.notify, next(shared.numbers), self.request
         method, route, path = request.method, request.route, request.resource
         started = CallStarted(
             self.number, method, route, path, request.base_url, self.fingerprint()

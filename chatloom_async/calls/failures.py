@@ -231,13 +231,10 @@ def _from_now(wait: float, headers: Mapping[str, str], clock: Clock) -> float:
     if wait <= _EPOCH:
         return wait
     moment = wait * _MILLISECOND if wait > _EPOCH_MS else wait
-    return moment - _server_time(headers, clock)
-
-
-def _server_time(headers: Mapping[str, str], clock: Clock) -> float:
-    """Return the time that a reset is counted from: ours, or the server's if they differ."""
-    ours, theirs = clock.wall(), _http_date(headers.get("date", ""))
-    return ours if theirs is None or abs(theirs - ours) <= _SKEW else theirs
+    now, theirs = clock.wall(), _http_date(headers.get("date", ""))
+    if theirs is not None and abs(theirs - now) > _SKEW:
+        now = theirs
+    return moment - now
 
 
 def _http_date(text: str) -> float | None:

@@ -9,7 +9,6 @@ reading it (``calls.wire``), and how a right one becomes a model (``calls.struct
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from types import NoneType
 from typing import Any, get_args
 
@@ -96,14 +95,10 @@ def _wrong(value: Any, kind: Any, spelling: Spelling, place: str) -> str | None:
     if has(kind):
         return _wrong_field(value, kind, spelling, place)
     of = get_args(kind)[container is dict]
-    for step, element in _steps(value):
+    for step, element in value.items() if container is dict else enumerate(value):
         if _problem(element, of, spelling):
             return _wrong(element, of, spelling, f"{place}[{step!r:.40}]")
     return None
-
-
-def _steps(value: Any) -> Iterable[tuple[object, Any]]:
-    return value.items() if type(value) is dict else enumerate(value)
 
 
 def _wrong_field(value: Any, kind: Any, spelling: Spelling, place: str) -> str | None:

@@ -6,20 +6,10 @@ Clients and audits read by it. Not here: the values (``models``), rules and find
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import datetime
-
-from attrs import define, field
 
 from chatloom_async.errors import APIStatusError, AuthenticationError, ChatloomError
 from chatloom_async.fanout import Failure, FanOut
-from chatloom_async.models import (
-    Agent,
-    AgentList,
-    AllowedDomains,
-    AuditedAgent,
-    Gap,
-    WorkspaceSnapshot,
-)
+from chatloom_async.models import AgentList, AllowedDomains, AuditedAgent, Gap, WorkspaceSnapshot
 
 _LONGEST_MESSAGE = 500
 _NOT_OURS = "the source of the key, a hook or a subclass failed; its words may hold the key"
@@ -39,52 +29,38 @@ async def read_workspace(
         ChatloomError: the agents cannot be listed.
     """
     listed = await list_agents()
-    reading = _Reading(get_allowed_domains, listed.agents, listed.answered_at, listed.is_stale)
-    places = range(len(listed.agents))
-    async with FanOut(reading.look_up, places, concurrency=lookups) as answers:
-        async for answer in answers:
-            if isinstance(answer, Failure):
-                raise answer.error
-    key_gap = () if reading.key_gap is None else (reading.key_gap,)
+    answers: dict[int, AllowedDomains] = {}
+    gaps: dict[int, Gap] = {}
+    key_gap: tuple[Gap, ...] = ()
+
+    async def look_up(place: int) -> None:
+        nonlocal key_gap
+        if key_gap:
+            return
+        agent_id = listed[place].id
+        try:
+            answers[place] = await get_allowed_domains(agent_id)
+        except AuthenticationError as error:
+            key_gap = (gap(None, error),)
+        except ChatloomError as error:
+            gaps[place] = gap(agent_id, error)
+
+    async with FanOut(look_up, range(len(listed)), concurrency=lookups) as ended:
+        async for each in ended:
+            if isinstance(each, Failure):
+                raise each.error
+    read: tuple[AgentList | AllowedDomains, ...] = (listed, *answers.values())
+    moments = [each.answered_at for each in read if each.answered_at is not None]
     return WorkspaceSnapshot(
         tuple(
-            AuditedAgent.of(agent, reading.domains.get(place)) for place, agent in enumerate(listed)
+            AuditedAgent.of(agent, answers[place].domains if place in answers else None)
+            for place, agent in enumerate(listed)
         ),
-        (*key_gap, *(reading.gaps[place] for place in sorted(reading.gaps))),
+        (*key_gap, *(gaps[place] for place in sorted(gaps))),
         listed.count,
-        reading.answered_at,
-        reading.is_stale,
+        min(moments, default=None),
+        any(each.is_stale for each in read),
     )
-
-
-@define(eq=False, repr=False)
-class _Reading:
-    """What several tasks have found of one workspace."""
-
-    get_allowed_domains: Callable[[str], Awaitable[AllowedDomains]]
-    agents: tuple[Agent, ...]
-    answered_at: datetime | None
-    is_stale: bool
-    domains: dict[int, tuple[str, ...]] = field(factory=dict)
-    gaps: dict[int, Gap] = field(factory=dict)
-    key_gap: Gap | None = None
-
-    async def look_up(self, place: int) -> None:
-        """Look up the domains of one agent."""
-        if self.key_gap is not None:
-            return
-        agent_id = self.agents[place].id
-        try:
-            answer = await self.get_allowed_domains(agent_id)
-        except AuthenticationError as error:
-            self.key_gap = gap(None, error)
-        except ChatloomError as error:
-            self.gaps[place] = gap(agent_id, error)
-        else:
-            self.domains[place] = answer.domains
-            self.is_stale = self.is_stale or answer.is_stale
-            if answer.answered_at is not None and self.answered_at is not None:
-                self.answered_at = min(self.answered_at, answer.answered_at)
 
 
 def gap(agent: str | None, error: Exception) -> Gap:
