@@ -183,10 +183,10 @@ def _from_inside(cancellation: asyncio.CancelledError) -> RuntimeError:
 
 
 def _useful(concurrency: int, items: Iterable[object]) -> int:
-    """Return how many workers find something to do; a length that lies costs speed, no item."""
+    """Return how many workers find something to do."""
     try:
         return max(1, min(concurrency, len(items))) if isinstance(items, Sized) else concurrency
-    except (OverflowError, TypeError):  # longer than a length can be, or of no length after all
+    except OverflowError:  # more than a length can tell
         return concurrency
 
 
