@@ -389,13 +389,13 @@ def forgotten(recorded: list[warnings.WarningMessage]) -> list[str]:
     return [str(w.message) for w in recorded if "never closed" in str(w.message)]
 
 
-@pytest.mark.parametrize("what", ["client", "pool"])
+@pytest.mark.parametrize("what", ["client", "pool", "prompt"])
 def test_a_forgotten_pool_names_where_it_was_made(sandbox: Sandbox, what: str) -> None:
     async def forget() -> None:
         if what == "client":
             chatloom = AsyncChatloom(KEY, base_url=sandbox.base_url)  # made here
         else:
-            pool = ConnectionPool()  # made here
+            pool = ConnectionPool() if what == "pool" else eval("ConnectionPool()")  # noqa: S307
             chatloom = AsyncChatloom(KEY, base_url=sandbox.base_url, pool=pool)
         await chatloom.list_agents()
 
@@ -403,7 +403,8 @@ def test_a_forgotten_pool_names_where_it_was_made(sandbox: Sandbox, what: str) -
         asyncio.run(forget())
     lines = forget.__code__.co_firstlineno + (2 if what == "client" else 4)
     (message,) = forgotten(recorded)
-    assert f"made at {__file__}:{lines} " in message
+    made = "<string>:1" if what == "prompt" else f"{__file__}:{lines}"
+    assert f"made at {made} " in message
     assert [w.category for w in recorded] == [ResourceWarning]
 
 

@@ -203,13 +203,14 @@ def _asked(headers: Mapping[str, str], clock: Clock) -> float | None:
 
 
 def _tightest(field: str) -> dict[str, float]:
-    """Return the parameters of the policy that has the fewest requests left."""
-    best: dict[str, float] = {}
-    for item in field.split(",") if ";" in field else (field,):
-        found = {name: float(value) for name, value in _PARAMETER.findall(item)}
-        if found and (not best or found.get("r", math.inf) < best.get("r", math.inf)):
-            best = found
-    return best
+    """Return the parameters of the policy with the fewest requests left, and the latest reset."""
+    items = field.split(",") if ";" in field else (field,)
+    found = ({name: float(value) for name, value in _PARAMETER.findall(each)} for each in items)
+    return min(
+        filter(None, found),
+        key=lambda each: (each.get("r", math.inf), -each.get("t", 0)),
+        default={},
+    )
 
 
 def _number(text: str) -> float | None:

@@ -398,7 +398,7 @@ def _made_here() -> str:
     frame = inspect.currentframe()
     package = __name__.partition(".")[0]
     while frame is not None and (
-        frame.f_code.co_filename.startswith("<")
+        frame.f_code.co_filename.startswith("<attrs ")
         or frame.f_globals.get("__name__", "").partition(".")[0] == package
     ):
         frame = frame.f_back

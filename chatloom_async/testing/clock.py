@@ -36,8 +36,12 @@ class FakeClock:
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run like ``asyncio.run``, in virtual time; the next run goes on where this one ends.
 
-        Raises RuntimeError when every task waits and no timer is left that could wake one.
+        Raises RuntimeError when every task waits and no timer is left that could wake one, and
+        where a loop is running already.
         """
+        if asyncio._get_running_loop() is not None:  # noqa: SLF001 - the other one raises
+            coroutine.close()
+            raise RuntimeError("FakeClock.run is a loop of its own: call it in a plain function")
         with asyncio.Runner(loop_factory=lambda: _VirtualLoop(self, self._jump)) as runner:
             return runner.run(coroutine)
 

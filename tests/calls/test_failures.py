@@ -147,6 +147,7 @@ def test_a_limit_in_three_headers_is_understood(reset: str, seconds: float, pref
         ('"default";r=5;t=7', '"default";q=100;w=60', (5, 7, 100, 60)),
         ('"default"; r=5; t=7', "", (5, 7, None, None)),
         ('"day";r=900;t=7000, "second";r=0;t=1', "", (0, 1, None, None)),
+        ('"second";r=0;t=1, "day";r=0;t=7000', "", (0, 7000, None, None)),
     ],
 )
 def test_a_limit_in_one_header_is_understood(

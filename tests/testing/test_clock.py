@@ -1,6 +1,7 @@
 """FakeClock: virtual time that only moves when everything waits."""
 
 import asyncio
+import gc
 
 import pytest
 
@@ -52,6 +53,17 @@ def test_a_deadlock_is_an_error_and_no_hang() -> None:
 
     with pytest.raises(RuntimeError, match="deadlock in virtual time"):
         FakeClock().run(wait_for_nothing())
+
+
+def test_a_running_loop_is_told_and_nothing_left() -> None:
+    clock = FakeClock()
+
+    async def asynchronous_test() -> None:
+        clock.run(clock.sleep(1))
+
+    with pytest.raises(RuntimeError, match="call it in a plain function"):
+        asyncio.run(asynchronous_test())
+    gc.collect()  # neither a loop nor a coroutine is forgotten, which would be a warning
 
 
 def test_a_thread_can_wake_the_loop() -> None:
