@@ -10,6 +10,7 @@ import math
 import os
 import ssl
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -127,5 +128,11 @@ def _read_in_small_blocks(transport: Any) -> None:
 
 def _default_context() -> ssl.SSLContext | bool:
     """Honour certificates named in the environment: aiohttp's own context was made at import."""
-    named = "SSL_CERT_FILE" in os.environ or "SSL_CERT_DIR" in os.environ
-    return ssl.create_default_context() if named else True
+    named = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+    return True if named == (None, None) else _authorities(*named)
+
+
+@lru_cache(maxsize=1)
+def _authorities(_file: str | None, _directory: str | None) -> ssl.SSLContext:
+    """Read them once: it takes tens of milliseconds, in which the loop stands still."""
+    return ssl.create_default_context()
