@@ -14,11 +14,8 @@ from tests.cli.terminals import Cli
 
 Findings = tuple[Finding, ...]
 
-
-def test_equal_audits_do_not_differ(served: Sandbox, keys: str, out: Path, cli: Cli) -> None:
-    cli("audit", keys, "--out", out)
-    assert cli("diff", out, out).out == "0 changes\n"
-    assert served.count() == 6
+URL = Finding("url", "medium", "agt_1", "x.example/", "'x.example/' is a URL")
+HIGH = Finding("look-alike", "high", "agt_1", "one.example", "'one.example' is like another")
 
 
 def written(path: Path, *audits: WorkspaceAudit) -> str:
@@ -34,7 +31,8 @@ def test_what_changed_is_told(tmp_path: Path, cli: Cli) -> None:
         WorkspaceAudit(
             "acme",
             (agent("agt_1", "One"), agent("agt_2", "Two", None), agent("agt_4", "Four")),
-            gaps=(failed,),
+            (URL,),
+            (failed,),
         ),
         WorkspaceAudit("dark", gaps=(refused,)),
         WorkspaceAudit("gone", gaps=(refused,)),
@@ -48,6 +46,7 @@ def test_what_changed_is_told(tmp_path: Path, cli: Cli) -> None:
                 agent("agt_2", "Two"),
                 agent("agt_3", "Third\x1b[31m"),
             ),
+            (HIGH,),
         ),
         WorkspaceAudit("dark", gaps=(refused,)),
         WorkspaceAudit("fresh", gaps=(refused,)),
@@ -63,14 +62,16 @@ def test_what_changed_is_told(tmp_path: Path, cli: Cli) -> None:
         "  + workspace added",
         "gone",
         "  - workspace removed",
+        "! acme · agt_1: new high look-alike: 'one.example' is like another",
+        "- acme · agt_1: gone medium url: 'x.example/' is a URL",
         "not known, for it could not be read:",
         "  ? acme: domains of agt_2, in the old audit",
         "  ? dark: its agents, in both audits",
         "  ? fresh: its agents, in the new audit",
         "  ? gone: its agents, in the old audit",
     ]
-    kinds = "1 agent added, 1 agent removed, 1 domain added, 1 field changed"
-    assert counts == f"6 changes: {kinds}, 1 workspace added, 1 workspace removed"
+    kinds = "1 agent added, 1 agent removed, 1 domain added, 1 field changed, 1 finding gone"
+    assert counts == f"8 changes: {kinds}, 1 finding new, 1 workspace added, 1 workspace removed"
     changes = json.loads(cli("diff", old, new, "--format", "json", status=1).out)["changes"]
     assert [change["kind"] for change in changes if change["agent"] == "agt_3"] == ["added"]
 
@@ -82,15 +83,12 @@ def test_a_workspace_that_a_cut_run_did_not_come_to_is_not_called_removed(
     assert served.count() == 6
     cut = out.with_name("cut.jsonl")
     cut.write_text(out.read_text().partition("\n")[0] + "\n")
+    assert cli("diff", out, out).out == "0 changes\n"
     shown = cli("diff", out, cut)
     assert "removed" not in shown.out
     assert "its agents, in the new audit" in shown.out
     assert f"{cut} is of a run that was cut" in shown.err
     assert str(out) not in shown.err
-
-
-URL = Finding("url", "medium", "agt_1", "x.example/", "'x.example/' is a URL")
-HIGH = Finding("look-alike", "high", "agt_1", "one.example", "'one.example' is like another")
 
 
 @pytest.mark.parametrize(
@@ -111,17 +109,6 @@ def test_new_findings_set_the_exit_status(  # noqa: PLR0913, PLR0917 - fixtures
     old = written(tmp_path / "old", WorkspaceAudit("acme", agents, before))
     new = written(tmp_path / "new", WorkspaceAudit("acme", agents, after))
     cli("diff", old, new, *(f"--fail-on={level}" for level in fail_on), status=status)
-
-
-def test_new_and_gone_findings_are_told_apart(tmp_path: Path, cli: Cli) -> None:
-    agents = (agent("agt_1", "One", ("one.example", "x.example/")),)
-    old = written(tmp_path / "old", WorkspaceAudit("acme", agents, (URL,)))
-    new = written(tmp_path / "new", WorkspaceAudit("acme", agents, (HIGH,)))
-    assert cli("diff", old, new, status=1).out.splitlines() == [
-        "! acme · agt_1: new high look-alike: 'one.example' is like another",
-        "- acme · agt_1: gone medium url: 'x.example/' is a URL",
-        "2 changes: 1 finding gone, 1 finding new",
-    ]
 
 
 def test_only_a_gap_in_the_new_audit_counts(tmp_path: Path, cli: Cli) -> None:
