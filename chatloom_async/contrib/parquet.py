@@ -96,30 +96,29 @@ class ParquetFile:
             self._draft.discard()
 
 
-def _record(audit: WorkspaceAudit, row: AuditRow) -> dict[str, Any]:
+def _record(audit: WorkspaceAudit, row: AuditRow) -> Any:
     agent = row.agent
-    return {
-        "workspace": _text(row.workspace),
-        "agent": None if agent is None else _text(agent.id),
-        **{name: None if agent is None else _cell(getattr(agent, name)) for name in AGENT_FIELDS},
-        "findings": [_cells(finding.to_dict()) for finding in row.findings],
-        "gaps": [_cells(gap.to_dict()) for gap in row.gaps],
-        "read_at": audit.read_at,
-    }
-
-
-def _cells(value: dict[str, Any]) -> dict[str, Any]:
-    return {name: _cell(each) for name, each in value.items()}
+    return _cell(
+        {
+            "workspace": row.workspace,
+            "agent": None if agent is None else agent.id,
+            **{name: getattr(agent, name, None) for name in AGENT_FIELDS},
+            "findings": [finding.to_dict() for finding in row.findings],
+            "gaps": [gap.to_dict() for gap in row.gaps],
+            "read_at": audit.read_at,
+        }
+    )
 
 
 def _cell(value: Any) -> Any:
-    if isinstance(value, str):
-        return _text(value)
-    if isinstance(value, int):  # a status, of any size in a file that somebody has edited
-        return value if abs(value) < _TOO_LARGE else None
-    return [_text(each) for each in value] if isinstance(value, tuple) else value
-
-
-def _text(text: str) -> str:
-    """Return text that UTF-8 can hold: JSON may bring half a surrogate pair."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    """Return what a column can hold of a value, or of all values in it."""
+    match value:
+        case str():  # JSON may bring half a surrogate pair, which UTF-8 cannot hold
+            return value.encode("utf-8", "backslashreplace").decode()
+        case int():  # a status, of any size in a file that somebody has edited
+            return value if abs(value) < _TOO_LARGE else None
+        case list() | tuple():
+            return [_cell(each) for each in value]
+        case dict():
+            return {name: _cell(each) for name, each in value.items()}
+    return value
