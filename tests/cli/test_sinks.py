@@ -1,7 +1,7 @@
 """CSV and Parquet, as spreadsheets and data frames read them."""
 
 import csv
-import subprocess
+import io
 import sys
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from chatloom_async.audit.results import Finding, WorkspaceAudit
 from chatloom_async.contrib.parquet import ParquetFile
 from chatloom_async.testing import Fault, Sandbox, SandboxAgent, Workspace
 from tests.audit.samples import no_file_beyond
-from tests.cli.terminals import COMMAND, ROOT, Cli, CtrlC
+from tests.cli.terminals import Cli, CtrlC
 
 
 def test_csv_tells_findings_and_gaps(served: Sandbox, keys: str, cli: Cli) -> None:
@@ -28,13 +28,15 @@ def test_csv_tells_findings_and_gaps(served: Sandbox, keys: str, cli: Cli) -> No
     assert second["gaps"].startswith("AuthenticationError: This API key has been revoked")
 
 
-def test_csv_in_a_file_begins_as_excel_wants_it(served: Sandbox, keys: str) -> None:
-    done = subprocess.run(
-        [*COMMAND, "audit", keys, "--format", "csv"], cwd=ROOT, capture_output=True, check=True
-    )
-    assert done.stdout.startswith(b"\xef\xbb\xbfworkspace,agent,name,")
-    assert done.stdout.count(b"\n") == 6
-    assert b"\n(several)," in done.stdout
+def test_csv_in_a_file_begins_as_excel_wants_it(
+    served: Sandbox, keys: str, monkeypatch: pytest.MonkeyPatch, cli: Cli
+) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "ascii"))
+    cli("audit", keys, "--format", "csv")
+    assert written.getvalue().startswith(b"\xef\xbb\xbfworkspace,agent,name,")
+    assert written.getvalue().count(b"\n") == 6
+    assert b"\n(several)," in written.getvalue()
     assert served.count() == 6
 
 

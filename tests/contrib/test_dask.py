@@ -94,12 +94,12 @@ async def everything_shown(client: Any) -> str:
 
 async def test_a_killed_worker_loses_no_workspace(tmp_path: Path) -> None:
     done: list[WorkspaceAudit] = []
-    async with fleet(tmp_path, 200, latency=0.05, processes=True) as here:
+    async with fleet(tmp_path, 80, latency=0.05, processes=True) as here:
         victim, _ = (await here.client.run(os.getpid)).values()
         async with here.audit() as results:
             async for each in results:
                 done.append(each)
-                if len(done) == 60:
+                if len(done) == 20:
                     shown = await everything_shown(here.client)
                     os.kill(victim, signal.SIGKILL)
         shown += await everything_shown(here.client)
