@@ -22,6 +22,7 @@ from yarl import URL
 from chatloom_async.auth import ApiKey
 from chatloom_async.network.connector import Connector
 from chatloom_async.network.exchange import (
+    MAX_FIELD,
     connecting,
     read_body,
     unanswered,
@@ -124,7 +125,9 @@ class Direct:
                 raise aiohttp.ConnectionTimeoutError from error
         protocol = connection.protocol
         try:
-            protocol.set_response_params(read_until_eof=True, auto_decompress=True)
+            protocol.set_response_params(
+                read_until_eof=True, auto_decompress=True, max_field_size=MAX_FIELD
+            )
             transport = protocol.transport
             if transport is None or transport.is_closing():
                 raise aiohttp.ServerDisconnectedError  # noqa: TRY301 - as if a read had raised it

@@ -21,6 +21,7 @@ from chatloom_async.network.options import CREDENTIALS
 from chatloom_async.transport import MAX_ERROR_BODY, Request, Response
 
 MAX_BODY = 10 * 1024 * 1024
+MAX_FIELD = 64 * 1024  # of one header; a content security policy is longer than aiohttp's 8 KiB
 _CONNECT_TIMEOUT = 5.0
 _OK = range(200, 300)
 

@@ -33,7 +33,13 @@ from chatloom_async.events import Observer, guarded
 from chatloom_async.network.bounds import Slots, Timeouts, Watch
 from chatloom_async.network.connector import Connector
 from chatloom_async.network.direct import Direct
-from chatloom_async.network.exchange import Guards, connect_seconds, guards_for, send
+from chatloom_async.network.exchange import (
+    MAX_FIELD,
+    Guards,
+    connect_seconds,
+    guards_for,
+    send,
+)
 from chatloom_async.network.options import (
     hooks_problem,
     proxy_problem,
@@ -276,6 +282,7 @@ class ConnectionPool:
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=self.trust_env,
             trace_configs=list(self.trace_configs),
+            max_field_size=MAX_FIELD,
             headers={"Accept": "application/json", "User-Agent": _USER_AGENT},
         )
         # asyncio.run ends a loop's asynchronous generators: that closes the session in time.

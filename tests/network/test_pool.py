@@ -74,6 +74,14 @@ async def test_cookies_are_not_kept(sandbox: Sandbox) -> None:
     assert "Cookie" not in sandbox.requests[1].headers
 
 
+@pytest.mark.parametrize("direct", [True, False])
+async def test_a_long_header_is_read(sandbox: Sandbox, *, direct: bool) -> None:
+    sandbox.plant(Fault.status(404, headers={"Content-Security-Policy": "x" * 20_000}))
+    async with ConnectionPool(direct=direct) as pool:
+        with pytest.raises(NotFoundError):
+            await client_of(sandbox, pool=pool).list_agents()
+
+
 async def test_a_connection_is_kept_after_an_error_answer(sandbox: Sandbox) -> None:
     sandbox.plant(Fault.status(500, body=b"x" * 60_000))
     async with ConnectionPool() as pool:
