@@ -8,7 +8,7 @@ import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Coroutine
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
@@ -142,13 +142,20 @@ def _check_files(options: Namespace, log: str | None) -> None:
         "--out": log,
         "--parquet": options.parquet,
     }
-    given = [(name, path, os.path.realpath(path)) for name, path in places.items() if path]
-    for (one, _, place), (other, path, other_place) in combinations(given, 2):
-        if place == other_place and other in ("--out", "--parquet"):
+    given = [(name, path) for name, path in places.items() if path]
+    for (one, first), (other, path) in combinations(given, 2):
+        if other in ("--out", "--parquet") and _are_same(first, path):
             raise ConfigurationError(f"{one} and {other} are the same file, {path!r}")
     if options.parquet:
         ours = options.resume and is_parquet(options.parquet)
         check_free(options.parquet, force=options.force or ours)
+
+
+def _are_same(one: str, other: str) -> bool:
+    """Tell whether two paths lead to one file, whatever links or spellings they take."""
+    with suppress(OSError):  # one of them is still to be made
+        return os.path.samefile(one, other)  # noqa: PTH121 - of texts
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def _printed(options: Namespace) -> str:

@@ -143,6 +143,7 @@ def test_what_is_missing_is_asked(served: Sandbox, keys: str, out: Path, cli: Cl
         ["--out", "new", "--parquet", "sub/../new"],
         ["--out", "link", "--parquet", "target"],
         ["--parquet", "keys.toml", "--out", "new", "--resume"],
+        ["--out", "hard", "--force"],
         ["--approved", "list", "--out", "list", "--resume"],
         ["--approved", "list", "--parquet", "list", "--out", "new", "--resume"],
     ],
@@ -153,6 +154,7 @@ def test_no_file_is_written_over_another(
     (here / "list").write_text("example.com\n")
     (here / "sub").mkdir()
     (here / "link").symlink_to("target")
+    (here / "hard").hardlink_to(keys)
     before = {path: path.is_file() and path.read_bytes() for path in here.iterdir()}
     assert "are the same file" in cli("audit", keys, *arguments, status=2).err
     assert {path: path.is_file() and path.read_bytes() for path in here.iterdir()} == before
