@@ -13,15 +13,14 @@ the server is away (``ratelimit.shared``).
 from __future__ import annotations
 
 import inspect
-import os
-import secrets
 from importlib.resources import files
 from typing import NoReturn, Self, cast
 
-from attrs import define, field
+from attrs import define
 from redis.asyncio import Redis
 
 from chatloom_async.errors import ConfigurationError
+from chatloom_async.ratelimit.shared import this_process
 from chatloom_async.ratelimit.values import Grant, RateLimit
 
 _SCRIPTS = files("chatloom_async.contrib")
@@ -38,7 +37,6 @@ class SharedRedis:
 
     client: Redis
     prefix: str = "chatloom:limits:"
-    _member: str = field(factory=lambda: secrets.token_hex(4), init=False)
 
     def __attrs_post_init__(self) -> None:
         """Refuse a client that would hold up the loop, and answer nothing that can be awaited."""
@@ -47,9 +45,8 @@ class SharedRedis:
 
     async def take(self, name: str, limit: RateLimit, wanted: int) -> Grant:
         """Use up to ``wanted`` departures; see ``SharedStore``."""
-        # A forked process is a member of its own.
-        place, member = self._place(name), f"{os.getpid()}-{self._member}"
-        arguments = [repr(limit.interval), repr(limit.burst), str(wanted), member]
+        place = self._place(name)
+        arguments = [repr(limit.interval), repr(limit.burst), str(wanted), str(this_process())]
         answer = await self.client.eval(_TAKE, 2, place, f"{place}:members", *arguments)
         count, wait, processes, probe = cast("tuple[int, bytes, int, int]", answer)
         return Grant(int(count), float(wait), bool(probe), int(processes))

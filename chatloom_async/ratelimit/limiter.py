@@ -369,10 +369,7 @@ class RateLimiter:
                 break  # the store's answer wakes it too
             self._sent += 1
             departs = now if common is None else common.leave(self, now, schedule.latest)
-            departure = schedule.leave(departs)
-            if turns is not None:
-                turns.left(departure)
-            self._grant(departure)
+            self._grant(schedule.leave(departs))
         if not line.waiting:
             self._line = _NOBODY
         if self._timer is not None and self._alarm != due:

@@ -45,7 +45,6 @@ class LimiterRegistry:
     _latest: WeakValueDictionary[_Identity, RateLimiter] = field(factory=WeakValueDictionary)
     _common: WeakValueDictionary[tuple[int, str], CommonGate] = field(factory=WeakValueDictionary)
     _kept: deque[RateLimiter] = field(factory=deque)
-    _files: dict[str, SharedStore] = field(factory=dict)
 
     def __len__(self) -> int:
         """Return how many there are."""
@@ -96,8 +95,7 @@ class LimiterRegistry:
         # Imported here: most applications share no limit, and everybody pays for an import.
         from chatloom_async.ratelimit.shared_file import SharedFile  # noqa: PLC0415 - said above
 
-        path = os.path.abspath(shared)  # noqa: PTH100 - it must not ask the disk
-        return self._files.setdefault(path, SharedFile(path))
+        return SharedFile(os.path.abspath(shared))  # noqa: PTH100 - it must not ask the disk
 
     def _forget_some(self, now: float) -> None:
         for _ in range(min(_AT_ONCE, len(self._kept))):

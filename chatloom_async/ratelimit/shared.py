@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import os
+import secrets
 from collections.abc import Callable, Coroutine
 
 from attrs import define, evolve
@@ -24,11 +26,17 @@ _log = logging.getLogger("chatloom_async")
 PROBE = 2.0  # seconds in which nobody else probes
 _RETRY = 1.0  # seconds between attempts to reach a store that failed
 _OVERDUE = 1.0  # seconds: a store that has not answered by then fails
-_FRESH = 1.0  # seconds in which a granted departure is used without asking again
-_ALONE = 1.5  # turns: whoever waits no longer for one is the only one who asks
+_FRESH = 1.0  # seconds, or one turn, in which a granted departure is used without asking again
 _REST, _LONGEST = 2, 1.0  # turns for which who owes others stays away, and seconds at most
 _SOONEST = 0.01  # seconds after which a store is asked again that grants nothing
 _AT_ONCE = 4  # departures asked for together: with more, one process would take a whole burst
+# A process id alone may be that of a process in another container, which has the same store.
+_CONTAINER = secrets.randbits(31)
+
+
+def this_process() -> int:
+    """Return a number of this process alone, of 63 bits; a forked one has its own."""
+    return _CONTAINER << 32 | os.getpid()
 
 
 @define(eq=False, repr=False)
@@ -49,12 +57,10 @@ class SharedTurns:
     wake: Callable[[], None]
     _granted: int = 0
     _granted_at: float = -math.inf
-    _probing: bool = False  # the granted departure is the probe
-    _probe: float | None = None  # the departure of the latest probe
+    _probe_since: float = math.inf  # since when a departure is the probe
     _opens_at: float = -math.inf  # when the next may leave, as the store told last
     _closed_since: float | None = None  # since when it says that the key is closed
-    _bursts: bool = False  # whether the latest departure did not have to wait
-    _early: float = 0.0  # so many did not, in the latest burst
+    _early: float = 0.0  # so many departures did not have to wait: of the burst
     _rests_until: float = -math.inf  # for what it owes others
     _asking: asyncio.Task[None] | None = None
     _news: Callable[[], Coroutine[None, None, None]] | None = None  # what to tell the store
@@ -67,10 +73,13 @@ class SharedTurns:
     def take(self, waiting: int) -> bool:
         """Use a departure that is granted; else ask for as many as wait, and return False."""
         loop = asyncio.get_running_loop()
-        if self._granted and loop.time() <= self._granted_at + _FRESH:
+        fresh = loop.time() <= self._granted_at + max(_FRESH, self.limit.interval)
+        if self._granted and fresh:
             self._granted -= 1
             return True
         if self._asking is None:
+            if not fresh:  # nobody asked: that tries no one's patience
+                self._closed_since = None
             self._asking = loop.create_task(self._ask(waiting))
             self._asking.add_done_callback(self._asked)
         return False
@@ -94,22 +103,17 @@ class SharedTurns:
             429, f"not sent: closed for all processes, for about {wait:.1f} s", retry_after=wait
         )
 
-    def left(self, departure: float) -> None:
-        """Take note of when the departure that was taken left."""
-        if self._probing:
-            self._probe, self._probing = departure, False
-
     def closed(self, seconds: float) -> None:
         """Close the key for all processes: the server refused, or fails."""
-        self._granted, self._probing, self._probe = 0, False, None
+        self._granted, self._probe_since = 0, math.inf
         now = asyncio.get_running_loop().time
         until = now() + seconds
         self._tell(lambda: self.store.close(self.name, max(0.0, until - now())))
 
     def answered(self, departure: float, *, opened: bool) -> None:
         """Open the key for all processes, if this answer was a probe's or ``opened`` the gate."""
-        if opened or departure == self._probe:
-            self._closed_since = None
+        if opened or departure >= self._probe_since:
+            self._closed_since, self._probe_since = None, math.inf
             self._tell(lambda: self.store.open(self.name))
 
     async def aclose(self) -> None:
@@ -124,42 +128,34 @@ class SharedTurns:
         loop = asyncio.get_running_loop()
         if loop.time() < self._rests_until:
             await asyncio.sleep(self._rests_until - loop.time())
-        if loop.time() > self._granted_at + _FRESH:  # nobody asked: that tries no one's patience
-            self._closed_since = None
-        count, probe = self._granted, False
-        if not count or loop.time() > self._granted_at + self.limit.interval:
-            grant = await self._grant(min(waiting, _AT_ONCE))
-            count, probe = grant.count, grant.probe
-            self._share(grant, loop.time())
-        else:  # left over, and as good as new, unless the key was closed meanwhile
-            grant = await self._grant(0)
-            probe = grant.probe
+        grant = await self._grant(min(waiting, _AT_ONCE))
+        count = grant.count
+        self._share(grant, loop.time())
         while grant.wait > 0:
             self._opens_at = loop.time() + grant.wait
             if not grant.count and self._closed_since is None:
                 self._closed_since = loop.time()
             loop.call_soon(self.wake)  # not within ``take``, where tasks are eager
             await asyncio.sleep(grant.wait)
-            if not count or probe:  # the key is closed to all but its probe
+            if not count or grant.probe:  # the key is closed to all but its probe
                 break
             # The departure is reserved; but the key may have been closed meanwhile.
             grant = await self._grant(0)
-            probe = grant.probe
-        if count and not probe:
+        self._granted, self._granted_at = count, loop.time()
+        if grant.probe:
+            self._probe_since = self._granted_at
+        elif count:
             self._closed_since = None
-        self._granted, self._granted_at, self._probing = count, loop.time(), probe
 
     def _share(self, grant: Grant, now: float) -> None:
         """Rest after this departure, if the process owes others some of the burst."""
+        burst, interval = self.limit.burst, self.limit.interval
         if not grant.wait:
-            self._early = grant.count + (self._early if self._bursts else 0.0)
-        self._bursts = not grant.wait
-        if grant.wait and grant.count and self.limit.interval:
-            asking = grant.wait / self.limit.interval  # processes: each waits for one turn
-            if asking > _ALONE and self._early > self.limit.burst / asking:
-                rest = min(_REST * grant.wait, _LONGEST)
-                self._rests_until = now + grant.wait + rest
-                self._early -= rest / grant.wait
+            self._early = min(self._early + grant.count, burst)
+        elif grant.count and self._early * grant.wait > burst * interval:  # each waits for one turn
+            rest = min(_REST * grant.wait, _LONGEST)
+            self._rests_until = now + grant.wait + rest
+            self._early -= rest / grant.wait
 
     def _asked(self, asking: asyncio.Task[None]) -> None:
         self._asking = None
@@ -223,18 +219,3 @@ def _check(grant: Grant) -> None:
     meant = isinstance(grant, Grant) and grant.count >= 0 and grant.processes >= 1
     if not (meant and 0 <= grant.wait < math.inf):
         raise TypeError("take() of the store returns a Grant, its figures finite and not negative")
-
-
-def used_after(used_until: float, now: float, limit: RateLimit, wanted: int) -> tuple[int, float]:
-    """Return how many of ``wanted`` departures may leave now, and until when the limit is used.
-
-    The generic cell rate algorithm: each departure uses ``60 / per_minute`` seconds; up to
-    ``burst`` of them may be used ahead of time.
-    """
-    interval = limit.interval
-    if not interval:
-        return wanted, used_until
-    begin = max(used_until, now)
-    free = math.floor((now - begin) / interval + limit.burst + 1e-9)
-    count = max(0, min(wanted, free))
-    return count, begin + max(count, min(wanted, 1)) * interval

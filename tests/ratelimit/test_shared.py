@@ -2,7 +2,6 @@
 
 import asyncio
 import copy
-import errno
 import itertools
 import logging
 import math
@@ -10,7 +9,6 @@ import multiprocessing
 import os
 import pickle
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -21,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import define
+from attrs import define, evolve, field
 from fakeredis import FakeAsyncRedis, FakeRedis
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -38,8 +36,8 @@ from chatloom_async import (
 )
 from chatloom_async.contrib.redis import SharedRedis
 from chatloom_async.ratelimit.limiter import RateLimiter
-from chatloom_async.ratelimit.shared import SharedTurns, used_after
-from chatloom_async.ratelimit.shared_file import SharedFile
+from chatloom_async.ratelimit.shared import SharedTurns
+from chatloom_async.ratelimit.shared_file import Record, SharedFile
 from chatloom_async.ratelimit.values import Grant, SharedStore
 from chatloom_async.ratelimit.waiting import WaitLimits
 from chatloom_async.testing import FakeClock, StubReply, StubTransport
@@ -148,49 +146,26 @@ async def test_a_reserved_departure_is_the_probe_when_closed(store: SharedStore)
 
 
 HOLD = """
-import asyncio, os, signal, sys
-from chatloom_async.ratelimit.shared_file import SharedFile
-asyncio.run((store := SharedFile(sys.argv[1]))._acquire())
-if not (child := os.fork()):
-    os.close(0), os.close(1)
-    signal.pause()
-print(child, flush=True)
+import fcntl, sys
+file = open(sys.argv[1])
+fcntl.flock(file, fcntl.LOCK_EX)
+print(flush=True)
 sys.stdin.read()
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform makes no process by forking")
+@pytest.mark.skipif(sys.platform == "win32", reason="this platform locks otherwise")
 def test_a_lock_dies_with_its_holder(tmp_path: Path) -> None:
     path = tmp_path / "limits"
     store, pipe = SharedFile(path), subprocess.PIPE
-    with asyncio.Runner() as runner:
-        runner.run(store.take(NAME, LIMIT, 1))
-        with subprocess.Popen(
-            [sys.executable, "-c", HOLD, path], stdin=pipe, stdout=pipe
-        ) as holder:
-            assert holder.stdout is not None
-            child = int(holder.stdout.readline())
-            try:
-                with pytest.raises(TimeoutError, match="locked for more than"):
-                    runner.run(store.take(NAME, LIMIT, 1))
-                holder.kill()
-                holder.wait()
-                assert runner.run(store.take(NAME, LIMIT, 1)).count == 1
-            finally:
-                os.kill(child, signal.SIGKILL)
-
-
-async def test_a_full_disk_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_file: int, _data: bytes) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    store = SharedFile(tmp_path / "limits")
-    await store.take(NAME, LIMIT, 1)
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "write", full)
-        with pytest.raises(OSError, match="No space left"):
-            await store.take("another", LIMIT, 1)
-    assert (await store.take("another", LIMIT, 3)).count == 3
+    asyncio.run(store.take(NAME, LIMIT, 1))
+    with subprocess.Popen([sys.executable, "-c", HOLD, path], stdin=pipe, stdout=pipe) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        with pytest.raises(TimeoutError, match="locked for more than"):
+            asyncio.run(store.take(NAME, LIMIT, 1))
+        holder.kill()
+    assert asyncio.run(store.take(NAME, LIMIT, 1)).count == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform makes no process by forking")
@@ -324,10 +299,8 @@ async def test_many_names_find_room(tmp_path: Path) -> None:
 class Memory:
     """A store in virtual time, that can be made to fail."""
 
-    used: float = 0.0
-    closed_until: float | None = None
+    record: Record = field(factory=Record)
     fails: bool = False
-    processes: int = 4
 
     def _now(self) -> float:
         if self.fails:
@@ -335,26 +308,14 @@ class Memory:
         return asyncio.get_running_loop().time()
 
     async def take(self, _: str, limit: RateLimit, wanted: int) -> Grant:
-        now = self._now()
-        if self.closed_until is not None and now < self.closed_until:
-            return Grant(0, self.closed_until - now, processes=self.processes)
-        probe = self.closed_until is not None
-        if not wanted:
-            self.closed_until = now + 2 if probe else None
-            return Grant(0, probe=probe, processes=self.processes)
-        count, self.used = used_after(self.used, now, limit, 1 if probe else wanted)
-        assert limit.per_minute is not None
-        wait = 0.0 if count else self.used - limit.burst * 60 / limit.per_minute - now
-        if probe:
-            self.closed_until = now + wait + 2
-        return Grant(max(1, count), wait, probe, self.processes)
+        return evolve(self.record.take(limit, wanted, 1, self._now()), processes=4)
 
     async def close(self, _: str, seconds: float) -> None:
-        self.closed_until = self._now() + seconds
+        self.record.close(self._now() + seconds)
 
     async def open(self, _: str) -> None:
         self._now()
-        self.closed_until = None
+        self.record.open()
 
 
 def processes(
@@ -547,7 +508,7 @@ async def test_closing_waits_until_the_store_was_told() -> None:
     turns = SharedTurns(store, NAME, LIMIT, lambda: None)
     turns.closed(5.0)
     await turns.aclose()
-    assert store.closed_until == 5.0
+    assert store.record.closed_until == 5.0
 
 
 @pytest.mark.parametrize(
@@ -590,7 +551,7 @@ async def test_a_key_closed_for_long_tries_patience() -> None:
 async def test_a_slow_limit_serves_who_asks_again_later() -> None:
     slow = RateLimit(per_minute=1, burst=1)
     gate = RateLimiter(slow, "k")
-    gate.share(Memory(used=60.0), NAME)
+    gate.share(Memory(Record(used_until=60.0)), NAME)
     for _ in range(8):
         with suppress(DeadlineExceededError):
             assert 60 <= await gate.wait("/a", WaitLimits(give_up_at=now() + 3)) <= 80
@@ -623,10 +584,10 @@ async def test_an_answer_before_the_probes_opens_nothing() -> None:
     probe = await gate.wait("/a", WaitLimits())
     gate.admitted(early, "/a")
     await asyncio.sleep(0.1)
-    assert store.closed_until is not None
+    assert store.record.closed_until
     gate.admitted(probe, "/a")
     await asyncio.sleep(0.1)
-    assert store.closed_until is None
+    assert not store.record.closed_until
 
 
 def test_a_probe_waits_for_its_turn_and_no_longer() -> None:
