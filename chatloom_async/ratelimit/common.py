@@ -91,7 +91,8 @@ class CommonGate:
     _timer: asyncio.TimerHandle | None = None
     _trial: Trial = field(init=False)
     _trials_out: set[tuple[Member, float]] = field(init=False)  # trials in flight
-    _refused_at: dict[str, float] = field(init=False)  # when keys were refused
+    # When each key was answered well last; before zero: when it was refused last.
+    _answered: dict[str, float] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Start, knowing nothing."""
@@ -136,6 +137,8 @@ class CommonGate:
     def admitted(self, member: Member, departure: float) -> None:
         """Take note of an answer that is no refusal and no failure."""
         now, schedule = self.loop.time(), self.schedule
+        if self._answered.get(member.name, 0.0) >= 0:
+            self._answered[member.name] = now
         if (member, departure) in self._trials_out:
             self._trials_out.discard((member, departure))
             if self._trial.let_in():
@@ -167,7 +170,7 @@ class CommonGate:
             self._trials_out.discard((member, departure))
             schedule.excuse(now, departure)
             self._trial.refused(now)
-            self._refused_at[member.name] = now
+            self._answered[member.name] = -now
             self._pump(now)
             return Cost.FREE
         if not self.awake and not self._suspicion.refused(now, member.name, member.accepted()):
@@ -177,7 +180,7 @@ class CommonGate:
             return None
         if not self.awake:
             self._wake_up()
-        self._refused_at[member.name] = now
+        self._answered[member.name] = -now
         probe = departure == schedule.probe
         schedule.refused(now, departure, retry_after, longest)
         closes = schedule.closed and self.log.error is None
@@ -185,6 +188,7 @@ class CommonGate:
             self.log.closed(error, schedule.opens_in(now))
             self.log.error = error
         if closes or probe:
+            self._trial.vain = probe
             self._send_trials(now)
         for other in list(self._queue):
             other.settle(schedule, error, probe=probe)
@@ -214,7 +218,7 @@ class CommonGate:
     def _begin(self) -> None:
         self.schedule = Schedule(RateLimit(per_minute=None), self.loop.time())
         self.schedule.concurrency = LearnedConcurrency(_AT_FIRST)
-        self._trial, self._trials_out, self._refused_at = Trial(), set(), {}
+        self._trial, self._trials_out, self._answered = Trial(), set(), {}
 
     def _wake_up(self) -> None:
         self.awake = self.asked = True
@@ -245,10 +249,13 @@ class CommonGate:
         return self.schedule.closed and self.schedule.not_before > now + _EARLY
 
     def _send_trials(self, now: float) -> None:
-        """Let keys ask though nobody may, first those not refused lately."""
+        """Let keys ask though nobody may, first those never refused and answered last.
+
+        It decides how an audit of 40 workspaces goes on, half of which are refused for a minute.
+        """
         if now < self._trial.at or self._trials_out or not self._queue or not self.awake:
             return
-        keys = sorted(self._queue, key=lambda one: self._refused_at.get(one.name, -math.inf))
+        keys = sorted(self._queue, key=lambda one: -self._answered.get(one.name, 0.0))
         for self._turn in keys[:_TRIALS]:
             self._turn.go_on()
         self._turn = None

@@ -48,8 +48,9 @@ def test_each_refused_trial_puts_off_the_next() -> None:
     assert pauses == sorted(set(pauses))
 
 
-def test_six_trials_let_in_a_row_prove_own_limits() -> None:
-    trial = Trial()
-    assert not any(trial.let_in() for _ in range(5))
+@pytest.mark.parametrize(("vain", "enough"), [(False, 6), (True, 2)])
+def test_trials_let_in_a_row_prove_own_limits(*, vain: bool, enough: int) -> None:
+    trial = Trial(vain=vain)
+    assert not any(trial.let_in() for _ in range(enough - 1))
     trial.refused(10.0)
-    assert [trial.let_in() for _ in range(6)] == [False] * 5 + [True]
+    assert [trial.let_in() for _ in range(enough)] == [False] * (enough - 1) + [True]

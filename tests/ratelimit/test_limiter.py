@@ -375,9 +375,9 @@ async def test_hours_without_a_call_try_no_ones_patience() -> None:
     assert gate.failed(await departure(gate), "/a", ERROR) is Cost.FREE
 
 
-async def test_a_person_waits_a_moment_behind_ten_thousand_calls() -> None:
+async def test_a_person_waits_a_moment_behind_a_long_job() -> None:
     gate = limiter(RateLimit(burst=60))
-    job = [asyncio.create_task(lookup(gate)) for _ in range(10_000)]
+    job = [asyncio.create_task(lookup(gate)) for _ in range(2_000)]
     await asyncio.sleep(100)
     assert await departure(gate, urgent=True) <= 100.4
     assert not job[-1].done()
@@ -484,7 +484,7 @@ async def test_those_who_gave_up_do_not_stay_in_memory() -> None:
     assert len(remembered) <= 65
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     answers=st.lists(st.sampled_from(["200", "200", "429", "503"]), max_size=60),
     starts=st.lists(st.floats(0, 5), min_size=3, max_size=25),
@@ -538,7 +538,7 @@ def test_an_admission_costs_the_same_however_many_wait() -> None:
 
         return min(FakeClock().run(scenario()) for _ in range(3))
 
-    assert cost(6000) <= 3 * cost(300)  # a scan of the queue would make it twenty times as much
+    assert cost(3000) <= 3 * cost(150)  # a scan of the queue would make it twenty times as much
 
 
 async def test_statistics_tell_what_happened() -> None:
