@@ -10,11 +10,11 @@ Keys, passwords and what holds them are deleted before an error is raised: trace
 from __future__ import annotations
 
 import asyncio
-import copy
 import hashlib
 import inspect
 import os
 from collections.abc import Awaitable, Callable, Mapping
+from types import TracebackType
 from typing import Literal, NoReturn
 
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -92,6 +92,7 @@ class ApiKey:
 
 
 KeySource = Callable[[], str | ApiKey | Awaitable[str | ApiKey]]
+_Asked = ApiKey | tuple[Exception, TracebackType | None]
 
 
 def _check(value: object) -> tuple[str, str | None]:
@@ -124,7 +125,7 @@ class Credentials:
         self.generation: int = 0  # how often the callable was asked
         self.renewable: bool = False  # is there anybody to ask for another key?
         self.current: ApiKey | None = None  # the key in use; None before the callable was asked
-        self._asking: dict[asyncio.AbstractEventLoop, asyncio.Task[ApiKey]] = {}
+        self._asking: dict[asyncio.AbstractEventLoop, asyncio.Task[_Asked]] = {}
         try:
             if isinstance(api_key, ApiKey):
                 self.current = api_key
@@ -142,9 +143,8 @@ class Credentials:
         """Return the key; ask the callable for it, once for all who want another one than this.
 
         It is not asked if it was since ``generation``, and who comes while it is being asked waits.
-
-        Every call that waits gets a copy of what the callable raises. A call that comes later uses
-        the key there is, or asks again if there is none.
+        What the callable raises, every call that waits raises, and a call that comes later uses the
+        key there is, or asks again if there is none.
 
         Raises:
             ConfigurationError: the callable returned something that is not a key, or was cancelled.
@@ -160,48 +160,33 @@ class Credentials:
         await asyncio.wait([asking])  # unlike 'await asking': no cancellation crosses it
         if asking.cancelled():
             raise ConfigurationError("the key source was cancelled before it returned a key")
-        error = asking.exception()
-        if error is None:
-            return asking.result()
+        answer = asking.result()
+        if isinstance(answer, ApiKey):
+            return answer
         try:
-            raise _copied(error)
+            error, way = answer
+            raise error.with_traceback(way)  # else each call would lengthen it for the next
         finally:
-            del error, asking  # the traceback holds this frame: either would close a circle
+            del error, answer, asking  # the traceback holds this frame: each would close a circle
 
-    async def _ask(self) -> ApiKey:
+    async def _ask(self) -> _Asked:
+        """Return a key, or an error as a value: if all who waited are gone, nobody raises it."""
         try:
-            answer = self._source()
-            if inspect.isawaitable(answer):
-                answer = await answer
-        finally:
-            self.generation += 1
-        try:
-            self.current = answer if isinstance(answer, ApiKey) else ApiKey(answer)
-        finally:
-            del answer  # a traceback shows the locals of its frames
+            try:
+                answer = self._source()
+                if inspect.isawaitable(answer):
+                    answer = await answer
+            finally:
+                self.generation += 1
+            try:
+                self.current = answer if isinstance(answer, ApiKey) else ApiKey(answer)
+            finally:
+                del answer  # a traceback shows the locals of its frames
+        except Exception as error:  # noqa: BLE001 - whatever a callable raises
+            return error, error.__traceback__
         return self.current
 
-    def _asked(self, asking: asyncio.Task[ApiKey]) -> None:
+    def _asked(self, asking: asyncio.Task[_Asked]) -> None:
         loop = asking.get_loop()
         if self._asking.get(loop) is asking:  # not the next one, begun between end and callback
             del self._asking[loop]
-        if not asking.cancelled():
-            asking.exception()  # all who waited may be gone: asyncio would call it unheard
-
-
-def _copied(error: BaseException) -> BaseException:
-    """Return a copy of an error, so that tracebacks do not pile up on it; itself if none is true.
-
-    A copied exception is made anew from its arguments, which its class may not allow or may change.
-    """
-    try:
-        twin = copy.copy(error)
-    except Exception:  # noqa: BLE001 - a constructor of somebody else
-        return error
-    if type(twin) is not type(error) or str(twin) != str(error):
-        return error
-    twin.__cause__, twin.__context__ = error.__cause__, error.__context__
-    twin.__suppress_context__ = error.__suppress_context__
-    if hasattr(error, "__notes__"):
-        twin.__notes__ = [*error.__notes__]
-    return twin.with_traceback(error.__traceback__)

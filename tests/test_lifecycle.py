@@ -201,21 +201,6 @@ def test_closing_ends_the_calls_of_another_thread() -> None:
         assert (thread.is_alive(), len(outcome)) == (False, 1)
 
 
-def test_a_loop_that_stood_still_leaves_nothing_behind() -> None:
-    script = """
-        with Sandbox([make_workspace("acme", KEY)]).in_thread() as sandbox:
-            chatloom = AsyncChatloom(KEY, base_url=sandbox.base_url)
-            with asyncio.Runner() as runner:
-                runner.run(chatloom.list_agents())
-                other = asyncio.new_event_loop()
-                other.run_until_complete(chatloom.aclose())
-                other.close()
-            del chatloom
-            gc.collect()
-    """
-    assert run_strictly(script) == ""
-
-
 def test_a_loop_ending_amid_closing_gets_no_coroutine(sandbox: Sandbox) -> None:
     blocked, closed, pools = threading.Event(), threading.Event(), []
 
@@ -361,25 +346,26 @@ def test_nothing_is_left_behind_in_development_mode() -> None:
                     await asyncio.sleep(0.05)
                 await asyncio.gather(*left, return_exceptions=True)
 
-        asyncio.run(main(), debug=True)
-        gc.collect()
-    """
-    assert run_strictly(script) == ""
-
-
-def test_calls_left_alone_leave_nothing_behind() -> None:
-    script = """
-        slow = RetryPolicy(initial_delay=9)
-        chatloom = AsyncChatloom(KEY, base_url="http://127.0.0.1:9", retry=slow)
-
-        async def main():
+        async def leave_calls_alone():
             global left
-            left = [asyncio.create_task(chatloom.list_agents()) for _ in range(5)]
+            left = [asyncio.create_task(lonely.list_agents()) for _ in range(5)]
             await asyncio.sleep(0.05)
 
+        def close_while_a_loop_stands_still():
+            with Sandbox([workspace]).in_thread() as sandbox, asyncio.Runner() as runner:
+                chatloom = AsyncChatloom(KEY, base_url=sandbox.base_url)
+                runner.run(chatloom.list_agents())
+                other = asyncio.new_event_loop()
+                other.run_until_complete(chatloom.aclose())
+                other.close()
+
+        asyncio.run(main(), debug=True)
+        slow = RetryPolicy(initial_delay=9)
+        lonely = AsyncChatloom(KEY, base_url="http://127.0.0.1:9", retry=slow)
         for _ in range(2):
-            asyncio.run(main())
-        asyncio.run(chatloom.aclose())
+            asyncio.run(leave_calls_alone())
+        asyncio.run(lonely.aclose())
+        close_while_a_loop_stands_still()
         gc.collect()
     """
     assert run_strictly(script) == ""

@@ -106,15 +106,9 @@ def redacted(key: ApiKey, texts: list[str]) -> list[str]:
 def _without(key: str, text: str) -> str:
     """Return the text without the key as it is, and without its beginning where the text ends."""
     text = text.replace(key, REDACTED)
-    secret = key.removeprefix(PREFIX)
-    if len(secret) >= _UNMISTAKABLE:
-        text = text.replace(secret, REDACTED.removeprefix(PREFIX))
-    if PREFIX in text[-len(key) :]:  # a text may be cut off in the middle of the key
-        for length in range(len(key) - 1, len(PREFIX), -1):
-            if text.endswith(key[:length]):
-                text = text[:-length] + REDACTED
-                break
-    return text
+    at = text.rfind(PREFIX, max(0, len(text) - len(key)))
+    end = text[at:] if at >= 0 else PREFIX  # a text may be cut off in the middle of the key
+    return text[:at] + REDACTED if end != PREFIX and key.startswith(end) else text
 
 
 def _without_pieces(grams: set[str], least: int, text: str) -> str:

@@ -127,7 +127,6 @@ class Caller:
 
         Raises:
             ChatloomError: the last failure, with the attempts that led to it.
-
         """
         state, call = self.begin(), CallRecord(request)
         if self.retry.deadline is not None:
@@ -150,7 +149,6 @@ class Caller:
 
         Raises:
             ClientClosedError: the client, or its pool, was closed.
-
         """
         state = self.state
         if state.closed or self.transport.closed:

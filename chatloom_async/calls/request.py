@@ -43,7 +43,6 @@ def check_base_url(base_url: str | None) -> str:
     Raises:
         ConfigurationError: it is not https (http is for loopback addresses), or it carries
             credentials, a query or a fragment.
-
     """
     url = base_url
     if url is None:  # set but empty, the variable counts as unset; an empty argument is a mistake
@@ -111,7 +110,6 @@ def build_request(  # noqa: PLR0913 - what a request is
     Raises:
         ConfigurationError: the method is none, a value cannot be a segment, there are two queries,
             or the body is not JSON.
-
     """
     if method not in _METHODS:
         raise ConfigurationError(f"the method is one of {', '.join(sorted(_METHODS))}")
@@ -143,7 +141,6 @@ def check_raw_path(path: str) -> str:
     Raises:
         ConfigurationError: it does not start with one slash, is not encoded, climbs with dots, or
             holds control characters, encoded or not, or an API key.
-
     """
     if isinstance(path, str):
         _refuse_key(path)
