@@ -163,11 +163,11 @@ class Credentials:
         answer = asking.result()
         if isinstance(answer, ApiKey):
             return answer
+        error, way = answer
         try:
-            error, way = answer
             raise error.with_traceback(way)  # else each call would lengthen it for the next
         finally:
-            del error, answer, asking  # the traceback holds this frame: each would close a circle
+            del error, way, answer, asking  # the traceback holds this frame: each would close a circle
 
     async def _ask(self) -> _Asked:
         """Return a key, or an error as a value: if all who waited are gone, nobody raises it."""

@@ -292,15 +292,6 @@ async def test_a_401_is_told_when_asking_ends_late() -> None:
     assert isinstance(caught.value.last_failure, AuthenticationError)
 
 
-async def test_a_401_is_replayed_with_the_rotated_key() -> None:
-    client, transport = made(Source("clf_old", "clf_new"), REFUSED, NO_AGENTS)
-    await client.list_agents()
-    assert [(request.fingerprint, request.at) for request in transport.requests] == [
-        (fingerprint("clf_old"), 0),
-        (fingerprint("clf_new"), 0),
-    ]
-
-
 @pytest.mark.parametrize(
     ("key", "attempts", "requests"),
     [
@@ -323,14 +314,16 @@ async def test_a_401_is_replayed_once(key: str | Source, attempts: int, requests
         assert not hasattr(caught.value, "__notes__")  # nobody was asked for another one
 
 
-@pytest.mark.parametrize("calls", [2, 50])
+@pytest.mark.parametrize("calls", [1, 50])
 async def test_many_calls_have_one_asker(calls: int) -> None:
     source = Source("clf_old", "clf_new", after=0.5)
     refused = StubReply(status=401, after=1.0)
     client, transport = made(source.later, *[refused] * calls, *[NO_AGENTS] * calls)
     assert source.asked == 0
     await asyncio.gather(*(client.list_agents() for _ in range(calls)))
-    assert (source.asked, len(transport.requests)) == (2, 2 * calls)
+    told = [(request.fingerprint, request.at) for request in transport.requests]
+    old, new = (fingerprint("clf_old"), 0.5), (fingerprint("clf_new"), 2.0)
+    assert (source.asked, told) == (2, [old] * calls + [new] * calls)
 
 
 async def test_a_key_replaced_meanwhile_is_taken_unasked() -> None:

@@ -18,7 +18,6 @@ import aiohttp
 import pytest
 
 from chatloom_async import (
-    APIConnectionError,
     ApiKey,
     AsyncChatloom,
     ClientClosedError,
@@ -26,7 +25,6 @@ from chatloom_async import (
     ConnectionPool,
     FanOut,
     RateLimit,
-    RetryPolicy,
     Success,
 )
 from chatloom_async.ratelimit.limiter import RateLimiter
@@ -35,7 +33,6 @@ from chatloom_async.testing import Fault, Sandbox, make_workspace
 from tests.faults.case import says
 from tests.faults.server import Hang, Script, Server
 from tests.ratelimit.test_shared import Strange
-from tests.test_memory import descriptors
 
 KEY = "clf_lifecycle"
 FREE = RateLimit(per_minute=None)
@@ -412,15 +409,3 @@ def test_an_unused_or_refused_client_does_not_warn() -> None:
         with pytest.raises(ConfigurationError):
             ConnectionPool(0)
     assert recorded == []
-
-
-async def test_a_connection_error_leaves_no_socket_open() -> None:
-    before = descriptors()
-    async with AsyncChatloom(
-        KEY, base_url="http://127.0.0.1:9", retry=RetryPolicy(attempts=1), rate_limit=None
-    ) as chatloom:
-        for _ in range(20):
-            with pytest.raises(APIConnectionError):
-                await chatloom.list_agents()
-    await asyncio.sleep(0)
-    assert descriptors() <= before
