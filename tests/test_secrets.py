@@ -304,27 +304,6 @@ async def test_no_refusal_of_a_malformed_key_holds_it(
     assert_logs_silent(logged, SECRET)
 
 
-@pytest.mark.parametrize(
-    "base_url",
-    [
-        f"https://user:{PASSWORD}@chatloom.example",
-        f"http://{PASSWORD}@chatloom.example",
-        f"https://chatloom.example/?key={PASSWORD}",
-        f"https://chatloom.example/#{PASSWORD}",
-        f"http://chatloom.example/{PASSWORD}",
-        f"https://user:{PASSWORD}@[::1",
-        f"https://user:{PASSWORD}@chatloom.example:port",
-        f"https://{PASSWORD} x",
-    ],
-)
-async def test_no_refused_base_url_is_told(base_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with raises_silently(ConfigurationError, PASSWORD, SECRET):
-        AsyncChatloom(KEY, base_url=base_url)
-    monkeypatch.setenv("CHATLOOM_BASE_URL", base_url)
-    with raises_silently(ConfigurationError, PASSWORD, SECRET):
-        AsyncChatloom(KEY)
-
-
 @pytest.mark.parametrize("proxy", [f"socks5://user:{PASSWORD}@proxy.example", f"{PASSWORD}:x"])
 def test_no_refusal_of_a_proxy_tells_its_password(proxy: str) -> None:
     with pytest.raises(ConfigurationError) as caught:

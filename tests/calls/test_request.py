@@ -9,6 +9,7 @@ import pytest
 from chatloom_async import AsyncChatloom, ConfigurationError
 from chatloom_async.calls.request import build_request, check_base_url, check_raw_path
 from chatloom_async.testing import FakeClock, StubReply, StubTransport
+from tests.test_secrets import PASSWORD, raises_silently
 
 KEY = "clf_address"
 
@@ -38,7 +39,7 @@ def test_a_base_url_loses_its_last_slash(given: str, used: str) -> None:
 
 
 REFUSED = {
-    "http would send the key in the clear": "http://chatloom.app",
+    "http would send the key in the clear": f"http://chatloom.app http://chatloom.app/{PASSWORD}",
     "is https": (
         "http://localhost.evil.example http://127.0.0.1.evil.example http://10.0.0.1 "
         "http://0.0.0.0 http://2130706433"
@@ -48,15 +49,17 @@ REFUSED = {
         "https:///agents https://:443"
     ),
     "is not a URL": (
-        "https://[::1 https://chatloom.app:https https://chatloom.app:99999 "
+        f"https://u:{PASSWORD}@[::1 https://u:{PASSWORD}@chatloom.app:https "
+        "https://chatloom.app:99999 "
         f"https://chatloom.app[::1] https://chatloom..app https://{'a' * 64}.example"
     ),
     "is scheme, host, maybe a port and a path": "https://chatloom.app/a;b",
     "carries no credentials": (
-        "https://user@chatloom.app https://user:secret@chatloom.app http://localhost@evil.example"
+        f"https://user@chatloom.app https://user:{PASSWORD}@chatloom.app "
+        f"http://localhost@evil.example http://{PASSWORD}@chatloom.app"
     ),
     "neither query nor fragment": (
-        "https://chatloom.app?x=1 https://chatloom.app? https://chatloom.app#x"
+        f"https://chatloom.app?x={PASSWORD} https://chatloom.app? https://chatloom.app#{PASSWORD}"
     ),
     "is an ASCII URL": "https://bücher.example",
 }
@@ -67,7 +70,7 @@ REFUSED = {
     [
         *((url, problem) for problem, urls in REFUSED.items() for url in urls.split()),
         ("", "starts with https:// and a host"),
-        ("https://chatloom.app/a b", "without spaces"),
+        (f"https://chatloom.app/{PASSWORD} b", "without spaces"),
         ("https://chatloom.app\n", "is an ASCII URL"),
         ("https://chatloom.app/\x00", "is an ASCII URL"),
         (b"https://chatloom.app", "is an ASCII URL"),
@@ -76,10 +79,18 @@ REFUSED = {
         (False, "is an ASCII URL"),
     ],
 )
-def test_a_base_url_that_cannot_work_is_refused(given: Any, problem: str) -> None:
-    with pytest.raises(ConfigurationError, match=problem) as caught:
-        AsyncChatloom(KEY, base_url=given)
-    assert str(caught.value).startswith("the base URL ")
+def test_a_base_url_that_cannot_work_is_refused(
+    given: Any, problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: list[dict[str, Any]] = [{"base_url": given}]
+    if PASSWORD in str(given):
+        monkeypatch.setenv("CHATLOOM_BASE_URL", given)
+        options.append({})
+    for each in options:
+        with raises_silently(ConfigurationError, PASSWORD, KEY) as caught:
+            AsyncChatloom(KEY, **each)
+        assert str(caught.value).startswith("the base URL ")
+        assert problem in str(caught.value)
 
 
 @pytest.mark.parametrize(
