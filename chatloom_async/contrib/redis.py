@@ -40,7 +40,7 @@ class SharedRedis:
 
     def __attrs_post_init__(self) -> None:
         """Refuse a client that would hold up the loop, and answer nothing that can be awaited."""
-        if not inspect.iscoroutinefunction(self.client.execute_command):
+        if not inspect.iscoroutinefunction(getattr(self.client, "execute_command", None)):
             raise ConfigurationError("SharedRedis takes a client of redis.asyncio, not of redis")
 
     async def take(self, name: str, limit: RateLimit, wanted: int) -> Grant:

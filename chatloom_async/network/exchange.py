@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from functools import lru_cache
+from io import BytesIO
 
 import aiohttp
 from yarl import URL
@@ -68,7 +69,7 @@ async def send(  # noqa: PLR0913 - what a request is, and how it goes
         answer = await session.request(
             request.method,
             _url(request),
-            data=body,
+            data=None if body is None else BytesIO(body),  # of bytes aiohttp warns beyond 1 MiB
             headers=headers,
             allow_redirects=False,
             proxy=proxy,

@@ -82,6 +82,12 @@ async def test_a_long_header_is_read(sandbox: Sandbox, *, direct: bool) -> None:
             await client_of(sandbox, pool=pool).list_agents()
 
 
+async def test_a_large_body_is_sent_without_a_warning(sandbox: Sandbox) -> None:
+    async with client_of(sandbox) as client:
+        with pytest.raises(ChatloomError, match="405"):
+            await client.send_raw("POST", "/api/plugin/agents", json="x" * 2**21)
+
+
 async def test_a_connection_is_kept_after_an_error_answer(sandbox: Sandbox) -> None:
     sandbox.plant(Fault.status(500, body=b"x" * 60_000))
     async with ConnectionPool() as pool:

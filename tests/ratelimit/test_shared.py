@@ -227,8 +227,9 @@ async def test_a_closing_keeps_what_is_used(redis: SharedRedis) -> None:
 
 
 def test_a_client_that_blocks_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match=r"a client of redis\.asyncio"):
-        SharedRedis(FakeRedis())  # type: ignore[arg-type]  # as who overlooks "asyncio"
+    for client in (FakeRedis(), "redis://localhost"):  # who overlooks "asyncio"; who gives a URL
+        with pytest.raises(ConfigurationError, match=r"a client of redis\.asyncio"):
+            SharedRedis(client)  # type: ignore[arg-type]  # said above
 
 
 def test_a_connection_does_not_travel() -> None:
