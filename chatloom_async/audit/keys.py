@@ -9,7 +9,6 @@ import os
 import re
 import sys
 import tomllib
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -25,10 +24,9 @@ _ENVIRONMENT = "env:"
 _COLUMNS = 2
 _HEADING = re.compile(r"(?ia:(api[ _-]?)?key)")  # which no key is
 _DELIMITERS = (",", ";", "\t")
-_SUFFIXES = {".toml": "toml", ".csv": "csv", ".tsv": "csv"}
+_CSV = (".csv", ".tsv")
 _MOST_BYTES = 16 * 1024 * 1024
 _KEY = re.compile(r"(?i)(?<!\w)clf_")  # where a name belongs, also in quotes or behind "Bearer"
-_SWAPPED = "a key stands where its name belongs: the name comes first, then the key"
 # Only in CSV may text in quotes, which is a name there too, stand before no equals sign.
 _TOML = re.compile(r"""("(\\.|[^"\\])*"|'[^']*'|[^"',;\t=]*)\s*=\s*(["']|clf_|env:)""")
 _SHAPE = 'write one line per workspace, in TOML ("name" = "clf_…") or CSV (name,clf_…)'
@@ -54,8 +52,6 @@ class KeysFile:
                 twice, or a key cannot be one. The message names file and entry, never the key.
         """
         keys = _entries(self.path)
-        if not keys:
-            raise ConfigurationError(f"{_shown(self.path)} holds no keys; {_SHAPE}")
         problems = [each for each in keys.values() if isinstance(each, str)]
         if problems:
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
@@ -95,7 +91,17 @@ def _shown(path: str) -> str:
     return "the keys on standard input" if path == STANDARD_INPUT else f"keys file {path!r}"
 
 
-def _read(path: str) -> str:
+def _entries(path: str) -> dict[str, ApiKey | str]:
+    """Return for each name its key, or what is wrong with it."""
+    try:
+        return {name: _resolve(name, value) for name, value in _values(path).items()}
+    except ConfigurationError as error:
+        problem = error.message
+    # Raised out here, the error leads to no other error and no frame that holds keys.
+    raise ConfigurationError(f"{_shown(path)}: {problem}")
+
+
+def _values(path: str) -> dict[str, str]:
     try:
         if path == STANDARD_INPUT:
             data = sys.stdin.buffer.read(_MOST_BYTES + 1)
@@ -104,109 +110,97 @@ def _read(path: str) -> str:
                 data = file.read(_MOST_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ConfigurationError(f"cannot read {_shown(path)}: {reason}") from None
+        raise ConfigurationError(f"cannot read it: {reason}") from None
     if len(data) > _MOST_BYTES:
-        problem = f"is too large to be one; {_SHAPE}"
-    else:
-        try:
-            # Spreadsheets begin a file with a byte order mark, and files may be concatenated.
-            return data.decode().replace("\ufeff", "")
-        except UnicodeDecodeError as error:
-            problem = f"is not text: byte {error.start + 1} is not UTF-8; save it as UTF-8"
-    del data  # a traceback shows the locals of its frames
-    # Raised out here, the error has no context: a UnicodeDecodeError holds the whole file.
-    raise ConfigurationError(f"{_shown(path)} {problem}")
+        raise ConfigurationError(f"it is too large to be one; {_SHAPE}")
+    try:
+        # Spreadsheets begin a file with a byte order mark, and files may be concatenated.
+        text = data.decode().replace("\ufeff", "")
+    except UnicodeDecodeError as error:
+        place = f"byte {error.start + 1} is not UTF-8"
+        raise ConfigurationError(f"it is not text: {place}; save it as UTF-8") from None
+    suffix = Path(path).suffix.lower()
+    is_toml = suffix == ".toml" or (suffix not in _CSV and _looks_like_toml(text))
+    values = _from_toml(text) if is_toml else _from_csv(text)
+    if not values:
+        raise ConfigurationError(f"it holds no keys; {_SHAPE}")
+    return values
 
 
-def _entries(path: str) -> dict[str, ApiKey | str]:
-    """Return for each name its key, or what is wrong with it."""
-    text = _read(path)
-    kind = _SUFFIXES.get(Path(path).suffix.lower()) or _guessed(text)
-    values, problem = _from_toml(text) if kind == "toml" else _from_csv(text)
-    twice = [name for name, count in Counter(name for name, _ in values).items() if count > 1]
-    if twice and not problem:
-        problem = f"the name {twice[0]!r} occurs twice; names tell workspaces apart"
-    if not problem:
-        return {name: _resolve(name, value) for name, value in values}
-    del text, values  # a traceback shows the locals of its frames
-    raise ConfigurationError(f"{_shown(path)}: {problem}")
-
-
-def _guessed(text: str) -> str:
+def _looks_like_toml(text: str) -> bool:
     """Tell TOML from CSV by the first line that says something: only TOML has ``name = "…"``."""
     lines = (line.strip() for line in text.splitlines())
     first = next((line for line in lines if line and not line.startswith("#")), "")
-    return "toml" if _TOML.match(first) or first.startswith("[") else "csv"
+    return first.startswith("[") or _TOML.match(first) is not None
 
 
-def _from_toml(text: str) -> tuple[list[tuple[str, str]], str]:
-    """Return names and values, and what is wrong; raising here would show the keys as locals."""
+def _from_toml(text: str) -> dict[str, str]:
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        told = str(error)
-        if "Cannot overwrite" in told:
-            told = told.replace("Cannot overwrite a value", "a name occurs twice")
-            return [], f"{told}; names tell workspaces apart"
-        return [], f"not TOML: {told}; names and keys are in quotes"
     except RecursionError:
-        return [], "not TOML: nested too deeply"
-    problem = next(filter(None, (_misfit(name, value) for name, value in table.items())), "")
-    return ([] if problem else list(table.items())), problem
+        raise ConfigurationError("not TOML: nested too deeply") from None
+    except tomllib.TOMLDecodeError as error:
+        told = str(error).replace("Cannot overwrite a value", "a name occurs twice")
+        if told != str(error):
+            raise ConfigurationError(f"{told}; names tell workspaces apart") from None
+        raise ConfigurationError(f"not TOML: {told}; names and keys are in quotes") from None
+    for name, value in table.items():
+        if problem := _misfit(name, value):
+            raise ConfigurationError(problem)
+    return table
 
 
-def _misfit(name: str, value: object) -> str:
-    if _KEY.search(name):
-        return _SWAPPED
-    if not name.strip():
-        return "a key has no name"
-    if isinstance(value, dict):
-        return f"{name!r} is a table; put names with dots in quotes, and use no [section]"
-    if not isinstance(value, str):
-        return f"the key of {name!r} is not text; put it in quotes"
-    return ""
-
-
-def _from_csv(text: str) -> tuple[list[tuple[str, str]], str]:
-    """Return names and values, and what is wrong; a first line like ``name,key`` is a header."""
+def _from_csv(text: str) -> dict[str, str]:
+    """Return names and values; a first line like ``name,key`` is a header."""
     # Comments are of no column, and keep their number.
     lines = ["" if line.lstrip()[:1] == "#" else line for line in io.StringIO(text, newline="")]
     first = next(filter(str.strip, lines), "")
     delimiter = max(_DELIMITERS, key=first.rfind)  # a name may hold others, a key none
     reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=True)
-    values: list[tuple[str, str]] = []
+    values: dict[str, str] = {}
     try:
         for row in reader:
             cells = [cell.strip() for cell in row]
             if not any(cells):
                 continue
-            if not values and len(cells) == _COLUMNS and _HEADING.fullmatch(cells[1]):
-                continue
             if len(cells) != _COLUMNS:
-                columns = plural(len(cells), "column")
-                return [], f"line {reader.line_num} has {columns}, not two: name{delimiter}key"
-            problem = _misfit(*cells)
-            if problem:
-                return [], f"line {reader.line_num}: {problem}"
-            values.append((cells[0], cells[1]))
+                columns = f"{plural(len(cells), 'column')}, not two: name{delimiter}key"
+                raise ConfigurationError(f"line {reader.line_num} has {columns}")
+            name, value = cells
+            if not values and _HEADING.fullmatch(value):
+                continue
+            if problem := _misfit(name, value):
+                raise ConfigurationError(f"line {reader.line_num}: {problem}")
+            if name in values:
+                problem = f"the name {name!r} occurs twice; names tell workspaces apart"
+                raise ConfigurationError(problem)
+            values[name] = value
     except csv.Error as error:
-        return [], f"line {reader.line_num} is not CSV: {error}"
-    return values, ""
+        raise ConfigurationError(f"line {reader.line_num} is not CSV: {error}") from None
+    return values
+
+
+def _misfit(name: str, value: object) -> str:
+    if _KEY.search(name):
+        return "a key stands where its name belongs: the name comes first, then the key"
+    if not name.strip():
+        return "a key has no name"
+    if isinstance(value, dict):
+        return f"{name!r} is a table; put names with dots in quotes, and use no [section]"
+    return "" if isinstance(value, str) else f"the key of {name!r} is not text; put it in quotes"
 
 
 def _resolve(name: str, value: str) -> ApiKey | str:
     """Return the key of an entry, or what is wrong with it; raising here would show the key."""
-    if not value.startswith(_ENVIRONMENT):
-        return _checked(f"entry {name!r}", value)
-    variable = value.removeprefix(_ENVIRONMENT).strip()
-    if not variable or _KEY.search(variable):
-        return f"entry {name!r}: after env: comes the name of an environment variable"
-    if not os.environ.get(variable):
-        return f"entry {name!r}: environment variable {variable!r} is not set"
-    return _checked(f"entry {name!r} (from {variable})", os.environ[variable])
-
-
-def _checked(entry: str, value: str) -> ApiKey | str:
+    entry = f"entry {name!r}"
+    if value.startswith(_ENVIRONMENT):
+        variable = value.removeprefix(_ENVIRONMENT).strip()
+        if not variable or _KEY.search(variable):
+            return f"{entry}: after env: comes the name of an environment variable"
+        value = os.environ.get(variable, "")
+        if not value:
+            return f"{entry}: environment variable {variable!r} is not set"
+        entry = f"{entry} (from {variable})"
     try:
         return ApiKey(value)
     except ConfigurationError as error:
