@@ -120,7 +120,9 @@ def test_a_wrong_file_is_refused(tmp_path: Path, name: str, text: str | bytes, t
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    assert "none.toml': cannot read it: No such file" in refusal(KeysFile(str(tmp_path / "none.toml")))
+    assert "none.toml': cannot read it: No such file" in refusal(
+        KeysFile(str(tmp_path / "none.toml"))
+    )
     assert "cannot read" in refusal(KeysFile(str(tmp_path)))
 
 

@@ -27,32 +27,8 @@ def test_what_an_outage_hid_is_read_again(tmp_path: Path, path: Path, status: in
     assert [each.name for each in tmp_path.iterdir()] == ["audit.jsonl"]
 
 
-def test_a_resumed_file_keeps_its_mode_and_the_link_to_it(tmp_path: Path) -> None:
-    path, link = tmp_path / "audit.jsonl", tmp_path / "latest.jsonl"
-    write(path, ACME)
-    path.chmod(0o640)
-    link.symlink_to(path)
-    write(link, DEAD, resume=True)
-    assert link.is_symlink()
-    assert path.stat().st_mode & 0o777 == 0o640
-    assert list(read_audits(path)) == [ACME, DEAD]
-
-
-def test_a_resumed_file_is_still_closed_to_other_runs(tmp_path: Path, path: Path) -> None:
-    write(path, ACME)
-    with AuditLog.open(path, resume=True):
-        with pytest.raises(ConfigurationError, match="another run writes to it"):
-            AuditLog.open(path, resume=True)
-        assert [each.name for each in tmp_path.iterdir()] == ["audit.jsonl"]
-
-
-def test_resuming_what_never_began_begins(tmp_path: Path) -> None:
-    with AuditLog.open(tmp_path / "audit.jsonl", resume=True) as log:
-        assert log.done == frozenset()
-
-
 def test_a_run_cut_at_any_byte_is_resumed_with_every_workspace_once(path: Path) -> None:
-    write(path, DEAD, ACME)
+    write(path, DEAD, ACME, resume=True)  # what never began
     whole = path.read_bytes()
     for size in range(len(whole)):
         path.write_bytes(whole[:size])
