@@ -135,10 +135,9 @@ class AuditLog:
                 neither ``resume`` nor ``force`` is given; it holds something else than an audit, or
                 workspaces that are none of ``workspaces``.
         """
-        judged = judge or Judge()
-        names = None if workspaces is None else tuple(workspaces)
-        run = AuditRun(datetime.now(UTC), None, names or (), judged.approved, judged.ignored)
-        of = None if names is None else len(names)
+        judged, names = judge or Judge(), tuple(workspaces or ())
+        run = AuditRun(datetime.now(UTC), None, names, judged.approved, judged.ignored)
+        of = len(names) or None
         file = _opened(path)
         if force or not file.tell():
             return cls(path, file, run, of)
@@ -147,8 +146,7 @@ class AuditLog:
                 raise ConfigurationError(
                     f"{path} exists; resume it, begin it anew (--force), or write to another file"
                 )
-            known = None if names is None else run
-            new, done, again, oldest = take_over(path, known, judge)
+            new, done, again, oldest = take_over(path, run, judge)
             return cls(path, new, run, of, done, again, oldest, begun=True)
 
     def begin(self) -> None:

@@ -71,7 +71,10 @@ def read_host(bare: str) -> Reading | None:
 
 def shown(host: str) -> str:
     """Return a host as people read it: what is punycode (RFC 3492) in it decoded."""
-    return ".".join(map(_decoded, host.split("."))) if "xn--" in host else host
+    return ".".join(
+        label[4:].encode().decode("punycode") if label.startswith("xn--") else label
+        for label in host.split(".")
+    )
 
 
 def is_idna(host: str) -> bool:
@@ -114,10 +117,6 @@ def _browsed(url: str) -> str:
         return parse(whole).hostname
     except ValueError:
         return ""
-
-
-def _decoded(label: str) -> str:
-    return label[4:].encode().decode("punycode") if label.startswith("xn--") else label
 
 
 def _folded(written: str) -> str:

@@ -77,11 +77,12 @@ class Line:
         """Return the run; ConfigurationError as for ``audit``."""
         return self._read(self.sent[_RUN], AuditRun)
 
-    def again(self, judge: Judge | None, of: int | None) -> str:
-        """Return the line to be written once more, its agents judged anew if there is a judge."""
-        line = dict(self.sent)
-        if of is not None:
-            line[_OF] = of
+    def again(self, judge: Judge | None, of: int) -> str:
+        """Return the line to be written once more, its agents judged anew if there is a judge.
+
+        ``of`` is as for ``dump_audit``; 0: it is not known.
+        """
+        line = {**self.sent, _OF: of} if of else dict(self.sent)
         if judge is not None:
             kept = [each for each in self.sent["findings"] if judge.keeps(each["rule"])]
             found = judge.agents(self.audit().agents)

@@ -20,11 +20,12 @@ _NAMED = 3  # workspaces in a message
 
 
 def take_over(
-    path: str | Path, run: AuditRun | None, judge: Judge | None
+    path: str | Path, run: AuditRun, judge: Judge | None
 ) -> tuple[FileIO, frozenset[str], frozenset[str], datetime | None]:
     """Put a file with what is worth keeping in the old one's place, all of it or nothing.
 
-    ``run`` comes first in it, in place of those that are there; None: they are kept.
+    ``run`` comes first in it, in place of those that are there; they are kept if it names no
+    workspaces.
 
     Return it, open and locked; the names kept and those left out, which only an outage had hidden;
     and when the first of the kept ones was read.
@@ -40,11 +41,11 @@ def take_over(
         write(draft.file, f"{line}\n".encode())
 
     try:
-        if run is not None:
+        if run.workspaces:
             keep(dump_run(run))
         for line in read_lines(path, latest=True):
             if line.workspace is None:
-                if run is None:
+                if not run.workspaces:
                     keep(dump_run(line.run()))
                 continue
             audit = line.audit()
@@ -52,8 +53,8 @@ def take_over(
                 hidden.add(audit.workspace)
             else:
                 kept[audit.workspace] = audit.read_at
-                keep(line.again(judge, None if run is None else len(run.workspaces)))
-        if run is not None:
+                keep(line.again(judge, len(run.workspaces)))
+        if run.workspaces:
             _check_same(path, hidden.union(kept).difference(run.workspaces))
         draft.publish()
     except BaseException as error:
@@ -68,10 +69,8 @@ def take_over(
 def _check_same(path: str | Path, foreign: set[str]) -> None:
     if foreign:
         more = f" and {len(foreign) - _NAMED} more" if len(foreign) > _NAMED else ""
-        names = ", ".join(map(repr, sorted(foreign)[:_NAMED]))
-        raise ConfigurationError(
-            f"{path} holds other workspaces, {names}{more}: write to another file"
-        )
+        names = f"{', '.join(map(repr, sorted(foreign)[:_NAMED]))}{more}"
+        raise ConfigurationError(f"{path} holds other workspaces, {names}: write to another file")
 
 
 def _by_outage(gap: Gap) -> bool:

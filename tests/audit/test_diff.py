@@ -89,42 +89,36 @@ def test_an_odd_entry_that_was_put_right_is_a_change(odd: str) -> None:
     assert [change.kind for change in found.changes] == ["removed", "added"]
 
 
-def test_an_agent_whose_domains_were_not_read_is_unknown_and_not_changed() -> None:
-    unread = WorkspaceAudit("acme", (evolve(AGENT, allowed_domains=None),))
-    found = diff_audits([audited("a.example")], [unread])
-    assert found == AuditDiff((), (Unknown("acme", "agt_1", "new"),))
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "side"),
-    [(audited(), DEAD, "new"), (DEAD, audited(), "old"), (DEAD, DEAD, "both")],
-)
-def test_unlisted_agents_are_unknown(old: WorkspaceAudit, new: WorkspaceAudit, side: str) -> None:
-    found = diff_audits([evolve(old, workspace="acme")], [evolve(new, workspace="acme")])
-    assert found.changes == ()
-    assert [(each.agent, each.side) for each in found.unknown] == [(None, side)]
-
-
+BLIND = WorkspaceAudit("acme", (evolve(AGENT, allowed_domains=None),))
+LOST = evolve(DEAD, workspace="acme")
 COUNTED = Gap(None, "ResponseDecodeError", None, "count is 2, but 1 agents are listed")
 PARTIAL = evolve(audited("a.example"), gaps=(COUNTED,))
 WHOLE = WorkspaceAudit("acme", (*audited("b.example").agents, TWO[1]))
+LATER = WorkspaceAudit("acme", (AGENT, evolve(BLIND.agents[0], id="agt_3")))
+UNKNOWN = [
+    ([audited()], [BLIND], [], Unknown("acme", "agt_1", "new")),
+    ([BLIND], [audited()], [], Unknown("acme", "agt_1", "old")),
+    ([BLIND], [BLIND], [], Unknown("acme", "agt_1", "both")),
+    ([audited()], [LOST], [], Unknown("acme", None, "new")),
+    ([LOST], [audited()], [], Unknown("acme", None, "old")),
+    ([LOST], [LOST], [], Unknown("acme", None, "both")),
+    ([WHOLE], [PARTIAL], ["allowed_domains"] * 2, Unknown("acme", None, "new")),
+    ([PARTIAL], [WHOLE], ["allowed_domains"] * 2, Unknown("acme", None, "old")),
+    ([WorkspaceAudit("acme", (AGENT,))], [LATER], [None], Unknown("acme", "agt_3", "new")),
+    ([], [LATER], [None], Unknown("acme", "agt_3", "new")),
+]
 
 
-@pytest.mark.parametrize(("old", "new", "side"), [(WHOLE, PARTIAL, "new"), (PARTIAL, WHOLE, "old")])
-def test_agents_beyond_a_short_list_are_unknown(
-    old: WorkspaceAudit, new: WorkspaceAudit, side: str
+@pytest.mark.parametrize(("old", "new", "fields", "unknown"), UNKNOWN)
+def test_what_was_not_read_is_unknown_and_no_change(
+    old: list[WorkspaceAudit],
+    new: list[WorkspaceAudit],
+    fields: list[str | None],
+    unknown: Unknown,
 ) -> None:
-    told = diff_audits([old], [new])
-    assert {change.field for change in told.changes} == {"allowed_domains"}
-    assert [(each.agent, each.side) for each in told.unknown] == [(None, side)]
-
-
-@pytest.mark.parametrize("old", [[audited()], []], ids=["a new agent", "a new workspace"])
-def test_what_was_added_and_not_read_is_unknown(old: list[WorkspaceAudit]) -> None:
-    unread = evolve(AGENT, id="agt_3", allowed_domains=None)
-    told = diff_audits(old, [WorkspaceAudit("acme", (*audited().agents, unread))])
-    assert [change.kind for change in told.changes] == ["added"]
-    assert told.unknown == (Unknown("acme", "agt_3", "new"),)
+    told = diff_audits(old, new)
+    assert [change.field for change in told.changes] == fields
+    assert told.unknown == (unknown,)
 
 
 def test_of_an_ignored_rule_nothing_is_new_or_gone() -> None:
@@ -184,13 +178,7 @@ def test_findings_are_new_or_gone(
     assert diff.changes == (() if old else (Change("added", "acme"),))
 
 
-BLIND = (evolve(AGENT, allowed_domains=None),)
-
-
-@pytest.mark.parametrize(
-    "unread",
-    [WorkspaceAudit("acme", BLIND), WorkspaceAudit("acme", gaps=(Gap(None, "E", 500, "down"),))],
-)
+@pytest.mark.parametrize("unread", [BLIND, LOST])
 def test_what_could_not_be_read_makes_no_finding_new_or_gone(unread: WorkspaceAudit) -> None:
     assert diff_audits([unread], [found(URL)]).findings == ()
     assert diff_audits([found(URL)], [unread]).findings == ()

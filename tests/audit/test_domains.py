@@ -10,19 +10,23 @@ from chatloom_async.errors import ConfigurationError
 COVERED = {
     "everything": (
         "* *.* ** *.*.* .* *. *:* *:443 //* https: HTTP:// wss: *://* *://*/* https://*:* "
-        "http*://* <all_urls> %2A \uff0a 0.0.0.0/0 ::/0 */*"
+        "http*://* <all_urls> %2A \uff0a 0.0.0.0/0 0.0.0.0/0.0.0.0 ::/0 */*"
     ),
     "anybody's hosts": (
         "*.com *.COM *.com. *.co.uk *.github.io https://*.com/ *.*.com *com .com *example.com "
         "example.* shop.*.com *-x.vercel.app *.amazonaws.com *.za *\u3002com *.\u0440\u0444"
     ),
-    "addresses": "10.* *.1 10.0.0.0/8 http://10.*/ 10.0.0.1-9 fd00::/8 fd00::*",
+    "addresses": (
+        "10.* 192.168.*.* *.1 10.0.0.1* 0x7f.* 10.0.0.0/8 10/8 10.0.0.0/255.0.0.0 10.0.0.1-9 "
+        "10.0.0.1-10.0.0.99 fd00::/8 fd00:*:* [fd00::*] fd00::1-fd00::9 http://10.*/ fd00::* ::/10"
+    ),
     "hosts below": (
         "*.example.com *.*.example.com shop.*.example.com *shop.example.com .example.com "
         "*.wikipedia.org *.bbc.co.uk *.localhost *.example.com:443"
     ),
     "one host": (
-        "example.com com github.io amazonaws.com localhost 10.0.0.1 10.0.0.1/32 ::1 127.1 "
+        "example.com com github.io amazonaws.com localhost 10.0.0.1 10.0.0.1/32 ::1 127.1 1-2.com "
+        "10.0.0.1/8080 fd00::1 fd00::1/128 "
         "example.com/* https://example.com/*.com example.com:* *@example.com /*"
     ),
 }

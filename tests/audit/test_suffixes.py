@@ -3,10 +3,8 @@
 from publicsuffixlist import PublicSuffixList
 
 from chatloom_async.audit.suffixes import (
-    is_above_suffix,
     is_known_top,
     is_public_suffix,
-    parents,
 )
 
 NAMES = (
@@ -21,16 +19,7 @@ def test_a_suffix_is_public_as_the_list_says() -> None:
     assert [*map(is_public_suffix, NAMES.split())] == [*map(public, NAMES.split())]
 
 
-def test_what_is_above_a_suffix_is_known() -> None:
-    names = ("amazonaws.com", "za", "example.com")
-    assert [name for name in names if is_above_suffix(name)] == ["amazonaws.com", "za"]
-
-
 def test_every_top_level_domain_is_known_and_no_other() -> None:
     real = ["com", "uk", "museum", "zip", "ck", "bd", "er", "xn--p1ai", "xn--mgbaam7a8h", "za"]
     others = ["cmo", "corp", "lan", "home", "local", "example", "yu"]
     assert [top for top in (*others, *real, "arpa") if is_known_top(top)] == [*real, "arpa"]
-
-
-def test_parents_come_nearest_first() -> None:
-    assert list(parents("a.b.c")) == ["b.c", "c"]
