@@ -35,10 +35,8 @@ _SHOWN = 80  # characters of a line of the approved list in a message
 _HIDDEN = "holds characters that are not what they look like"
 _NO_HOST = "is no host name: labels of letters, digits and inner hyphens, joined by dots"
 _NO_PAGE = "has a scheme or port that no web page has"
-_HYPHEN = "has a label that begins or ends with a hyphen"
 _NOT_IDNA = "is no name that IDNA 2008 allows"
 _FIRST_WILDCARD = re.compile(r"^[*.]*\.(?=[^*.])")  # "*.", and what is meant for it, such as "."
-_ALL_URLS = "<all_urls>"  # in the match patterns of browser extensions
 # RFC 6761 §6, RFC 6762 §3, RFC 7686, RFC 8375, RFC 9476; "internal" is set aside by ICANN's
 # resolution of 2024-07-29. Names for documentation, such as below "example", are what examples are
 # made of.
@@ -148,7 +146,8 @@ def is_local(host: str) -> bool:
 
 
 def _parsed(bare: str) -> Entry:
-    if bare == _ALL_URLS or is_all_addresses(bare) or _is_all(bare):
+    # "<all_urls>" is in the match patterns of browser extensions.
+    if bare == "<all_urls>" or is_all_addresses(bare) or _is_all(bare):
         return Entry(bare, "", "*" in bare, covers="everything")
     if len(bare) > _LONGEST_WORTH_PARSING:
         return Entry(bare, "", problem=f"is longer than {LONGEST} characters")
@@ -230,7 +229,7 @@ def _problem_of(name: str, host: str, reading: Reading) -> str | None:
     if "xn--" in host and not is_idna(host):
         return _NOT_IDNA
     if _OUTER_HYPHEN.search(host):
-        return _HYPHEN
+        return "has a label that begins or ends with a hyphen"
     if "*" in host or name not in (host, f"*.{host}"):
         return "has a wildcard that is not the whole first label"
     return "ends with a dot" if reading.host.endswith(".") else None

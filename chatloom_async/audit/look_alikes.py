@@ -12,6 +12,7 @@ import unicodedata
 from bisect import bisect_right
 from functools import cache
 from importlib.resources import files
+from operator import itemgetter
 from typing import Any
 
 _KEYCAP = "\u20e3"  # the end of an emoji
@@ -34,7 +35,7 @@ def _reason(label: str, top: str) -> str | None:
     kept_out = next((sign for sign in label if not _is_allowed(sign)), None)
     if kept_out is not None:
         return f"holds {kept_out!r} (U+{ord(kept_out):04X}), kept out of identifiers by Unicode"
-    scripts = {script for sign in label if (script := _script(sign))}
+    scripts = set(filter(None, map(_script, label)))
     if len(scripts) > 1 and not any(map(scripts.issubset, _data()["together"])):
         return f"mixes {' and '.join(sorted(script.title() for script in scripts))} letters"
     latin = _as_latin(label)
@@ -51,21 +52,21 @@ def _is_allowed(sign: str) -> bool:
         return sign in _data()["allowed_signs"]
     if kind[0] not in "LMN":
         return True  # emoji and other pictures are no letters
-    firsts, lasts = _allowed()
-    return ord(sign) <= lasts[bisect_right(firsts, ord(sign)) - 1]
+    runs = _data()["allowed"]
+    _, last = runs[bisect_right(runs, ord(sign), key=itemgetter(0)) - 1]
+    return bool(ord(sign) <= last)
 
 
 @cache
 def _data() -> dict[str, Any]:
-    return tomllib.loads(
-        files("chatloom_async.audit").joinpath("look_alikes.toml").read_text("utf-8")
-    )
-
-
-@cache
-def _allowed() -> tuple[list[int], list[int]]:
-    runs = [run.partition("-") for run in _data()["allowed"].split()]
-    return [int(first, 16) for first, *_ in runs], [int(last or one, 16) for one, _, last in runs]
+    text = files("chatloom_async.audit").joinpath("look_alikes.toml").read_text("utf-8")
+    data = tomllib.loads(text)
+    runs = (run.split("-") for run in data["allowed"].split())
+    data["allowed"] = [(int(run[0], 16), int(run[-1], 16)) for run in runs]
+    data["twins"] = {
+        chr(int(code, 16)): twin for twin, codes in data["twins"].items() for code in codes.split()
+    }
+    return data
 
 
 def _script(sign: str) -> str | None:
@@ -87,17 +88,11 @@ def _as_latin(label: str) -> str | None:
         accent = unicodedata.category(sign) == "Mn" and _script(sign) is None
         if accent and (not accents_count or (sign == _DOT and latin.endswith(("i", "j")))):
             continue
-        twin = sign if sign.isascii() else _twins().get(sign)
+        twin = sign if sign.isascii() else _data()["twins"].get(sign)
         if twin is None:
             return None
         latin += twin
     return latin if any(map(str.isalnum, latin)) else None
-
-
-@cache
-def _twins() -> dict[str, str]:
-    twins = _data()["twins"].items()
-    return {chr(int(code, 16)): ascii_sign for ascii_sign, codes in twins for code in codes.split()}
 
 
 def _is_at_home(script: str, top: str) -> bool:

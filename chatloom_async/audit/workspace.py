@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 
 from chatloom_async.audit.findings import list_findings
 from chatloom_async.audit.judge import Judge
-from chatloom_async.audit.results import Finding, WorkspaceAudit
+from chatloom_async.audit.results import WorkspaceAudit
 from chatloom_async.calls.retry import RetryPolicy
 from chatloom_async.calls.workspace import gap, read_workspace
 from chatloom_async.client import AsyncChatloom
-from chatloom_async.models import AuditedAgent, Gap
+from chatloom_async.models import Gap, WorkspaceSnapshot
 
 AUDIT_RETRY = RetryPolicy(attempts=8, patience=600.0)
 """What an audit uses in place of the default policy: runs of hours outlive outages of minutes."""
@@ -38,23 +38,19 @@ async def audit_workspace(
         refused_before = _refused(client)
 
     loop.call_soon(note_refusals)
-    agents: tuple[AuditedAgent, ...] = ()
-    findings: tuple[Finding, ...] = ()
     try:
         read = await read_workspace(client.list_agents, client.get_allowed_domains, lookups=lookups)
     except Exception as error:  # noqa: BLE001 - also of the source of its key, see gap
-        gaps: tuple[Gap, ...] = (gap(None, error),)
-    else:
-        agents, gaps = read.agents, read.gaps
-        if read.count > len(agents):  # agents that nobody has looked at
-            (missing,) = list_findings(read.count, len(agents))
-            gaps = (Gap(None, "ResponseDecodeError", None, missing.message), *gaps)
-        findings = (*judge.listing(read.count, len(agents)), *judge.agents(agents))
+        read = WorkspaceSnapshot((), (gap(None, error),), 0)
+    listed, gaps = len(read.agents), read.gaps
+    if read.count > listed:  # agents that nobody has looked at
+        (missing,) = list_findings(read.count, listed)
+        gaps = (Gap(None, "ResponseDecodeError", None, missing.message), *gaps)
     spent = client.stats()
     return WorkspaceAudit(
         name,
-        agents,
-        findings,
+        read.agents,
+        (*judge.listing(read.count, listed), *judge.agents(read.agents)),
         gaps,
         spent.requests,
         spent.retried,

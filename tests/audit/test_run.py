@@ -162,14 +162,6 @@ def test_a_report_compares_the_workspaces_and_adds_them_up(wire: Wire) -> None:
     assert (totals.requests, totals.findings["low"]) == (12, len(report.findings))
 
 
-def test_ignored_rules_are_told_nothing_of(wire: Wire) -> None:
-    first = wire.workspaces["w0"]
-    wire.workspaces = {name: evolve(first, name=name) for name in wire.workspaces}
-    report = FakeClock().run(audit(clients(wire), approved=[], ignore=["shared-domain"]))
-    rules = {each.rule for each in (*report.findings, *report.workspaces[0].findings)}
-    assert rules == {"not-approved"}
-
-
 def test_a_workspace_says_when_it_was_read(wire: Wire) -> None:
     before = datetime.now(UTC)
     moments = [each.read_at for each in run(wire).workspaces if each.read_at is not None]
