@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ from tests.virtual import now, virtual
 Pairs = Iterator[tuple[str, AsyncChatloom]]
 Trouble = Callable[[str, str], Reply | None]
 FREE = RateLimit(per_minute=None)
+PAGES = cache(pages)
 
 
 @define(eq=False)
@@ -38,17 +40,12 @@ class Wire:
     workspaces: dict[str, Workspace]
     trouble: Trouble = field(default=lambda _workspace, _path: None)
     quotas: dict[str, Meter] = field(factory=dict)
-    latency: float = 0.05
-    served: dict[str, tuple[Workspace, dict[str, Reply]]] = field(factory=dict)
     requests: list[tuple[str, str]] = field(factory=list)
-    shared: Shared = field(init=False)
+    shared: Shared = field(factory=Shared)
     closed: bool = False
     under_way: Counter[str] = field(factory=Counter)
     most_workspaces: int = 0
     most_calls: int = 0  # of one workspace
-
-    def __attrs_post_init__(self) -> None:
-        self.shared = Shared()
 
     async def exchange(self, request: Request, key: ApiKey, timeout: float) -> Response:
         assert timeout > 0
@@ -60,7 +57,7 @@ class Wire:
         self.most_workspaces = max(self.most_workspaces, len(+self.under_way))
         self.most_calls = max(self.most_calls, self.under_way[name])
         try:
-            await asyncio.sleep(self.latency)
+            await asyncio.sleep(0.05)
         finally:
             self.under_way[name] -= 1
         return Response(reply.status, reply.headers, reply.body)
@@ -71,10 +68,7 @@ class Wire:
             return error(401, "Invalid API key.")
         if name in self.quotas and self.quotas[name].admit(now()):
             return error(429, "Slow down.")
-        served = self.served.get(name)
-        if served is None or served[0] is not workspace:
-            served = self.served[name] = workspace, pages(workspace)
-        return self.trouble(name, path) or answer(served[1], method, path)
+        return self.trouble(name, path) or answer(PAGES(workspace), method, path)
 
     async def aclose(self) -> None:
         self.closed = True
