@@ -16,13 +16,6 @@ Audits = Mapping[str, WorkspaceAudit]
 Kind = Literal["added", "removed", "changed"]
 Side = Literal["old", "new", "both"]
 
-# By whether it could not be read in the old audit, and in the new one.
-_SIDES: Mapping[tuple[bool, bool], Side] = {
-    (True, False): "old",
-    (False, True): "new",
-    (True, True): "both",
-}
-
 
 @served
 @frozen(repr=False)
@@ -119,7 +112,7 @@ def diff_audits(
     for name in sorted(before.keys() | after.keys()):
         cut = (name not in before and not old_complete, name not in after and not new_complete)
         if any(cut):
-            differences.append(Unknown(name, None, _SIDES[cut]))
+            differences.append(Unknown(name, None, _side(*cut)))
         else:
             differences += _workspace(name, before.get(name), after.get(name))
     unknown = tuple(each for each in differences if isinstance(each, Unknown))
@@ -184,7 +177,7 @@ def _workspace(
 ) -> Iterator[Change | Unknown]:
     partial, now_partial = _is_partial(old), _is_partial(new)
     if partial or now_partial:
-        yield Unknown(name, None, _SIDES[partial, now_partial])
+        yield Unknown(name, None, _side(partial, now_partial))
     if old is None or new is None:
         yield Change("added" if old is None else "removed", name)
     before = {agent.id: agent for agent in old.agents} if old else {}
@@ -208,7 +201,7 @@ def _agent(name: str, old: AuditedAgent, new: AuditedAgent) -> Iterator[Change |
         if attribute != "allowed_domains" and before != after:
             yield Change("changed", name, new.id, attribute, str(before), str(after))
     if old.allowed_domains is None or new.allowed_domains is None:
-        side = _SIDES[old.allowed_domains is None, new.allowed_domains is None]
+        side = _side(old.allowed_domains is None, new.allowed_domains is None)
         yield Unknown(name, new.id, side)
         return
     listed, now = _by_name(old.allowed_domains), _by_name(new.allowed_domains)
@@ -218,6 +211,10 @@ def _agent(name: str, old: AuditedAgent, new: AuditedAgent) -> Iterator[Change |
     for identity, domain in now.items():
         if identity not in listed:
             yield Change("added", name, new.id, "allowed_domains", after=domain)
+
+
+def _side(old: bool, new: bool) -> Side:  # noqa: FBT001 - which of them could not be read
+    return "both" if old and new else "old" if old else "new"
 
 
 def _what(change: Change) -> str:

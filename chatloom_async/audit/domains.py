@@ -147,14 +147,13 @@ def is_local(host: str) -> bool:
 
 def _parsed(bare: str) -> Entry:
     # "<all_urls>" is in the match patterns of browser extensions.
-    if bare == "<all_urls>" or is_all_addresses(bare) or _is_all(bare):
+    if bare == "<all_urls>" or is_all_addresses(bare):
         return Entry(bare, "", "*" in bare, covers="everything")
     if len(bare) > _LONGEST_WORTH_PARSING:
         return Entry(bare, "", problem=f"is longer than {LONGEST} characters")
     if is_address_space(bare.lower()):
         return Entry(bare, "", covers="addresses")
-    address = address_of(bare)
-    reading = Reading(bare, bare) if address else read_host(bare)
+    reading = Reading(bare, bare) if address_of(bare) else read_host(bare)
     if reading is None:
         return Entry(bare, "", url=True, problem=_NO_PAGE)
     address = address_of(reading.host or reading.written)
@@ -183,12 +182,14 @@ def _named(bare: str, reading: Reading) -> Entry:
     host = _FIRST_WILDCARD.sub("", name)
     wildcard = "*" in name or host != name
     covers: Coverage = "one host"
-    if reading.scheme_only or _is_all(name):
+    if reading.scheme_only or ("*" in name and not name.strip("*.")):
         host, covers = "", "everything"
     elif is_address_space(name):
         host, covers = "", "addresses"
     elif wildcard:
-        covers = _reach(_fixed(host))
+        fixed = _fixed(host)
+        anybodys = not fixed or is_public_suffix(fixed) or is_above_suffix(fixed)
+        covers = "anybody's hosts" if anybodys else "hosts below"
     problem = _problem_of(name, host, reading)
     return Entry(
         bare,
@@ -200,16 +201,6 @@ def _named(bare: str, reading: Reading) -> Entry:
         problem == _HIDDEN or reading.credentials,
         covers,
     )
-
-
-def _is_all(name: str) -> bool:
-    return "*" in name and not name.strip("*.")
-
-
-def _reach(fixed: str) -> Coverage:
-    """Return what a wildcard before these labels covers."""
-    anybodys = not fixed or is_public_suffix(fixed) or is_above_suffix(fixed)
-    return "anybody's hosts" if anybodys else "hosts below"
 
 
 def _fixed(host: str) -> str:

@@ -65,11 +65,6 @@ class Figures:
     by_spread: Mapping[str, int]
     marks: Mapping[str, int]
 
-    @property
-    def found(self) -> int:
-        """How many findings there are."""
-        return sum(self.totals.findings.values())
-
 
 def told(finding: Finding) -> str:
     """Return what a finding says, the entry that it is about included."""
