@@ -110,11 +110,12 @@ def _groups(
     audits: Iterable[WorkspaceAudit], shared: Iterable[Finding], new: NewFindings
 ) -> tuple[Group, ...]:
     lines: defaultdict[tuple[str, Severity], list[FindingLine]] = defaultdict(list)
-    for audit in (*audits, None):
-        workspace = audit.workspace if audit else None
-        names = {agent.id: agent.name for agent in audit.agents} if audit else {}
-        for each in audit.findings if audit else shared:
-            agent = names.get(each.agent or "", each.agent or "")
+    across = WorkspaceAudit("", findings=tuple(shared))
+    for audit in (*audits, across):
+        workspace = None if audit is across else audit.workspace
+        names: dict[str | None, str] = {agent.id: agent.name for agent in audit.agents}
+        for each in audit.findings:
+            agent = names.get(each.agent, each.agent or "")
             line = FindingLine(workspace, agent, each, (workspace, each) in new)
             lines[each.rule, each.severity].append(line)
     return tuple(

@@ -71,9 +71,7 @@ def agent_findings(
     Of one rule a thousand findings are made; of the others it is said how many they are, and which
     are the first of them. So an agent's findings are bounded, and so is the time they take.
     """
-    found = list(_about_fields(agent))
-    if agent.allowed_domains is not None:
-        found += _bounded(_about(agent.allowed_domains, approved))
+    found = _bounded(_about(agent, approved))
     return tuple(_finding(rule, agent.id, domain, message) for rule, domain, message in found)
 
 
@@ -96,25 +94,29 @@ def shared_domains(audits: Iterable[WorkspaceAudit]) -> tuple[Finding, ...]:
             entry, _ = _judged(domain)
             if entry.fixed and not entry.address and not is_local(entry.fixed):
                 places[entry.identity][audit.workspace] = None
-    return tuple(
-        _finding("shared-domain", None, identity, f"allowed by {_listed([*names])}")
-        for identity, names in sorted(places.items())
-        if len(names) > 1
-    )
+    found: list[Finding] = []
+    for identity, names in sorted(places.items()):
+        if len(names) > 1:
+            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            named = f"{len(names)} workspaces: {', '.join([*names][:_NAMED])}{more}"
+            found.append(_finding("shared-domain", None, identity, f"allowed by {named}"))
+    return tuple(found)
 
 
 def _finding(rule: str, agent: str | None, domain: str | None, message: str) -> Finding:
     return Finding(rule, FINDING_RULES[rule].severity, agent, domain, message)
 
 
-def _about_fields(agent: AuditedAgent) -> Iterator[Told]:
+def _about(agent: AuditedAgent, approved: ApprovedDomains | None) -> Iterator[Told]:
     if agent.position not in POSITIONS:
         yield "unknown-value", None, f"position is {_shown(agent.position)}; not documented"
     if agent.status != _USUAL_STATUS:
         yield "unknown-value", None, f"status is {_shown(agent.status)}; documented: usually active"
+    if agent.allowed_domains is not None:
+        yield from _about_domains(agent.allowed_domains, approved)
 
 
-def _about(domains: tuple[str, ...], approved: ApprovedDomains | None) -> Iterator[Told]:
+def _about_domains(domains: tuple[str, ...], approved: ApprovedDomains | None) -> Iterator[Told]:
     if not domains:
         yield "no-domain", None, "no domain is listed; what that means is not documented"
     seen: dict[str, str] = {}
@@ -204,11 +206,6 @@ def _wrong_with_host(host: str, *, wildcard: bool) -> Iterator[tuple[str, str]]:
     reason = look_alike(shown(host)) if "xn--" in host else None
     if reason is not None:
         yield "look-alike", f"can be taken for another name: {reason}"
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"{len(names)} workspaces: {', '.join(names[:_NAMED])}{more}"
 
 
 def _shown(text: str) -> str:

@@ -44,21 +44,15 @@ def test_an_entry_covers_what_it_stands_for(text: str, covers: str) -> None:
 @pytest.mark.parametrize(
     ("text", "host", "hidden"),
     [
-        ("example.com", "example.com", False),
         (" Example.COM. ", "example.com", False),
-        ("my_shop.example.com", "my_shop.example.com", False),
-        ("\U0001f4a9.la", "xn--ls8h.la", False),
         ("*.\U0001f4a9.la", "xn--ls8h.la", False),
         (r"https://evil.com\@example.com", "evil.com", False),
         ("https://example.com@evil.com", "evil.com", True),
         ("127.1", "127.0.0.1", True),
-        ("127.0.0.1", "127.0.0.1", False),
         ("http://[0::1]:80", "::1", False),
-        ("ex%61mple.com", "example.com", True),
         ("user:secret@example.com", "", False),
         ("my-.example.com", "my-.example.com", False),
         ("exa mple.com", "", False),
-        ("{x}.example.com", "", False),
         ("a" * 3000, "", False),
     ],
 )
