@@ -30,14 +30,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from attrs import asdict, frozen
 
 from benchmarks.contenders import CONTENDERS, Run
+from benchmarks.processes import pin, printed_by, serve, serving
 
+SERVER = "benchmarks.fanout", "--serve"
 LOOKUPS = 200  # in one turn, and at least twice as many as are in flight
 IN_FLIGHT = (1, 10, 100, 256)
 # Look-ups before those that are counted, and those. A rate limiter lets 100 be in flight once
@@ -178,27 +179,7 @@ class _Answers(asyncio.Protocol):
 async def _serve() -> None:
     loop = asyncio.get_running_loop()
     server = await loop.create_server(_Answers, "127.0.0.1", 0, backlog=16_384)
-    print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
-    await loop.run_in_executor(None, sys.stdin.read)
-
-
-def pin(core: int) -> None:
-    """Keep this process on one core, where the system can."""
-    if hasattr(os, "sched_setaffinity"):
-        cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {cores[core % len(cores)]})
-
-
-@contextmanager
-def serving() -> Iterator[str]:
-    """Yield the base URL of a server that is a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.fanout", "--serve"]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as server:
-        assert server.stdout is not None  # noqa: S101 - asked for above
-        yield server.stdout.readline().strip()
-        server.communicate()
+    await serve(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
 
 
 def _table(results: dict[int, dict[str, Measurement]]) -> str:
@@ -278,11 +259,10 @@ def main() -> int:
 
 def _report(turns: int, *, as_json: bool, chart: bool) -> None:
     results = {}
-    with serving() as base_url:
+    with serving(*SERVER) as base_url:
         for in_flight in IN_FLIGHT:
-            command = [sys.executable, "-m", "benchmarks.fanout", "--turns", str(turns)]
-            command += ["--measure", base_url, str(in_flight)]
-            printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+            command = ["benchmarks.fanout", "--turns", str(turns)]
+            printed = printed_by(*command, "--measure", base_url, str(in_flight))
             results[in_flight] = {
                 name: Measurement(**each) for name, each in json.loads(printed).items()
             }
@@ -294,7 +274,7 @@ def _report(turns: int, *, as_json: bool, chart: bool) -> None:
 
 
 def _report_instructions(*, check: bool, keep: bool, chart: bool) -> int:
-    with serving() as base_url:
+    with serving(*SERVER) as base_url:
         counts = _count_instructions(base_url)
     for name, each in counts.items():
         print(f"{name:14}  {each:9,} instructions  {each / counts['bare']:.3f} × bare")

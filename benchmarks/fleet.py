@@ -22,7 +22,6 @@ import json
 import os
 import resource
 import subprocess
-import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -31,6 +30,7 @@ from pathlib import Path
 import aiohttp
 from attrs import asdict, evolve, frozen
 
+from benchmarks.processes import pin, printed_by, serve, serving
 from chatloom_async import AsyncChatloom, ConnectionPool
 from chatloom_async.audit import stream_audit
 from chatloom_async.testing import Fault, Quota, Sandbox, Workspace, make_workspace
@@ -157,8 +157,7 @@ def _workspace(fleet: Fleet, number: int) -> Workspace:
 
 async def _serve(fleet: Fleet, server: int) -> None:
     async with _sandbox(fleet, server) as sandbox:
-        print(sandbox.base_url, flush=True)
-        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+        await serve(sandbox.base_url)
 
 
 async def _measured(contender: Contender, fleet: Fleet, urls: list[str]) -> Measurement:
@@ -193,32 +192,15 @@ def _open_sockets() -> int:
     return count
 
 
-def _pin(core: int) -> None:
-    """Keep this process on one core, where the system can; and let it open what it may."""
-    if hasattr(os, "sched_setaffinity"):
-        cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {cores[core % len(cores)]})
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
 @contextmanager
 def _servers(fleet: Fleet) -> Iterator[list[str]]:
     """Serve a fleet while the block runs."""
+    command = ["benchmarks.fleet", *_options(fleet), "--serve"]
     with ExitStack() as stack:
-        running = []
-        for server in range(SERVERS + (fleet.kind == "slow")):
-            command = [sys.executable, "-m", "benchmarks.fleet", *_options(fleet)]
-            command += ["--serve", str(server)]
-            pipe = subprocess.PIPE
-            running.append(
-                stack.enter_context(subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True))
-            )
-        try:
-            yield [process.stdout.readline().strip() for process in running if process.stdout]
-        finally:
-            for process in running:
-                process.communicate()
+        yield [
+            stack.enter_context(serving(*command, str(server)))
+            for server in range(SERVERS + (fleet.kind == "slow"))
+        ]
 
 
 def _options(fleet: Fleet) -> list[str]:
@@ -226,10 +208,11 @@ def _options(fleet: Fleet) -> list[str]:
 
 
 def _fresh(contender: str, fleet: Fleet, urls: list[str]) -> Measurement | None:
-    command = [sys.executable, "-m", "benchmarks.fleet", *_options(fleet)]
-    command += ["--measure", contender, *urls]
-    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
-    return Measurement(**json.loads(done.stdout)) if done.returncode == 0 else None
+    command = ["benchmarks.fleet", *_options(fleet), "--measure", contender, *urls]
+    try:
+        return Measurement(**json.loads(printed_by(*command)))
+    except subprocess.CalledProcessError:
+        return None
 
 
 def _compare(fleets: list[Fleet]) -> Iterator[tuple[Fleet, str, Measurement | None]]:
@@ -292,10 +275,10 @@ def main() -> None:
 
 def _be_a_process(options: argparse.Namespace, fleet: Fleet) -> None:
     if options.serve:
-        _pin(0)
+        pin(0)
         asyncio.run(_serve(fleet, int(options.serve[0])))
     else:
-        _pin(1)
+        pin(1)
         contender, *urls = options.measure
         print(json.dumps(asdict(asyncio.run(_measured(CONTENDERS[contender], fleet, urls)))))
 

@@ -6,7 +6,6 @@
 
 - ``connections``: tasks that each make three look-ups on a connection of their own.
 - ``keys``: clients of one pool with a key and a limiter each, three look-ups each, 100 in flight.
-- ``waiting``: tasks at one gate that lets a thousand leave each second, in virtual time.
 - ``agents``: one list, from bytes to models.
 
 Each run is a process of its own; what grows in proportion stands at 1.00. The first two need as
@@ -18,23 +17,18 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import resource
-import subprocess
-import sys
 import time
 from collections.abc import Awaitable, Callable
 
-from benchmarks.fanout import pin, serving
-from benchmarks.gate import Memory
-from chatloom_async import AsyncChatloom, ConnectionPool, Failure, FanOut, RateLimit, RetryPolicy
+from benchmarks.fanout import SERVER
+from benchmarks.processes import pin, printed_by, serving
+from chatloom_async import AsyncChatloom, ConnectionPool, Failure, FanOut
 from chatloom_async.calls.wire import decode
 from chatloom_async.models import AgentList
-from chatloom_async.testing.clock import FakeClock
 
 SIZES = {
     "connections": (1000, 10_000),
     "keys": (1000, 10_000),
-    "waiting": (10_000, 100_000),
     "agents": (10_000, 100_000),
 }
 EACH = 3  # look-ups of a task or a key
@@ -89,23 +83,6 @@ def keys(base_url: str, many: int) -> float:
     return asyncio.run(main())
 
 
-def waiting(_: str, tasks: int) -> float:
-    """Return the CPU seconds of as many calls that wait at one gate."""
-
-    async def main() -> float:
-        client = AsyncChatloom(
-            "clf_growth",
-            pool=Memory(),
-            rate_limit=RateLimit(per_minute=60_000, burst=1),
-            retry=RetryPolicy(patience=3600.0),
-        )
-        return await _spent(
-            lambda: asyncio.gather(*(client.get_allowed_domains("agt_1") for _ in range(tasks)))
-        )
-
-    return FakeClock().run(main())
-
-
 def agents(_: str, many: int) -> float:
     """Return the CPU seconds of one list."""
     listed = ",".join(AGENT % n for n in range(many))
@@ -116,7 +93,7 @@ def agents(_: str, many: int) -> float:
     return time.process_time() - started
 
 
-RUNS = {"connections": connections, "keys": keys, "waiting": waiting, "agents": agents}
+RUNS = {"connections": connections, "keys": keys, "agents": agents}
 
 
 async def _spent(run: Callable[[], Awaitable[object]]) -> float:
@@ -126,9 +103,7 @@ async def _spent(run: Callable[[], Awaitable[object]]) -> float:
 
 
 def _fresh(base_url: str, name: str, size: int) -> float:
-    command = [sys.executable, "-m", "benchmarks.growth", "--only", base_url, name, str(size)]
-    printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return float(printed)
+    return float(printed_by("benchmarks.growth", "--only", base_url, name, str(size)))
 
 
 def main() -> None:
@@ -137,15 +112,13 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--only", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if options.only:
         pin(1)
         base_url, name, size = options.only
         print(RUNS[name](base_url, int(size)))
         return
     table = {}
-    with serving() as base_url:
+    with serving(*SERVER) as base_url:
         for name, sizes in SIZES.items():
             small, large = (_fresh(base_url, name, size) / size * 1e6 for size in sizes)
             table[name] = {"small": small, "large": large, "growth": large / small}

@@ -22,17 +22,15 @@ import gc
 import json
 import logging
 import random
-import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
 from attrs import asdict, define, field, frozen
 
+from benchmarks.processes import serve, serving
 from chatloom_async import AsyncChatloom, ChatloomError, ConnectionPool, RetryPolicy
 from chatloom_async.testing import Fault, Quota, Sandbox, make_workspace
 
@@ -187,24 +185,11 @@ def _key(name: str) -> str:
     return f"clf_{name}"
 
 
-@contextmanager
-def _server() -> Iterator[str]:
-    """Serve from another process while the block runs."""
-    command = [sys.executable, "-m", "benchmarks.soak", "--serve"]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
-        try:
-            yield process.stdout.readline().strip() if process.stdout else ""
-        finally:
-            process.communicate()
-
-
 async def _serve() -> None:
     tenants = [make_workspace(f"t{n}", _key(f"t{n}"), AGENTS) for n in range(TENANTS)]
     quota = Quota.token_bucket(per_minute=300, burst=30)
     async with Sandbox(tenants, faults=FAULTS, quota=quota).keep(0) as sandbox:
-        print(sandbox.base_url, flush=True)
-        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+        await serve(sandbox.base_url)
 
 
 def main() -> int:
@@ -222,7 +207,7 @@ def main() -> int:
         asyncio.run(_serve())
         return 0
     logging.getLogger("chatloom_async").setLevel(logging.ERROR)
-    with _server() as url:
+    with serving("benchmarks.soak", "--serve") as url:
         run, looks, left = asyncio.run(soak(url, options.minutes * 60, options.visits))
     rising = risen(looks)
     wrong = [name for name in run.outcomes if name.startswith("!")]

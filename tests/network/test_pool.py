@@ -255,7 +255,10 @@ async def test_no_proxy_of_the_environment_is_used_unasked(monkeypatch: pytest.M
         assert proxy.connections == 0
 
 
-@pytest.mark.parametrize("proxy", ["https://127.0.0.1:9", "http://", "http://127.0.0.1:port"])
+@pytest.mark.parametrize(
+    "proxy",
+    ["https://127.0.0.1:9", "http://", "http://127.0.0.1:port", "proxy", "user:secret@a:3128"],
+)
 async def test_an_unusable_proxy_of_the_environment_is_told(
     monkeypatch: pytest.MonkeyPatch, proxy: str
 ) -> None:
@@ -264,8 +267,9 @@ async def test_an_unusable_proxy_of_the_environment_is_told(
     monkeypatch.setenv("https_proxy", proxy)
     async with ConnectionPool(trust_env=True) as pool:
         client = AsyncChatloom(KEY, base_url="https://127.0.0.1:9", pool=pool)
-        with pytest.raises(ConfigurationError, match="the proxy named in the environment"):
+        with pytest.raises(ConfigurationError, match="the proxy named in the environment") as told:
             await client.list_agents()
+    assert "secret" not in str(told.value)
 
 
 @pytest.mark.looptime

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatloom_async.testing.quota import AppliedQuota, Quota
+from chatloom_async.testing.quota import Quota
 
 Step = tuple[float, int, int] | tuple[float, int, int, float]
 COUNTED: dict[str, tuple[Quota, list[Step]]] = {
@@ -39,15 +39,15 @@ def test_a_meter_admits_so_many_of_so_many(quota: Quota, steps: list[Step]) -> N
         assert waits[-1:] == pytest.approx(wait or waits[-1:])
 
 
-def test_the_reset_of_two_counters_is_the_end_of_the_window() -> None:
-    assert Quota.sliding_counters(10, 10).meter().standing(15.0).reset == pytest.approx(5.0)
-
-
-def test_a_place_in_flight_comes_back() -> None:
-    applied = AppliedQuota(Quota.in_flight(2))
-    assert [applied.admit("key", 0.0, 0.0).admitted for _ in range(3)] == [True, True, False]
-    applied.done("key")
-    assert applied.admit("key", 0.0, 0.0).admitted
+@pytest.mark.parametrize(
+    ("quota", "reset"),
+    [(Quota.sliding_counters(10, 10), 5.0), (Quota.gcra(120, 5), 1.5)],
+    ids=["the end of the window", "the whole burst"],
+)
+def test_a_meter_tells_when_it_is_reset(quota: Quota, reset: float) -> None:
+    meter = quota.meter()
+    assert [meter.admit(15.0) for _ in range(3)] == [0, 0, 0]
+    assert meter.standing(15.0).reset == pytest.approx(reset)
 
 
 @pytest.mark.parametrize(
@@ -107,12 +107,6 @@ def test_a_sliding_window_never_admits_too_many(gaps: list[float]) -> None:
         if meter.admit(now) == 0:
             passed.append(now)
     assert all(late - early >= 3.0 - 1e-6 for early, late in zip(passed, passed[5:], strict=False))
-
-
-def test_gcra_tells_when_its_whole_burst_is_back() -> None:
-    meter = Quota.gcra(120, 5).meter()
-    assert [meter.admit(0.0) for _ in range(3)] == [0, 0, 0]
-    assert meter.standing(0.0).reset == pytest.approx(1.5)
 
 
 @pytest.mark.parametrize(
