@@ -35,6 +35,8 @@ _WORDS = {
     "dns": "DNS",
     "tls": "TLS",
 }
+# Answered in the end, failed in the end, failed and repeated.
+_COLOURS = {"✓": "green", "✗": "red", "↻": "yellow"}
 _TIMES = "\N{MULTIPLICATION SIGN}"
 
 
@@ -81,13 +83,12 @@ class Progress:
         self._bar.start()
         self._bar.update(audited.id, completed=done, total=total, figures=line, refresh=True)
 
-    def note(self, text: str, *, good: bool, last: bool = False) -> None:
-        """Print a line that stays; good news or not, and whether it is the last word."""
-        line = f"{'✓' if good else '✗' if last else '↻'} {visible(text)}"
+    def note(self, sign: str, text: str) -> None:
+        """Print a line that stays, behind one of the signs that have a colour."""
+        line = f"{sign} {visible(text)}"
         if not self._bar.disable:
-            colour = "green" if good else "red" if last else "yellow"
             # Text, never a str: rich would take what stands in brackets for markup.
-            self._bar.console.print(Text(line, colour), soft_wrap=True)
+            self._bar.console.print(Text(line, _COLOURS[sign]), soft_wrap=True)
         elif self.notes_anywhere:
             tell(line)
 
@@ -113,7 +114,7 @@ class Counts:
         if isinstance(event, AttemptEnded):
             self._attempt(event)
         elif isinstance(event, CallEnded):
-            self._tell_failure(event.call, last=True)
+            self._tell_failure("✗", event.call)
             self._failures.pop(event.call, None)
 
     def _attempt(self, event: AttemptEnded) -> None:
@@ -126,22 +127,20 @@ class Counts:
             self._failures[event.call] = _WORDS.get(event.outcome, event.outcome)
             self._untold[event.call] = event
             # A call that this failure ends does so before the loop comes to anything else.
-            asyncio.get_running_loop().call_soon(self._tell_failure, event.call)
+            asyncio.get_running_loop().call_soon(self._tell_failure, "↻", event.call)
         elif before is not None:
-            self._tell(event, f"answered after {plural(event.number, 'request')}", good=True)
+            self._tell("✓", event, f"answered after {plural(event.number, 'request')}")
 
-    def _tell_failure(self, call: int, *, last: bool = False) -> None:
+    def _tell_failure(self, sign: str, call: int) -> None:
         event = self._untold.pop(call, None)
         if event is not None and event.outcome != "cancelled":
-            self._tell(event, self._failures[call], good=False, last=last)
+            self._tell(sign, event, self._failures[call])
 
-    def _tell(self, event: AttemptEnded, what: str, *, good: bool, last: bool = False) -> None:
-        if self.progress is None:
-            return
-        _, agent, end = event.path.rsplit("/", 2)
-        whose = unquote(agent) if end == "allowed-domains" else "its agents"
-        name = self.names.get(event.key, "")
-        self.progress.note(f"{name} · {whose}: {what}", good=good, last=last)
+    def _tell(self, sign: str, event: AttemptEnded, what: str) -> None:
+        if self.progress is not None:
+            _, agent, end = event.path.rsplit("/", 2)
+            whose = unquote(agent) if end == "allowed-domains" else "its agents"
+            self.progress.note(sign, f"{self.names.get(event.key, '')} · {whose}: {what}")
 
     def summary(self) -> str:
         """Return one sentence: how many requests, how many of them retries, and after what."""

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+COMMANDS = ["audit", "agents", "domains", "diff", "report", "doctor", "sandbox", "completion"]
 COMMAND = [sys.executable, "-m", "chatloom_async"]
 ROOT = Path(__file__).parents[2]
 HOSTILE = "[bold]\x1b[2J\u202egnp\ud800\nred[/bold]"

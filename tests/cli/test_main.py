@@ -7,9 +7,7 @@ import pytest
 
 from chatloom_async.cli import diff as diff_command
 from chatloom_async.testing import Sandbox
-from tests.cli.terminals import Cli
-
-COMMANDS = ["audit", "agents", "domains", "diff", "report", "doctor", "sandbox", "completion"]
+from tests.cli.terminals import COMMANDS, Cli
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -20,12 +18,6 @@ def test_the_help_of_a_command_shows_an_example(
     shown = cli(command, "--help").out
     assert f"chatloom-async {command} " in shown.partition("example")[2]
     assert max(map(len, shown.splitlines())) <= 80
-
-
-def test_help_names_every_command_and_exit_status(cli: Cli) -> None:
-    shown = cli("--help").out
-    for told in (*COMMANDS, "exit status: 0 ", "130 interrupted", "HTTPS_PROXY"):
-        assert told in shown
 
 
 @pytest.mark.parametrize("missing", ["rich", "jinja2"])

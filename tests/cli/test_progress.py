@@ -22,7 +22,7 @@ def test_off_a_terminal_nothing_but_notes_is_written(capsys: pytest.CaptureFixtu
         stream = io.StringIO()
         with closing(Progress(stream, notes_anywhere=notes)) as bar:
             bar.show(**standing(3))
-            bar.note("something", good=True)
+            bar.note("✓", "something")
         assert stream.getvalue() == ""
         assert capsys.readouterr().err == ("✓ something\n" if notes else "")
 
@@ -32,9 +32,9 @@ def test_the_bar_tells_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = Terminal()
     with closing(Progress(stream)) as bar:
         bar.show(**standing(3))
-        bar.note("one", good=True)
-        bar.note(f"acme: {HOSTILE}", good=False)
-        bar.note("three", good=False, last=True)
+        bar.note("✓", "one")
+        bar.note("↻", f"acme: {HOSTILE}")
+        bar.note("✗", "three")
     shown = stream.getvalue()
     for told in ("3 of 10 workspaces", "requests/s", "2 refusals", "1 gap", "left"):
         assert told in shown

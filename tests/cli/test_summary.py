@@ -28,12 +28,6 @@ def shown(*audits: WorkspaceAudit) -> list[str]:
     return stream.getvalue().splitlines()
 
 
-def test_a_message_is_shown_to_its_end() -> None:
-    gap = Gap(None, "APIStatusError", 418, "reason " * 40 + "end")
-    lines = shown(WorkspaceAudit("acme", gaps=(gap,)))
-    assert any(line.endswith("reason end") for line in lines)
-
-
 @pytest.mark.parametrize("long", [f"{DIGITS}_.example", f"'{DIGITS}é"])
 def test_a_domain_that_a_message_quotes_is_not_told_twice(long: str) -> None:
     text = "\n".join(shown(workspace("acme", agent("a1", domains=(long,)))))
