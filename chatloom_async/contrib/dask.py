@@ -24,7 +24,6 @@ from chatloom_async.audit.results import WorkspaceAudit
 from chatloom_async.audit.run import AuditStream
 from chatloom_async.calls.request import check_base_url
 from chatloom_async.contrib.dask_worker import (
-    AuditJob,
     KeyByName,
     WorkerState,
     audit_here,
@@ -90,8 +89,8 @@ def audit_on(  # noqa: PLR0913 - what is audited, where, and how it is judged
     """
     if isinstance(cluster, Client) and not cluster.asynchronous:
         raise ConfigurationError("the distributed.Client was not made with asynchronous=True")
-    job = AuditJob(keys, check_base_url(base_url), Judge.of(approved, ignore), rate_limit)
-    return ClusterAudit(cluster, names, job)
+    state = WorkerState(keys, check_base_url(base_url), Judge.of(approved, ignore), rate_limit)
+    return ClusterAudit(cluster, names, state)
 
 
 @define(eq=False)
@@ -105,7 +104,7 @@ class ClusterAudit:
 
     _cluster: str | Client
     _names: Iterable[str]
-    _job: AuditJob
+    _state: WorkerState
     places: int = field(default=0, init=False)
     _id: str = field(factory=lambda: f"chatloom-audit-{uuid4().hex[:12]}", init=False)
     _resources: AsyncExitStack = field(factory=AsyncExitStack, init=False)
@@ -119,7 +118,7 @@ class ClusterAudit:
         try:
             self._client = await self._connect()
             self._address = self._client.scheduler.address
-            await self._client.register_plugin(WorkerState(self._id, self._job), name=self._id)
+            await self._client.register_plugin(self._state, name=self._id)
             self._resources.push_async_callback(self._leave)
             threads: dict[str, int] = await self._client.nthreads()
             self.places = sum(threads.values())

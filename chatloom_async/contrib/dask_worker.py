@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import distributed
-from attrs import frozen
+from attrs import define, field
 from distributed import WorkerPlugin
 
 from chatloom_async.audit.judge import Judge
@@ -30,25 +30,16 @@ that can be pickled and holds no key."""
 _dask: Any = distributed  # it has no annotations for this
 
 
-@frozen
-class AuditJob:
-    """What every task of an audit needs to know beyond its name."""
+@define(eq=False, slots=False)
+class WorkerState(WorkerPlugin):  # dask accepts nothing but its subclasses
+    """What one worker process keeps for an audit, whose tasks know no more than a name."""
 
     keys: KeyByName
     base_url: str
     judge: Judge
     rate_limit: RateLimit | None
-
-
-class WorkerState(WorkerPlugin):  # dask accepts nothing but its subclasses
-    """What one worker process keeps for an audit: the pool, and where to find keys."""
-
-    def __init__(self, name: str, job: AuditJob) -> None:
-        """Take the job; the first task opens the pool."""
-        self.name = name
-        self._job = job
-        self._pool: ConnectionPool | None = None
-        self._key_of: KeyByName | None = None
+    _pool: ConnectionPool | None = field(default=None, init=False)
+    _key_of: KeyByName | None = field(default=None, init=False)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the open pool and keys read from a file: they go nowhere."""
@@ -67,19 +58,18 @@ class WorkerState(WorkerPlugin):  # dask accepts nothing but its subclasses
         try:
             key = await self._find_key(name)
             client = AsyncChatloom(
-                key, base_url=self._job.base_url, rate_limit=self._job.rate_limit, pool=self._pool
+                key, base_url=self.base_url, rate_limit=self.rate_limit, pool=self._pool
             )
         except ChatloomError as error:
             return unreadable(name, error, error.message)
         except Exception as error:  # noqa: BLE001 - whatever the caller's key source raises
             return unreadable(name, error, "the source of keys failed on the worker")
         async with client:
-            return await audit_workspace(name, client, LOOKUPS, self._job.judge)
+            return await audit_workspace(name, client, LOOKUPS, self.judge)
 
     async def _find_key(self, name: str) -> str | ApiKey:
         if self._key_of is None:
-            keys = self._job.keys
-            self._key_of = keys.open() if isinstance(keys, KeysFile) else keys
+            self._key_of = self.keys.open() if isinstance(self.keys, KeysFile) else self.keys
         answer = self._key_of(name)
         return await answer if inspect.isawaitable(answer) else answer
 
