@@ -24,7 +24,7 @@ from chatloom_async.cli.interrupts import INTERRUPTED
 from chatloom_async.cli.options import add_fail_on, add_force, add_format, check_free, reached
 from chatloom_async.cli.progress import Progress
 from chatloom_async.cli.proxy import add_proxy
-from chatloom_async.cli.run import Plan, Run
+from chatloom_async.cli.run import Run
 from chatloom_async.cli.sinks import is_parquet
 from chatloom_async.errors import ConfigurationError
 
@@ -85,14 +85,13 @@ def add_audit(command: ArgumentParser) -> None:
 
 def audit(options: Namespace) -> Coroutine[Any, Any, int]:
     """Check the options; return the audit, which writes, prints, and ends with the exit status."""
-    return _audit(make_plan(options), options)
+    return _audit(make_run(options), options)
 
 
-async def _audit(plan: Plan, options: Namespace) -> int:
-    run = Run(plan, Progress(sys.stderr, notes_anywhere=options.verbose))
+async def _audit(run: Run, options: Namespace) -> int:
     try:
         with ExitStack() as files:
-            run.prepare(options, files)
+            run.prepare(files, resume=options.resume, force=options.force)
             await run.go(options.dask)
             run.compare()
     except asyncio.CancelledError:
@@ -106,15 +105,15 @@ async def _audit(plan: Plan, options: Namespace) -> int:
     return int(reached(options.fail_on, found, gap=totals.gaps > 0))
 
 
-def make_plan(options: Namespace) -> Plan:
+def make_run(options: Namespace) -> Run:
     """Check the options of ``audit`` and read the files they name."""
     printed = _printed(options)
-    log = None if options.out == _STDOUT else options.out
-    if options.resume and log is None:
+    out = None if options.out == _STDOUT else options.out
+    if options.resume and out is None:
         raise ConfigurationError("--resume continues a file: give it with --out FILE")
     if options.resume and options.force:
         raise ConfigurationError("--resume goes on with a file, --force begins it anew: take one")
-    _check_files(options, log)
+    _check_files(options, out)
     if options.dask and (options.sandbox or options.keys in (None, STANDARD_INPUT)):
         raise ConfigurationError(
             "--dask needs a keys file: its workers read their keys from that path themselves"
@@ -131,15 +130,17 @@ def make_plan(options: Namespace) -> Plan:
         keys = _only_key() if options.keys is None else KeysFile(options.keys).read()
     base_url = None if options.sandbox else check_base_url(None)
     made = AuditRun(datetime.now(UTC), None, tuple(keys), judge.approved, judge.ignored)
-    return Plan(keys, path, base_url, judge, made, log, options.parquet, printed, options.proxy)
+    progress = Progress(sys.stderr, notes_anywhere=options.verbose)
+    places = out, options.parquet, printed, options.proxy
+    return Run(keys, path, base_url, judge, made, *places, progress)
 
 
-def _check_files(options: Namespace, log: str | None) -> None:
+def _check_files(options: Namespace, out: str | None) -> None:
     """Refuse to write over what is read, two things into one file, or over an earlier result."""
     places = {
         "KEYS": None if options.keys == STANDARD_INPUT else options.keys,
         "--approved": options.approved,
-        "--out": log,
+        "--out": out,
         "--parquet": options.parquet,
     }
     given = [(name, path) for name, path in places.items() if path]

@@ -6,13 +6,12 @@ Not here: what is printed (``cli.summary``, ``cli.progress``), and files of resu
 import asyncio
 import sys
 import time
-from argparse import Namespace
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from datetime import UTC, datetime
 from shlex import quote
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 
 from chatloom_async.audit.files import AuditLog, read_audits
 from chatloom_async.audit.judge import Judge
@@ -40,26 +39,19 @@ _NEXT = (
 )
 
 
-@frozen
-class Plan:
-    """An audit's sources and limits."""
+@define(eq=False)
+class Run:
+    """One audit: its sources and limits, where results go, and what is told meanwhile."""
 
     keys: Mapping[str, ApiKey]  # of every workspace, by name
     keys_file: str  # where they come from, as an absolute path: workers run in other folders
     base_url: str | None  # None: the sandbox's, known when it serves
     judge: Judge
     made: AuditRun  # what is printed of it as JSON, when it begins
-    log: str | None  # path of the file of JSON lines
+    out: str | None  # path of the file of JSON lines
     parquet: str | None  # path of the Parquet file
     printed: str  # "table", "jsonl" or "csv"
     proxy: str | None  # what --proxy says
-
-
-@define(eq=False)
-class Run:
-    """One audit under way: where results go and what is told meanwhile."""
-
-    plan: Plan
     progress: Progress
     overview: Overview = field(factory=Overview)
     done: frozenset[str] = frozenset()
@@ -69,31 +61,27 @@ class Run:
     _tables: list[Sink] = field(factory=list[Sink])  # those whose rows are agents
     _started: float = field(factory=time.monotonic)
 
-    def prepare(self, options: Namespace, files: ExitStack) -> None:
+    def prepare(self, files: ExitStack, *, resume: bool, force: bool) -> None:
         """Open what is written to, and take in what a cut run has left."""
-        if self.plan.log is not None:
+        if self.out is not None:
             # Before anything else: a run that is refused must not have touched another file.
             self._log = AuditLog.open(
-                self.plan.log,
-                resume=options.resume,
-                force=options.force,
-                workspaces=tuple(self.plan.keys),
-                judge=self.plan.judge,
+                self.out, resume=resume, force=force, workspaces=tuple(self.keys), judge=self.judge
             )
             files.callback(self._log.close)
-        if self.plan.parquet is not None:
-            self._tables.append(parquet_sink(self.plan.parquet, files))
+        if self.parquet is not None:
+            self._tables.append(parquet_sink(self.parquet, files))
         lines: list[Sink] = []
         with self.printing():
-            if self.plan.printed == "csv":
+            if self.printed == "csv":
                 self._tables.append(csv_sink(sys.stdout))
-            elif self.plan.printed == "jsonl":
-                say(dump_run(self.plan.made), sys.stdout)
-                lines = [lambda audit: say(dump_audit(audit, len(self.plan.keys)), sys.stdout)]
+            elif self.printed == "jsonl":
+                say(dump_run(self.made), sys.stdout)
+                lines = [lambda audit: say(dump_audit(audit, len(self.keys)), sys.stdout)]
         self._sinks = [self.overview.add, *self._tables, *lines]
         if self._log is not None:
             self._go_on(self._log)
-        for one, other in same_keys(self.plan.keys):
+        for one, other in same_keys(self.keys):
             tell(f"note: {one!r} and {other!r} have the same key")
 
     def _go_on(self, log: AuditLog) -> None:
@@ -119,20 +107,20 @@ class Run:
         try:
             yield
         except BrokenPipeError as error:
-            if error.filename is not None or not (self.plan.log or self.plan.parquet):
+            if error.filename is not None or not (self.out or self.parquet):
                 raise
             discard_output()
 
     def compare(self) -> None:
         """Take in what shows only when all workspaces are compared; the run is at its end."""
-        found = self.overview.compare(self.plan.judge)
+        found = self.overview.compare(self.judge)
         if self._log is not None:
             self._log.finish(found)
         with self.printing():
             for sink in self._tables if found else ():
                 sink(WorkspaceAudit("(several)", findings=found))
-            if self.plan.printed == "jsonl":
-                made = evolve(self.plan.made, ended_at=datetime.now(UTC), findings=found)
+            if self.printed == "jsonl":
+                made = evolve(self.made, ended_at=datetime.now(UTC), findings=found)
                 say(dump_run(made), sys.stdout)
 
     async def go(self, cluster: str | None) -> None:
@@ -140,25 +128,21 @@ class Run:
         async with AsyncExitStack() as resources:
             resources.callback(self.progress.close)
             try:
-                await self._read(cluster, resources)
+                reading = self._on(cluster, resources) if cluster else self._here(resources)
+                stream = await reading
+                if self._log is not None:
+                    # A run that cannot start must not have touched an earlier result.
+                    self._log.begin()
+                ticker = asyncio.create_task(self._tick())
+                resources.callback(ticker.cancel)
+                async for each in stream:
+                    self._take(each)
             except asyncio.CancelledError:
                 self._tell_interrupted()  # before hundreds of calls are ended
                 raise
 
-    async def _read(self, cluster: str | None, resources: AsyncExitStack) -> None:
-        if cluster is None:
-            stream = await self._here(resources)
-        else:
-            stream = await self._on(cluster, resources)
-        if self._log is not None:
-            self._log.begin()  # a run that cannot start must not have touched an earlier result
-        ticker = asyncio.create_task(self._tick())
-        resources.callback(ticker.cancel)
-        async for each in stream:
-            self._take(each)
-
     async def _here(self, resources: AsyncExitStack) -> AsyncIterator[WorkspaceAudit]:
-        base_url, retry = self.plan.base_url, RetryPolicy()
+        base_url, retry = self.base_url, RetryPolicy()
         if base_url is None:
             from chatloom_async.testing import (  # noqa: PLC0415 - brings a web server
                 Sandbox,
@@ -169,34 +153,35 @@ class Run:
             server = Sandbox(demo_workspaces(), faults=demo_faults(), latency=_DEMO_LATENCY)
             await resources.enter_async_context(server)
             base_url, retry = server.base_url, _DEMO_RETRY
-        loud = self.progress.notes_anywhere or self.plan.base_url is None
-        names = {key.fingerprint: name for name, key in self.plan.keys.items()}
+        loud = self.progress.notes_anywhere or self.base_url is None
+        names = {key.fingerprint: name for name, key in self.keys.items()}
         self.counts = Counts(names, self.progress if loud else None)
         pool = await resources.enter_async_context(
-            open_pool(self.plan.proxy, base_url, self.counts.observe)
+            open_pool(self.proxy, base_url, self.counts.observe)
         )
         clients = (
             (name, AsyncChatloom(key, base_url=base_url, retry=retry, pool=pool))
-            for name, key in self.plan.keys.items()
+            for name, key in self.keys.items()
             if name not in self.done
         )
-        judge = self.plan.judge
-        audit = stream_audit(clients, approved=judge.approved, ignore=judge.ignored)
+        audit = stream_audit(clients, approved=self.judge.approved, ignore=self.judge.ignored)
         return await resources.enter_async_context(audit)
 
     async def _on(self, cluster: str, resources: AsyncExitStack) -> AsyncIterator[WorkspaceAudit]:
-        plan = self.plan
         try:
             from chatloom_async.contrib.dask import audit_on  # noqa: PLC0415 - an extra
         except ImportError:
             raise ConfigurationError(
                 "--dask needs distributed: pip install 'chatloom_async[dask]'"
             ) from None
-        names = [name for name in plan.keys if name not in self.done]
-        keys = KeysFile(plan.keys_file)
-        judge, url = plan.judge, plan.base_url
+        names = [name for name in self.keys if name not in self.done]
         audit = audit_on(
-            cluster, names, keys, base_url=url, approved=judge.approved, ignore=judge.ignored
+            cluster,
+            names,
+            KeysFile(self.keys_file),
+            base_url=self.base_url,
+            approved=self.judge.approved,
+            ignore=self.judge.ignored,
         )
         await resources.enter_async_context(audit)
         if names and not audit.places:
@@ -208,7 +193,7 @@ class Run:
             totals, counts = self.overview.totals, self.counts
             self.progress.show(
                 done=totals.workspaces - len(self.done),
-                total=len(self.plan.keys) - len(self.done),
+                total=len(self.keys) - len(self.done),
                 requests=totals.requests if counts is None else counts.requests,
                 refusals=totals.refused if counts is None else counts.refusals,
                 gaps=totals.gaps,
@@ -218,40 +203,34 @@ class Run:
     def _tell_interrupted(self) -> None:
         """Show what was read, and say what is left of it."""
         self.progress.close()
-        self.overview.compare(self.plan.judge)
+        self.overview.compare(self.judge)
         self.draw()
         count = plural(self.overview.totals.workspaces, "workspace")
-        where = "" if self.plan.log is None else f" in {self.plan.log}; go on with --resume"
-        lost = f"; {self.plan.parquet} is not written" if self.plan.parquet else ""
+        where = "" if self.out is None else f" in {self.out}; go on with --resume"
+        lost = f"; {self.parquet} is not written" if self.parquet else ""
         tell_interrupted(f"interrupted: {count} complete{where}{lost}")
 
     def draw(self) -> None:
         """Print the tables, where they are what is to be printed."""
-        if self.plan.printed == "table":
+        if self.printed == "table":
             self.overview.draw(sys.stdout)
 
     def finish(self) -> None:
         """Print the tables and the last lines."""
         self.draw()
-        log = self.plan.log
-        if log is not None:
-            page = f"'chatloom-async report {quote(log)} --html report.html' makes a page of it"
-            self._say(f"Written to {log}; {page}.")
-        if self.plan.base_url is None:
+        if self.out is not None:
+            page = f"'chatloom-async report {quote(self.out)} --html report.html'"
+            self._say(f"Written to {self.out}; {page} makes a page of it.")
+        if self.base_url is None:
             self._say(_NEXT)
-        self._say(self._summary())
+        totals = self.overview.totals
+        made = f"{plural(totals.requests, 'request')}, {totals.retried:,} of them retries"
+        if self.counts is not None:
+            made = self.counts.summary()
+        self._say(f"{made}; {duration(time.monotonic() - self._started)}.")
 
     def _say(self, text: str) -> None:
-        if self.plan.printed == "table":
+        if self.printed == "table":
             write_folded(text, sys.stdout)
         else:
             tell(text)
-
-    def _summary(self) -> str:
-        totals = self.overview.totals
-        made = (
-            f"{plural(totals.requests, 'request')}, {totals.retried:,} of them retries"
-            if self.counts is None
-            else self.counts.summary()
-        )
-        return f"{made}; {duration(time.monotonic() - self._started)}."

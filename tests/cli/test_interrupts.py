@@ -68,7 +68,7 @@ def test_ctrl_c_ends_what_waits_outside_a_loop(monkeypatch: pytest.MonkeyPatch, 
         signal.raise_signal(signal.SIGINT)
         raise AssertionError("not interrupted")
 
-    monkeypatch.setattr("chatloom_async.cli.audit.make_plan", read)
+    monkeypatch.setattr("chatloom_async.cli.audit.make_run", read)
     cli("audit", "-", status=130)
 
 
