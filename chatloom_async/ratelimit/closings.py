@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import random
-from typing import Literal
+
+from attrs import define, field
 
 from chatloom_async.events import LimiterClosed, LimiterOpened, Observer
 
@@ -15,6 +16,7 @@ _log = logging.getLogger("chatloom_async")
 _MANY, _LONG = 100, 10.0  # calls, seconds: so long a queue is worth a line in the log
 
 
+@define(eq=False, repr=False)
 class LimiterLog:
     """What the log and the observer are told; ``name`` stands for the key.
 
@@ -22,14 +24,11 @@ class LimiterLog:
     closed, None while it is open.
     """
 
-    __slots__ = ("error", "name", "notify", "number")
-
-    def __init__(self, name: str, notify: Observer | None) -> None:
-        """Begin a log; its number is drawn, for one observer may hear of several pools."""
-        self.name: str = name
-        self.notify: Observer | None = notify
-        self.number: int = random.getrandbits(62)
-        self.error: Exception | None = None
+    name: str
+    notify: Observer | None
+    error: Exception | None = None
+    # Drawn, for one observer may hear of several pools.
+    _number: int = field(factory=lambda: random.getrandbits(62))
 
     def _tell(self, level: int, text: str, *values: object) -> None:
         _log.log(level, f"key %s: {text}", self.name, *values, extra={"chatloom_key": self.name})
@@ -42,8 +41,8 @@ class LimiterLog:
         reason = "the service fails" if outage else "rate limit reached"
         self._tell(logging.WARNING, "%s; gate closed, probe in %.1f s", reason, wait)
         if self.notify is not None:
-            why: Literal["refused", "outage"] = "outage" if outage else "refused"
-            self.notify(LimiterClosed(self.name, why, wait, self.number))
+            event = LimiterClosed(self.name, "outage" if outage else "refused", wait, self._number)
+            self.notify(event)
 
     def opened(self, seconds: float, *, forgotten: bool = False) -> None:
         """Tell that the gate is open, after so many seconds, if it was closed.
@@ -56,7 +55,7 @@ class LimiterLog:
         if not forgotten:
             self._tell(logging.INFO, "gate open again after %.1f s", seconds)
         if self.notify is not None:
-            self.notify(LimiterOpened(self.name, seconds, self.number))
+            self.notify(LimiterOpened(self.name, seconds, self._number))
 
     def queue(self, waiting: int, wait: float) -> bool:
         """Tell how many calls wait, for about how many seconds, if it is many or long."""

@@ -3,9 +3,9 @@
 1. At first the attempts of all keys in flight are few together, one for every three keys, so that
    a limit of the address wastes no more than those. Each good answer lets more be in flight. After
    some hundreds of them the keys need not ask any more.
-2. Three keys that sent next to nothing are refused within a second, or what is told to be left is
-   one number for all of them: the limit seems to be the address's. From then on an attempt passes a
-   ``Schedule`` of all keys after its own. The keys take turns, and a refusal is reported there.
+2. Three keys that sent next to nothing are refused within a second: the limit seems to be the
+   address's. From then on an attempt passes a ``Schedule`` of all keys after its own. The keys take
+   turns, and a refusal is reported there.
 3. When that closes, and while a long pause was told, keys not refused lately send a trial now and
    then (``ratelimit.evidence``). If enough in a row are answered, the limits are the keys' own, and
    the gate sleeps until it is suspected again.
@@ -125,11 +125,8 @@ class CommonGate:
         self._trials_out.add((member, departure))
         return departure
 
-    def heard(self, member: Member, departure: float, told: ToldLimit) -> bool:
+    def heard(self, departure: float, told: ToldLimit) -> bool:
         """Take note of what an answer tells; return whether it concerns all keys."""
-        in_flight = int(self.schedule.concurrency.room)
-        if not self.awake and self._suspicion.told(member.name, told.remaining, in_flight):
-            self._wake_up()
         if self.awake:
             self.schedule.heard(self.loop.time(), departure, told)
         return self.awake

@@ -12,7 +12,6 @@ from attrs import define, field
 # In quotes beside a constant: the row of ``benchmarks.politeness`` that it decides.
 _KEYS, _TOGETHER = 3, 1.0  # refused within so many seconds ("50 keys, one address")
 _MODEST = 5  # accepted of a key in a minute: few keys' own limits are as low ("20 keys")
-_ANSWERS = 8  # that told how much is left ("50 keys, one address: 200/10 s, draft-7")
 _QUIET = 60.0  # seconds after a mistake before the next one
 # So many let in, in a row, show that the limits are the keys' own ("20 keys"). While a probe is in
 # vain each counts as three: a limit of all keys would let nobody in (a mixed audit in test_run).
@@ -30,7 +29,6 @@ class Suspicion:
     """
 
     accused: dict[str, float] = field(factory=dict)
-    _left: dict[float, str] | None = field(factory=dict)  # told to be left, and to which key
     _quiet_until: float = -math.inf
 
     def refused(self, now: float, key: str, accepted: int) -> bool:
@@ -41,23 +39,8 @@ class Suspicion:
         self.accused[key] = now
         return len(self.accused) >= _KEYS
 
-    def told(self, key: str, remaining: float, in_flight: int) -> bool:
-        """Take note of what is left by an answer.
-
-        Where each answer tells another number, whichever key it is for, one counter counts all.
-        """
-        if self._left is None or remaining <= 0:
-            return False
-        if remaining in self._left:
-            self._left = None
-            return False
-        self._left[remaining] = key
-        near = max(self._left) - min(self._left) < len(self._left) + in_flight
-        return near and len(self._left) >= _ANSWERS and len(set(self._left.values())) >= _KEYS
-
     def was_wrong(self, now: float) -> None:
         """Suspect nothing for some time: the limits are the keys' own."""
-        self._left = None
         self._quiet_until = now + _QUIET
 
 

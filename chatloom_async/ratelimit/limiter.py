@@ -76,7 +76,6 @@ class RateLimiter:
     _turns: SharedTurns | None = field(default=None, init=False)
     patience: float = field(default=math.inf, init=False)  # of the call that sends the probe
     _sent: int = field(default=0, init=False)
-    _done: int = field(default=0, init=False)
     _refused: int = field(default=0, init=False)
     _waited: float = field(default=0.0, init=False)
 
@@ -144,13 +143,12 @@ class RateLimiter:
     def heard(self, departure: float, told: ToldLimit | None) -> None:
         """Report what an answer tells of the server's limit, if so, before the answer itself."""
         common = self._asks()
-        if told is None or (common is not None and common.heard(self, departure, told)):
+        if told is None or (common is not None and common.heard(departure, told)):
             return
         self._schedule.heard(self.loop.time(), departure, told)
 
     def admitted(self, departure: float, resource: str) -> None:
         """Report an answer that is no refusal, or an error that waiting would not heal."""
-        self._done += 1
         schedule = self._schedule
         # Only where an answer has to come first does it matter when this one came.
         now = self.loop.time() if schedule.ready == math.inf else schedule.latest
@@ -184,7 +182,6 @@ class RateLimiter:
         if (common := self.common) is not None and common.several:
             cost = common.refused(self, departure, error, retry_after, longest)
             if cost is not None:
-                self._done += 1
                 self._schedule.excuse(now, departure)
                 self.go_on()
                 return cost
@@ -203,8 +200,8 @@ class RateLimiter:
 
     def abandoned(self, departure: float) -> None:
         """Report an attempt that was cancelled or never made."""
-        self._done += 1
         if self.loop.is_closed():  # a task was thrown away that nobody ended
+            self._schedule.concurrency.back(departure)
             return
         if (common := self._asks()) is not None:
             common.abandoned(self, departure)
@@ -225,14 +222,12 @@ class RateLimiter:
     def settle(self, schedule: Schedule, error: Exception, *, probe: bool) -> None:
         """End with this error what would wait for too long at a gate that goes by ``schedule``."""
         now, line = self.loop.time(), self._line
-        closed_for = now - schedule.closed_since
+        closed_for, told = now - schedule.closed_since, schedule.not_before
         everywhere = not schedule.outage_backoff or schedule.outage.is_wide()
-        for waiter in line if probe else ():
-            concerned = everywhere or waiter.resource in schedule.outage.resources
-            if closed_for >= waiter.limits.patience and concerned:
-                line.settle(waiter, error)
-        for waiter in line if schedule.not_before > now else ():
-            if not waiter.limits.allow(now, schedule.not_before):
+        for waiter in line if probe or told > now else ():
+            concerned = probe and (everywhere or waiter.resource in schedule.outage.resources)
+            impatient = concerned and closed_for >= waiter.limits.patience
+            if impatient or not (told <= now or waiter.limits.allow(now, told)):
                 line.settle(waiter, error)
 
     async def aclose(self) -> None:
@@ -258,7 +253,7 @@ class RateLimiter:
             refused=self._refused,
             waited=self._waited,
             waiting=self._line.waiting,
-            in_flight=self._sent - self._done,
+            in_flight=len(schedule.concurrency.out),
             rate=None if rate is None else rate * 60,
             state="outage" if schedule.outage_backoff else "refused" if schedule.closed else "open",
             limited_by=limited_by,
@@ -294,8 +289,7 @@ class RateLimiter:
         self._schedule, other._schedule = other._schedule, self._schedule
         self._log, other._log = other._log, self._log
         self._schedule.restart(now)
-        self._sent = self._done = other._sent
-        self._refused, self._waited = other._refused, other._waited
+        self._sent, self._refused, self._waited = other._sent, other._refused, other._waited
 
     def _asks(self) -> CommonGate | None:
         """Return the gate of all keys, while it may say no."""
@@ -340,7 +334,6 @@ class RateLimiter:
 
     def _judge(self, now: float, error: Exception, cost: Cost, *, probe: bool) -> Cost:
         """Tell what a refusal or failure costs its call, and end what waits for too long."""
-        self._done += 1
         schedule = self._schedule
         if schedule.closed:
             self._log.closed(error, schedule.opens_in(now), outage=schedule.outage_backoff > 0)
@@ -392,11 +385,10 @@ class RateLimiter:
 
     def _grant(self, departure: float) -> None:
         schedule, line = self._schedule, self._line
-        if departure == schedule.probe:  # where nothing has failed yet, one of an outage says most
+        common = self._asks()
+        if departure == schedule.probe or (common and departure == common.schedule.probe):
+            # Where nothing has failed yet, the probe of an outage says most.
             waiter = line.take_probe(schedule.outage.resources if schedule.outage_backoff else ())
-            self.patience = waiter.limits.patience
-        elif (common := self._asks()) is not None and departure == common.schedule.probe:
-            waiter = line.take_probe()
             self.patience = waiter.limits.patience
         else:
             waiter = line.take()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
@@ -98,12 +99,10 @@ class LimiterRegistry:
         return SharedFile(os.path.abspath(shared))  # noqa: PTH100 - it must not ask the disk
 
     def _forget_some(self, now: float) -> None:
-        for _ in range(min(_AT_ONCE, len(self._kept))):
-            try:
+        with suppress(IndexError):  # there are none, or another thread's loop looks at the last one
+            for _ in range(_AT_ONCE):
                 limiter = self._kept.popleft()
-            except IndexError:  # another thread's loop looks at the last one
-                return
-            if limiter.is_as_good_as_new(now):
-                limiter.forgotten(now)
-            else:
-                self._kept.append(limiter)
+                if limiter.is_as_good_as_new(now):
+                    limiter.forgotten(now)
+                else:
+                    self._kept.append(limiter)

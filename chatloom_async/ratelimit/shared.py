@@ -106,9 +106,7 @@ class SharedTurns:
     def closed(self, seconds: float) -> None:
         """Close the key for all processes: the server refused, or fails."""
         self._granted, self._probe_since = 0, math.inf
-        now = asyncio.get_running_loop().time
-        until = now() + seconds
-        self._tell(lambda: self.store.close(self.name, max(0.0, until - now())))
+        self._tell(lambda: self.store.close(self.name, seconds))
 
     def answered(self, departure: float, *, opened: bool) -> None:
         """Open the key for all processes, if this answer was a probe's or ``opened`` the gate."""

@@ -18,20 +18,6 @@ def test_three_keys_refused_together_arouse_suspicion(
     assert found == [False, False, suspected]
 
 
-@pytest.mark.parametrize(
-    ("left", "suspected"),
-    [
-        ([199, 198, 197, 196, 195, 194, 193, 192], True),
-        ([57, 56, 12, 11, 33, 32, 90, 91], False),
-        ([19, 19, 18, 18, 17, 17, 16, 16, 15, 14, 13, 12, 11, 10], False),
-    ],
-)
-def test_one_counter_for_all_keys_is_recognised(left: list[int], *, suspected: bool) -> None:
-    suspicion = Suspicion()
-    found = [suspicion.told(KEYS[n % 3], number, 16) for n, number in enumerate(left)]
-    assert found[-1] is suspected
-
-
 def test_nothing_is_suspected_soon_after_a_mistake() -> None:
     suspicion = Suspicion()
     suspicion.was_wrong(10.0)

@@ -2,11 +2,9 @@
 
 import asyncio
 import gc
-import threading
-from collections import defaultdict
+from collections.abc import Iterator
 
 import pytest
-from attrs import define, field
 
 from chatloom_async import ApiKey, AsyncChatloom, RateLimit, RetryPolicy
 from chatloom_async.events import Event, LimiterClosed, LimiterOpened
@@ -14,80 +12,7 @@ from chatloom_async.ratelimit.limiter import RateLimiter
 from chatloom_async.ratelimit.registry import LimiterRegistry
 from chatloom_async.ratelimit.values import ToldLimit
 from chatloom_async.ratelimit.waiting import WaitLimits
-from chatloom_async.testing import FakeClock
-from chatloom_async.transport import Request, Response, Shared
-
-AGENT = "agt_1"
-SIXTY = RateLimit(burst=60)
-
-
-@define(eq=False)
-class Service:
-    """A transport that answers at once and remembers when each key asked."""
-
-    clock: FakeClock
-    right: str | None = None  # the one key that is not refused, if there is
-    shared: Shared = field(init=False)
-    closed: bool = False
-    sent: defaultdict[ApiKey, list[float]] = field(factory=lambda: defaultdict(list))
-
-    def __attrs_post_init__(self) -> None:
-        self.shared = Shared(self.clock)
-
-    async def exchange(self, request: Request, key: ApiKey, timeout: float) -> Response:
-        del request, timeout
-        self.sent[key].append(self.clock.monotonic())
-        await self.clock.sleep(0.05)
-        known = self.right is None or key == ApiKey(self.right)
-        return Response(200 if known else 401, {}, b'{"domains": []}')
-
-    async def aclose(self) -> None:
-        self.closed = True
-
-
-def test_two_threads_may_forget_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    registry, looks = LimiterRegistry(), threading.Event()
-    done = threading.Event()
-
-    async def get(key: str) -> None:
-        registry.get("https://chatloom.app", ApiKey(key), SIXTY)
-
-    def is_as_good_as_new(*_: object) -> bool:
-        if threading.current_thread() is other:
-            looks.set()
-            done.wait(10)
-        else:
-            other.start()
-            looks.wait(10)
-        return True
-
-    other = threading.Thread(target=lambda: asyncio.run(get("clf_other")))
-    monkeypatch.setattr(RateLimiter, "is_as_good_as_new", lambda *_: False)
-    for key in ("clf_1", "clf_2"):
-        asyncio.run(get(key))
-    monkeypatch.setattr(RateLimiter, "is_as_good_as_new", is_as_good_as_new)
-    asyncio.run(get("clf_3"))
-    done.set()
-    other.join()
-    assert looks.is_set()
-
-
-def test_a_key_is_paced_across_many_clients() -> None:
-    clock = FakeClock()
-    service = Service(clock)
-
-    async def backend() -> None:
-        tasks = list[asyncio.Task[object]]()
-        for _ in range(100):
-            for tenant in range(60):
-                client = AsyncChatloom(f"clf_{tenant}", pool=service, rate_limit=SIXTY)
-                tasks.append(asyncio.create_task(client.get_allowed_domains(AGENT)))
-            await asyncio.sleep(0.05)
-        await asyncio.gather(*tasks)
-
-    clock.run(backend())
-    for sent in service.sent.values():
-        assert sum(at <= sent[0] + 5 for at in sent) <= 60 + 25 + 1
+from chatloom_async.testing import FakeClock, StubReply, StubTransport
 
 
 def test_limiters_that_know_nothing_any_more_are_forgotten() -> None:
@@ -139,19 +64,23 @@ def test_what_was_learned_is_remembered_for_two_minutes(*, idle: float, remember
 
 
 def test_waiting_calls_leave_with_the_current_key() -> None:
-    clock = FakeClock()
-    service = Service(clock, "clf_old")
-    current = ["clf_old"]
+    current, clock = ["clf_old"], FakeClock()
+
+    def answers() -> Iterator[StubReply]:
+        while True:
+            stale = transport.requests[-1].fingerprint != ApiKey(current[0]).fingerprint
+            yield StubReply({"domains": []}, 401 if stale else 200, after=0.05)
 
     async def main() -> int:
-        client = AsyncChatloom(lambda: current[0], pool=service, retry=RetryPolicy(attempts=2))
-        calls = [asyncio.create_task(client.get_allowed_domains(AGENT)) for _ in range(300)]
+        client = AsyncChatloom(lambda: current[0], pool=transport, retry=RetryPolicy(attempts=2))
+        calls = [asyncio.create_task(client.get_allowed_domains("agt_1")) for _ in range(300)]
         await asyncio.sleep(2)
-        service.right = current[0] = "clf_new"
+        current[0] = "clf_new"
         return len(await asyncio.gather(*calls))
 
+    transport = StubTransport(answers(), clock=clock)
     assert clock.run(main()) == 300
-    assert len(service.sent[ApiKey("clf_old")]) + len(service.sent[ApiKey("clf_new")]) <= 310
+    assert len(transport.requests) <= 310
 
 
 def test_what_a_key_may_send_outlives_the_loop() -> None:
@@ -236,37 +165,20 @@ def test_a_refusal_outlives_the_loop_with_its_clock(*, goes_on: bool) -> None:
 
 
 def test_a_probe_lost_with_its_loop_is_resent() -> None:
-    registry = LimiterRegistry()
+    told = list[Event]()
+    registry, clock = LimiterRegistry(told.append), FakeClock()
 
     async def send_probe(*, refused: bool) -> None:
         limiter = registry.get("https://a.example", ApiKey("clf_a"), RateLimit())
         if refused:
             limiter.refused(leave(limiter), ConnectionError("429"), 1)
-        await limiter.wait("/a", WaitLimits())
+        probe = await limiter.wait("/a", WaitLimits())
+        if not refused:
+            limiter.admitted(probe, "/a")
 
-    clock = FakeClock()
     clock.run(send_probe(refused=True))
     clock.run(send_probe(refused=False))
     assert clock.monotonic() <= 1.2
-
-
-def test_a_limiter_keeps_its_number_between_loops() -> None:
-    told = list[Event]()
-    registry = LimiterRegistry(told.append)
-
-    async def get() -> RateLimiter:
-        return registry.get("https://chatloom.app", ApiKey("clf_a"), SIXTY)
-
-    async def close() -> None:
-        gate = await get()
-        gate.refused(await gate.wait("/a", WaitLimits()), ConnectionError(), None)
-
-    async def reopen() -> None:
-        gate = await get()
-        gate.admitted(await gate.wait("/a", WaitLimits()), "/a")
-
-    for work in (close, reopen):
-        asyncio.run(work())
     closed, opened = told
     assert isinstance(closed, LimiterClosed)
     assert isinstance(opened, LimiterOpened)

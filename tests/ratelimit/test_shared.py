@@ -5,7 +5,6 @@ import copy
 import itertools
 import logging
 import math
-import multiprocessing
 import os
 import pickle
 import shutil
@@ -14,7 +13,6 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -168,19 +166,6 @@ def test_a_lock_dies_with_its_holder(tmp_path: Path) -> None:
     assert asyncio.run(store.take(NAME, LIMIT, 1)).count == 1
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform makes no process by forking")
-async def test_a_forked_process_takes_from_the_same_limit(tmp_path: Path) -> None:
-    store = SharedFile(tmp_path / "limits")
-    await store.take(NAME, SLOW, 1)
-    context = multiprocessing.get_context("fork")
-    here, there = context.Pipe()
-    child = context.Process(target=_take, args=(store, there))
-    child.start()
-    assert await asyncio.to_thread(here.recv) == (2, 2)
-    child.join()
-    child.close()
-
-
 async def test_a_forked_process_counts_by_itself(
     store: SharedStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,11 +220,6 @@ def test_a_client_that_blocks_is_refused() -> None:
 def test_a_connection_does_not_travel() -> None:
     with pytest.raises(TypeError, match="make one in each process"):
         pickle.dumps(SharedRedis(FakeAsyncRedis()))
-
-
-def _take(store: SharedFile, parent: Connection) -> None:
-    grant = asyncio.run(store.take(NAME, SLOW, 5))
-    parent.send((grant.count, grant.processes))
 
 
 @pytest.mark.parametrize("per_minute", [60, 1])
@@ -501,15 +481,6 @@ async def test_a_store_hears_last_what_is_latest() -> None:
     gate.admitted(await gate.wait("/a", WaitLimits()), "/a")
     await gate.aclose()
     assert store.told == ["close", "open"]
-
-
-@virtual
-async def test_closing_waits_until_the_store_was_told() -> None:
-    store = Memory()
-    turns = SharedTurns(store, NAME, LIMIT, lambda: None)
-    turns.closed(5.0)
-    await turns.aclose()
-    assert store.record.closed_until == 5.0
 
 
 @pytest.mark.parametrize(
