@@ -144,8 +144,7 @@ class FanOut(Generic[Item, Value]):
                 # Its traceback holds this frame: a local with the Failure would close a circle.
                 results.append(Failure(item, error))
             except asyncio.CancelledError as cancellation:
-                task = asyncio.current_task()
-                if task is None or task.cancelling():  # somebody cancelled it
+                if _is_cancelled():
                     raise
                 results.append(Failure(item, _from_inside(cancellation)))
             _wake(self._reader)
@@ -173,6 +172,12 @@ class FanOut(Generic[Item, Value]):
         elif worker.exception() is not None:
             self._broken = worker.exception()
         _wake(self._reader)
+
+
+def _is_cancelled() -> bool:
+    """Tell whether somebody cancelled the running task, without a local that closes a circle."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 def _from_inside(cancellation: asyncio.CancelledError) -> RuntimeError:

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from attrs import frozen
 
 from chatloom_async import (
     APIConnectionError,
@@ -27,10 +26,6 @@ from chatloom_async import (
     RateLimit,
     RetryPolicy,
 )
-from chatloom_async.auth import Credentials
-from chatloom_async.calls.cached import CachedCalls
-from chatloom_async.calls.call import Caller
-from chatloom_async.calls.request import build_request
 from chatloom_async.events import AttemptEnded, CacheAnswered, CallStarted, Event
 from chatloom_async.testing import FakeClock, Sandbox, StubReply, StubTransport, make_workspace
 from tests.virtual import now
@@ -106,22 +101,6 @@ async def test_an_answer_tells_when_it_came() -> None:
     kept = await client.get_allowed_domains("agt_1")
     assert before <= young.answered_at == kept.answered_at <= datetime.now(UTC)
     assert (young.is_stale, kept.is_stale) == (False, False)
-
-
-@frozen
-class Ageless:
-    """A model that does not tell when it was answered."""
-
-    domains: tuple[str, ...]
-
-
-async def test_a_model_without_age_is_kept_too() -> None:
-    case = Case()
-    url = "https://chatloom.app"
-    caller = Caller(case.pool, Credentials(KEY), url, 15.0, ONCE, None, DEFAULT)
-    calls = CachedCalls(caller, case.pool.shared.answers(DEFAULT))
-    request = build_request("GET", url, "/api/plugin/new")
-    assert [await calls.fetch(request, Ageless) for _ in range(2)] == [Ageless(("v1.example",))] * 2
 
 
 async def test_the_caches_of_a_pool_are_bounded() -> None:

@@ -281,7 +281,6 @@ class LifeCycles(RuleBasedStateMachine):
         self.closed: set[int] = set()
         self.waiting: list[tuple[AsyncChatloom, asyncio.Task[AllowedDomains]]] = []
         self.pool = ConnectionPool(limit=50)
-        self.pool_closed = False
 
     @initialize(target=clients)
     def serve(self) -> AsyncChatloom:
@@ -291,9 +290,6 @@ class LifeCycles(RuleBasedStateMachine):
 
     def made(self, key: str) -> AsyncChatloom:
         return AsyncChatloom(key, base_url=self.good.url, retry=ONCE, pool=self.pool)
-
-    def is_closed(self, client: AsyncChatloom) -> bool:
-        return self.pool_closed or id(client) in self.closed
 
     @rule(target=clients, key=st.sampled_from(["clf_first", "clf_second"]))
     def make(self, key: str) -> AsyncChatloom:
@@ -308,9 +304,9 @@ class LifeCycles(RuleBasedStateMachine):
         try:
             domains = self.runner.run(client.get_allowed_domains("a"))
         except ClientClosedError:
-            assert self.is_closed(client)
+            assert id(client) in self.closed
         else:
-            assert not self.is_closed(client)
+            assert id(client) not in self.closed
             assert len(domains) == 2
 
     @rule()
@@ -321,8 +317,7 @@ class LifeCycles(RuleBasedStateMachine):
             self.waiting.append((client, asyncio.create_task(client.get_allowed_domains("a"))))
             await asyncio.sleep(0.001)
 
-        if not self.pool_closed:
-            self.runner.run(start())
+        self.runner.run(start())
 
     @precondition(lambda self: self.waiting)
     @rule(data=st.data(), how=st.sampled_from(["cancel", "close"]))
@@ -337,44 +332,27 @@ class LifeCycles(RuleBasedStateMachine):
             await asyncio.wait([task])
             return None if task.cancelled() else task.exception()
 
-        error = self.runner.run(end())
-        if not self.pool_closed:
-            assert isinstance(error, ClientClosedError) == (how == "close")
+        assert isinstance(self.runner.run(end()), ClientClosedError) == (how == "close")
 
     @rule(client=clients)
     def close(self, client: AsyncChatloom) -> None:
         self.runner.run(client.aclose())
         self.closed.add(id(client))
 
-    @precondition(lambda self: len(self.closed) > 2)
-    @rule()
-    def close_the_pool(self) -> None:
-        self.runner.run(self.pool.aclose())
-        self.pool_closed = True
-
-        async def settle() -> list[object]:
-            tasks = [task for _, task in self.waiting]
-            return list(await asyncio.gather(*tasks, return_exceptions=True))
-
-        outcomes = self.runner.run(settle())
-        assert {type(outcome) for outcome in outcomes} <= {ClientClosedError}
-        self.waiting.clear()
-
     @invariant()
     def only_those_who_wait_are_in_flight(self) -> None:
         assert len(self.pool.shared.in_flight) == len(self.waiting)
 
     def teardown(self) -> None:
-        self.runner.run(self.pool.aclose())
-        for _, task in self.waiting:
-            self.runner.run(_settled(task))
+        async def close() -> list[object]:
+            await self.pool.aclose()
+            tasks = [task for _, task in self.waiting]
+            return list(await asyncio.gather(*tasks, return_exceptions=True))
+
+        outcomes = self.runner.run(close())
+        assert {type(outcome) for outcome in outcomes} <= {ClientClosedError}
         self.runner.run(self.stack.aclose())
         self.runner.close()
-
-
-async def _settled(task: asyncio.Task[AllowedDomains]) -> None:
-    await asyncio.wait([task])
-    assert isinstance(task.exception(), ClientClosedError)
 
 
 TestLifeCycles = LifeCycles.TestCase

@@ -82,8 +82,6 @@ class CallRecord:
         sent: how many requests were handed to the transport.
         refused: whether the latest attempt was refused by a rate limit.
         asked: how many seconds that refusal, or a 503, asks to wait; 0 if it does not say.
-        reconnected: whether a dead kept connection was replaced already.
-        renewed: whether the key was asked for again already.
     """
 
     request: Request
@@ -106,8 +104,6 @@ class CallRecord:
     sent: int = 0
     refused: bool = False
     asked: float = 0.0
-    reconnected: bool = False
-    renewed: bool = False
 
     def failed(self, error: ChatloomError, next_step: NextStep, elapsed: float) -> FailedAttempt:
         """Take note of a failed attempt."""

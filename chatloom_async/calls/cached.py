@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, TypeVar
 
-from attrs import define, evolve, has
+from attrs import define, evolve
 
 from chatloom_async.auth import ApiKey
 from chatloom_async.cache import AnswerStore, Flight, Identity, KeptAnswer
@@ -225,10 +225,10 @@ class CachedCalls:
 def _kept(answer: Any, body: bytes, wall: float) -> Callable[[], Any]:
     """Return what makes the answer for each caller."""
     if hasattr(answer, "answered_at"):
-        answer = evolve(answer, answered_at=datetime.fromtimestamp(wall, UTC))
-    if answer is None or has(type(answer)):
-        return lambda: answer
-    return lambda: decode(body, object)  # plain values, which a caller may change: its own
+        model = evolve(answer, answered_at=datetime.fromtimestamp(wall, UTC))
+        return lambda: model
+    # Plain values, which a caller may change: each gets its own.
+    return lambda: None if answer is None else decode(body, object)
 
 
 def _serves_old(error: ChatloomError) -> bool:

@@ -400,9 +400,9 @@ class Caller:
     ) -> NextStep:
         """After a 401: ask for another key, once per call; only a different one is worth a try."""
         refused = isinstance(error, AuthenticationError)
-        if not refused or call.renewed or not self.credentials.renewable:
+        refusals = sum(isinstance(each.error, AuthenticationError) for each in call.failures)
+        if not refused or refusals > 1 or not self.credentials.renewable:
             return NextStep.FINAL
-        call.renewed = True
         try:
             fresh = await self.credentials.renew(generation)
         except Exception as problem:  # noqa: BLE001 - whatever the caller's key source raises

@@ -68,15 +68,14 @@ def judge(call: CallRecord, error: ChatloomError, longest: float, clock: Clock) 
     call.refused = status == HTTPStatus.TOO_MANY_REQUESTS or (
         status == HTTPStatus.FORBIDDEN and asked is not None
     )
-    repeatable = may_repeat(call.request, error)
     if call.limiter is not None:
         cost = _report(call, call.limiter, error, longest, clock)
-    if cost is Cost.FINAL or not repeatable:
+    if cost is Cost.FINAL or not may_repeat(call.request, error):
         return NextStep.FINAL
     if cost is Cost.FREE:
         return NextStep.AT_THE_GATE
-    if getattr(error, "reason", None) == "stale" and not call.reconnected:
-        call.reconnected = True
+    stale = getattr(error, "reason", None) == "stale"
+    if stale and not any(failed.outcome() == "stale" for failed in call.failures):
         return NextStep.AT_ONCE
     return NextStep.BACK_OFF
 
