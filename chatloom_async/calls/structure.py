@@ -13,9 +13,9 @@ import re
 from collections.abc import Callable, Hashable, Mapping
 from datetime import UTC, datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args, get_origin
 
-from attrs import NOTHING, Attribute, field, fields, fields_dict, has, make_class, resolve_types
+from attrs import NOTHING, Attribute, Factory, fields, has, resolve_types
 
 if TYPE_CHECKING:
     from cattrs import Converter
@@ -67,63 +67,52 @@ def _converter(spelling: Spelling) -> Converter:
 
 
 def _object_reader(model: Any, converter: Converter, spelling: Spelling) -> Reader:
-    """Read an object into an instance that is frozen only when all of it is there.
+    """Compile a reader with one line for each field, as attrs compiles an ``__init__``.
 
-    A frozen class sets its attributes through ``object.__setattr__``: four times as long. No
-    ``__init__`` of the model's runs, nor a validator.
+    An instance is filled unfrozen, for a frozen class sets its attributes four times as slowly,
+    and no ``__init__`` or validator of the model's runs.
     """
-    from cattrs.gen import make_dict_structure_fn_from_attrs, override  # noqa: PLC0415 - said above
-
     known = spelt(model, spelling)
-    names = frozenset(known)
-    kept = "extra" in fields_dict(model) and "extra" not in known
+    names = {each.name: name for name, each in known.items()}
     required = sum(each.default is NOTHING for each in known.values())
-    attributes, overrides = [], {}
-    for name, each in known.items():
-        # Most fields are text, for which removesuffix is _text in C: it returns what it is given,
-        # for there is no suffix "", and refuses what is no text.
-        text = each.type is str
-        attributes.append(each.evolve(init=False, type="" if text else each.type))
-        hook = str.removesuffix if text else None
-        overrides[each.name] = override(rename=name, struct_hook=hook)
-    read = make_dict_structure_fn_from_attrs(
-        attributes,
-        _unfrozen(model, left_out="extra" if kept else ""),
-        converter,
-        _cattrs_include_init_false=True,
-        **overrides,  # type: ignore[arg-type]  # attribute names, which mypy takes for options
-    )
+    scope = {
+        "make": _unfrozen(model),
+        "model": model,
+        "others": lambda value: {n: v for n, v in value.items() if n not in known},
+    }
+    lines = ["def read(value, _):", "result = make()"]
+    for each in fields(model):
+        field, default, of = each.name, each.default, each.type
+        taken = f"default_{field}"
+        if isinstance(default, Factory):  # type: ignore[arg-type]  # a class, typed as functions
+            taken += "(result)" if default.takes_self else "()"
+            default = default.factory
+        scope[f"default_{field}"] = default
+        if field in names:
+            # Most fields are text, for which removesuffix is _text in C: it returns what it is
+            # given, for there is no suffix "", and refuses what is no text.
+            text = of is str
+            scope[f"read_{field}"] = str.removesuffix if text else converter.get_structure_hook(of)
+            scope[f"type_{field}"] = "" if text else of
+            name = repr(names[field])
+            read = f"read_{field}(value[{name}], type_{field})"
+            taken = read if default is NOTHING else f"{read} if {name} in value else {taken}"
+        elif field == "extra":
+            taken = f"others(value) if len(value) > {required} else {{}}"
+        lines.append(f"result.{field} = {taken}")
+    lines += ["result.__class__ = model", "return result"]
+    exec("\n    ".join(lines), scope)  # noqa: S102 - of field names alone
+    return cast("Reader", scope["read"])
 
-    def structure(value: Any, _: Any) -> Any:
-        result = read(value, model)
-        if kept:
-            more = len(value) > required  # and all that is required was there
-            result.extra = {n: v for n, v in value.items() if n not in names} if more else {}
-        result.__class__ = model
-        return result
 
-    return structure
-
-
-def _unfrozen(model: Any, left_out: str) -> type[Any]:
-    """Return a class whose instances hold defaults, can be filled, and become the model's."""
+def _unfrozen(model: Any) -> type[Any]:
+    """Return a class whose instances can be filled, and become the model's."""
     methods = {
+        "__init__": object.__init__,
         "__setattr__": object.__setattr__,
         "__delattr__": object.__delattr__,  # CPython sees both as one: neither may be Python's
     }
-    defaults = {
-        each.name: NOTHING if each.name == left_out else each.default for each in fields(model)
-    }
-    if all(default is NOTHING for default in defaults.values()):
-        methods["__init__"] = object.__init__  # the rule, and faster than one in Python
-        return type(model.__name__, (model,), {"__slots__": (), **methods})
-    attributes = {  # what __init__ takes has its default bound; any other's is looked up each time
-        name: field(init=default is not NOTHING, default=default)
-        for name, default in defaults.items()
-    }
-    return make_class(
-        model.__name__, attributes, (model,), class_body=methods, slots=True, eq=False, repr=False
-    )
+    return type(model.__name__, (model,), {"__slots__": (), **methods})
 
 
 def _each_reader(container: type, of: Any, hook: Reader) -> Reader:
