@@ -23,13 +23,13 @@ from chatloom_async.auth import ApiKey
 from chatloom_async.network.connector import Connector
 from chatloom_async.network.exchange import (
     MAX_FIELD,
+    arrived,
     connecting,
     read_body,
     unanswered,
-    within_limit,
 )
 from chatloom_async.network.trial import doubt, session_methods, try_out
-from chatloom_async.transport import MAX_ERROR_BODY, Request, Response
+from chatloom_async.transport import Request, Response
 
 _log = logging.getLogger("chatloom_async")
 _aiohttp: Any = aiohttp  # with what it has and does not export
@@ -138,12 +138,7 @@ class Direct:
             while _INTERIM <= (status := message.code) < _FINAL and status != _SWITCHING:
                 message, content = await protocol.read()
             if content.is_eof():  # all of it has arrived, as nearly always
-                pieces = getattr(content, "_buffer", None)  # as ``exchange.arrived`` does
-                body, whole = b"".join(pieces or ()), True
-                if pieces:
-                    pieces.clear()
-                if len(body) > MAX_ERROR_BODY:  # which no limit is below
-                    body = within_limit(status, body)
+                body, whole = arrived(status, content), True
             else:
                 body, whole = await read_body(status, content)
         except BaseException as error:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from functools import lru_cache
+from collections.abc import Mapping
+from functools import lru_cache, partial
 from io import BytesIO
+from typing import Any
 
 import aiohttp
 from yarl import URL
@@ -26,34 +28,39 @@ MAX_FIELD = 64 * 1024  # of one header; a content security policy is longer than
 _CONNECT_TIMEOUT = 5.0
 _OK = range(200, 300)
 
-Guards = tuple[aiohttp.ClientMiddlewareType, ...]
 
-
-def guards_for(session: aiohttp.ClientSession, *, plain: bool) -> Guards:
-    """Return what each request of a session passes on its way; a ``plain`` one knows no proxy.
+def options_for(
+    session: aiohttp.ClientSession, proxy: str | None, *, plain: bool
+) -> Mapping[str, Any]:
+    """Return what each request of a session is made with; a ``plain`` one is ours, without proxy.
 
     A session that saw a disconnect would silently send the request again, and a proxy would read
-    the key of plain http. A plain session is told once, which costs its requests nothing.
+    the key of plain http. A plain session is told once, which costs its requests nothing; to pass
+    four options costs each a hundredth.
     """
-    if not plain or not hasattr(session, "_retry_connection"):
-        return (_guarded,)
-    session._retry_connection = False  # noqa: SLF001 - aiohttp's own test kit does so
-    return ()
+    if plain and hasattr(session, "_retry_connection"):
+        session._retry_connection = False  # noqa: SLF001 - aiohttp's own test kit does so
+        return {}
+    # Whatever a session that was brought would do.
+    return {
+        "proxy": proxy,
+        "middlewares": (_guarded,),
+        "raise_for_status": False,
+        "auto_decompress": True,
+    }
 
 
-async def send(  # noqa: PLR0913 - what a request is, and how it goes
+async def send(
     session: aiohttp.ClientSession,
     request: Request,
     key: ApiKey,
-    *,
     timeout: float,
-    proxy: str | None,
-    guards: Guards,
+    options: Mapping[str, Any],
 ) -> Response:
     """Make exactly one request and return its whole answer.
 
-    ``timeout`` bounds connecting only; whoever calls bounds the whole. ``guards``: what
-    ``guards_for`` returned for this session.
+    ``timeout`` bounds connecting only; whoever calls bounds the whole. ``options``: what
+    ``options_for`` returned for this session.
 
     Raises:
         APIConnectionError: the connection ended before an answer, or the body is too large.
@@ -61,22 +68,22 @@ async def send(  # noqa: PLR0913 - what a request is, and how it goes
         RuntimeError: the session is closed, maybe since this request began to wait for its slot.
 
     """
-    headers, body = key.headers(), request.body
-    if body is not None:
+    headers: Mapping[str, str] = key.headers()
+    make: Any = session.request
+    if request.body is not None:
         headers = {**headers, "Content-Type": "application/json"}
-    answer = None
+        # Of bytes aiohttp warns beyond 1 MiB.
+        options = {**options, "data": BytesIO(request.body)}
+    if options:
+        make = partial(make, **options)
+    answer: aiohttp.ClientResponse | None = None
     try:
-        answer = await session.request(
+        answer = await make(
             request.method,
             _url(request),
-            data=None if body is None else BytesIO(body),  # of bytes aiohttp warns beyond 1 MiB
             headers=headers,
             allow_redirects=False,
-            proxy=proxy,
             timeout=connecting(timeout),
-            middlewares=guards,
-            raise_for_status=False,  # whatever a session that was brought would do
-            auto_decompress=True,
         )
     except aiohttp.ClientConnectorError:
         raise
@@ -88,7 +95,7 @@ async def send(  # noqa: PLR0913 - what a request is, and how it goes
     try:
         content = answer.content
         if content.is_eof():  # all of it has arrived, as nearly always
-            body, whole = within_limit(answer.status, arrived(content)), True
+            body, whole = arrived(answer.status, content), True
         else:
             body, whole = await read_body(answer.status, content)
     finally:
@@ -131,17 +138,18 @@ def unanswered(connector: aiohttp.BaseConnector | None) -> APIConnectionError:
     )
 
 
-def arrived(content: aiohttp.StreamReader) -> bytes:
-    """Take a body out that has arrived as a whole.
+def arrived(status: int, content: aiohttp.StreamReader) -> bytes:
+    """Take a body out that has arrived as a whole, as ``read_body`` does.
 
     ``read_nowait`` would have the parser look for more, which costs each answer some 3 %.
     """
     pieces = getattr(content, "_buffer", None)  # the reader of an empty body has none
-    if type(pieces) is not deque:
-        return content.read_nowait()
-    body = b"".join(pieces)
-    pieces.clear()
-    return body
+    if type(pieces) is deque:
+        body = b"".join(pieces)
+        pieces.clear()
+    else:
+        body = content.read_nowait()
+    return body if len(body) <= MAX_ERROR_BODY else within_limit(status, body)
 
 
 async def read_body(status: int, content: aiohttp.StreamReader) -> tuple[bytes, bool]:

@@ -11,9 +11,9 @@ import inspect
 import ssl
 import sys
 import warnings
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
-from typing import NoReturn, Self
+from typing import Any, NoReturn, Self
 from weakref import WeakValueDictionary
 
 import aiohttp
@@ -33,13 +33,7 @@ from chatloom_async.events import Observer, guarded
 from chatloom_async.network.bounds import Slots, Timeouts, Watch
 from chatloom_async.network.connector import Connector
 from chatloom_async.network.direct import Direct
-from chatloom_async.network.exchange import (
-    MAX_FIELD,
-    Guards,
-    connect_seconds,
-    guards_for,
-    send,
-)
+from chatloom_async.network.exchange import MAX_FIELD, connect_seconds, options_for, send
 from chatloom_async.network.options import (
     hooks_problem,
     proxy_problem,
@@ -63,7 +57,7 @@ class _Connections:
     slots: Slots
     keeper: AsyncGenerator[None, None]
     direct: Direct | None
-    guards: Guards
+    options: Mapping[str, Any]  # of each request of the session
     closing: list[asyncio.Task[None]]  # what another thread's loop asked for
     # By their length. Only its timer keeps one alive, so it goes when nothing used it that long.
     _timeouts: WeakValueDictionary[float, Timeouts] = field(factory=WeakValueDictionary)
@@ -217,14 +211,7 @@ class ConnectionPool:
                 direct = connections.direct
                 if direct is not None and direct.takes(request):
                     return await direct.send(request, key, timeout)
-                return await send(
-                    connections.session,
-                    request,
-                    key,
-                    timeout=timeout,
-                    proxy=self.proxy,
-                    guards=connections.guards,
-                )
+                return await send(connections.session, request, key, timeout, connections.options)
             except BaseException as error:  # noqa: BLE001 - raised below
                 problem = self._problem(error, connections, watch, request)
             finally:
@@ -291,8 +278,8 @@ class ConnectionPool:
         slots = Slots(_places(self.limit, session.connector))
         direct = Direct.of(session) if self.direct and self.proxy is None else None
         plain = self.session is None and self.proxy is None and not self.trust_env
-        guards = guards_for(session, plain=plain)
-        connections = _Connections(session, slots, keeper, direct, guards, closing)
+        options = options_for(session, self.proxy, plain=plain)
+        connections = _Connections(session, slots, keeper, direct, options, closing)
         self._by_loop[asyncio.get_running_loop()] = connections
         self._used = True
         await anext(keeper)

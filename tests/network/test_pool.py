@@ -30,7 +30,7 @@ from chatloom_async import (
 )
 from chatloom_async.network import pool as network_pool
 from chatloom_async.network.direct import Direct
-from chatloom_async.network.exchange import guards_for
+from chatloom_async.network.exchange import options_for
 from chatloom_async.testing import Fault, Sandbox, make_workspace
 from tests.faults.case import DOCUMENT, DOMAINS, answer
 from tests.faults.server import Close, Pause, Reset, Script, Server
@@ -150,7 +150,7 @@ async def test_aiohttp_sends_a_lost_request_once(
 ) -> None:
     if not told:  # as of an aiohttp whose session cannot be told
         monkeypatch.setattr(
-            network_pool, "guards_for", lambda session, **_: guards_for(session, plain=False)
+            network_pool, "options_for", lambda *about, **_: options_for(*about, plain=False)
         )
     async with Server([(Reset(),)]) as server, ConnectionPool(direct=False) as pool:
         with pytest.raises(APIConnectionError):
