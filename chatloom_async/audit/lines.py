@@ -52,8 +52,7 @@ def dump_run(run: AuditRun) -> str:
 class Line:
     """What a line says; fields that this release does not know are in ``sent`` alone."""
 
-    path: str | Path
-    number: int  # its place in the file, the first is 1
+    place: str  # path and number; the first is 1
     workspace: str | None  # None in the line of a run
     sent: Mapping[str, Any]  # the JSON object
 
@@ -70,7 +69,7 @@ class Line:
         """
         for name in _LISTS:
             if name not in self.sent:
-                raise _none(self.path, self.number, f"$.{name}: missing")
+                raise _none(self.place, f"$.{name}: missing")
         return self._read(self.sent, WorkspaceAudit)
 
     def run(self) -> AuditRun:
@@ -94,7 +93,7 @@ class Line:
             return from_dict(sent, kind)
         except ResponseDecodeError as error:
             problem = error.message
-        raise _none(self.path, self.number, problem)
+        raise _none(self.place, problem)
 
 
 def read_lines(path: str | Path, *, latest: bool = False) -> Iterator[Line]:
@@ -127,14 +126,14 @@ def _lines(path: str | Path, file: BinaryIO) -> Iterator[Line]:
             continue
         if torn is not None:
             raise torn
-        objects = _objects(line)
+        place, objects = f"{path}, line {number}", _objects(line)
         for sent in objects:
             name = sent.get("workspace")
             if not isinstance(name, str) and _RUN not in sent:
-                raise _none(path, number, "no workspace is named")
-            yield Line(path, number, name if isinstance(name, str) else None, sent)
+                raise _none(place, "no workspace is named")
+            yield Line(place, name if isinstance(name, str) else None, sent)
         if not objects:
-            torn = _none(path, number, "not JSON")
+            torn = _none(place, "not JSON")
             if not _is_torn(line):
                 raise torn
 
@@ -144,8 +143,8 @@ def unusable(path: str | Path, error: OSError) -> ConfigurationError:
     return ConfigurationError(f"{str(path) or repr('')}: {error.strerror or type(error).__name__}")
 
 
-def _none(path: str | Path, number: int, problem: str) -> ConfigurationError:
-    return ConfigurationError(f"{path}, line {number}: no line of an audit: {problem}")
+def _none(place: str, problem: str) -> ConfigurationError:
+    return ConfigurationError(f"{place}: no line of an audit: {problem}")
 
 
 def _is_torn(line: bytes) -> bool:

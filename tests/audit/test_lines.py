@@ -17,7 +17,7 @@ from tests.audit.samples import ACME, AGENT, DEAD
 
 def parsed(line: str) -> Line:
     sent = json.loads(line)
-    return Line("file", 1, sent["workspace"], sent)
+    return Line("file, line 1", sent["workspace"], sent)
 
 
 def test_a_line_has_the_documented_names() -> None:

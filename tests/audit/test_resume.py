@@ -8,29 +8,43 @@ from attrs import evolve
 
 from chatloom_async.audit.files import AuditFile, AuditLog, load_audits, read_audits
 from chatloom_async.audit.judge import Judge
+from chatloom_async.audit.lines import dump_audit
 from chatloom_async.audit.results import Finding, WorkspaceAudit
 from chatloom_async.errors import ConfigurationError
 from chatloom_async.models import Gap
 from tests.audit.samples import ACME, DEAD, no_file_beyond, write
 
 
-@pytest.mark.parametrize("status", [None, 408, 429, 500, 503])
-def test_what_an_outage_hid_is_read_again(tmp_path: Path, path: Path, status: int | None) -> None:
-    hidden = WorkspaceAudit("hidden", gaps=(Gap(None, "SomeError", status, "down"),))
-    write(path, hidden, ACME, DEAD)
+def test_what_an_outage_hid_is_read_again(path: Path) -> None:
+    hidden = [
+        WorkspaceAudit(str(status), gaps=(Gap(None, "SomeError", status, "down"),))
+        for status in (None, 408, 429, 500, 503)
+    ]
+    answered = [
+        DEAD,
+        evolve(ACME, gaps=(Gap(None, "APIConnectionError", None, "down"),)),
+        WorkspaceAudit("odd", gaps=(Gap(None, "ResponseDecodeError", None, "no JSON"),)),
+        WorkspaceAudit("unset", gaps=(Gap(None, "ConfigurationError", None, "no key"),)),
+    ]
+    write(path, *hidden, *answered)
     with AuditLog.open(path, resume=True) as log:
-        assert log.done == {"acme", "dead"}
-        assert log.again == {"hidden"}
-        assert list(read_audits(path)) == [ACME, DEAD]
-        log.append(evolve(ACME, workspace="hidden"))
-    assert [each.workspace for each in read_audits(path)] == ["acme", "dead", "hidden"]
-    assert [each.name for each in tmp_path.iterdir()] == ["audit.jsonl"]
+        assert log.done == {each.workspace for each in answered}
+        assert log.again == {each.workspace for each in hidden}
+        assert list(read_audits(path)) == answered
+        log.append(hidden[1])
+    assert list(read_audits(path)) == [*answered, hidden[1]]
+    assert [*path.parent.iterdir()] == [path]
 
 
-def test_a_run_cut_at_any_byte_is_resumed_with_every_workspace_once(path: Path) -> None:
+def test_a_run_cut_anywhere_is_resumed_with_every_workspace_once(path: Path) -> None:
     write(path, DEAD, ACME, resume=True)  # what never began
-    whole = path.read_bytes()
-    for size in range(len(whole)):
+    whole, edge = path.read_bytes(), len(dump_audit(DEAD)) + 1
+    for size in (
+        *range(0, len(whole), 41),
+        *range(16),
+        *range(edge - 2, edge + 16),
+        len(whole) - 1,
+    ):
         path.write_bytes(whole[:size])
         read = [audit.workspace for audit in read_audits(path)]
         with AuditLog.open(path, resume=True) as log:
@@ -42,15 +56,21 @@ def test_a_run_cut_at_any_byte_is_resumed_with_every_workspace_once(path: Path) 
 
 
 @pytest.mark.parametrize(
-    "junk", ["acme,env:ACME\nother,env:OTHER\n", "acme,env:ACME", '[{"workspace":"acme"}]']
+    ("held", "told"),
+    [
+        ("acme,env:ACME\nother,env:OTHER\n", "not JSON"),
+        ("acme,env:ACME", "not JSON"),
+        ('[{"workspace":"acme"}]', "no workspace is named"),
+        (f"{dump_audit(ACME)}\n{dump_audit(DEAD)}\n", "other workspaces, 'dead': write to another"),
+    ],
+    ids=["keys", "a key", "a list", "other workspaces"],
 )
-def test_junk_is_left_as_it_is_when_it_cannot_be_resumed(tmp_path: Path, junk: str) -> None:
-    path = tmp_path / "keys.csv"
-    path.write_text(junk)
-    with pytest.raises(ConfigurationError):
-        AuditLog.open(path, resume=True)
-    assert path.read_text() == junk
-    assert list(tmp_path.iterdir()) == [path]
+def test_what_cannot_be_resumed_is_left_as_it_is(path: Path, held: str, told: str) -> None:
+    path.write_text(held)
+    with pytest.raises(ConfigurationError, match=told):
+        AuditLog.open(path, resume=True, workspaces=["acme", "new"])
+    assert path.read_text() == held
+    assert [*path.parent.iterdir()] == [path]
 
 
 def test_a_resumed_file_is_cut_until_it_holds_what_the_latest_run_expects(path: Path) -> None:
@@ -104,15 +124,6 @@ def test_a_resumed_file_says_how_old_it_is(path: Path) -> None:
         assert (len(log.done), log.oldest) == (3, moments[1])
 
 
-def test_a_file_of_other_workspaces_is_not_resumed(tmp_path: Path, path: Path) -> None:
-    write(path, ACME, DEAD)
-    before = path.read_bytes()
-    with pytest.raises(ConfigurationError, match=r"other workspaces, 'dead': write to another"):
-        AuditLog.open(path, resume=True, workspaces=["acme", "new"])
-    assert path.read_bytes() == before
-    assert list(tmp_path.iterdir()) == [path]
-
-
 def test_a_resume_without_room_leaves_the_file_as_it_was(tmp_path: Path, path: Path) -> None:
     write(path, ACME, DEAD)
     held = path.read_bytes()
@@ -121,18 +132,6 @@ def test_a_resume_without_room_leaves_the_file_as_it_was(tmp_path: Path, path: P
         AuditLog.open(path, resume=True)
     assert path.read_bytes() == held
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_what_was_answered_is_never_read_again(path: Path) -> None:
-    down = Gap(None, "APIConnectionError", None, "down")
-    answered = [
-        evolve(ACME, gaps=(down,)),
-        WorkspaceAudit("odd", gaps=(Gap(None, "ResponseDecodeError", None, "no JSON"),)),
-        WorkspaceAudit("unset", gaps=(Gap(None, "ConfigurationError", None, "no key"),)),
-    ]
-    write(path, *answered)
-    with AuditLog.open(path, resume=True) as log:
-        assert (len(log.done), log.again) == (3, frozenset())
 
 
 def test_a_resume_keeps_what_is_known_of_runs(path: Path) -> None:
