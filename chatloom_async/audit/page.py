@@ -53,15 +53,6 @@ class ReportContext:
     ignored: tuple[str, ...] = ()
 
 
-@frozen
-class WorkspacePart:
-    """One workspace on the page."""
-
-    number: int
-    audit: WorkspaceAudit
-    totals: AuditTotals
-
-
 def write_report(
     audits: Iterable[WorkspaceAudit],
     path: str | Path,
@@ -78,9 +69,9 @@ def write_report(
     """
     environment = _environment()
     judged = sorted(((audit, AuditTotals().plus(audit)) for audit in audits), key=_concern)
-    parts = [WorkspacePart(number, *each) for number, each in enumerate(judged)]
+    shown = [audit for audit, _ in judged]
     # A class name for each pair of colours: thousands of agents share a few.
-    pairs = dict.fromkeys(_look(agent) for part in parts for agent in part.audit.agents)
+    pairs = dict.fromkeys(_look(agent) for audit in shown for agent in audit.agents)
     looks = {pair: f"look{number}" for number, pair in enumerate(pairs)}
     launchers = (
         f".{name}::before {{ background: linear-gradient(90deg, {one} 50%, {other} 50%); }}\n"
@@ -88,11 +79,9 @@ def write_report(
     )
     style, script = _asset("report.css") + "".join(launchers), _asset("report.js")
     page = environment.get_template("report.html").stream(
-        figures=figures(
-            [part.audit for part in parts], context.new, Judge(ignored=context.ignored)
-        ),
-        workspaces=parts,
-        numbers={part.audit.workspace: part.number for part in parts},
+        figures=figures(shown, context.new, Judge(ignored=context.ignored)),
+        workspaces=judged,
+        numbers={audit.workspace: number for number, audit in enumerate(shown)},
         looks=looks,
         made_at=made_at,
         context=context,
