@@ -17,7 +17,7 @@ from chatloom_async.audit.addresses import (
     is_all_addresses,
 )
 from chatloom_async.audit.hosts import Reading, is_idna, read_host, trimmed
-from chatloom_async.audit.suffixes import is_above_suffix, is_public_suffix, parents
+from chatloom_async.audit.suffixes import is_public_suffix, is_suffix_or_above, parents
 from chatloom_async.errors import ConfigurationError
 
 Coverage = Literal["one host", "hosts below", "anybody's hosts", "addresses", "everything"]
@@ -188,7 +188,7 @@ def _named(bare: str, reading: Reading) -> Entry:
         host, covers = "", "addresses"
     elif wildcard:
         fixed = _fixed(host)
-        anybodys = not fixed or is_public_suffix(fixed) or is_above_suffix(fixed)
+        anybodys = not fixed or is_suffix_or_above(fixed)
         covers = "anybody's hosts" if anybodys else "hosts below"
     problem = _problem_of(name, host, reading)
     return Entry(

@@ -25,7 +25,7 @@ from chatloom_async.audit.domains import (
 from chatloom_async.audit.hosts import shown
 from chatloom_async.audit.look_alikes import look_alike
 from chatloom_async.audit.results import Finding, Severity, WorkspaceAudit
-from chatloom_async.audit.suffixes import is_known_top, is_public_suffix
+from chatloom_async.audit.suffixes import is_public_suffix, is_suffix_or_above
 from chatloom_async.models import AuditedAgent
 
 POSITIONS = ("bottom-right", "bottom-left", "top-right", "top-left")
@@ -201,7 +201,7 @@ def _wrong_with_host(host: str, *, wildcard: bool) -> Iterator[tuple[str, str]]:
         yield "public-suffix", "is a public suffix: anybody can register names below it"
     elif is_local(host):
         yield "private-address", "is a name that means something else, or nothing, elsewhere"
-    elif not is_known_top(top) and top != _DOCUMENTATION:
+    elif not is_suffix_or_above(top) and top != _DOCUMENTATION:
         yield "unknown-top-level", f"ends in .{_shown(top)[1:-1]}, no known top-level domain"
     reason = look_alike(shown(host)) if "xn--" in host else None
     if reason is not None:

@@ -18,14 +18,12 @@ def is_public_suffix(host: str) -> bool:
     return f"*.{host.partition('.')[2]}" in rules and f"!{host}" not in rules
 
 
-def is_above_suffix(host: str) -> bool:
-    """Tell a name above a public suffix, as amazonaws.com is above s3.amazonaws.com."""
-    return host in _list()[1]
+def is_suffix_or_above(host: str) -> bool:
+    """Tell a public suffix or a name above one, as amazonaws.com is above s3.amazonaws.com.
 
-
-def is_known_top(label: str) -> bool:
-    """Tell a top-level domain of the Internet; the list names every one that ICANN delegated."""
-    return is_public_suffix(label) or is_above_suffix(label)
+    Of names without a dot these are the top-level domains: the list has all that ICANN delegated.
+    """
+    return is_public_suffix(host) or host in _list()[1]
 
 
 def parents(host: str) -> Iterator[str]:
