@@ -125,10 +125,10 @@ def make_run(options: Namespace) -> Run:
     if options.sandbox:
         from chatloom_async.testing import demo_workspaces  # noqa: PLC0415 - brings a web server
 
-        keys = {each.name: ApiKey(each.key) for each in demo_workspaces()}
+        base_url, keys = None, {each.name: ApiKey(each.key) for each in demo_workspaces()}
     else:
         keys = _only_key() if options.keys is None else KeysFile(options.keys).read()
-    base_url = None if options.sandbox else check_base_url(None)
+        base_url = check_base_url(None)
     made = AuditRun(datetime.now(UTC), None, tuple(keys), judge.approved, judge.ignored)
     progress = Progress(sys.stderr, notes_anywhere=options.verbose)
     places = out, options.parquet, printed, options.proxy

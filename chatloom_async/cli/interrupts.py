@@ -20,16 +20,12 @@ _SIGNALS = [each for each in signal.Signals if each.name in ("SIGINT", "SIGTERM"
 _SHOW_CURSOR = b"\x1b[?25h\r\n"  # a progress bar hides the terminal's cursor
 
 
-def _raise() -> None:
-    raise KeyboardInterrupt
-
-
 @define(eq=False)
 class Interrupts:
     """What the signals of a command lead to; ``handle`` makes it the process's handler."""
 
     _told: bool = field(default=False, init=False)
-    _end: Callable[[], object] = field(default=_raise, init=False)
+    _end: Callable[[], object] | None = field(default=None, init=False)  # of what runs in a loop
 
     def handle(self) -> None:
         """Handle signals from here on."""
@@ -58,7 +54,7 @@ class Interrupts:
         except asyncio.CancelledError:
             raise KeyboardInterrupt from None
         finally:
-            self._end = _raise
+            self._end = None
 
     def _handle(self, _number: int, _frame: FrameType | None) -> None:
         if self._told:
@@ -66,6 +62,8 @@ class Interrupts:
                 os.write(2, _SHOW_CURSOR)
             os._exit(INTERRUPTED)  # at once, whatever waits, and without a word
         self._told = True
+        if self._end is None:
+            raise KeyboardInterrupt
         self._end()
 
 

@@ -30,19 +30,13 @@ def proxy_for(base_url: str, given: str | None) -> str | None:
 
     ConfigurationError: it is none that speaks HTTP. The message leaves its password out.
     """
-    server = urlsplit(base_url)
+    server, source = urlsplit(base_url), "--proxy"
     if given is None:
-        proxies = getproxies()
-        found = (proxies.get(server.scheme) or proxies.get("all") or "").strip()
-        if (
-            not found
-            or server.scheme != "https"
-            or proxy_bypass(f"{server.hostname}:{server.port or 443}")
-        ):
+        proxies, source = getproxies(), "the proxy of the environment"
+        given = (proxies.get("https") or proxies.get("all") or "").strip()
+        past = proxy_bypass(f"{server.hostname}:{server.port or 443}")
+        if not given or past or server.scheme != "https":
             return None
-        given, source = found, "the proxy of the environment"
-    else:
-        source = "--proxy"
     url = given if "://" in given else f"http://{given}"
     if proxy_problem(url):
         raise ConfigurationError(f"{source} is not an HTTP proxy: give one like http://host:3128")

@@ -10,6 +10,8 @@ import traceback
 from contextlib import suppress
 from io import TextIOWrapper
 
+from chatloom_async.audit.text import visible
+
 _STANDARD = 3  # stdin, stdout, stderr
 # Our own signs, for an encoding that has none of them.
 _PLAIN = str.maketrans(
@@ -43,8 +45,6 @@ def _plain(error: UnicodeError) -> tuple[str, int]:
 
 def tell(text: str) -> None:
     """Write a line to standard error, control characters written out; nobody may be listening."""
-    from chatloom_async.audit.text import visible  # noqa: PLC0415 - with it comes all of the audit
-
     with suppress(OSError, ValueError):
         sys.stderr.write(f"{visible(text)}\n")
         sys.stderr.flush()

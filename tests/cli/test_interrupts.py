@@ -4,18 +4,15 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
 import pytest
 
 from chatloom_async.audit.files import read_audits
-from chatloom_async.cli.interrupts import Interrupts
+from chatloom_async.client import AsyncChatloom
 from chatloom_async.testing import Fault, Sandbox, demo_workspaces
 from tests.cli.terminals import Cli, CtrlC, started
-
-Run = Callable[[Interrupts, Coroutine[Any, Any, int]], int]
 
 
 def test_ctrl_c_shows_the_tables_of_what_was_read(
@@ -43,24 +40,14 @@ def test_ctrl_c_leaves_whole_lines(monkeypatch: pytest.MonkeyPatch, cli: Cli) ->
 
 
 @pytest.mark.usefixtures("acme_key")
-def test_ctrl_c_ends_a_command_with_130(served: Sandbox, cli: Cli) -> None:
-    served.plant(Fault.hang(times=None))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Interrupts, "run", _interrupted(Interrupts.run))
-        assert cli("agents", status=130).err == "chatloom-async: interrupted\n"
+def test_ctrl_c_ends_a_command_with_130(monkeypatch: pytest.MonkeyPatch, cli: Cli) -> None:
+    async def list_agents(_: object) -> NoReturn:
+        signal.raise_signal(signal.SIGINT)
+        await asyncio.Event().wait()
+        raise AssertionError("not interrupted")
 
-
-def _interrupted(run: Run) -> Run:
-    """Return what runs a command and presses Ctrl-C meanwhile."""
-
-    def later(self: Interrupts, work: Coroutine[Any, Any, int]) -> int:
-        async def main() -> int:
-            asyncio.get_running_loop().call_later(0.05, signal.raise_signal, signal.SIGINT)
-            return await work
-
-        return run(self, main())
-
-    return later
+    monkeypatch.setattr(AsyncChatloom, "list_agents", list_agents)
+    assert cli("agents", status=130).err == "chatloom-async: interrupted\n"
 
 
 def test_ctrl_c_ends_what_waits_outside_a_loop(monkeypatch: pytest.MonkeyPatch, cli: Cli) -> None:
