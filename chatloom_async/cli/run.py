@@ -4,6 +4,7 @@ Not here: what is printed (``cli.summary``, ``cli.progress``), and files of resu
 """
 
 import asyncio
+import os
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -174,6 +175,10 @@ class Run:
             raise ConfigurationError(
                 "--dask needs distributed: pip install 'chatloom_async[dask]'"
             ) from None
+        # What tidies up after a second Ctrl-C would complain that there was something to do.
+        os.environ.setdefault(
+            "PYTHONWARNINGS", "ignore::UserWarning:multiprocessing.resource_tracker"
+        )
         names = [name for name in self.keys if name not in self.done]
         audit = audit_on(
             cluster,

@@ -147,16 +147,7 @@ class ClusterAudit:
             return self._cluster
         target: Any = self._cluster
         if target == LOCAL:
-            target = await self._resources.enter_async_context(
-                _dask.LocalCluster(
-                    n_workers=os.cpu_count() or 1,
-                    threads_per_worker=_LOCAL_AT_ONCE,
-                    host=_LOOPBACK,
-                    dashboard_address=f"{_LOOPBACK}:0",  # it shows names and asks for no password
-                    asynchronous=True,
-                    preload=[dask_setup.__module__],
-                )
-            )
+            target = await self._start_local()
         client = _dask.Client(target, asynchronous=True, timeout=_CONNECT, set_as_default=False)
         self._resources.push_async_callback(client.close)  # also of one that never connected
         try:
@@ -165,6 +156,25 @@ class ClusterAudit:
             raise ConfigurationError(
                 f"cannot reach a Dask scheduler at {self._cluster!r}: {error}"
             ) from None
+
+    async def _start_local(self) -> Any:
+        """Start a cluster; to cancel that waits for its end, or processes would be left behind."""
+        cluster = _dask.LocalCluster(
+            n_workers=os.cpu_count() or 1,
+            threads_per_worker=_LOCAL_AT_ONCE,
+            host=_LOOPBACK,
+            dashboard_address=f"{_LOOPBACK}:0",  # it shows names and asks for no password
+            asynchronous=True,
+            preload=[dask_setup.__module__],
+        )
+        start = asyncio.ensure_future(cluster)
+
+        async def close() -> None:
+            await asyncio.wait([start])
+            await cluster.close()
+
+        self._resources.push_async_callback(close)
+        return await asyncio.shield(start)
 
     async def _audit(self, name: str) -> WorkspaceAudit:
         """Hand over one workspace and wait for it, on whichever worker it ends."""

@@ -271,10 +271,12 @@ class NoWorkers:
 def test_a_scheduler_without_workers_is_told(served: Sandbox, keys: str, cli: Cli) -> None:
     def audit_on(_cluster: str, _names: list[str], source: KeysFile, **_: object) -> NoWorkers:
         assert source == KeysFile(keys)  # its whole path: workers run elsewhere
+        assert "resource_tracker" in os.environ["PYTHONWARNINGS"]  # silent, if ended at once
         return NoWorkers()
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dask, "audit_on", audit_on)
+        patch.setattr(os, "environ", {**os.environ})
         shown = cli("audit", "keys.toml", "--dask", "tcp://127.0.0.1:1")
     assert "the scheduler at tcp://127.0.0.1:1 has no workers yet" in shown.err
     assert served.count() == 0

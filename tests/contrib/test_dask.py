@@ -288,3 +288,21 @@ async def test_a_local_cluster_is_private(
     listening = {each.laddr.ip for each in sockets if each.status == psutil.CONN_LISTEN}
     assert listening == {"127.0.0.1"}
     assert "KeyboardInterrupt" not in capfd.readouterr().err
+
+
+async def test_a_local_cluster_cancelled_while_starting_is_closed(tmp_path: Path) -> None:
+    async def enter() -> None:
+        async with audit_on("local", [], KeysFile(str(tmp_path))):
+            raise AssertionError("it was to be cancelled first")
+
+    def workers() -> set[int]:
+        family = psutil.Process().children(recursive=True)
+        return {each.pid for each in family if "spawn_main" in " ".join(each.cmdline())}
+
+    before, entering = workers(), asyncio.create_task(enter())
+    while workers() <= before:
+        await asyncio.sleep(0.01)
+    entering.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await entering
+    assert workers() <= before
