@@ -60,6 +60,8 @@ def _problem(url: object) -> str | None:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
+        if parts.scheme == "https" and (host or "").replace(".", "").isdecimal():  # an address
+            ipaddress.IPv4Address(host)
     except ValueError:
         return "is not a URL; give scheme and host"
     if parts.scheme not in ("https", "http") or not host:

@@ -50,7 +50,7 @@ REFUSED = {
     ),
     "is not a URL": (
         f"https://u:{PASSWORD}@[::1 https://u:{PASSWORD}@chatloom.app:https "
-        "https://chatloom.app:99999 "
+        "https://chatloom.app:99999 https://256.1.1.1 https://192.168.1 "
         f"https://chatloom.app[::1] https://chatloom..app https://{'a' * 64}.example"
     ),
     "is scheme, host, maybe a port and a path": "https://chatloom.app/a;b",
