@@ -47,11 +47,6 @@ def default_error(status: int) -> Reply:
     return error(status, documented.get(status, standard))
 
 
-def unauthorized(message: str) -> Reply:
-    """A 401; RFC 9110 §15.5.2 asks for the challenge."""
-    return error(401, message, {"WWW-Authenticate": "Bearer"})
-
-
 def given_key(headers: Mapping[str, str]) -> str | None:
     """The API key of a request: the bearer token, else X-API-Key, else None.
 
@@ -63,11 +58,18 @@ def given_key(headers: Mapping[str, str]) -> str | None:
     return headers.get("X-API-Key", "").strip() or None
 
 
-def refusal(key: str | None) -> Reply:
-    """The 401 for a key that opens no workspace: missing, "malformed (wrong prefix)", unknown."""
+def refusal(key: str | None, *, revoked: bool = False) -> Reply:
+    """The 401 for a key: missing, "malformed (wrong prefix)", unknown, "revoked" or expired.
+
+    RFC 9110 §15.5.2 asks for the challenge.
+    """
     if key is None:
-        return unauthorized(MISSING_KEY)
-    return unauthorized(UNKNOWN_KEY if key.startswith(KEY_PREFIX) else WRONG_PREFIX)
+        message = MISSING_KEY
+    elif revoked:
+        message = REVOKED_KEY
+    else:
+        message = UNKNOWN_KEY if key.startswith(KEY_PREFIX) else WRONG_PREFIX
+    return error(401, message, {"WWW-Authenticate": "Bearer"})
 
 
 def domains_path(agent_id: str) -> str:

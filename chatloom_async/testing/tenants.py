@@ -38,35 +38,28 @@ class Delivery:
 
 
 @define(eq=False)
-class Tenant:
-    """A workspace as served: its resources encoded once."""
-
-    workspace: Workspace
-    pages: dict[str, Reply] = field(repr=False)
-
-
-@define(eq=False)
 class Tenants:
     """Every workspace of one sandbox, by name and by key; their quotas and faults."""
 
     quotas: list[AppliedQuota] = field(factory=list[AppliedQuota], init=False)
     planted: list[PlantedFault] = field(factory=list[PlantedFault], init=False)
-    _by_key: dict[str, Tenant] = field(factory=dict[str, Tenant], init=False, repr=False)
+    _by_key: dict[str, tuple[Workspace, dict[str, Reply]]] = field(
+        factory=dict[str, tuple[Workspace, dict[str, Reply]]], init=False, repr=False
+    )
 
     def add(self, workspace: Workspace) -> None:
         """Take in a workspace, in place of one with the same name; ValueError for a key in use."""
-        holder = self._by_key.get(workspace.key)
-        if holder is not None and holder.workspace.name != workspace.name:
-            names = f"{holder.workspace.name!r} and {workspace.name!r}"
+        others = {k: t for k, t in self._by_key.items() if t[0].name != workspace.name}
+        if workspace.key in others:
+            names = f"{others[workspace.key][0].name!r} and {workspace.name!r}"
             raise ValueError(f"workspaces {names} have the same key")
-        others = {k: t for k, t in self._by_key.items() if t.workspace.name != workspace.name}
-        self._by_key = {**others, workspace.key: Tenant(workspace, api.pages(workspace))}
+        self._by_key = {**others, workspace.key: (workspace, api.pages(workspace))}
 
     def find(self, name_or_key: str) -> Workspace:
         """The workspace of this name or key, else LookupError."""
-        for key, tenant in self._by_key.items():
-            if name_or_key in (key, tenant.workspace.name):
-                return tenant.workspace
+        for workspace, _ in self._by_key.values():
+            if name_or_key in (workspace.key, workspace.name):
+                return workspace
         raise LookupError("the sandbox has no workspace of this name or key")
 
     def revoke(self, name_or_key: str) -> None:
@@ -83,11 +76,11 @@ class Tenants:
         self, key: str | None, address: str, method: str, path: str, *, now: float, wall: float
     ) -> Delivery:
         """Decide about a request: is the key known, has it quota left, does a fault strike."""
-        tenant = self._by_key.get(key or "")
-        if key is None or tenant is None or tenant.workspace.revoked:
-            refusal = api.refusal(key) if tenant is None else api.unauthorized(api.REVOKED_KEY)
+        workspace, pages = self._by_key.get(key or "", (None, {}))
+        if key is None or workspace is None or workspace.revoked:
+            refusal = api.refusal(key, revoked=workspace is not None)
             return self._struck(Delivery(refusal, None), path)
-        name = tenant.workspace.name
+        name = workspace.name
         told, held = dict[str, str](), list[Callable[[], None]]()
         for applied in self.quotas:
             if not applied.concerns(path, name):
@@ -101,7 +94,7 @@ class Tenants:
                 return Delivery(applied.quota.refusal(standing), name)
             held.append(partial(applied.done, whose))
             told |= applied.quota.headers(standing)
-        reply = api.answer(tenant.pages, method, path)
+        reply = api.answer(pages, method, path)
         delivery = self._struck(Delivery(reply, name, held=tuple(held)), path)
         if not told:
             return delivery

@@ -5,16 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from chatloom_async import (
-    ApiKey,
-    AsyncChatloom,
-    AuthenticationError,
-    NotFoundError,
-)
+from chatloom_async import ApiKey, AsyncChatloom, AuthenticationError
 from chatloom_async.testing import Sandbox, SandboxAgent, Workspace
 
 KEY = "clf_reference"
-FOREIGN = "agt_of_somebody_else"
 
 OLDEST = SandboxAgent(
     "agt_oldest",
@@ -29,11 +23,7 @@ DELETED = SandboxAgent("agt_deleted", status="deleted")
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
-    workspaces = [
-        Workspace("acme", KEY, (OLDEST, NEWEST, MIDDLE, DELETED)),
-        Workspace("other", "clf_other", (SandboxAgent(FOREIGN),)),
-    ]
-    async with Sandbox(workspaces) as sandbox:
+    async with Sandbox([Workspace("acme", KEY, (OLDEST, NEWEST, MIDDLE, DELETED))]) as sandbox:
         yield sandbox
 
 
@@ -66,12 +56,6 @@ async def test_a_rotated_key_works_where_asked_for(sandbox: Sandbox) -> None:
         assert len(await chatloom.list_agents()) == 3
         with pytest.raises(AuthenticationError):
             await chatloom.with_options(api_key=KEY).list_agents()
-
-
-@pytest.mark.parametrize("agent", [FOREIGN, "agt_nobody"])
-async def test_an_agent_of_others_is_not_found(chatloom: AsyncChatloom, agent: str) -> None:
-    with pytest.raises(NotFoundError):
-        await chatloom.get_allowed_domains(agent)
 
 
 async def test_agents_and_domains_come_in_documented_order(chatloom: AsyncChatloom) -> None:
