@@ -10,7 +10,6 @@ from chatloom_async import APITimeoutError, ChatloomError, RetryPolicy
 from tests.faults.server import Script, Step
 
 ONCE = RetryPolicy(attempts=1)
-AFTER_15_S = (15.0, 15.1)  # when the default timeout ends
 TWICE = RetryPolicy(attempts=2, initial_delay=0.01)
 
 AGENT = {
@@ -61,8 +60,7 @@ class Case:
     requests: int = 1
     connections: int | None = None
     retry: RetryPolicy = ONCE
-    timeout: float = 15.0
-    elapsed: tuple[float, float] = (0.0, 0.1)
+    after: float = 0.0  # how long it takes, or up to a tenth longer
     memory: int | None = None
     peer: Peer = Peer()
     earlier_calls: int = 0  # which the first scripts answer well
@@ -111,9 +109,9 @@ LATE = Raises(APITimeoutError, "within 15 s", {"reason": "timeout"})
 
 def late(name: str, *steps: Step) -> Case:
     """Make a case that the default timeout ends."""
-    return one(name, LATE, *steps, elapsed=AFTER_15_S)
+    return one(name, LATE, *steps, after=15.0)
 
 
 def retried(case: Case, times: int = 2) -> Case:
     """Return the case under a policy that tries twice, and how often that reaches the server."""
-    return evolve(case, retry=TWICE, requests=times, elapsed=(0.0, 0.2))
+    return evolve(case, retry=TWICE, requests=times)

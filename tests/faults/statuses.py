@@ -37,7 +37,7 @@ def _waits(name: str, seconds: float, *headers: str, status: int = 503) -> Case:
         OK,
         requests=2,
         retry=TWICE,
-        elapsed=(seconds, 1.1 * seconds + 0.2),
+        after=seconds,
     )
 
 
