@@ -2,7 +2,7 @@
 
 ::
 
-    python -m benchmarks.gate [--rounds 5] [--json]
+    python -m benchmarks.gate [--rounds 5]
 
 - ``free``: microseconds that the gate adds to a call that leaves at once; the policy adds none to
   one that succeeds. The transport answers from memory; with a gate and without take turns.
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import statistics
 import time
 
@@ -89,19 +88,14 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gate", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     added = FakeClock().run(free(options.rounds))
     turns = [[waiting(calls) for calls in WAITING] for _ in range(options.rounds)]
     queued = dict(zip(WAITING, map(statistics.median, zip(*turns, strict=True)), strict=True))
-    ratio = max(queued.values()) / min(queued.values())
-    if options.json:
-        print(json.dumps({"free": added, "waiting": queued, "ratio": ratio}))
-        return
     print(f"nobody waiting  {added:6.2f} µs added to a call")
     for calls, microseconds in queued.items():
         print(f"{calls:6} waiting  {microseconds:6.2f} µs per admission")
-    print(f"most ÷ least    {ratio:6.2f}")
+    print(f"most ÷ least    {max(queued.values()) / min(queued.values()):6.2f}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 ::
 
-    python -m benchmarks.growth [--json]
+    python -m benchmarks.growth
 
 - ``connections``: tasks that each make three look-ups on a connection of their own.
 - ``keys``: clients of one pool with a key and a limiter each, three look-ups each, 100 in flight.
@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import time
 from collections.abc import Awaitable, Callable
 
@@ -109,7 +108,6 @@ def _fresh(base_url: str, name: str, size: int) -> float:
 def main() -> None:
     """Print the table, or be one of its runs."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
-    parser.add_argument("--json", action="store_true")
     parser.add_argument("--only", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.only:
@@ -117,19 +115,14 @@ def main() -> None:
         base_url, name, size = options.only
         print(RUNS[name](base_url, int(size)))
         return
-    table = {}
     with serving(*SERVER) as base_url:
         for name, sizes in SIZES.items():
             small, large = (_fresh(base_url, name, size) / size * 1e6 for size in sizes)
-            table[name] = {"small": small, "large": large, "growth": large / small}
-            if not options.json:
-                print(
-                    f"{name:12}  {sizes[0]:7,}: {small:7.1f} µs each  {sizes[1]:7,}: "
-                    f"{large:7.1f} µs each  {large / small:5.2f} ×",
-                    flush=True,
-                )
-    if options.json:
-        print(json.dumps(table, indent=2))
+            print(
+                f"{name:12}  {sizes[0]:7,}: {small:7.1f} µs each  {sizes[1]:7,}: "
+                f"{large:7.1f} µs each  {large / small:5.2f} ×",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 ::
 
-    python -m benchmarks.imports [--rounds 11] [--json]
+    python -m benchmarks.imports [--rounds 11]
 
 Fresh processes, taking turns; CPU seconds (user and system) of the whole process, the median. The
 first round only fills the bytecode cache and is not counted.
@@ -11,7 +11,6 @@ first round only fills the bytecode cache and is not counted.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import resource
 import statistics
@@ -49,12 +48,8 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.imports", description=__doc__)
     parser.add_argument("--rounds", type=int, default=11)
-    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     measured = measure(options.rounds)
-    if options.json:
-        print(json.dumps(measured))
-        return
     for name, milliseconds in measured.items():
         ratio = milliseconds / measured["import aiohttp"]
         print(f"{name:22} {milliseconds:7.1f} ms  {ratio:.2f}")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatloom_async.testing.quota import Quota
@@ -75,8 +75,11 @@ QUOTAS = (
 GAPS = st.lists(st.floats(0, 5), max_size=60)
 
 
-@pytest.mark.parametrize("quota", QUOTAS)
-@given(gaps=GAPS)
+MANY = settings(max_examples=5 * (settings.default.max_examples if settings.default else 100))
+
+
+@MANY
+@given(quota=st.sampled_from(QUOTAS), gaps=GAPS)
 def test_who_waits_as_long_as_told_is_admitted(quota: Quota, gaps: list[float]) -> None:
     meter, now = quota.meter(), 1000.0
     for gap in gaps:
@@ -88,8 +91,8 @@ def test_who_waits_as_long_as_told_is_admitted(quota: Quota, gaps: list[float]) 
             assert meter.admit(now) == 0
 
 
-@pytest.mark.parametrize("quota", QUOTAS)
-@given(gaps=GAPS)
+@MANY
+@given(quota=st.sampled_from(QUOTAS), gaps=GAPS)
 def test_what_is_told_to_remain_is_let_in(quota: Quota, gaps: list[float]) -> None:
     meter, now = quota.meter(), 1000.0
     for gap in gaps:
