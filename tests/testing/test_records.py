@@ -3,7 +3,6 @@
 import asyncio
 
 import aiohttp
-import attrs
 import pytest
 
 from chatloom_async.testing.faults import Fault
@@ -12,21 +11,19 @@ from chatloom_async.testing.sandbox import Sandbox
 from tests.testing.asking import ACME, AGENTS, KEY, OTHER, ask, domains_of, raw
 
 
-async def test_requests_are_recorded_as_they_came() -> None:
+@pytest.mark.parametrize(
+    ("header", "status", "workspace"), [(f"X-API-Key: {KEY}", 404, "acme"), ("A: b", 401, None)]
+)
+async def test_requests_are_recorded_as_they_came(
+    header: str, status: int, workspace: str | None
+) -> None:
+    path = domains_of("a%2Fb") + "?x=1"
     async with Sandbox([ACME], clock=lambda: 7.5) as sandbox:
-        await ask(sandbox, domains_of("a%2Fb") + "?x=1")
-    kept = sandbox.requests
-    assert [attrs.evolve(request, headers={}) for request in kept] == [
-        RecordedRequest("GET", domains_of("a%2Fb") + "?x=1", 404, 7.5, "acme", {})
-    ]
-
-
-async def test_a_request_without_key_belongs_to_no_workspace() -> None:
-    async with Sandbox([ACME]) as sandbox:
-        await ask(sandbox, AGENTS, "User-Agent: tester/1")
+        await ask(sandbox, path, header, "User-Agent: tester/1")
     (request,) = sandbox.requests
-    assert request.workspace is None
     assert request.headers["user-agent"] == "tester/1"  # in any case of letters
+    expected = RecordedRequest("GET", path, status, 7.5, workspace, request.headers)
+    assert request == expected
 
 
 @pytest.mark.parametrize(

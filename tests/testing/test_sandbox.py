@@ -4,11 +4,8 @@ import asyncio
 import gc
 import math
 import socket
-import ssl
 
-import aiohttp
 import pytest
-import trustme
 
 from chatloom_async.testing.faults import Fault
 from chatloom_async.testing.quota import Quota
@@ -53,19 +50,6 @@ async def test_stopping_closes_idle_connections() -> None:
             await ask(sandbox, AGENTS)
         assert await reader.read() == b""
         writer.close()
-
-
-async def test_it_serves_https_when_given_a_certificate() -> None:
-    authority = trustme.CA()
-    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("127.0.0.1").configure_cert(server)
-    client = ssl.create_default_context()
-    authority.configure_trust(client)
-    async with Sandbox([ACME], ssl=server) as sandbox, aiohttp.ClientSession() as session:
-        assert sandbox.base_url.startswith("https://127.0.0.1:")
-        headers = {"X-API-Key": KEY}
-        async with session.get(sandbox.base_url + AGENTS, headers=headers, ssl=client) as response:
-            assert response.status == 200
 
 
 def test_it_serves_from_a_thread() -> None:
