@@ -23,9 +23,7 @@ from chatloom_async.errors import ConfigurationError
 from chatloom_async.ratelimit.shared import this_process
 from chatloom_async.ratelimit.values import Grant, RateLimit
 
-_SCRIPTS = files("chatloom_async.contrib")
-_TAKE = _SCRIPTS.joinpath("redis_take.lua").read_text("utf-8")
-_MARK = _SCRIPTS.joinpath("redis_mark.lua").read_text("utf-8")
+_SCRIPT = files("chatloom_async.contrib").joinpath("redis.lua").read_text("utf-8")
 
 
 @define(eq=False)
@@ -45,23 +43,23 @@ class SharedRedis:
 
     async def take(self, name: str, limit: RateLimit, wanted: int) -> Grant:
         """Use up to ``wanted`` departures; see ``SharedStore``."""
-        place = self._place(name)
-        arguments = [repr(limit.interval), repr(limit.burst), str(wanted), str(this_process())]
-        answer = await self.client.eval(_TAKE, 2, place, f"{place}:members", *arguments)
+        arguments = repr(limit.interval), repr(limit.burst), str(wanted), str(this_process())
+        answer = await self._run(name, "take", *arguments)
         count, wait, processes, probe = cast("tuple[int, bytes, int, int]", answer)
         return Grant(int(count), float(wait), bool(probe), int(processes))
 
     async def close(self, name: str, seconds: float) -> None:
         """Let nothing leave for so long."""
-        await self._mark(name, max(0.0, seconds))
+        await self._run(name, "close", repr(seconds))
 
     async def open(self, name: str) -> None:
         """Let requests leave again."""
-        await self._mark(name, -1.0)
+        await self._run(name, "open")
 
-    async def _mark(self, name: str, seconds: float) -> None:
-        place = self._place(name)
-        await self.client.eval(_MARK, 2, place, f"{place}:members", repr(seconds))
+    async def _run(self, name: str, *arguments: str) -> object:
+        # In braces: both keys of a script must live on one node of a cluster.
+        place = f"{self.prefix}{{{name}}}"
+        return await self.client.eval(_SCRIPT, 2, place, f"{place}:members", *arguments)
 
     def __deepcopy__(self, _: object = None) -> Self:
         """Return itself: a connection cannot be doubled."""
@@ -72,7 +70,3 @@ class SharedRedis:
     def __reduce__(self) -> NoReturn:
         """Refuse: a connection does not travel."""
         raise TypeError("a SharedRedis is not pickled; make one in each process")
-
-    def _place(self, name: str) -> str:
-        # In braces: both keys of a script must live on one node of a cluster.
-        return f"{self.prefix}{{{name}}}"

@@ -321,17 +321,6 @@ async def test_a_new_call_in_a_hopeless_outage_fails_soon() -> None:
     assert now() - started <= 4.5
 
 
-async def test_hours_without_a_call_try_no_ones_patience() -> None:
-    gate = limiter()
-    await asyncio.sleep(3600)
-    await close(gate)
-    assert gate.refused(await departure(gate), ERROR, None) is Cost.FREE
-    gate = limiter()
-    await break_down(gate)
-    await asyncio.sleep(3 * 3600)
-    assert gate.failed(await departure(gate), "/a", ERROR) is Cost.FREE
-
-
 async def test_a_person_waits_a_moment_behind_a_long_job() -> None:
     gate = limiter(RateLimit(burst=60))
     job = [asyncio.create_task(lookup(gate)) for _ in range(2_000)]
