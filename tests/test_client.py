@@ -217,23 +217,17 @@ def domains(*names: str, after: float = 0.0) -> StubReply:
     return StubReply({"domains": list(names)}, after=after)
 
 
-async def test_a_workspace_is_agents_with_their_domains() -> None:
-    client, _ = made(listed(2), domains("a.example"), domains())
-    workspace = await client.get_workspace()
-    found = [(each.id, each.allowed_domains) for each in workspace.agents]
-    assert found == [("agt_1", ("a.example",)), ("agt_2", ())]
-    assert (workspace.gaps, workspace.count, workspace.is_stale) == ((), 2, False)
-    assert (client.stats().calls, client.stats().requests) == (3, 3)
-    plain = json.loads(json.dumps(workspace.to_dict()))
-    assert plain["agents"][0]["allowed_domains"] == ["a.example"]
-
-
-async def test_what_was_not_answered_is_a_gap() -> None:
+async def test_a_workspace_is_agents_with_domains_and_gaps() -> None:
     gone = StubReply({"error": "no"}, 404)
     client, _ = made(listed(3), domains("a.example"), gone, domains())
     workspace = await client.get_workspace()
+    found = [(each.id, each.allowed_domains) for each in workspace.agents]
+    assert found == [("agt_1", ("a.example",)), ("agt_2", None), ("agt_3", ())]
     assert workspace.gaps == (Gap("agt_2", "NotFoundError", 404, "no"),)
-    assert [each.allowed_domains for each in workspace.agents] == [("a.example",), None, ()]
+    assert (workspace.count, workspace.is_stale) == (3, False)
+    assert (client.stats().calls, client.stats().requests) == (4, 4)
+    plain = json.loads(json.dumps(workspace.to_dict()))
+    assert plain["agents"][0]["allowed_domains"] == ["a.example"]
 
 
 async def test_a_key_refused_meanwhile_is_one_gap() -> None:

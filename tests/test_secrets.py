@@ -240,29 +240,29 @@ async def test_no_interrupted_calls_error_holds_the_key() -> None:
                 await closed
 
 
-def hooked(name: str, hook: Callable[..., Awaitable[None]]) -> aiohttp.TraceConfig:
+async def fail(*_: object) -> None:
+    raise LookupError("no span") from KeyError("span")
+
+
+async def dawdle(*_: object) -> None:
+    await asyncio.sleep(0.4)
+
+
+@pytest.mark.parametrize(
+    ("name", "hook", "kind"),
+    [
+        ("on_request_start", fail, LookupError),
+        ("on_request_exception", fail, LookupError),
+        ("on_request_exception", dawdle, TimeoutError),
+    ],
+)
+async def test_no_trace_hooks_error_holds_the_key(
+    name: str, hook: Callable[..., Awaitable[None]], kind: type[Exception]
+) -> None:
     hooks = aiohttp.TraceConfig()
     getattr(hooks, name).append(hook)
-    return hooks
-
-
-@pytest.mark.parametrize("name", ["on_request_start", "on_request_exception"])
-async def test_no_trace_hooks_error_holds_the_key(name: str) -> None:
-    async def fail(*_: object) -> None:
-        raise LookupError("no span") from KeyError("span")
-
-    async with client((Reset(),), trace_configs=[hooked(name, fail)]) as chatloom:
-        with raises_silently(LookupError):
-            await chatloom.list_agents()
-
-
-async def test_no_trace_hooks_timeout_holds_the_key() -> None:
-    async def dawdle(*_: object) -> None:
-        await asyncio.sleep(0.4)
-
-    hooks = hooked("on_request_exception", dawdle)
     async with client((Reset(),), trace_configs=[hooks]) as chatloom:
-        with raises_silently(TimeoutError):
+        with raises_silently(kind):
             async with asyncio.timeout(0.1):
                 await chatloom.list_agents()
 

@@ -105,14 +105,6 @@ class CallRecord:
     refused: bool = False
     asked: float = 0.0
 
-    def failed(self, error: ChatloomError, next_step: NextStep, elapsed: float) -> FailedAttempt:
-        """Take note of a failed attempt."""
-        failure = FailedAttempt(error, next_step, elapsed)
-        self.failures.append(failure)
-        self.attempt_ended(failure.outcome(), self.started + elapsed)
-        error.method, error.path = self.request.method, self.request.target
-        return failure
-
     def begin(self, shared: Shared, key: ApiKey | None) -> None:
         """Note when the call begins, and tell the observer if there is one."""
         self.key, self.began = key, asyncio.get_running_loop().time()

@@ -37,7 +37,7 @@ from chatloom_async.auth import ApiKey, Credentials
 from chatloom_async.cache import Cache
 from chatloom_async.calls.answer import status_error
 from chatloom_async.calls.attempts import CallRecord, FailedAttempt, NextStep, log
-from chatloom_async.calls.failures import TELLING, judge, parse_limit
+from chatloom_async.calls.failures import TELLING, judge, note, parse_limit
 from chatloom_async.calls.retry import RetryPolicy, engine_for
 from chatloom_async.calls.wire import decode
 from chatloom_async.errors import (
@@ -200,8 +200,7 @@ class Caller:
             shared.in_flight.calls.discard(call)
             call.task = None  # which holds the error that holds this frame
             if call.notify is not None:
-                ending = error or sys.exception()
-                call.end(ending, loop.time(), answered=answered)
+                call.end(error or sys.exception(), loop.time(), answered=answered)
         assert error is not None  # noqa: S101 - all else has returned or raised
         return call.finished(error)
 
@@ -321,7 +320,7 @@ class Caller:
             failure = status_error(answer, key, clock)
         call.failed_at = loop.time()
         next_step = judge(call, failure, self.retry.max_retry_after, clock)
-        failed = call.failed(failure, next_step, call.failed_at - started)
+        failed = note(call, failure, next_step, call.failed_at - started)
         if next_step is NextStep.FINAL:  # noted first: the deadline may end the asking
             failed.next_step = await self._renew(call, failure, key, generation)
         return failed
@@ -374,7 +373,7 @@ class Caller:
         late = call.scope is not None and call.scope.expired()
         error = _cut_off(elapsed, queued=queued)
         if late:
-            call.cut = call.failed(error, NextStep.FINAL, elapsed)
+            call.cut = note(call, error, NextStep.FINAL, elapsed)
         else:
             call.attempt_ended("cancelled", now)
         if call.limiter is None:

@@ -19,9 +19,8 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
-from chatloom_async.calls.attempts import CallRecord, NextStep
+from chatloom_async.calls.attempts import CallRecord, FailedAttempt, NextStep
 from chatloom_async.errors import APIConnectionError, APIStatusError, ChatloomError
-from chatloom_async.ratelimit.limiter import RateLimiter
 from chatloom_async.ratelimit.values import Cost, ToldLimit
 from chatloom_async.transport import Clock, Request
 
@@ -62,14 +61,13 @@ def judge(call: CallRecord, error: ChatloomError, longest: float, clock: Clock) 
     ``longest`` is the call's ``max_retry_after``: a gate that this refusal closes waits no longer
     before its probe, whatever the server asks.
     """
-    asked, cost = asked_to_wait(error), Cost.COUNTED
+    asked = asked_to_wait(error)
     status = error.status if isinstance(error, APIStatusError) else None
     call.asked = asked or 0.0
     call.refused = status == HTTPStatus.TOO_MANY_REQUESTS or (
         status == HTTPStatus.FORBIDDEN and asked is not None
     )
-    if call.limiter is not None:
-        cost = _report(call, call.limiter, error, longest, clock)
+    cost = _report(call, error, longest, clock)
     if cost is Cost.FINAL or not may_repeat(call.request, error):
         return NextStep.FINAL
     if cost is Cost.FREE:
@@ -80,15 +78,28 @@ def judge(call: CallRecord, error: ChatloomError, longest: float, clock: Clock) 
     return NextStep.BACK_OFF
 
 
-def _report(
-    call: CallRecord, limiter: RateLimiter, error: ChatloomError, longest: float, clock: Clock
-) -> Cost:
+def note(
+    call: CallRecord, error: ChatloomError, next_step: NextStep, elapsed: float
+) -> FailedAttempt:
+    """Take note of a failed attempt."""
+    failed = FailedAttempt(error, next_step, elapsed)
+    call.failures.append(failed)
+    if call.notify is not None:
+        call.attempt_ended(failed.outcome(), call.started + elapsed)
+    error.method, error.path = call.request.method, call.request.target
+    return failed
+
+
+def _report(call: CallRecord, error: ChatloomError, longest: float, clock: Clock) -> Cost:
     """Tell the limiter what became of the attempt; return what that costs the call.
 
     A refusal closes the gate, and a 503 may be one. Failures that another attempt may heal add up
     to an outage. Any other answer shows that the server works.
     """
-    resource, departure, asked = call.request.resource, call.departure, asked_to_wait(error)
+    limiter, departure, resource = call.limiter, call.departure, call.request.resource
+    if limiter is None:
+        return Cost.COUNTED
+    asked = asked_to_wait(error)
     if isinstance(error, APIStatusError):
         limiter.heard(departure, parse_limit(error.headers, clock))
         if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
