@@ -59,38 +59,34 @@ def test_lines_of_other_releases_are_read() -> None:
     assert parsed(json.dumps(line)).audit() == expected
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "[]",
-        "null",
-        "{}",
-        '{"workspace": "a"}',
-        '{"workspace": 1, "agents": [], "findings": [], "gaps": []}',
-        '{"workspace": ["a"], "agents": [], "findings": [], "gaps": []}',
-        '{"workspace": "a", "agents": [{}], "findings": [], "gaps": []}',
-        '{"workspace": "a", "agents": null, "findings": [], "gaps": []}',
-        '{"run": 5}',
-        '{"run": {}}',
-        '{"n": ' + "1" * 5000 + "}",
-        "[" * 100_000,
-    ],
-)
-def test_what_is_no_line_of_an_audit_is_refused(tmp_path: Path, line: str) -> None:
+NO_LINES = [
+    *("[]", "null", "{}", '{"workspace": "a"}', '{"run": 5}', '{"run": {}}'),
+    '{"workspace": 1, "agents": [], "findings": [], "gaps": []}',
+    '{"workspace": ["a"], "agents": [], "findings": [], "gaps": []}',
+    '{"workspace": "a", "agents": [{}], "findings": [], "gaps": []}',
+    '{"workspace": "a", "agents": null, "findings": [], "gaps": []}',
+    '{"n": ' + "1" * 5000 + "}",
+    "[" * 100_000,
+]
+
+
+def test_what_is_no_line_of_an_audit_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    path.write_text(f"{line}\n")
-    with pytest.raises(ConfigurationError, match="line 1: no line of an audit: "):
-        AuditFile.read(path)
+    for line in NO_LINES:
+        path.write_text(f"{line}\n")
+        with pytest.raises(ConfigurationError, match="line 1: no line of an audit: "):
+            AuditFile.read(path)
 
 
 def test_a_file_appended_to_a_torn_line_is_read(tmp_path: Path) -> None:
-    path, later = tmp_path / "file", f"{dump_audit(ACME)}\n{dump_audit(DEAD)}\n"
+    nested = evolve(ACME, agents=(evolve(AGENT, extra={"owner": {"workspace": 1}}),))
+    path, later = tmp_path / "file", f"{dump_audit(nested)}\n{dump_audit(DEAD)}\n"
     first = evolve(DEAD, workspace="first")
     for torn in range(1, len(dump_audit(first))):
         path.write_text(dump_audit(first)[:torn] + later)
-        assert AuditFile.read(path).audits == (ACME, DEAD)
+        assert AuditFile.read(path).audits == (nested, DEAD)
     path.write_text(dump_audit(first) + later.replace("\n", ""))
-    assert AuditFile.read(path).audits == (first, ACME, DEAD) == tuple(read_audits(path))
+    assert AuditFile.read(path).audits == (first, nested, DEAD) == tuple(read_audits(path))
 
 
 SAMPLE = {**ACME.to_dict(), "of": 1}
