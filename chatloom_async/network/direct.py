@@ -23,13 +23,13 @@ from chatloom_async.auth import ApiKey
 from chatloom_async.network.connector import Connector
 from chatloom_async.network.exchange import (
     MAX_FIELD,
-    arrived,
     connecting,
     read_body,
     unanswered,
+    within_limit,
 )
 from chatloom_async.network.trial import doubt, session_methods, try_out
-from chatloom_async.transport import Request, Response
+from chatloom_async.transport import MAX_ERROR_BODY, Request, Response
 
 _log = logging.getLogger("chatloom_async")
 _aiohttp: Any = aiohttp  # with what it has and does not export
@@ -45,7 +45,7 @@ class _Origin:
         request: what the connector connects for: a ``ClientRequest``, in effect.
         path: the path of the base URL.
         head: what follows the path, up to the key's line.
-        at_hand: connections that were given back in this turn of the loop.
+        at_hand: connections that were given back in this turn of the loop or the one before.
 
     """
 
@@ -138,7 +138,12 @@ class Direct:
             while _INTERIM <= (status := message.code) < _FINAL and status != _SWITCHING:
                 message, content = await protocol.read()
             if content.is_eof():  # all of it has arrived, as nearly always
-                body, whole = arrived(status, content), True
+                pieces = getattr(content, "_buffer", None)  # as ``exchange.arrived`` does
+                body, whole = b"".join(pieces or ()), True
+                if pieces:
+                    pieces.clear()
+                if len(body) > MAX_ERROR_BODY:  # which no limit is below
+                    body = within_limit(status, body)
             else:
                 body, whole = await read_body(status, content)
         except BaseException as error:
@@ -157,7 +162,7 @@ class Direct:
         raise unanswered(self.connector)
 
     def _at_hand(self, origin: _Origin) -> Any:
-        """Return a sound connection that was given back in this turn of the loop, or None."""
+        """Return a sound connection that was given back a moment ago, or None."""
         while origin.at_hand:
             connection = origin.at_hand.pop()
             if self.connector.is_sound(connection.protocol):
@@ -168,11 +173,13 @@ class Direct:
     def _give_back(self, origin: _Origin, connection: Any) -> None:
         """Keep a connection for the request that mostly follows at once; else it is released.
 
-        To hand it to aiohttp and to get it again costs a tenth of a request.
+        One that waits for a place follows in the next turn of the loop. To hand a connection to
+        aiohttp and to get it again costs a tenth of a request.
         """
         if not self._giving_back:
             self._giving_back = True
-            asyncio.get_running_loop().call_soon(self.release)
+            loop = asyncio.get_running_loop()
+            loop.call_soon(loop.call_soon, self.release)
         origin.at_hand.append(connection)
 
     def release(self) -> None:

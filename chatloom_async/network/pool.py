@@ -318,6 +318,8 @@ class ConnectionPool:
             await self.shared.limiters.aclose()
         finally:
             if connections is not None:
+                if connections.direct is not None:
+                    connections.direct.release()
                 if self.session is None:  # here: a loop that ends refuses a keeper that waits
                     await connections.session.close()
                 with suppress(RuntimeError):  # the loop ends, and closes it at this moment

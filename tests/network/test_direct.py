@@ -87,14 +87,16 @@ async def test_a_get_goes_past_the_session(server: Server, by_session: list[str]
         assert (by_session, pool.opened) == ([], 1)
 
 
-async def test_a_connection_is_at_hand_this_turn(
+async def test_a_connection_is_at_hand_for_two_turns(
     server: Server, asked_for: list[tuple[Connector, Any]]
 ) -> None:
-    async with ConnectionPool() as pool:
-        for _ in range(2):
+    async with ConnectionPool(limit=1) as pool:
+        for _ in range(2):  # two follow each other, then two of which one waits for a place
             await look_up(server, pool)
+        await asyncio.gather(look_up(server, pool), look_up(server, pool))
         assert len(asked_for) == 1
-        await asyncio.sleep(0)
+        for _ in range(2):
+            await asyncio.sleep(0)
         await look_up(server, pool)
         assert (len(asked_for), pool.opened) == (2, 1)
 
