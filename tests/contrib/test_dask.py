@@ -124,9 +124,8 @@ async def test_a_task_is_given_a_name_and_no_key(tmp_path: Path) -> None:
 
 
 async def test_the_tasks_of_a_worker_share_one_pool(tmp_path: Path) -> None:
-    async with fleet(tmp_path, 40) as here:
-        async with here.audit() as results:
-            assert len([each async for each in results]) == 40
+    async with fleet(tmp_path, 40) as here, here.audit() as results:
+        assert len([each async for each in results]) == 40
         assert here.sandbox.count() == 40 * 3
         assert here.sandbox.connections < 40
 
