@@ -246,7 +246,7 @@ class RateLimiter:
         limited_by = schedule.limited_by(now)
         if common is not None and common.awake and now < common.schedule.ready:
             limited_by = "address"
-        elif limited_by == "nothing" and self._waits_for_others():
+        elif limited_by == "nothing" and self._turns is not None and self._turns.opens_in(now):
             limited_by = "shared"
         return LimiterStatistics(
             sent=self._sent,
@@ -295,13 +295,10 @@ class RateLimiter:
         """Return the gate of all keys, while it may say no."""
         return self.common if self.common is not None and self.common.asked else None
 
-    def _waits_for_others(self) -> bool:
-        return self._turns is not None and self._turns.opens_in(self.loop.time()) > 0
-
     def _hear(self) -> None:
         """Go on after an answer of the store, and end what would wait for too long."""
-        now = self.loop.time()
-        for waiter in self._line if self._waits_for_others() else ():
+        now, turns = self.loop.time(), self._turns
+        for waiter in self._line if turns is not None and turns.opens_in(now) else ():
             if (problem := self._objection(waiter.limits, now)) is not None:
                 self._line.settle(waiter, problem)
         self.go_on()
