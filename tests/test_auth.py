@@ -129,13 +129,10 @@ def test_keys_are_equal_when_their_values_are() -> None:
     assert len({ApiKey(KEY), ApiKey(KEY, header="X-API-Key"), ApiKey("clf_other")}) == 2
 
 
-def test_the_fingerprint_is_the_beginning_of_the_hash() -> None:
-    assert ApiKey(KEY).fingerprint == hashlib.sha256(KEY.encode()).hexdigest()[:8]
-
-
 @pytest.mark.parametrize("show", [repr, str, lambda key: f"{key}", lambda key: "%s" % key])  # noqa: UP031
 def test_a_key_shows_its_fingerprint_only(show: Callable[[ApiKey], str]) -> None:
-    assert show(ApiKey(KEY)) == f"ApiKey(clf_[redacted], fingerprint={fingerprint(KEY)})"
+    beginning = hashlib.sha256(KEY.encode()).hexdigest()[:8]
+    assert show(ApiKey(KEY)) == f"ApiKey(clf_[redacted], fingerprint={beginning})"
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))

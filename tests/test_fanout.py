@@ -130,17 +130,12 @@ def broken_items() -> Iterator[int]:
     raise OSError("the file ended")
 
 
-async def broken_items_later() -> AsyncIterator[int]:
-    yield 1
-    raise OSError("the file ended")
-
-
-@pytest.mark.parametrize("items", [broken_items, broken_items_later])
+@pytest.mark.parametrize("source", [iter, one_by_one])
 @pytest.mark.parametrize("concurrency", [1, 10])
-async def test_an_error_of_the_items_comes_last(items: Any, concurrency: int) -> None:
+async def test_an_error_of_the_items_comes_last(source: Any, concurrency: int) -> None:
     told: list[Answer] = []
     with pytest.raises(OSError, match="the file ended"):
-        async with FanOut(double, items(), concurrency=concurrency) as answers:
+        async with FanOut(double, source(broken_items()), concurrency=concurrency) as answers:
             async for answer in answers:
                 told.append(answer)  # noqa: PERF401 - the point is what came before the error
     assert told == [Success(1, 2)]
