@@ -26,7 +26,7 @@ _SURPLUS = 1.4  # seconds in which stored tokens leave, about ("clock window")
 _JITTER = 2.0  # tokens; refused with more of them left, it stores even less ("bucket 10/s burst 1")
 _LITTLE = 8.0  # tokens: who stores no more overflows during a pause ("bucket 20/s burst 5")
 _NOTHING = 2.0  # tokens: who stores fewer admits by the gap between two ("bucket 10/s burst 1")
-_FELL = 0.75  # measured ÷ used: the limit fell ("limit halves")
+_TOKENS, _SECONDS = 1.0, 0.1  # by which a count may be wrong: tokens, and those of an overtaking
 _ROSE = 1.25  # used ÷ measured: it rose ("limit doubles")
 
 
@@ -69,23 +69,18 @@ class LearnedBucket:
         """Leave that much time out of account: nobody tried the limit in it."""
         self._opened_at += seconds
 
-    def pace(self, now: float, rate: float, trust: float = _MINUTE) -> None:
-        """Go on evenly at a rate that was told, or counted in a window."""
+    def pace(self, now: float, rate: float, trust: float = _MINUTE, cap: float = _NOTHING) -> None:
+        """Go on evenly at a rate that was told, or counted in a window; ``cap``: what is stored."""
         self.rate, self._trust, self._anchor = rate, trust, now
         self._level, self._level_at = 0.0, now
-        self._opened_at = now
+        self._opened_at, self._cap = now, min(self._cap, cap)
 
     def forget(self) -> None:
         """Begin to measure anew: it is no rate that is limited."""
         self.rate = self._anchor = None
 
-    def close(self, now: float, sent_at: float, in_flight: int, *, afresh: bool = False) -> None:
-        """Measure the limit and empty the bucket: at a refusal the server has nothing left.
-
-        ``afresh``: what came before, an outage say, is no part of a measurement.
-        """
-        if afresh:
-            self._anchor, self._level = None, 0.0
+    def close(self, now: float, sent_at: float, in_flight: int) -> None:
+        """Measure the limit and empty the bucket: at a refusal the server has nothing left."""
         self._measure(now, sent_at, in_flight)
         # A bit more than empty: jitter must not find the bottom of the server's bucket.
         self._level, self._level_at = -(1 + 0.2 * self.rate) if self.rate else 0.0, now
@@ -138,7 +133,11 @@ class LearnedBucket:
                 # so the measured rate is a lower bound, as the rate in use is an upper one.
                 if raised > measured:
                     measured = measured**0.4 * raised**0.6
-            elif since < span and lately < _FELL * measured:
+            elif (
+                # It fell; but a gate that was closed for longer than open has measured nothing.
+                since < min(span, 2 * (sent_at - self._opened_at))
+                and lately + (_TOKENS + _SECONDS * measured) / since < measured
+            ):
                 self._anchor, self._trust, measured = self._refused_at, since, lately
             elif mature and raised > _ROSE * measured:
                 self._anchor, self._trust, measured = sent_at, 5.0, raised / _ROSE

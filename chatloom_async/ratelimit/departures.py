@@ -36,7 +36,7 @@ _RENEWED, _MOST_RENEWED = 1.8, 0.5
 _LEAST = 3  # in flight: with fewer a refusal blames no count, nor do 503s let it fall ("bucket")
 _MANY = 8  # in flight: fewer are counted without an error ("bucket 20/s burst 5")
 _SHRUNK = 3  # times in a row that a learned count is corrected; then it was none ("20 in flight")
-_CURIOUS = 40  # answers for each in flight until one more is tried, twice that after each in vain
+_CURIOUS = 80  # answers for each in flight until one more is tried ("5 in flight")
 
 
 @define(eq=False, repr=False)
@@ -54,14 +54,11 @@ class Departures:
         elif len(times) >= _REMEMBERED + _AT_ONCE:
             del times[:_AT_ONCE]
 
-    def __contains__(self, departure: float) -> bool:
-        """Tell whether it was added, and not taken out."""
-        return self.count(departure, math.nextafter(departure, math.inf)) > 0
-
     def drop(self, departure: float) -> None:
-        """Take out one that was refused."""
-        if departure in self:
-            del self._times[bisect_left(self._times, departure)]
+        """Take out one that was refused, unless it was before."""
+        at = bisect_left(self._times, departure)
+        if self._times[at : at + 1] == [departure]:
+            del self._times[at]
 
     def count(self, since: float, before: float = math.inf) -> int:
         """Return how many left at ``since`` or later, and before ``before``."""
@@ -92,19 +89,18 @@ class LearnedConcurrency:
 
     Attributes:
         room: so many may be in flight.
-        out: the departures in flight.
+        out: the departures in flight, and how many others were when each left.
         most: so many at a time the server accepts, as learned; None: it does not seem to count.
 
     """
 
     room: float = _FIRST
     most: int | None = None
-    out: set[float] = field(factory=set)
+    out: dict[float, int] = field(factory=dict)
     _proven: int = -1  # so many others were in flight with one that was accepted, since a refusal
     _answers: int = 0  # since the last refusal
     _refused: bool = False
     _shrunk: int = 0  # how often ``most`` was corrected in a row
-    _curiosity: int = _CURIOUS  # answers for each in flight, after which one more is tried
     _exploring: bool = False  # whether one more than it accepted is tried
     _before: tuple[float, bool] | None = None  # room, and whether refused, before the first of 503s
     _pardoned: bool = False  # the 503s were no refusals: the next pause lets it go on as it was
@@ -131,7 +127,7 @@ class LearnedConcurrency:
 
     def back(self, departure: float) -> None:
         """Take note that one came back."""
-        self.out.discard(departure)
+        self.out.pop(departure, None)
 
     def since(self, departure: float) -> int:
         """Return how many of those in flight left at that time or later."""
@@ -139,13 +135,12 @@ class LearnedConcurrency:
 
     def accepted(self, now: float, departure: float) -> None:
         """Let more be in flight: one came back with a good answer."""
-        self.out.discard(departure)
+        others, most = self.out.pop(departure, 0), self.most
         self._answers += 1
-        others, most = len(self.out), self.most
         if others > self._proven:  # noqa: PLR1730 - max() costs each answer three times as much
             self._proven = others
         if most is not None:
-            if self._answers > self._curiosity * most and self.room >= most:
+            if self._answers > _CURIOUS * most and self.room >= most:
                 self._answers, self.most, self._exploring = 0, most + 1, True
             self.room = min(self.room + 1, self.most or most)
         elif self.room < _OPENING:
@@ -168,10 +163,6 @@ class LearnedConcurrency:
         self._before, self._pardoned = None, False
 
     # -- what is no good answer
-
-    def failed(self) -> None:
-        """Let one fewer be in flight, down to the first six, after an error of the server's."""
-        self.room = max(min(self.room, _FIRST), self.room - 1)
 
     def halve(self) -> None:
         """Let half as many be in flight, at least three, after a 503: it may be a refusal."""
@@ -201,7 +192,6 @@ class LearnedConcurrency:
         """Correct the count by a refusal with so many others in flight."""
         if self._exploring:  # it was one too many
             self.most, self._exploring = most - 1, False
-            self._curiosity *= 2
         elif others >= most:
             self.most = others
         else:  # refused all the same

@@ -18,6 +18,9 @@ _SOON = 0.25  # seconds to the first probe, where nothing is told ("bucket 20/s 
 _TOKENS = 1.5  # tokens that a bucket of a known rate refills before a probe ("bucket 2/s burst 1")
 _FRESH = 20.0  # seconds open: later, the opening is no window's beginning ("a hiccup of 2 s")
 _MARGIN = 0.03  # seconds after a round time
+_LONGEST = (
+    61.0  # seconds: openings further apart tell of no window ("fixed window, four processes")
+)
 
 
 @define(eq=False, repr=False)
@@ -65,5 +68,5 @@ class Pause:
         base = opened_at if fresh else self.closed_at
         waited = now - base
         period = self.period if window is None else window.span
-        step = period if period > waited and self.vain == 1 else round_up(waited)
+        step = period if waited < period < _LONGEST and self.vain == 1 else round_up(waited)
         return base + step + _MARGIN

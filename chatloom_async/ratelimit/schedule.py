@@ -42,6 +42,7 @@ LONGEST = 120.0
 _OUTDATED = 120.0  # seconds, as far back as the log looks
 _IDLE = 1.0  # seconds the gate was ready and unused: that time proves nothing about the limit
 _WINDOW = 1  # probes in vain that let a window be supposed ("window 10/1 s, silent")
+_LIES = 2  # probes in vain, the second one after the reset that was told ("a reset long past")
 _HICCUP = 2  # probes in vain by 503, the next one let in: no limit after all ("a hiccup of 2 s")
 _VAIN = 3  # probes in vain by 503: an outage ("30 s of 503s")
 _HELD, _MINUTE = 10.0, 60.0  # seconds for which a window's rate holds ("counters 10/1 s")
@@ -81,13 +82,11 @@ class Schedule:
     outage: OutageDetector = field(factory=OutageDetector)
     _departures: Departures = field(factory=Departures)
     _pause: Pause = field(factory=Pause)
-    _due: float = field(init=False)  # when the next may leave, whatever is in flight
-    _free: float = -math.inf  # when it might without the ceiling
+    _due: float = field(init=False)  # when the next may, whatever is in flight or the ceiling says
     _room_at: float = -math.inf  # since when there has been room for one more in flight
     _opened_at: float = field(init=False)  # the departure that opened the gate
     _crowded_at: float = -math.inf  # when the latest refusal arrived that is no echo
-    _failed: int = 0  # requests since the opening, as far as they are counted
-    _blank: bool = True  # nothing is known yet: then ``leave`` need not look at what is learned
+    _nothing_known: bool = True  # of limits: then ``leave`` need not look at what was learned
     _windowed: bool = True  # whether it may be a window
 
     def __attrs_post_init__(self) -> None:
@@ -100,20 +99,20 @@ class Schedule:
         """Let an attempt leave, ``ready`` having come; return when: the time, made unique."""
         departure = now if now > self.latest else math.nextafter(self.latest, math.inf)
         concurrency = self.concurrency
-        concurrency.out.add(departure)
+        concurrency.out[departure] = len(concurrency.out)
         self._departures.add(departure)
         opens_at = self.ceiling.pay(departure)
-        if self._blank:
-            self.latest, self._free = departure, now
-            self._due = opens_at if opens_at > now else now  # noqa: FURB136 - max() is slow
-            self.ready = math.inf if len(concurrency.out) >= concurrency.room else self._due
+        if self._nothing_known:
+            self.latest, self._due = departure, now
+            ready = opens_at if opens_at > now else now  # noqa: FURB136 - max() is slow
+            self.ready = math.inf if len(concurrency.out) >= concurrency.room else ready
         else:
             self._leave(now, departure)
         return departure
 
     def _leave(self, now: float, departure: float) -> None:
         """Let an attempt leave, something being known of the server."""
-        late = now - max(self._due, self._room_at)
+        late = now - max(self.ready, self._room_at)
         if late > _IDLE:  # nobody came: that proves no limit, and tries no one's patience
             if self.closed:
                 self.closed_since += late
@@ -156,40 +155,37 @@ class Schedule:
         if not self.closed and departure <= self._pause.closed_at:
             self._look(now)
             return  # an echo of the refusal before, and the gate is open again
-        before, asked = self.not_before, self._asked(now, retry_after, longest)
+        before, wait = self.not_before, self._told_wait(now, retry_after, longest)
         if self.closed and departure != self.probe:
             # An echo too, while the gate is closed: it may ask for a longer pause.
             self.concurrency.refused_with_it()
-            self._due, self.not_before = max(self._due, now + asked), max(before, self.not_before)
+            self._due, self.not_before = max(self._due, now + wait), max(before, self.not_before)
             self._look(now)
         elif self.closed and not self.outage_backoff:  # the probe, in vain
-            if asked or not self.concurrency.probe_refused():
+            if wait or not self.concurrency.probe_refused():
                 self._pause.in_vain(departure)
-            self._wait(now, asked)
+                if self._pause.vain >= _LIES:
+                    self.told.distrust()
+            self._await_probe(now, wait)
         else:  # the gate was open; or this was the probe of an outage, which is none any more
             self._close(now, departure)
-            self._wait(now, asked)
+            self._await_probe(now, wait)
 
     def failed(
         self, now: float, departure: float, resource: str, retry_after: float | None = None
     ) -> None:
         """Take note of a 5xx, a lost connection or a timeout."""
         self.concurrency.back(departure)
-        self.concurrency.failed()
-        if self.window is not None:
-            self.window.failed(departure)
-        elif departure > self._opened_at and departure in self._departures:
-            self._failed += 1
         self.outage.extend(resource)
         if departure != self.probe:
             if self.closed or not self.outage.is_outage(now):
                 self._look(now)
                 return
             self.closed, self.closed_since, self._pause.closed_at = True, now, now
-            self._blank = False
+            self._nothing_known = False
         self.outage_backoff = min(2 * self.outage_backoff, 4.0) or 0.5
-        asked = self._asked(now, retry_after, LONGEST)
-        self._hold(now + max(self.outage_backoff * self.uniform(0.9, 1.1), asked))
+        wait = self._told_wait(now, retry_after, LONGEST)
+        self._hold(now + max(self.outage_backoff * self.uniform(0.9, 1.1), wait))
 
     def abandoned(self, now: float, departure: float) -> None:
         """Take note of an attempt that was given up; after a probe, another may leave at once."""
@@ -221,8 +217,8 @@ class Schedule:
 
     def heard(self, now: float, departure: float, told: ToldLimit) -> None:
         """Take note of what an answer tells of the limit, before the answer itself."""
-        self._blank = False
-        others = len(self.concurrency.out - {departure})
+        self._nothing_known = False
+        others = len(self.concurrency.out) - (departure in self.concurrency.out)
         rate = self.told.hear(now, departure, others, told)
         if self.told.confirmed and self.told.left < math.inf:
             self.concurrency.allow(self.told.left)
@@ -265,7 +261,7 @@ class Schedule:
 
     def opens_in(self, now: float) -> float:
         """Return in how many seconds a probe may leave, as far as is known."""
-        return max(0.0, self._due - now)
+        return max(0.0, max(self._due, self.ceiling.opens_at()) - now)
 
     def limited_by(self, now: float) -> str:
         """Tell what holds the next attempt back (``LimiterStatistics``)."""
@@ -301,35 +297,31 @@ class Schedule:
             blocked = self.concurrency.full
         if not blocked and self.ready == math.inf:
             self._room_at = now
-        self.ready = math.inf if blocked else self._due
+        self.ready = math.inf if blocked else max(self._due, self.ceiling.opens_at())
 
     def _hold(self, until: float) -> None:
         """Let nobody leave before that time; take note that no probe is out."""
-        self.probe, self._free = None, until
-        self._due = max(until, self.ceiling.opens_at())
+        self.probe, self._due = None, until
         self._look()
 
     def ready_for_people(self) -> float:
         """Return when a person may leave, who may use what the ceiling keeps for them."""
         if self.ready == math.inf or self.closed:
             return self.ready
-        return max(self._free, self.ceiling.opens_at(urgent=True))
+        return max(self._due, self.ceiling.opens_at(urgent=True))
 
     def _learned(self, now: float, after: float) -> float:
         """Return when what was told and learned lets the next one leave."""
         due = max(after, self.told.due(now))
         if self.window is not None:
-            tried = self.window.trying
             due = max(due, self.window.due(now, after))
             if self.window.is_refuted(now):
                 self.window, self._windowed = None, False
                 self.bucket.forget()
-            elif self.window.trying and not tried:
-                self.concurrency.restart(_CAUTIOUS)
             return due
         return max(due, self.bucket.due(now, after)) if self.bucket.rate is not None else due
 
-    def _asked(self, now: float, retry_after: float | None, longest: float) -> float:
+    def _told_wait(self, now: float, retry_after: float | None, longest: float) -> float:
         """Note how long the server asks to stay away; return what of it the gate waits."""
         wait = retry_after if retry_after and retry_after > 0 else 0.0
         self.not_before = now + wait if wait else -math.inf  # the latest word counts
@@ -337,7 +329,7 @@ class Schedule:
 
     def _close(self, now: float, departure: float) -> None:
         """Close the gate: the refusal is no echo of another one."""
-        self._blank = False
+        self._nothing_known = False
         self.told.contradicted(now)
         self._crowd(now, departure, told=self.not_before > now)
         in_flight = self.concurrency.since(self._opened_at)
@@ -347,16 +339,16 @@ class Schedule:
         elif self.window is not None:
             self.window.refuse(departure)
         else:
-            self.bucket.close(now, departure, in_flight, afresh=self.outage_backoff > 0)
+            self.bucket.close(now, departure, in_flight)
         self._pause.begin(now, departure)
         self.closed_since = self.closed_since if self.closed else now
         self.closed, self.outage_backoff = True, 0.0  # the outage's server is up, and only full
 
-    def _wait(self, now: float, asked: float) -> None:
+    def _await_probe(self, now: float, wait: float) -> None:
         """Set when a probe may leave, after a refusal."""
         pause, window = self._pause, self.window
-        if asked:
-            until = now + asked
+        if wait:
+            until = now + wait
         elif pause.vain == 0:
             until = pause.first_probe(now, self.bucket, window)
         else:
@@ -371,15 +363,15 @@ class Schedule:
             self.bucket.stand_still(now - pause.closed_at)
             self.bucket.recover(now, probe)
         else:
-            self._conclude(now, probe)
+            self._learn_from_pause(now, probe)
             if pause.vain >= _HICCUP:
                 self.concurrency.pardon()
             self.concurrency.restart(_CAUTIOUS if self.bucket.rate is None else _AGAIN)
-        self._opened_at, self._failed = probe, 0
+        self._opened_at = probe
         self.closed, self.outage_backoff, self.not_before = False, 0.0, -math.inf
         self._hold(self._learned(now, probe))
 
-    def _conclude(self, now: float, probe: float) -> None:
+    def _learn_from_pause(self, now: float, probe: float) -> None:
         """Draw the conclusions of the pause that ends: was it a window's, and which?"""
         pause, cycle = self._pause, probe - self._opened_at
         told = self.not_before > -math.inf
@@ -391,23 +383,29 @@ class Schedule:
                 self._no_window(now)
             if found is Finding.NOTHING:
                 self.bucket.forget()
-        worth = self._departures.count(self._opened_at, pause.closed_at) - self._failed
-        long = cycle < 2 * (now - pause.closed_at) and SHORTEST < cycle < _OUTDATED
-        unknown = self.window is None and self.bucket.rate is None and self.concurrency.most is None
-        waited = (told or pause.vain >= _WINDOW) and not self.told.guides
-        if self._windowed and unknown and waited and long and worth > 0:
-            vain = 0.0 if told else pause.vain_at - self._opened_at
-            span = math.floor(cycle + 0.05) if told and cycle > 1 else round_down(cycle)
-            self.window = LearnedWindow(self._departures, span, worth, self._failed, probe, vain)
-            self.window.begin(probe)
+        elif self.bucket.rate is None and self.concurrency.most is None:
+            self._suppose_window(now, probe, cycle, told=told)
         if self.window is None:
             self.bucket.reopen(now, probe)
         else:
             self.window.began_at = probe
 
+    def _suppose_window(self, now: float, probe: float, cycle: float, *, told: bool) -> None:
+        """Suppose that all since the opening was a window's, if the pause was as a window's is."""
+        pause = self._pause
+        worth = self._departures.count(self._opened_at, pause.closed_at)
+        long = cycle < 2 * (now - pause.closed_at) and SHORTEST < cycle < _OUTDATED
+        waited = (told or pause.vain >= _WINDOW) and not self.told.guides
+        if self._windowed and waited and long and worth > 0:
+            vain = 0.0 if told else pause.vain_at - self._opened_at
+            span = math.floor(cycle + 0.05) if told and cycle > 1 else round_down(cycle)
+            self.window = LearnedWindow(self._departures, span, worth, probe, vain)
+            self.window.begin(probe)
+
     def _no_window(self, now: float) -> None:
         """Go on evenly: the server does not count by windows, but what was counted is a rate."""
         window = self.window
         if window is not None:
-            self.bucket.pace(now, window.rate, min(max(window.span, _HELD), _MINUTE))
+            trust = min(max(window.span, _HELD), _MINUTE)
+            self.bucket.pace(now, window.rate, trust, math.inf)
         self.window, self._windowed = None, False

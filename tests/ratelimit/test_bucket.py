@@ -32,3 +32,18 @@ def test_an_outage_is_no_part_of_a_measurement() -> None:
     bucket.recover(START + 30, START + 30)
     bucket.close(START + 31, START + 31, 0)
     assert bucket.rate is None
+
+
+@pytest.mark.parametrize(("opened_at", "rate"), [(START + 2, 1.1), (START + 8, 5.0)])
+def test_only_an_open_gate_measures_a_fall(opened_at: float, rate: float) -> None:
+    log = Departures()
+    bucket = LearnedBucket(log)
+    bucket.close(START - 60, START - 60, 0)
+    for fifth in range(300):
+        log.add(START - 60 + fifth / 5)
+    bucket.close(START, START, 0)
+    bucket.reopen(opened_at, opened_at)
+    for second in range(10):
+        log.add(START + second)
+    bucket.close(START + 10, START + 10, 0)
+    assert bucket.rate == pytest.approx(rate, rel=0.2)

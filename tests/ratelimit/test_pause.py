@@ -17,7 +17,7 @@ def test_the_first_probe_waits_for_a_token(rate: float | None, wait: float) -> N
 @pytest.mark.parametrize(("now", "probe"), [(2.0, 11.03), (12.0, 12.0)])
 def test_the_first_probe_waits_for_the_windows_end(now: float, probe: float) -> None:
     departures = Departures()
-    window = LearnedWindow(departures, 10.0, 1, 0, 1.0)
+    window = LearnedWindow(departures, 10.0, 1, 1.0)
     departures.add(1.0)
     bucket = LearnedBucket(departures)
     assert Pause().first_probe(now, bucket, window) == pytest.approx(probe)
@@ -29,3 +29,11 @@ def test_a_meaningless_opening_counts_for_nothing(opened_at: float, *, troubled:
     pause.begin(100.0, 99.9)
     pause.in_vain(100.3)
     assert pause.next_probe(100.3, opened_at, None, troubled=troubled) == pytest.approx(100.53)
+
+
+@pytest.mark.parametrize(("period", "probe"), [(45.0, 45.03), (170.0, 2.03)])
+def test_what_repeats_within_a_minute_is_a_window(period: float, probe: float) -> None:
+    pause = Pause(period=period)
+    pause.begin(1.0, 0.9)
+    pause.in_vain(1.3)
+    assert pause.next_probe(1.3, 0.0, None, troubled=False) == pytest.approx(probe)

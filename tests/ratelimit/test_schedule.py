@@ -320,3 +320,14 @@ def test_no_answers_break_or_shut_the_gate(
     for sent in out:
         paced.abandoned(now, sent)
     assert paced.ready <= now + 250
+
+
+def test_a_reset_in_vain_twice_is_believed_no_more() -> None:
+    made = schedule()
+    headers = list[str]()
+    for _ in range(3):
+        departure = made.leave(made.ready)
+        made.heard(made.latest, departure, ToldLimit("RateLimit", 0, 1.0, 100))
+        made.refused(made.latest, departure, 1.0)
+        headers.append(made.told.header)
+    assert headers == ["RateLimit", "RateLimit", ""]
