@@ -167,13 +167,18 @@ class Fault:
         """The same fault for this path (or shell pattern) and workspace only."""
         return attrs.evolve(self, path=path or self.path, workspace=workspace or self.workspace)
 
-    def every(self, n: int) -> Fault:
-        """The same fault for each n-th request it fits; without end if it was to strike once."""
-        return attrs.evolve(self, nth=n, times=None if self.times == 1 else self.times)
+    def every(self, n: int, *, times: int | None = None) -> Fault:
+        """The same fault for each n-th request it fits, ``times`` times.
 
-    def sometimes(self, probability: float, *, seed: int = 0) -> Fault:
-        """The same fault by chance, the same on every run with one seed; as often as ``every``."""
-        return attrs.evolve(self.every(self.nth), probability=probability, seed=seed)
+        None: as often as it was made to strike, or for ever if that was once.
+        """
+        often = self.times if times is None and self.times != 1 else times
+        return attrs.evolve(self, nth=n, times=often)
+
+    def sometimes(self, probability: float, *, seed: int = 0, times: int | None = None) -> Fault:
+        """The same fault by chance, the same on every run with one seed; ``times`` as above."""
+        often = self.every(self.nth, times=times)
+        return attrs.evolve(often, probability=probability, seed=seed)
 
     def after(self, seconds: float) -> Fault:
         """The same fault, happening that many seconds after the request came in."""

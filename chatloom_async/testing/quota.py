@@ -18,6 +18,7 @@ from chatloom_async.testing.dialects import DIALECTS, Dialect, silent
 from chatloom_async.testing.meters import InFlight, Meter, Standing
 from chatloom_async.testing.records import matches
 
+_TOLD = {True: DIALECTS["retry-after"], False: silent}  # by ``retry_after``
 _PAGE = b"<html><head><title>Too many requests</title></head><body></body></html>"
 
 
@@ -34,7 +35,7 @@ class Quota:
 
     meter: Callable[[], Meter]
     """Makes a meter with nothing used up."""
-    headers: Dialect = field(default=DIALECTS["retry-after"], kw_only=True)
+    headers: Dialect = field(default=_TOLD[True], kw_only=True)
     """Makes what an answer tells."""
     status: int = field(default=429, kw_only=True, validator=[ge(400), lt(600)])
     html: bool = field(default=False, kw_only=True)
@@ -47,12 +48,21 @@ class Quota:
         self.meter()
 
     @classmethod
-    def token_bucket(cls, per_minute: float, burst: float, *, count_refused: bool = False) -> Quota:
+    def token_bucket(
+        cls,
+        per_minute: float,
+        burst: float,
+        *,
+        retry_after: bool = True,
+        count_refused: bool = False,
+    ) -> Quota:
         """A bucket of ``burst`` tokens, full at first, refilled with ``per_minute`` a minute.
 
-        ``count_refused`` lets refused requests use up the quota too.
+        ``count_refused`` lets refused requests use up the quota too; ``retry_after=False`` tells
+        nothing, as ``telling("silent")`` does.
         """
-        return cls(partial(meters.TokenBucket, per_minute, burst, count_refused))
+        make = partial(meters.TokenBucket, per_minute, burst, count_refused)
+        return cls(make, headers=_TOLD[retry_after])
 
     @classmethod
     def token_steps(cls, limit: float, seconds: float, burst: float) -> Quota:
@@ -62,22 +72,35 @@ class Quota:
         return cls(partial(meters.TokenBucket, limit * 60 / seconds, burst, interval=seconds))
 
     @classmethod
-    def gcra(cls, per_minute: float, burst: float, *, count_refused: bool = False) -> Quota:
+    def gcra(
+        cls,
+        per_minute: float,
+        burst: float,
+        *,
+        retry_after: bool = True,
+        count_refused: bool = False,
+    ) -> Quota:
         """The generic cell rate algorithm: one request each interval, ``burst`` of them early."""
-        return cls(partial(meters.TokenBucket, per_minute, burst, count_refused, cells=True))
+        make = partial(meters.TokenBucket, per_minute, burst, count_refused, cells=True)
+        return cls(make, headers=_TOLD[retry_after])
 
     @classmethod
-    def fixed_window(cls, limit: float, seconds: float, *, aligned: bool = False) -> Quota:
+    def fixed_window(
+        cls, limit: float, seconds: float, *, retry_after: bool = True, aligned: bool = False
+    ) -> Quota:
         """``limit`` requests in a window of ``seconds`` that starts with its first request.
 
         ``aligned``: that starts at multiples of ``seconds`` on the clock.
         """
-        return cls(partial(meters.FixedWindow, limit, seconds, aligned))
+        return cls(partial(meters.FixedWindow, limit, seconds, aligned), headers=_TOLD[retry_after])
 
     @classmethod
-    def sliding_window(cls, limit: float, seconds: float, *, count_refused: bool = False) -> Quota:
+    def sliding_window(
+        cls, limit: float, seconds: float, *, retry_after: bool = True, count_refused: bool = False
+    ) -> Quota:
         """``limit`` requests in any ``seconds``, kept as an exact log."""
-        return cls(partial(meters.SlidingWindow, limit, seconds, count_refused))
+        make = partial(meters.SlidingWindow, limit, seconds, count_refused)
+        return cls(make, headers=_TOLD[retry_after])
 
     @classmethod
     def sliding_counters(cls, limit: float, seconds: float) -> Quota:

@@ -97,6 +97,8 @@ async def test_a_hanging_request_keeps_nobody_waiting() -> None:
         (Fault.status(500).every(1), [500, 500, 500]),
         (Fault.status(500, times=2).every(1), [500, 500, 200]),
         (Fault.status(500, times=2).sometimes(1.0).every(1), [500, 500, 200]),
+        (Fault.status(500).every(1, times=1), [500, 200, 200]),
+        (Fault.status(500).sometimes(1.0, times=1), [500, 200, 200]),
         (Fault.status(500, workspace="other").on(path=f"{AGENTS}/*"), [200, 200, 200]),
         (Fault.status(500, path=AGENTS, times=None).on(workspace="acme"), [500, 200, 200]),
     ],

@@ -47,9 +47,19 @@ async def test_a_new_key_and_nothing_else_renews_a_quota() -> None:
         assert await asked(sandbox, 1, sandbox.rotate("a")) == [200]
 
 
-@pytest.mark.parametrize(("told", "header"), [("retry-after", "4"), ("silent", None)])
-async def test_a_refusal_says_how_long_to_wait(told: str, header: str | None) -> None:
-    async with sandbox_with(Quota.fixed_window(1, 3.5).telling(told)) as sandbox:
+@pytest.mark.parametrize(
+    ("quota", "header"),
+    [
+        (Quota.fixed_window(1, 3.5), "4"),
+        (Quota.fixed_window(1, 3.5).telling("silent"), None),
+        (Quota.fixed_window(1, 3.5, retry_after=False), None),
+        (Quota.sliding_window(1, 3.5, retry_after=False), None),
+        (Quota.token_bucket(20, 1, retry_after=False), None),
+        (Quota.gcra(20, 1, retry_after=False), None),
+    ],
+)
+async def test_a_refusal_says_how_long_to_wait(quota: Quota, header: str | None) -> None:
+    async with sandbox_with(quota) as sandbox:
         _, refusal = [await ask(sandbox, key="clf_a") for _ in range(2)]
     assert refusal.headers.get("Retry-After") == header
     assert refusal.headers["Content-Type"].startswith("application/json")
