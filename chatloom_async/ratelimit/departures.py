@@ -54,11 +54,14 @@ class Departures:
         elif len(times) >= _REMEMBERED + _AT_ONCE:
             del times[:_AT_ONCE]
 
+    def __contains__(self, departure: float) -> bool:
+        """Tell whether it was added, and not taken out."""
+        return self.count(departure, math.nextafter(departure, math.inf)) > 0
+
     def drop(self, departure: float) -> None:
-        """Take out one that was refused, unless it was before."""
-        at = bisect_left(self._times, departure)
-        if self._times[at : at + 1] == [departure]:
-            del self._times[at]
+        """Take out one that was refused."""
+        if departure in self:
+            del self._times[bisect_left(self._times, departure)]
 
     def count(self, since: float, before: float = math.inf) -> int:
         """Return how many left at ``since`` or later, and before ``before``."""

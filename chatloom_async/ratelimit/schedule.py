@@ -86,6 +86,7 @@ class Schedule:
     _room_at: float = -math.inf  # since when there has been room for one more in flight
     _opened_at: float = field(init=False)  # the departure that opened the gate
     _crowded_at: float = -math.inf  # when the latest refusal arrived that is no echo
+    _failed: int = 0  # requests since the opening, as far as they are counted
     _nothing_known: bool = True  # of limits: then ``leave`` need not look at what was learned
     _windowed: bool = True  # whether it may be a window
 
@@ -176,6 +177,10 @@ class Schedule:
     ) -> None:
         """Take note of a 5xx, a lost connection or a timeout."""
         self.concurrency.back(departure)
+        if self.window is not None:
+            self.window.failed(departure)
+        elif departure > self._opened_at and departure in self._departures:
+            self._failed += 1
         self.outage.extend(resource)
         if departure != self.probe:
             if self.closed or not self.outage.is_outage(now):
@@ -367,7 +372,7 @@ class Schedule:
             if pause.vain >= _HICCUP:
                 self.concurrency.pardon()
             self.concurrency.restart(_CAUTIOUS if self.bucket.rate is None else _AGAIN)
-        self._opened_at = probe
+        self._opened_at, self._failed = probe, 0
         self.closed, self.outage_backoff, self.not_before = False, 0.0, -math.inf
         self._hold(self._learned(now, probe))
 
@@ -393,13 +398,13 @@ class Schedule:
     def _suppose_window(self, now: float, probe: float, cycle: float, *, told: bool) -> None:
         """Suppose that all since the opening was a window's, if the pause was as a window's is."""
         pause = self._pause
-        worth = self._departures.count(self._opened_at, pause.closed_at)
+        worth = self._departures.count(self._opened_at, pause.closed_at) - self._failed
         long = cycle < 2 * (now - pause.closed_at) and SHORTEST < cycle < _OUTDATED
         waited = (told or pause.vain >= _WINDOW) and not self.told.guides
         if self._windowed and waited and long and worth > 0:
             vain = 0.0 if told else pause.vain_at - self._opened_at
             span = math.floor(cycle + 0.05) if told and cycle > 1 else round_down(cycle)
-            self.window = LearnedWindow(self._departures, span, worth, probe, vain)
+            self.window = LearnedWindow(self._departures, span, worth, self._failed, probe, vain)
             self.window.begin(probe)
 
     def _no_window(self, now: float) -> None:

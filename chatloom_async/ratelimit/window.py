@@ -46,6 +46,7 @@ class LearnedWindow:
     _departures: Departures
     span: float
     worth: int
+    failed_first: int  # requests that were left out when its worth was counted
     began_at: float  # the first departure of the present window
     vain: float = 0.0  # seconds after its beginning at which a probe was refused
     refused_at: float = field(init=False)
@@ -55,6 +56,8 @@ class LearnedWindow:
     doubted: bool = False  # whether the last refusal came far too early
     _proving: bool = False  # whether the present window began after the shorter span
     _disproved: bool = False  # whether it was refused for that
+    _failed: int = 0  # requests in the present window
+    _forgiving: bool = True  # whether the server does not count those that fail
     _began_before: float = 0.0  # the first departure of the window before
     _lengthened: bool = False
     _tried_at: float = 0.0
@@ -78,7 +81,7 @@ class LearnedWindow:
         Where its end was guessed, the span may be shorter, down to when a probe was refused. The
         middle is tried, in whole seconds, until that is in vain.
         """
-        self._began_before, self.began_at = self.began_at, departure
+        self._began_before, self.began_at, self._failed = self.began_at, departure, 0
         if self.shorter and not self._proving:
             self._proving = True
             return
@@ -87,6 +90,12 @@ class LearnedWindow:
         middle = float(math.ceil(math.sqrt(min(self.vain, self.span) * self.span)))
         if self.vain < middle < self.span:
             self.shorter = middle
+
+    def failed(self, departure: float) -> None:
+        """Take one out of account that failed, as long as the server seems to do so too."""
+        if self._forgiving:
+            self._failed += 1
+            self._departures.drop(departure)
 
     def due(self, now: float, after: float) -> float:
         """Return when the next attempt may leave, one having left at ``after``."""
@@ -114,6 +123,9 @@ class LearnedWindow:
         """
         got = self._got(sent_at)
         early = got < _SHORT * self.worth - 1
+        if 0 < self.worth - got <= self._failed:
+            self._forgiving, self._disproved = False, True
+            self.worth += self.failed_first
         if self.shorter and (self._proving if early else sent_at > self.began_at + self.shorter):
             self.vain, self.shorter, self._disproved = math.inf, 0.0, True
         self._proving = False

@@ -17,7 +17,7 @@ def test_the_first_probe_waits_for_a_token(rate: float | None, wait: float) -> N
 @pytest.mark.parametrize(("now", "probe"), [(2.0, 11.03), (12.0, 12.0)])
 def test_the_first_probe_waits_for_the_windows_end(now: float, probe: float) -> None:
     departures = Departures()
-    window = LearnedWindow(departures, 10.0, 1, 1.0)
+    window = LearnedWindow(departures, 10.0, 1, 0, 1.0)
     departures.add(1.0)
     bucket = LearnedBucket(departures)
     assert Pause().first_probe(now, bucket, window) == pytest.approx(probe)

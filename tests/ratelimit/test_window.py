@@ -6,10 +6,10 @@ from chatloom_async.ratelimit.departures import Departures
 from chatloom_async.ratelimit.window import Finding, LearnedWindow
 
 
-def window(*, used: int = 100) -> LearnedWindow:
+def window(*, used: int = 100, failed: int = 0) -> LearnedWindow:
     """Return a window of 100 in 10 s, of which so many left within its first second."""
     log = Departures()
-    made = LearnedWindow(log, 10.0, 100, 0.0)
+    made = LearnedWindow(log, 10.0, 100, failed, 0.0)
     for number in range(used):
         log.add(number / 100)
     return made
@@ -62,6 +62,18 @@ def test_a_store_taken_for_window_gives_its_rate(*, told: bool, rate: float) -> 
         made.refuse(sent_at)
         made.correct(sent_at, vain=0, probe=sent_at + 1, told=told)
     assert made.rate == pytest.approx(rate)
+
+
+def test_failures_take_no_place_until_refused() -> None:
+    made = window(used=100, failed=3)
+    made.failed(0.5)
+    made.failed(0.6)
+    assert made.due(1.0, 1.0) < 2
+    made.refuse(1.1)
+    assert made.correct(1.1, vain=0, probe=10.1, told=False) is Finding.WINDOW
+    assert (made.worth, made.doubted) == (103, False)
+    made.failed(0.7)
+    assert made.worth == 103
 
 
 def test_a_shorter_span_is_tried_once_where_guessed() -> None:
