@@ -16,6 +16,7 @@ from attrs import define, field
 from chatloom_async.ratelimit.departures import Departures
 
 ROUND = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0)  # seconds that people choose for windows
+_OFTEN = 5.0  # seconds between two probes after a minute of them ("fixed window, four processes")
 _GAP = 0.1  # seconds between two probes at the least
 _MARGIN, _WIDEST = 0.03, 0.12  # seconds after a window's end: requests may overtake each other
 _SHORT = 0.9  # of its worth: refused after less, it is no window, or not ours alone
@@ -186,10 +187,14 @@ class LearnedWindow:
 def round_up(seconds: float) -> float:
     """Return the next round time: those of a minute, again in each minute.
 
-    Where others use the key too, they may have used up a window when its end was tried.
+    After a whole minute there are others on the key, who use each window up as it begins. When that
+    is cannot be known, so no five seconds are left out.
     """
     minutes, rest = divmod(seconds + _GAP, 60.0)
-    return minutes * 60 + next(step for step in ROUND if step > rest)
+    step = next(step for step in ROUND if step > rest)
+    if minutes:
+        step = min(step, _OFTEN * (rest // _OFTEN + 1))
+    return minutes * 60 + step
 
 
 def round_down(seconds: float) -> float:
