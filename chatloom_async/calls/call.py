@@ -321,7 +321,7 @@ class Caller:
         call.failed_at = loop.time()
         next_step = judge(call, failure, self.retry.max_retry_after, clock)
         failed = note(call, failure, next_step, call.failed_at - started)
-        if next_step is NextStep.FINAL:  # noted first: the deadline may end the asking
+        if next_step is NextStep.FINAL:  # noted before: the deadline may end the asking for a key
             failed.next_step = await self._renew(call, failure, key, generation)
         return failed
 
@@ -348,10 +348,10 @@ class Caller:
                     break
                 except ChatloomError as error:
                     if call.give_up_at > limits.give_up_at:
-                        continue  # a call with a later deadline waits for this one's answer
+                        continue  # another caller joined meanwhile, and may wait for longer
                     if call.failures:
                         call.failures[-1].wait = loop.time() - call.failed_at
-                    vars(error).pop("__notes__", None)  # the probe's: they tell of its own attempts
+                    vars(error).pop("__notes__", None)  # those of the call that sent the probe
                     return FailedAttempt(error, NextStep.FINAL, 0.0)  # nothing was sent: no attempt
         finally:
             if call.notify is not None:
@@ -414,8 +414,7 @@ def _structured(answer: Response, request: Request, model: type[Model]) -> Model
     """Return what the answer says.
 
     For ``object`` and ``NoneType`` that is None where the answer has no content (RFC 9110 §15.3.5).
-    Any other model needs a body.
-    To what is no GET, many a server answers 200 or 201 without one.
+    Any other model needs a body. Many servers answer a POST or PUT with 200 or 201 and no body.
     """
     empty = answer.status in _NO_CONTENT or (request.method != "GET" and not answer.body)
     if model is NoneType or (empty and model is object):

@@ -115,7 +115,7 @@ class Direct:
     ) -> Response:
         """Make exactly one request and return its whole answer; raise as ``exchange.send`` does."""
         if self.connector.closed:
-            raise RuntimeError("Session is closed")
+            raise RuntimeError("Session is closed")  # as aiohttp raises
         origin = self._origins.get(request.base_url) or self._learn(request.base_url)
         connection = self._at_hand(origin) if origin.at_hand else None
         if connection is None:
@@ -142,15 +142,15 @@ class Direct:
                 body, whole = b"".join(pieces or ()), True
                 if pieces:
                     pieces.clear()
-                if len(body) > MAX_ERROR_BODY:  # which no limit is below
+                if len(body) > MAX_ERROR_BODY:  # the smallest of the limits
                     body = within_limit(status, body)
             else:
                 body, whole = await read_body(status, content)
         except BaseException as error:
             connection.close()  # what else arrives there belongs to no other request
             if isinstance(error, _aiohttp.http_exceptions.HttpProcessingError):
-                message = cast("Any", error).message  # of a class that aiohttp does not export
-                raise _aiohttp.ClientResponseError(None, (), message=message) from error
+                reason = cast("Any", error).message  # of a class that aiohttp does not export
+                raise _aiohttp.ClientResponseError(None, (), message=reason) from error
             if not isinstance(error, aiohttp.ClientOSError | aiohttp.ServerDisconnectedError):
                 raise
         else:
@@ -173,13 +173,13 @@ class Direct:
     def _give_back(self, origin: _Origin, connection: Any) -> None:
         """Keep a connection for the request that mostly follows at once; else it is released.
 
-        One that waits for a place follows in the next turn of the loop. To hand a connection to
-        aiohttp and to get it again costs a tenth of a request.
+        A request that waits for a place in the pool goes on in the next turn of the loop. To hand a
+        connection to aiohttp and to get it again costs a tenth of a request.
         """
         if not self._giving_back:
             self._giving_back = True
             loop = asyncio.get_running_loop()
-            loop.call_soon(loop.call_soon, self.release)
+            loop.call_soon(loop.call_soon, self.release)  # after that turn
         origin.at_hand.append(connection)
 
     def release(self) -> None:

@@ -34,14 +34,14 @@ def options_for(
 ) -> Mapping[str, Any]:
     """Return what each request of a session is made with; a ``plain`` one is ours, without proxy.
 
-    A session that saw a disconnect would silently send the request again, and a proxy would read
-    the key of plain http. A plain session is told once, which costs its requests nothing; to pass
-    four options costs each a hundredth.
+    Two things must not happen. aiohttp would send a request again, unasked, if the connection is
+    lost, and a proxy would read the key of plain http. Of a plain session a flag, set once, forbids
+    the first, and the second cannot happen. Other requests pass ``_guarded``, at 1 % of their cost.
     """
     if plain and hasattr(session, "_retry_connection"):
         session._retry_connection = False  # noqa: SLF001 - aiohttp's own test kit does so
         return {}
-    # Whatever a session that was brought would do.
+    # All four, for a session that was brought may have other defaults.
     return {
         "proxy": proxy,
         "middlewares": (_guarded,),
@@ -88,7 +88,7 @@ async def send(
     except aiohttp.ClientConnectorError:
         raise
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
-        pass  # as in ``_guarded``, which not every request passes
+        pass  # as in ``_guarded``, which a plain session's request does not pass
     if answer is None:
         raise unanswered(session.connector)
     whole = False
@@ -129,8 +129,8 @@ async def _guarded(
 def unanswered(connector: aiohttp.BaseConnector | None) -> APIConnectionError:
     """Return the error of the running request, whose connection ended before an answer.
 
-    If the connection was a kept one, the reason is "stale", and this also ends the use of all that
-    are as old.
+    If the connection was a kept one, the reason is "stale", and no other that is as old is used
+    any more.
     """
     stale = isinstance(connector, Connector) and connector.lost_kept()
     return APIConnectionError(

@@ -1,7 +1,7 @@
 """A pool of connections for any number of clients, keys and event loops: sessions, their life.
 
-Not here: one request and its answer (``network.exchange``, ``network.direct``), retries and pacing
-(``calls.call``).
+Not here: one request and its answer (``network.exchange``, ``network.direct``), retries
+(``calls.retry``) and pacing (``ratelimit.limiter``).
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """The gate that the keys of a base URL have in common: a proxy may limit each address.
 
-1. At first the attempts of all keys in flight are few together, one for every three keys, so that
-   a limit of the address wastes no more than those. Each good answer lets more be in flight. After
-   some hundreds of them the keys need not ask any more.
+1. At first the attempts of all keys in flight are few together, 16 or one for every three keys, so
+   that a limit of the address wastes no more than those. Each good answer lets more be in flight.
+   After some hundreds of them the keys need not ask any more.
 2. Three keys that sent next to nothing are refused within a second: the limit seems to be the
    address's. From then on an attempt passes a ``Schedule`` of all keys after its own. The keys take
    turns, and a refusal is reported there.
-3. When that closes, and while a long pause was told, keys not refused lately send a trial now and
-   then (``ratelimit.evidence``). If enough in a row are answered, the limits are the keys' own, and
-   the gate sleeps until it is suspected again.
+3. When that closes, and while a long pause was told, some keys send a trial now and then, first
+   those that were not refused (``ratelimit.evidence``). If enough in a row are answered, the limits
+   are the keys' own, and the gate sleeps until it is suspected again.
 4. What is in flight for long counts no more: no key that hangs holds up the others.
 
 Not here: the limiter of a key (``ratelimit.limiter``), and which keys have a gate in common
@@ -91,7 +91,7 @@ class CommonGate:
     _timer: asyncio.TimerHandle | None = None
     _trial: Trial = field(init=False)
     _trials_out: set[tuple[Member, float]] = field(init=False)  # trials in flight
-    # When each key was answered well last; before zero: when it was refused last.
+    # The moment of each key's latest good answer, or below zero that of its latest refusal.
     _answered: dict[str, float] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -234,28 +234,31 @@ class CommonGate:
     def _pump(self, now: float) -> None:
         """Let everybody leave who may, the keys in turn."""
         while self._queue and now >= self.schedule.ready:
-            self._turn, _ = self._queue.popitem(last=False)
-            self._turn.go_on()
-        self._turn = None
+            self._let_pass(self._queue.popitem(last=False)[0])
         if self._is_early(now):
             self._send_trials(now)
         self._set_timer(now)
+
+    def _let_pass(self, member: Member) -> None:
+        """Let one key try to leave, which asks ``lets`` for it, though others wait."""
+        self._turn = member
+        member.go_on()
+        self._turn = None
 
     def _is_early(self, now: float) -> bool:
         """Tell whether the server asked to stay away for longer yet."""
         return self.schedule.closed and self.schedule.not_before > now + _EARLY
 
     def _send_trials(self, now: float) -> None:
-        """Let keys ask though nobody may, first those never refused and answered last.
+        """Let keys ask though nobody may, first those whose good answer is the most recent.
 
-        It decides how an audit of 40 workspaces goes on, half of which are refused for a minute.
+        That order decides how an audit of 40 workspaces goes on while half of them are refused.
         """
         if now < self._trial.at or self._trials_out or not self._queue or not self.awake:
             return
         keys = sorted(self._queue, key=lambda one: -self._answered.get(one.name, 0.0))
-        for self._turn in keys[:_TRIALS]:
-            self._turn.go_on()
-        self._turn = None
+        for member in keys[:_TRIALS]:
+            self._let_pass(member)
         if not self._trials_out:
             self._trial.postpone(now)
 

@@ -150,7 +150,7 @@ class RateLimiter:
     def admitted(self, departure: float, resource: str) -> None:
         """Report an answer that is no refusal, or an error that waiting would not heal."""
         schedule = self._schedule
-        # Only where an answer has to come first does it matter when this one came.
+        # A look at the clock is saved: the schedule uses the time only where it waits for answers.
         now = self.loop.time() if schedule.ready == math.inf else schedule.latest
         opened = schedule.admitted(now, departure, resource)
         if opened:
@@ -224,10 +224,12 @@ class RateLimiter:
         now, line = self.loop.time(), self._line
         closed_for, told = now - schedule.closed_since, schedule.not_before
         everywhere = not schedule.outage_backoff or schedule.outage.is_wide()
-        for waiter in line if probe or told > now else ():
+        if not probe and told <= now:
+            return
+        for waiter in line:
             concerned = probe and (everywhere or waiter.resource in schedule.outage.resources)
             impatient = concerned and closed_for >= waiter.limits.patience
-            if impatient or not (told <= now or waiter.limits.allow(now, told)):
+            if impatient or (told > now and not waiter.limits.allow(now, told)):
                 line.settle(waiter, error)
 
     async def aclose(self) -> None:

@@ -10,14 +10,14 @@ The gate of a key is open or closed. Open, an attempt leaves as soon as all of t
    after the last opening (``pause``): servers count in windows of 1, 10 or 60 s. Then one attempt
    leaves, the probe. It exists because somebody must ask whether the way is clear, and one is
    enough.
-3. The probe's success opens the gate. A probe in vain before it, or a wait that was told, mean a
-   window that had to end; otherwise it is a bucket that refills. A probe refused while others are
-   still in flight means neither: they may be what is limited.
-4. Ten failures in a row are an outage, unless they are of one resource and others were answered in
-   the last minute. It closes the gate too, with probes after 0.5, 1, 2, 4, 4 … s.
+3. The probe's success opens the gate. Where an earlier probe was refused, or the server said how
+   long to wait, the limit is taken for a window, otherwise for a bucket that refills. A probe
+   refused while others are still in flight means neither: they may be what is limited.
+4. Ten failures in a row are an outage, unless they are of one resource or two and others were
+   answered in the last minute. It closes the gate too, with probes after 0.5, 1, 2, 4, 4 … s.
 
-Times are float seconds on the caller's clock. Not here: who is next (``ratelimit.waiting``), tasks,
-timers and log (``ratelimit.limiter``).
+Times are float seconds on the caller's clock. Not here: who is next (``ratelimit.waiting``), tasks
+and timers (``ratelimit.limiter``), and the log (``ratelimit.closings``).
 """
 
 from __future__ import annotations
@@ -37,14 +37,15 @@ from chatloom_async.ratelimit.values import RateLimit, ToldLimit
 from chatloom_async.ratelimit.window import SHORTEST, Finding, LearnedWindow, round_down
 
 # In quotes beside a constant: the row of ``benchmarks.politeness`` that it decides.
-# Seconds that an outage, or by default a refusal, waits of a Retry-After ("an hour's quota").
+# Seconds of a Retry-After that are waited at most, unless a call accepts more ("an hour's quota").
 LONGEST = 120.0
 _OUTDATED = 120.0  # seconds, as far back as the log looks
 _IDLE = 1.0  # seconds the gate was ready and unused: that time proves nothing about the limit
-_WINDOW = 1  # probes in vain that let a window be supposed ("window 10/1 s, silent")
-_LIES = 2  # probes in vain, the second one after the reset that was told ("a reset long past")
-_HICCUP = 2  # probes in vain by 503, the next one let in: no limit after all ("a hiccup of 2 s")
-_VAIN = 3  # probes in vain by 503: an outage ("30 s of 503s")
+# So many probes in vain
+_VAIN_WINDOW = 1  # let a window be supposed ("window 10/1 s, silent")
+_VAIN_LIE = 2  # the second one after the reset, show that what was told is wrong ("a reset past")
+_VAIN_HICCUP = 2  # by 503, the next one let in, show that there is no limit ("a hiccup of 2 s")
+_VAIN_OUTAGE = 3  # by 503 are an outage ("30 s of 503s")
 _HELD, _MINUTE = 10.0, 60.0  # seconds for which a window's rate holds ("counters 10/1 s")
 _CAUTIOUS = 1.0  # in flight after a pause, as long as no rate is known ("counters 300/60 s")
 _AGAIN = 4.0  # in flight after a pause, and at a window's beginning ("100/10 s at 300 ms")
@@ -82,7 +83,7 @@ class Schedule:
     outage: OutageDetector = field(factory=OutageDetector)
     _departures: Departures = field(factory=Departures)
     _pause: Pause = field(factory=Pause)
-    _due: float = field(init=False)  # when the next may, whatever is in flight or the ceiling says
+    _due: float = field(init=False)  # when the next may leave, but for ceiling and those in flight
     _room_at: float = -math.inf  # since when there has been room for one more in flight
     _opened_at: float = field(init=False)  # the departure that opened the gate
     _crowded_at: float = -math.inf  # when the latest refusal arrived that is no echo
@@ -114,11 +115,11 @@ class Schedule:
     def _leave(self, now: float, departure: float) -> None:
         """Let an attempt leave, something being known of the server."""
         late = now - max(self.ready, self._room_at)
-        if late > _IDLE:  # nobody came: that proves no limit, and tries no one's patience
+        if late > _IDLE:  # nobody came
             if self.closed:
-                self.closed_since += late
+                self.closed_since += late  # that tried nobody's patience
             else:
-                self.bucket.stand_still(late)
+                self.bucket.stand_still(late)  # and not the limit
         rested = departure - self.latest
         if self.window is not None and not self.closed and rested > 0.2 * self.window.span:
             self.concurrency.restart(_AGAIN)
@@ -150,22 +151,24 @@ class Schedule:
     def refused(
         self, now: float, departure: float, retry_after: float | None, longest: float = LONGEST
     ) -> None:
-        """Take note of a 429; of its Retry-After no more than the ``longest`` is believed."""
+        """Take note of a 429; the gate waits no longer than ``longest`` of its Retry-After."""
         self.concurrency.back(departure)
         self._departures.drop(departure)
         if not self.closed and departure <= self._pause.closed_at:
             self._look(now)
             return  # an echo of the refusal before, and the gate is open again
-        before, wait = self.not_before, self._told_wait(now, retry_after, longest)
+        before = self.not_before
+        wait = self._told_wait(now, retry_after, longest)
         if self.closed and departure != self.probe:
             # An echo too, while the gate is closed: it may ask for a longer pause.
             self.concurrency.refused_with_it()
-            self._due, self.not_before = max(self._due, now + wait), max(before, self.not_before)
+            self._due = max(self._due, now + wait)
+            self.not_before = max(before, self.not_before)
             self._look(now)
         elif self.closed and not self.outage_backoff:  # the probe, in vain
             if wait or not self.concurrency.probe_refused():
                 self._pause.in_vain(departure)
-                if self._pause.vain >= _LIES:
+                if self._pause.vain >= _VAIN_LIE:
                     self.told.distrust()
             self._await_probe(now, wait)
         else:  # the gate was open; or this was the probe of an outage, which is none any more
@@ -236,7 +239,7 @@ class Schedule:
     def is_refusal(self, now: float, departure: float, resource: str, *, told: bool) -> bool:
         """Take note of a 503; tell whether it is a refusal, not a failure."""
         self._departures.drop(departure)
-        if self.outage_backoff or (self.closed and self._pause.vain >= _VAIN and not told):
+        if self.outage_backoff or (self.closed and self._pause.vain >= _VAIN_OUTAGE and not told):
             self.outage.no_refusals()
             self.concurrency.pardon()
             return False
@@ -363,13 +366,13 @@ class Schedule:
 
     def _reopen(self, now: float) -> None:
         """Open the gate: the probe was let through."""
-        probe, pause = self.latest, self._pause
+        probe, pause = self.latest, self._pause  # nothing has left after the probe
         if self.outage_backoff:
             self.bucket.stand_still(now - pause.closed_at)
             self.bucket.recover(now, probe)
         else:
             self._learn_from_pause(now, probe)
-            if pause.vain >= _HICCUP:
+            if pause.vain >= _VAIN_HICCUP:
                 self.concurrency.pardon()
             self.concurrency.restart(_CAUTIOUS if self.bucket.rate is None else _AGAIN)
         self._opened_at, self._failed = probe, 0
@@ -380,7 +383,7 @@ class Schedule:
         """Draw the conclusions of the pause that ends: was it a window's, and which?"""
         pause, cycle = self._pause, probe - self._opened_at
         told = self.not_before > -math.inf
-        if pause.vain >= _WINDOW:
+        if pause.vain >= _VAIN_WINDOW:
             pause.period = cycle
         if self.window is not None:
             found = self.window.correct(pause.refused_at, pause.vain, probe, told=told)
@@ -400,7 +403,7 @@ class Schedule:
         pause = self._pause
         worth = self._departures.count(self._opened_at, pause.closed_at) - self._failed
         long = cycle < 2 * (now - pause.closed_at) and SHORTEST < cycle < _OUTDATED
-        waited = (told or pause.vain >= _WINDOW) and not self.told.guides
+        waited = (told or pause.vain >= _VAIN_WINDOW) and not self.told.guides
         if self._windowed and waited and long and worth > 0:
             vain = 0.0 if told else pause.vain_at - self._opened_at
             span = math.floor(cycle + 0.05) if told and cycle > 1 else round_down(cycle)
