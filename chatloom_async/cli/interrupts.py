@@ -7,8 +7,9 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -22,17 +23,25 @@ _SHOW_CURSOR = b"\x1b[?25h\r\n"  # a progress bar hides the terminal's cursor
 
 @define(eq=False)
 class Interrupts:
-    """What the signals of a command lead to; ``handle`` makes it the process's handler."""
+    """What the signals of a command lead to; ``handled`` makes it the process's handler."""
 
     _told: bool = field(default=False, init=False)
     _end: Callable[[], object] | None = field(default=None, init=False)  # of what runs in a loop
 
-    def handle(self) -> None:
-        """Handle signals from here on."""
-        for each in _SIGNALS:
-            # One that is ignored stays so: the command runs under nohup, or in the background.
-            if signal.getsignal(each) is not signal.SIG_IGN:
-                signal.signal(each, self._handle)
+    @contextmanager
+    def handled(self) -> Iterator[None]:
+        """Handle signals while the block runs, if it does so in the main thread; no other may."""
+        main = threading.current_thread() is threading.main_thread()
+        before = {each: signal.getsignal(each) for each in _SIGNALS if main}
+        # One that is ignored stays so: the command runs under nohup, or in the background.
+        ours = {each: old for each, old in before.items() if old is not signal.SIG_IGN}
+        for each in ours:
+            signal.signal(each, self._handle)
+        try:
+            yield
+        finally:
+            for each, old in ours.items():
+                signal.signal(each, old)
 
     def run(self, work: Coroutine[Any, Any, int]) -> int:
         """Run on a new event loop; the first signal cancels it, so that it can tidy up.

@@ -31,15 +31,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return the exit status: 0 done, 1 found something, 2 failed."""
     interrupts = Interrupts()
     arguments = list(sys.argv[1:] if argv is None else argv)
-    interrupts.handle()
-    try:
-        streams.prepare()
-        status = _guarded(arguments, interrupts)
-    except KeyboardInterrupt:
-        streams.tell_interrupted("chatloom-async: interrupted")
-        status = INTERRUPTED
-    if argv is None:
-        leave(status)
+    with interrupts.handled():
+        try:
+            streams.prepare()
+            status = _guarded(arguments, interrupts)
+        except KeyboardInterrupt:
+            streams.tell_interrupted("chatloom-async: interrupted")
+            status = INTERRUPTED
+        if argv is None:
+            leave(status)
     return status
 
 

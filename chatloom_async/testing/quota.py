@@ -86,12 +86,19 @@ class Quota:
 
     @classmethod
     def fixed_window(
-        cls, limit: float, seconds: float, *, retry_after: bool = True, aligned: bool = False
+        cls,
+        limit: float,
+        seconds: float,
+        *,
+        retry_after: bool = True,
+        count_refused: bool = False,
+        aligned: bool = False,
     ) -> Quota:
         """``limit`` requests in a window of ``seconds`` that starts with its first request.
 
         ``aligned``: that starts at multiples of ``seconds`` on the clock.
         """
+        del count_refused  # what is refused in one window cannot matter in the next
         return cls(partial(meters.FixedWindow, limit, seconds, aligned), headers=_TOLD[retry_after])
 
     @classmethod

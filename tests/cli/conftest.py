@@ -1,7 +1,5 @@
 """Fixtures of the commands."""
 
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,16 +7,6 @@ import pytest
 from chatloom_async.cli.main import main
 from chatloom_async.testing import Sandbox
 from tests.cli.terminals import Cli, Shown
-
-
-@pytest.fixture(autouse=True)
-def handlers() -> Iterator[None]:
-    """A command handles signals for good: it takes its process to be its own."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = [(each, signal.getsignal(each)) for each in numbers]
-    yield
-    for number, handler in before:
-        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -59,6 +59,13 @@ def test_ctrl_c_ends_what_waits_outside_a_loop(monkeypatch: pytest.MonkeyPatch, 
     cli("audit", "-", status=130)
 
 
+async def test_handlers_come_back_and_threads_have_none(cli: Cli) -> None:
+    before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    cli("--nothing", status=2)
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
+    await asyncio.to_thread(cli, "--nothing", status=2)
+
+
 @pytest.mark.parametrize("names", ["SIGINT", "SIGTERM", "SIGHUP", "SIGTERM SIGINT"])
 def test_a_hanging_audit_is_gone_with_130(served: Sandbox, keys: str, names: str) -> None:
     served.plant(Fault.hang(workspace="beta", times=None))

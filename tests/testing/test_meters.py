@@ -68,7 +68,7 @@ QUOTAS = (
     *(Quota.token_bucket(90, 5, count_refused=counted) for counted in (False, True)),
     *(Quota.gcra(90, 5, count_refused=counted) for counted in (False, True)),
     *(Quota.sliding_window(5, 3.0, count_refused=counted) for counted in (False, True)),
-    *(Quota.fixed_window(5, 3.0, aligned=aligned) for aligned in (False, True)),
+    *(Quota.fixed_window(5, 3.0, aligned=each, count_refused=each) for each in (False, True)),
     Quota.sliding_counters(5, 3.0),
     Quota.token_steps(5, 3.0, 5),
 )
