@@ -191,7 +191,7 @@ def _useful(concurrency: int, items: Iterable[object]) -> int:
     """Return how many workers find something to do."""
     try:
         return max(1, min(concurrency, len(items))) if isinstance(items, Sized) else concurrency
-    except OverflowError:  # more than a length can tell
+    except (OverflowError, TypeError):  # more than a length can tell, or none after all
         return concurrency
 
 

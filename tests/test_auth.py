@@ -16,6 +16,7 @@ from chatloom_async import (
     ApiKey,
     AsyncChatloom,
     AuthenticationError,
+    Cache,
     ChatloomError,
     ClientClosedError,
     ConfigurationError,
@@ -57,10 +58,11 @@ def made(
     api_key: Any,
     *replies: StubReply | ChatloomError,
     retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - immutable
+    cache: Cache | None = None,
 ) -> tuple[AsyncChatloom, StubTransport]:
     transport = StubTransport(replies)
     # Without a limiter: calls that are to fail together leave together.
-    client = AsyncChatloom(api_key, pool=transport, retry=retry, rate_limit=None)
+    client = AsyncChatloom(api_key, pool=transport, retry=retry, rate_limit=None, cache=cache)
     return client, transport
 
 
@@ -194,20 +196,24 @@ async def test_calls_do_not_lengthen_the_sources_traceback() -> None:
             assert len(frames) < 15
 
 
-def test_a_callables_error_needs_no_garbage_collection() -> None:
+@pytest.mark.parametrize(
+    "options", [{}, {"cache": Cache(), "retry": RetryPolicy(deadline=3.0)}], ids=["raised", "late"]
+)
+def test_a_callables_error_needs_no_garbage_collection(options: Any) -> None:
     class VaultError(Exception):
         pass
 
     async def source() -> str:
+        await asyncio.sleep(5)
         raise VaultError
 
     async def main() -> list[weakref.ref[Exception]]:
-        client, _ = made(source)
+        client, _ = made(source, **options)
         alive: list[weakref.ref[Exception]] = []
         for call in [asyncio.create_task(client.list_agents()) for _ in range(3)]:
             try:
                 await call
-            except VaultError as error:
+            except (VaultError, DeadlineExceededError) as error:
                 alive.append(weakref.ref(error))
             del call
         return alive

@@ -64,7 +64,10 @@ class CachedCalls:
             asking = caller.credentials.renew(caller.credentials.generation)
             found = await self._wait(CallRecord(request), asking, give_up_at)
             if isinstance(found, ChatloomError):
-                raise found
+                try:
+                    raise found
+                finally:
+                    del found  # the traceback holds this frame
             key = found
         identity = ((key, request.base_url), request.resource, request.target, model)
         kept, now = store.get(identity), asyncio.get_running_loop().time()

@@ -35,6 +35,7 @@ _log = logging.getLogger("chatloom_async")
 _aiohttp: Any = aiohttp  # with what it has and does not export
 # Statuses of 1xx are interim answers, all but 101, which ends HTTP there (RFC 9110 §15.2).
 _INTERIM, _FINAL, _SWITCHING = 100, 200, 101
+_KEPT = 15.0  # seconds, as long as aiohttp keeps a connection
 
 
 @frozen(eq=False, repr=False)
@@ -78,6 +79,7 @@ class Direct:
     _methods: tuple[Any, Any]  # of aiohttp's session, to see whether somebody replaces one
     _origins: dict[str, _Origin] = field(factory=dict)
     _giving_back: bool = False
+    _given_back_at: float = 0.0  # by the loop's time: the first of those at hand
 
     @classmethod
     def of(cls, session: aiohttp.ClientSession) -> Direct | None:
@@ -180,14 +182,20 @@ class Direct:
             self._giving_back = True
             loop = asyncio.get_running_loop()
             loop.call_soon(loop.call_soon, self.release)  # after that turn
+            self._given_back_at = loop.time()
         origin.at_hand.append(connection)
 
     def release(self) -> None:
         """Let go of the connections that no request followed on."""
         self._giving_back = False
+        # If the loop stood still since (``run_until_complete``), aiohttp would take them for new.
+        old = asyncio.get_running_loop().time() > self._given_back_at + _KEPT
         for origin in self._origins.values():
             for connection in origin.at_hand:
-                connection.release()  # which closes it where the answer says so
+                if old:
+                    connection.close()
+                else:
+                    connection.release()  # which closes it where the answer says so
             origin.at_hand.clear()
 
     def _learn(self, base_url: str) -> _Origin:

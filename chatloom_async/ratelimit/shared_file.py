@@ -183,7 +183,9 @@ def _changed(file: FileIO, name: str, change: Callable[[Record, float], T]) -> T
     file.seek(group)
     data = file.read(_GROUP * _SIZE).ljust(_GROUP * _SIZE, b"\0")
     heads = {place: _HEAD.unpack_from(data, place) for place in range(0, len(data), _SIZE)}
-    place = min(heads, key=lambda each: (heads[each][0] != digest, heads[each][1]))
+    # One of before a restart, when the clock was ahead, counts as unused for the longest.
+    ages = {place: (head[0] != digest, head[1] <= now, head[1]) for place, head in heads.items()}
+    place = min(ages, key=lambda each: ages[each])
     owner, touched, used_until, closed_until = heads[place]
     record = Record()
     if owner == digest and touched <= now:

@@ -101,6 +101,25 @@ async def test_a_connection_is_at_hand_for_two_turns(
         assert (len(asked_for), pool.opened) == (2, 1)
 
 
+def test_a_connection_grows_old_while_the_loop_stands_still(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def begin() -> tuple[Server, ConnectionPool]:
+        return await Server([(answer(),)]).__aenter__(), ConnectionPool()
+
+    async def end(server: Server, pool: ConnectionPool) -> None:
+        await pool.aclose()
+        await server.__aexit__()
+
+    with asyncio.Runner() as runner:
+        server, pool = runner.run(begin())
+        runner.run(look_up(server, pool))
+        monkeypatch.setattr("chatloom_async.network.direct._KEPT", -1.0)  # for longer than that
+        runner.run(look_up(server, pool))
+        runner.run(end(server, pool))
+    assert server.connections == 2
+
+
 @pytest.mark.parametrize("spoilt", ["stale", "unasked bytes"])
 async def test_a_connection_at_hand_must_be_sound(
     server: Server, asked_for: list[tuple[Connector, Any]], spoilt: str

@@ -220,6 +220,20 @@ async def test_a_restart_forgets_a_limit(tmp_path: Path, monkeypatch: pytest.Mon
     assert (await store.take(NAME, LIMIT, 1)).count == 1
 
 
+async def test_records_of_before_a_restart_yield_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, now = SharedFile(tmp_path / "limits"), time.monotonic()
+    monkeypatch.setattr("chatloom_async.ratelimit.shared_file._GROUPS", 1)
+    monkeypatch.setattr(time, "monotonic", lambda: now + 90_000.0)
+    for number in range(8):
+        await store.take(str(number), LIMIT, 1)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    for name in (NAME, "another"):
+        await store.take(name, LIMIT, 3)
+    assert (await store.take(NAME, LIMIT, 1)).wait > 0
+
+
 @pytest.mark.parametrize(
     "make",
     [
