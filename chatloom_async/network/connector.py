@@ -11,6 +11,7 @@ import os
 import ssl
 from contextvars import ContextVar
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -129,10 +130,18 @@ def _read_in_small_blocks(transport: Any) -> None:
 def _default_context() -> ssl.SSLContext | bool:
     """Honour certificates named in the environment: aiohttp's own context was made at import."""
     named = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
-    return True if named == (None, None) else _authorities(*named)
+    return True if named == (None, None) else _authorities(*map(_version, named))
+
+
+def _version(path: str | None) -> tuple[str | None, int | None]:
+    """Return the path of a file and when it was written, if it is there."""
+    try:
+        return path, None if path is None else Path(path).stat().st_mtime_ns
+    except OSError:
+        return path, None
 
 
 @lru_cache(maxsize=1)
-def _authorities(_file: str | None, _directory: str | None) -> ssl.SSLContext:
+def _authorities(*_versions: tuple[str | None, int | None]) -> ssl.SSLContext:
     """Read them once: it takes tens of milliseconds, in which the loop stands still."""
     return ssl.create_default_context()

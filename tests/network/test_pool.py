@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from threading import Thread
 from typing import Any
-from unittest.mock import AsyncMock
+from unittest.mock import AsyncMock, Mock
 
 import aiohttp
 import pytest
@@ -191,11 +191,14 @@ async def test_a_named_authority_is_trusted(
     authority.issue_cert("127.0.0.1").configure_cert(context)
     authority.cert_pem.write_to_path(bundle)
     monkeypatch.setenv("SSL_CERT_FILE", bundle)
+    read = Mock(side_effect=ssl.create_default_context)
+    monkeypatch.setattr(ssl, "create_default_context", read)
     async with Sandbox([make_workspace("acme", KEY, 2)], ssl=context) as secured:
-        for _ in range(2):  # read for the first pool only: the loop stands still meanwhile
+        for written in (1, 1, 2):  # read once for all pools, and again when it was renewed
+            os.utime(bundle, (written, written))
             async with client_of(secured) as client:
                 assert len(await client.list_agents()) == 2
-            monkeypatch.delattr(ssl, "create_default_context", raising=False)
+    assert read.call_count == 2
 
 
 PROXIES = "proxy.corp:3128 127.0.0.1:3128 http:// http://proxy.corp:port socks5://proxy.corp:1080"
