@@ -167,12 +167,8 @@ class Credentials:
         try:
             raise error.with_traceback(way)  # else each call would lengthen it for the next
         finally:
-            del (
-                error,
-                way,
-                answer,
-                asking,
-            )  # the traceback holds this frame: each would close a circle
+            # The traceback holds this frame: each of them would close a circle.
+            del error, way, answer, asking
 
     async def _ask(self) -> _Asked:
         """Return a key, or an error as a value: if all who waited are gone, nobody raises it."""

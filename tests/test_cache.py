@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from attrs import frozen
 
 from chatloom_async import (
     APIConnectionError,
@@ -26,6 +27,7 @@ from chatloom_async import (
     RateLimit,
     RetryPolicy,
 )
+from chatloom_async.calls.request import build_request
 from chatloom_async.events import AttemptEnded, CacheAnswered, CallStarted, Event
 from chatloom_async.testing import FakeClock, Sandbox, StubReply, StubTransport, make_workspace
 from tests.virtual import now
@@ -44,6 +46,13 @@ ERRORS: list[StubReply | ChatloomError] = [
     APIConnectionError("refused", "connect"),
     APIConnectionError("unknown host", "dns"),
 ]
+
+
+@frozen
+class Hooks:
+    """The model of an endpoint that does not say when it was answered."""
+
+    hooks: tuple[int, ...]
 
 
 def answers() -> Iterable[StubReply]:
@@ -152,6 +161,14 @@ async def test_plain_values_are_each_callers_own() -> None:
     for each in found:
         each["hooks"].append(2)
     assert found == [{"hooks": [1, 2]}] * 4
+    assert case.requests == 1
+
+
+async def test_a_model_that_tells_no_time_stays_one() -> None:
+    case = Case(StubReply({"hooks": [1]}))
+    calls = case.client()._calls  # noqa: SLF001 - what the method of a new endpoint uses
+    request = build_request("GET", "https://chatloom.app", "/api/v2/hooks")
+    assert [await calls.fetch(request, Hooks) for _ in range(2)] == [Hooks((1,))] * 2
     assert case.requests == 1
 
 

@@ -207,7 +207,7 @@ class CachedCalls:
             self._note(identity, answer, began)
             return answer
         model, body = answer
-        kept = _kept(model, body, caller.transport.shared.clock.wall())
+        kept = _kept(model, body, identity[3], caller.transport.shared.clock.wall())
         now = loop.time()
         store.answered(identity[0], now)
         if not flight.outdated:
@@ -225,13 +225,13 @@ class CachedCalls:
             self.store.forget(identity[0], None if refused else identity[1])
 
 
-def _kept(answer: Any, body: bytes, wall: float) -> Callable[[], Any]:
+def _kept(answer: Any, body: bytes, kind: type[Any], wall: float) -> Callable[[], Any]:
     """Return what makes the answer for each caller."""
     if hasattr(answer, "answered_at"):
         model = evolve(answer, answered_at=datetime.fromtimestamp(wall, UTC))
         return lambda: model
-    # Plain values, which a caller may change: each gets its own.
-    return lambda: None if answer is None else decode(body, object)
+    # Plain values, or what holds them: a caller may change them, so each gets its own.
+    return lambda: None if answer is None else decode(body, kind)
 
 
 def _serves_old(error: ChatloomError) -> bool:
