@@ -4,7 +4,7 @@ A 429 means that the server's bucket is empty. Between two 429s it accepted exac
 refilled, so its rate is the requests accepted between them divided by the seconds between them.
 
 Not here: limits that let so many through per window (``ratelimit.window``), how many may be in
-flight (``ratelimit.departures``), and how long a refusal closes the gate (``ratelimit.pause``).
+flight (``ratelimit.departures``), and how long a refusal closes the gate (``ratelimit.closings``).
 """
 
 from __future__ import annotations

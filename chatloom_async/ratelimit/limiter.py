@@ -127,8 +127,10 @@ class RateLimiter:
         self._line.add(waiter, first=refused)
         schedule = self._schedule
         ready = schedule.ready_for_people() if limits.urgent else schedule.ready
-        if ready < (math.inf if self._timer is None else self._alarm):
+        if ready <= start:
             self.go_on()
+        elif ready < (math.inf if self._timer is None else self._alarm):
+            self._set_timer(max(ready, start + _TOLERANCE))
         try:
             outcome = await waiter.outcome
         except asyncio.CancelledError:
@@ -364,10 +366,14 @@ class RateLimiter:
             self._grant(schedule.leave(departs))
         if not line.waiting:
             self._line = _NOBODY
+        self._set_timer(due)
+
+    def _set_timer(self, due: float) -> None:
+        """Go on at that time; never, if an answer must come first."""
         if self._timer is not None and self._alarm != due:
             self._timer.cancel()
             self._timer = None
-        if self._timer is None and due < math.inf:  # what is in flight reports by itself
+        if self._timer is None and due < math.inf:
             self._timer, self._alarm = self.loop.call_at(due, self._wake), due
 
     def _wake(self, latest: float = _BLOCKED) -> None:

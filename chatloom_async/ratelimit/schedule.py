@@ -7,9 +7,9 @@ The gate of a key is open or closed. Open, an attempt leaves as soon as all of t
 1. The first 429 closes the gate for all; other 429s in flight are echoes of the same refusal.
 2. A closed gate waits as long as the server asks (but no longer than the refused call accepts).
    Where nothing is asked, it waits a moment at first, and after a probe in vain until a round time
-   after the last opening (``pause``): servers count in windows of 1, 10 or 60 s. Then one attempt
-   leaves, the probe. It exists because somebody must ask whether the way is clear, and one is
-   enough.
+   after the last opening (``ratelimit.closings``): servers count in windows of 1, 10 or 60 s. Then
+   one attempt leaves, the probe. It exists because somebody must ask whether the way is clear, and
+   one is enough.
 3. The probe's success opens the gate. Where an earlier probe was refused, or the server said how
    long to wait, the limit is taken for a window, otherwise for a bucket that refills. A probe
    refused while others are still in flight means neither: they may be what is limited.
@@ -17,7 +17,7 @@ The gate of a key is open or closed. Open, an attempt leaves as soon as all of t
    answered in the last minute. It closes the gate too, with probes after 0.5, 1, 2, 4, 4 … s.
 
 Times are float seconds on the caller's clock. Not here: who is next (``ratelimit.waiting``), tasks
-and timers (``ratelimit.limiter``), and the log (``ratelimit.closings``).
+and timers (``ratelimit.limiter``).
 """
 
 from __future__ import annotations
@@ -29,9 +29,8 @@ from collections.abc import Callable
 from attrs import define, field
 
 from chatloom_async.ratelimit.bucket import LearnedBucket
+from chatloom_async.ratelimit.closings import OutageDetector, Pause
 from chatloom_async.ratelimit.departures import Ceiling, Departures, LearnedConcurrency
-from chatloom_async.ratelimit.outage import OutageDetector
-from chatloom_async.ratelimit.pause import Pause
 from chatloom_async.ratelimit.told import ToldQuota
 from chatloom_async.ratelimit.values import RateLimit, ToldLimit
 from chatloom_async.ratelimit.window import SHORTEST, Finding, LearnedWindow, round_down
@@ -47,8 +46,8 @@ _VAIN_LIE = 2  # the second one after the reset, show that what was told is wron
 _VAIN_HICCUP = 2  # by 503, the next one let in, show that there is no limit ("a hiccup of 2 s")
 _VAIN_OUTAGE = 3  # by 503 are an outage ("30 s of 503s")
 _HELD, _MINUTE = 10.0, 60.0  # seconds for which a window's rate holds ("counters 10/1 s")
-_CAUTIOUS = 1.0  # in flight after a pause, as long as no rate is known ("counters 300/60 s")
-_AGAIN = 4.0  # in flight after a pause, and at a window's beginning ("100/10 s at 300 ms")
+_CAUTIOUS = 1.0  # in flight after a pause, and after a reset that was told ("counters 300/60 s")
+_AGAIN = 4.0  # in flight at a window's beginning ("100/10 s at 300 ms")
 
 
 @define(eq=False, repr=False)
@@ -63,6 +62,7 @@ class Schedule:
         outage_backoff: seconds that the next probe of an outage waits; 0: there is none.
         not_before: until when the server asked to stay away.
         latest: the latest departure.
+        told: what answers tell of the limit; None as long as none did.
 
     """
 
@@ -78,7 +78,7 @@ class Schedule:
     ceiling: Ceiling = field(init=False)
     bucket: LearnedBucket = field(init=False)
     concurrency: LearnedConcurrency = field(factory=LearnedConcurrency)
-    told: ToldQuota = field(init=False)
+    told: ToldQuota | None = None
     window: LearnedWindow | None = None
     outage: OutageDetector = field(factory=OutageDetector)
     _departures: Departures = field(factory=Departures)
@@ -94,7 +94,6 @@ class Schedule:
     def __attrs_post_init__(self) -> None:
         """Start now, knowing nothing."""
         self.ceiling, self.bucket = Ceiling(self.limit), LearnedBucket(self._departures)
-        self.told = ToldQuota(self._departures)
         self._due = self._opened_at = self.ready
 
     def leave(self, now: float) -> float:
@@ -125,12 +124,11 @@ class Schedule:
             self.concurrency.restart(_AGAIN)
             self._opened_at = departure
             self.window.begin(departure)
-        if self.told.spend(now):
+        if self.told and self.told.spend(now):
             self.concurrency.restart(_CAUTIOUS)
         self.latest = departure
         if self.closed:
-            self.probe = departure
-            self._look()
+            self.probe, self.ready = departure, math.inf
         else:
             if self.bucket.rate is not None:
                 self.bucket.spend(now)
@@ -140,10 +138,9 @@ class Schedule:
         """Take note of an answer that is no refusal and no failure; True: it opens the gate."""
         opens = departure == self.probe
         if opens:
-            self.concurrency.back(departure)
             self._reopen(now)
-        self.outage.end(departure, resource)
         self.concurrency.accepted(now, departure)
+        self.outage.end(departure, resource)
         if self.ready == math.inf:
             self._look(now)
         return opens
@@ -152,27 +149,28 @@ class Schedule:
         self, now: float, departure: float, retry_after: float | None, longest: float = LONGEST
     ) -> None:
         """Take note of a 429; the gate waits no longer than ``longest`` of its Retry-After."""
-        self.concurrency.back(departure)
-        self._departures.drop(departure)
+        probe = departure == self.probe
         if not self.closed and departure <= self._pause.closed_at:
-            self._look(now)
-            return  # an echo of the refusal before, and the gate is open again
+            self.excuse(now, departure)  # an echo of the refusal before; the gate is open again
+            return
         before = self.not_before
         wait = self._told_wait(now, retry_after, longest)
-        if self.closed and departure != self.probe:
-            # An echo too, while the gate is closed: it may ask for a longer pause.
+        if not self.closed or (probe and self.outage_backoff):  # which is no outage any more
+            self._close(now, departure)
+            self._await_probe(now, wait)
+            return
+        self.concurrency.back(departure)
+        self._departures.drop(departure)
+        if not probe:  # an echo too: it may ask for a longer pause
             self.concurrency.refused_with_it()
             self._due = max(self._due, now + wait)
             self.not_before = max(before, self.not_before)
             self._look(now)
-        elif self.closed and not self.outage_backoff:  # the probe, in vain
+        else:
             if wait or not self.concurrency.probe_refused():
                 self._pause.in_vain(departure)
-                if self._pause.vain >= _VAIN_LIE:
+                if self.told and self._pause.vain >= _VAIN_LIE:
                     self.told.distrust()
-            self._await_probe(now, wait)
-        else:  # the gate was open; or this was the probe of an outage, which is none any more
-            self._close(now, departure)
             self._await_probe(now, wait)
 
     def failed(
@@ -227,9 +225,10 @@ class Schedule:
         """Take note of what an answer tells of the limit, before the answer itself."""
         self._nothing_known = False
         others = len(self.concurrency.out) - (departure in self.concurrency.out)
-        rate = self.told.hear(now, departure, others, told)
-        if self.told.confirmed and self.told.left < math.inf:
-            self.concurrency.allow(self.told.left)
+        quota = self.told = self.told or ToldQuota(self._departures)
+        rate = quota.hear(now, departure, others, told)
+        if quota.confirmed and quota.left < math.inf:
+            self.concurrency.allow(quota.left)
         if rate is not None:
             self._no_window(now)
             self.bucket.pace(now, rate)
@@ -251,9 +250,9 @@ class Schedule:
 
     def _crowd(self, now: float, departure: float, *, told: bool) -> None:
         """Take note of a refusal, or of what may be one: are too many in flight?"""
+        self.concurrency.back(departure)
         if departure > self._crowded_at:
             self._crowded_at = now
-            self.concurrency.back(departure)
             self.concurrency.refused(told=told)
         else:
             self.concurrency.refused_with_it()
@@ -269,7 +268,7 @@ class Schedule:
 
     def opens_in(self, now: float) -> float:
         """Return in how many seconds a probe may leave, as far as is known."""
-        return max(0.0, max(self._due, self.ceiling.opens_at()) - now)
+        return max(0.0, (self._due if self.ready == math.inf else self.ready) - now)
 
     def limited_by(self, now: float) -> str:
         """Tell what holds the next attempt back (``LimiterStatistics``)."""
@@ -279,15 +278,16 @@ class Schedule:
             return "in flight"
         if self.ceiling.opens_at() > now:
             return "ceiling"
-        if self.told.due(now) > now:
+        if self.told and self.told.due(now) > now:
             return f"told by {self.told.header}"
         return "measured" if self._due > now else "nothing"
 
     def is_as_good_as_new(self, now: float) -> bool:
         """Tell whether a new one would do the same: nothing is known, or it is long out of date."""
         learned = self.bucket.rate is not None or self.window is not None
-        counted = self.concurrency.most is not None or self.told.due(now) > now
-        knows = self.closed or learned or counted or not self.ceiling.is_whole(now)
+        told = self.told is not None and self.told.due(now) > now
+        counted = self.concurrency.most is not None
+        knows = self.closed or learned or counted or told or not self.ceiling.is_whole(now)
         return not knows or self.latest < now - _OUTDATED
 
     def restart(self, now: float) -> None:
@@ -320,7 +320,7 @@ class Schedule:
 
     def _learned(self, now: float, after: float) -> float:
         """Return when what was told and learned lets the next one leave."""
-        due = max(after, self.told.due(now))
+        due = max(after, self.told.due(now) if self.told else now)
         if self.window is not None:
             due = max(due, self.window.due(now, after))
             if self.window.is_refuted(now):
@@ -338,8 +338,10 @@ class Schedule:
     def _close(self, now: float, departure: float) -> None:
         """Close the gate: the refusal is no echo of another one."""
         self._nothing_known = False
-        self.told.contradicted(now)
+        if self.told:
+            self.told.contradicted(now)
         self._crowd(now, departure, told=self.not_before > now)
+        self._departures.drop(departure)
         in_flight = self.concurrency.since(self._opened_at)
         if self.concurrency.most is not None:
             self.bucket.forget()
@@ -374,7 +376,8 @@ class Schedule:
             self._learn_from_pause(now, probe)
             if pause.vain >= _VAIN_HICCUP:
                 self.concurrency.pardon()
-            self.concurrency.restart(_CAUTIOUS if self.bucket.rate is None else _AGAIN)
+            self.concurrency.restart(_CAUTIOUS)
+        self.concurrency.back(probe)
         self._opened_at, self._failed = probe, 0
         self.closed, self.outage_backoff, self.not_before = False, 0.0, -math.inf
         self._hold(self._learned(now, probe))
@@ -403,7 +406,7 @@ class Schedule:
         pause = self._pause
         worth = self._departures.count(self._opened_at, pause.closed_at) - self._failed
         long = cycle < 2 * (now - pause.closed_at) and SHORTEST < cycle < _OUTDATED
-        waited = (told or pause.vain >= _VAIN_WINDOW) and not self.told.guides
+        waited = (told or pause.vain >= _VAIN_WINDOW) and not (self.told and self.told.guides)
         if self._windowed and waited and long and worth > 0:
             vain = 0.0 if told else pause.vain_at - self._opened_at
             span = math.floor(cycle + 0.05) if told and cycle > 1 else round_down(cycle)
