@@ -7,10 +7,11 @@ agent that was never asked for before. Not here: how they are measured (``fanout
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from itertools import count
+from typing import Any
 
 import aiohttp
 from attrs import frozen
@@ -26,7 +27,7 @@ from chatloom_async import AsyncChatloom, ConnectionPool, FanOut, RateLimit, Suc
 
 KEY = "clf_benchmark"
 
-Run = Callable[[int], Awaitable[int]]
+Run = Callable[[int], Coroutine[Any, Any, int]]
 Contender = Callable[[str, int], AbstractAsyncContextManager[Run]]
 
 

@@ -5,7 +5,7 @@
     python -m benchmarks.gate [--rounds 5]
 
 - ``free``: microseconds that the gate adds to a call that leaves at once; the policy adds none to
-  one that succeeds. The transport answers from memory; with a gate and without take turns.
+  one that succeeds. The transport is a script; with a gate and without take turns.
 - ``waiting``: microseconds per admission while 100, 1,000 and 10,000 calls queue at one gate, in
   virtual time; each call's own task is part of them.
 """
@@ -14,38 +14,19 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import statistics
 import time
-
-from attrs import define, field
+from itertools import repeat
+from statistics import median
 
 from chatloom_async import AsyncChatloom, RateLimit
-from chatloom_async.auth import ApiKey
 from chatloom_async.ratelimit.limiter import RateLimiter
 from chatloom_async.ratelimit.waiting import WaitLimits
-from chatloom_async.testing.clock import FakeClock
-from chatloom_async.transport import Request, Response, Shared
+from chatloom_async.testing import FakeClock, StubReply, StubTransport
 
 CALLS = 4000
 WAITING = (100, 1000, 10_000)
 NO_CEILING = RateLimit(per_minute=None)
-
-
-@define(eq=False)
-class Memory:
-    """A transport that answers at once."""
-
-    shared: Shared = field(factory=Shared)
-    closed: bool = False
-    answer: Response = field(factory=lambda: Response(200, {}, b'{"domains":["example.com"]}'))
-
-    async def exchange(self, request: Request, key: ApiKey, timeout: float) -> Response:
-        """Return the one answer."""
-        del request, key, timeout
-        return self.answer
-
-    async def aclose(self) -> None:
-        """Hold nothing."""
+ANSWER = StubReply(body=b'{"domains":["example.com"]}')
 
 
 async def spent(chatloom: AsyncChatloom) -> float:
@@ -59,43 +40,37 @@ async def spent(chatloom: AsyncChatloom) -> float:
 
 async def free(rounds: int) -> float:
     """Return what a gate at which nobody waits adds to a call."""
-    memory = Memory()
-    unpaced = AsyncChatloom("clf_benchmark", rate_limit=None, pool=memory)
+    unpaced = AsyncChatloom("clf_benchmark", rate_limit=None, pool=StubTransport(repeat(ANSWER)))
     paced = unpaced.with_options(rate_limit=NO_CEILING)
     turns = [(await spent(paced), await spent(unpaced)) for _ in range(rounds + 1)][1:]
-    return statistics.median(one - other for one, other in turns)
+    return median(one - other for one, other in turns)
 
 
-def waiting(calls: int) -> float:
+async def waiting(calls: int) -> float:
     """Return the microseconds of CPU per admission while so many queue."""
+    gate = RateLimiter(RateLimit(per_minute=60_000, burst=1), name="benchmark")
 
-    async def scenario() -> float:
-        gate = RateLimiter(RateLimit(per_minute=60_000, burst=1), name="benchmark")
+    async def call() -> None:
+        gate.admitted(await gate.wait("/agents", WaitLimits()), "/agents")
 
-        async def call() -> None:
-            gate.admitted(await gate.wait("/agents", WaitLimits()), "/agents")
-
-        tasks = [asyncio.create_task(call()) for _ in range(calls)]
-        await asyncio.sleep(0)
-        started = time.process_time()
-        await asyncio.gather(*tasks)
-        return (time.process_time() - started) / calls * 1e6
-
-    return FakeClock().run(scenario())
+    tasks = [asyncio.create_task(call()) for _ in range(calls)]
+    await asyncio.sleep(0)
+    started = time.process_time()
+    await asyncio.gather(*tasks)
+    return (time.process_time() - started) / calls * 1e6
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gate", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
-    added = FakeClock().run(free(options.rounds))
-    turns = [[waiting(calls) for calls in WAITING] for _ in range(options.rounds)]
-    queued = dict(zip(WAITING, map(statistics.median, zip(*turns, strict=True)), strict=True))
-    print(f"nobody waiting  {added:6.2f} µs added to a call")
-    for calls, microseconds in queued.items():
+    rounds = parser.parse_args().rounds
+    print(f"nobody waiting  {FakeClock().run(free(rounds)):6.2f} µs added to a call")
+    turns = [[FakeClock().run(waiting(calls)) for calls in WAITING] for _ in range(rounds)]
+    queued = [median(row) for row in zip(*turns, strict=True)]
+    for calls, microseconds in zip(WAITING, queued, strict=True):
         print(f"{calls:6} waiting  {microseconds:6.2f} µs per admission")
-    print(f"most ÷ least    {max(queued.values()) / min(queued.values()):6.2f}")
+    print(f"most ÷ least    {max(queued) / min(queued):6.2f}")
 
 
 if __name__ == "__main__":

@@ -26,12 +26,12 @@ import time
 from collections.abc import Iterator
 from statistics import fmean
 
-from attrs import asdict, frozen
+from attrs import asdict, astuple, frozen
 
-from benchmarks.simulated_jobs import Outcome, counted_closures, mean, run
-from benchmarks.simulated_limits import Row, rows
-from benchmarks.simulated_moments import Moment, moments
-from benchmarks.simulated_outages import OUTAGES, Outage, Survival, survive
+from benchmarks.simulated_jobs import Outcome, counted_closures, run
+from benchmarks.simulated_limits import rows
+from benchmarks.simulated_moments import moments
+from benchmarks.simulated_outages import OUTAGES, Survival, survive
 
 PEER_SEEDS, OUTAGE_SEEDS = 2, 2  # what is not ours, or long, is run less often
 
@@ -47,35 +47,34 @@ class Line:
 
 
 def limits(chosen: re.Pattern[str], seeds: int, *, quick: bool) -> Iterator[Line]:
-    """Run every job whose title matches."""
+    """Run every job whose title matches; the mean over jobs and seeds."""
     for row in rows(quick=quick):
         if chosen.search(row.title):
-            times = seeds if row.client == "chatloom_async" else min(seeds, PEER_SEEDS)
+            ours, bar = row.client == "chatloom_async", row.bar
+            times = seeds if ours else min(seeds, PEER_SEEDS)
             with counted_closures():
-                outcome = mean(
-                    run(job, row.client, seed) for job in row.jobs for seed in range(times)
-                )
-            yield _limit_line(row, outcome)
+                runs = [run(job, row.client, seed) for job in row.jobs for seed in range(times)]
+            found = Outcome(*map(fmean, zip(*map(astuple, runs), strict=True)))
+            missed = {
+                "slow": found.time > bar.time,
+                "refused": found.refused > max(bar.refused, bar.requests / found.sent),
+                "failed": found.failed > 0 and not bar.fails,
+                "greedy": found.theirs > bar.theirs,
+            }
+            spent = f"{found.time:.3f}{_against(bar.time, '.2f')}"
+            refused = f"{found.refused:.2%}{_against(bar.refused, '.1%')}"
+            theirs = f"{found.theirs:.0%}{_against(bar.theirs, '.0%')}" if found.theirs else ""
+            text = (
+                f"{row.title:52} {row.client:26} {spent:>14} {refused:>15} {found.failed:>7.1%}"
+                f" {theirs:>10}  {' '.join(word for word in missed if missed[word])}"
+            )
+            figures = {"client": row.client, **asdict(found)}
+            yield Line(row.title, text, figures, any(missed.values()))
 
 
-def _limit_line(row: Row, outcome: Outcome) -> Line:
-    bar, figures = row.bar, asdict(outcome)
-    rude = outcome.refused > max(bar.refused, bar.requests / outcome.sent)
-    short = {
-        "slow": outcome.time > bar.time,
-        "refused": rude,
-        "failed": outcome.failed > 0 and not bar.fails,
-        "greedy": outcome.theirs > bar.theirs,
-    }
-    spent = f"{outcome.time:.3f}{_against(bar.time, '.2f')}"
-    refused = f"{outcome.refused:.2%}{_against(bar.refused, '.1%')}"
-    theirs = f"{outcome.theirs:.0%}{_against(bar.theirs, '.0%')}" if outcome.theirs else ""
-    words = " ".join(word for word, missed in short.items() if missed)
-    text = (
-        f"{row.title:52} {row.client:26} {spent:>14} {refused:>15} {outcome.failed:>7.1%}"
-        f" {theirs:>10}  {words}"
-    )
-    return Line(row.title, text, {"client": row.client, **figures}, missed=any(short.values()))
+def _against(bar: float, form: str) -> str:
+    """Return how a bar is shown beside its figure, if there is one."""
+    return "" if bar == math.inf else f" / {bar:{form}}"
 
 
 def seconds(chosen: re.Pattern[str], seeds: int) -> Iterator[Line]:
@@ -83,13 +82,11 @@ def seconds(chosen: re.Pattern[str], seeds: int) -> Iterator[Line]:
     for moment in moments():
         if chosen.search(moment.title):
             with counted_closures():
-                yield _moment_line(moment, fmean(moment.measure(seed) for seed in range(seeds)))
-
-
-def _moment_line(moment: Moment, figure: float) -> Line:
-    missed = figure > moment.bar
-    text = f"{moment.title:52} {figure:8.2f} / {moment.bar:g} {moment.unit}{' !' if missed else ''}"
-    return Line(moment.title, text, {"figure": figure, "unit": moment.unit}, missed=missed)
+                figure = fmean(moment.measure(seed) for seed in range(seeds))
+            missed = figure > moment.bar
+            text = f"{moment.title:52} {figure:8.2f} / {moment.bar:g} {moment.unit}"
+            figures = {"figure": figure, "unit": moment.unit}
+            yield Line(moment.title, text + " !" * missed, figures, missed)
 
 
 def outages(chosen: re.Pattern[str], seeds: int, *, quick: bool) -> Iterator[Line]:
@@ -97,28 +94,13 @@ def outages(chosen: re.Pattern[str], seeds: int, *, quick: bool) -> Iterator[Lin
     for outage in OUTAGES:
         if chosen.search(outage.name):
             runs = [survive(outage, seed, quick=quick) for seed in range(seeds)]
-            yield _outage_line(
-                outage,
-                Survival(
-                    max(run.lost for run in runs),
-                    max(run.per_waiting for run in runs),
-                    max(run.back for run in runs),
-                    max(run.closed for run in runs),
-                ),
+            worst = Survival(*map(max, zip(*map(astuple, runs), strict=True)))
+            missed = not outage.is_survived(worst)
+            text = (
+                f"{outage.name:52} {worst.lost:6} {worst.per_waiting:17.2f} {worst.back:8.1f} "
+                f"{worst.closed:7}"
             )
-
-
-def _outage_line(outage: Outage, worst: Survival) -> Line:
-    missed = (
-        worst.lost > 0 or worst.per_waiting > 0.2 or worst.back > 5
-        if outage.stops
-        else worst.closed > 0 or (outage.poisoned is not None and worst.lost > 0)
-    )
-    text = (
-        f"{outage.name:52} {worst.lost:6} {worst.per_waiting:17.2f} {worst.back:8.1f} "
-        f"{worst.closed:7}{' !' if missed else ''}"
-    )
-    return Line(outage.name, text, asdict(worst), missed=missed)
+            yield Line(outage.name, text + " !" * missed, asdict(worst), missed)
 
 
 def main() -> int:
@@ -149,19 +131,13 @@ def main() -> int:
             lines.append(line)
             if not options.json:
                 print(line.text, flush=True)
-    missed = [line for line in lines if line.missed]
+    missed = sum(line.missed for line in lines)
     if options.json:
-        figures = [{"name": x.name, **x.figures, "missed": x.missed} for x in lines]
-        print(json.dumps(figures, indent=2))
+        print(json.dumps([{"name": x.name, **x.figures, "missed": x.missed} for x in lines]))
     else:
-        held = f"{len(lines) - len(missed)} of {len(lines)} hold"
-        print(f"{held}; {seeds} seeds, {time.monotonic() - started:.0f} s")
+        took = time.monotonic() - started
+        print(f"{len(lines) - missed} of {len(lines)} hold; {seeds} seeds, {took:.0f} s")
     return int(options.check and bool(missed))
-
-
-def _against(bar: float, form: str) -> str:
-    """Return how a bar is shown beside its figure, if there is one."""
-    return "" if bar == math.inf else f" / {bar:{form}}"
 
 
 if __name__ == "__main__":

@@ -1,17 +1,65 @@
-"""The processes of a benchmark: each on its core, servers that end with their block, fresh runs."""
+"""The processes of a benchmark: each fresh and on its core, servers that end with their block."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import re
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractAsyncContextManager, contextmanager
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TypeVar, TypeVarTuple
+
+T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
+
+_SPAWN = get_context("spawn")
 
 
-def pin(core: int) -> None:
+def fresh(function: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
+    """Return what a function returns in a process of its own; raise what it raises there."""
+    with ProcessPoolExecutor(1, _SPAWN, initializer=_pin, initargs=(1,)) as process:
+        return process.submit(function, *arguments).result()
+
+
+@contextmanager
+def serving(
+    server: Callable[[*Arguments], AbstractAsyncContextManager[str]], *arguments: *Arguments
+) -> Iterator[str]:
+    """Yield the base URL of a server in a process of its own, which ends with the block."""
+    told, tell = _SPAWN.Pipe(duplex=False)
+    process = _SPAWN.Process(target=_serve, args=(tell, server, *arguments), daemon=True)
+    process.start()
+    tell.close()
+    try:
+        yield told.recv()
+    finally:
+        process.terminate()
+        process.join()
+
+
+def instructions(statement: str) -> int:
+    """Return how many instructions a Python process takes for a statement, under valgrind."""
+    with tempfile.NamedTemporaryFile() as counts:
+        tool = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--quiet"]
+        command = [*tool, f"--cachegrind-out-file={counts.name}", sys.executable, "-c", statement]
+        kept = {name: value for name, value in os.environ.items() if "BYTECODE" not in name}
+        environment, nowhere = {**kept, "PYTHONHASHSEED": "0"}, subprocess.DEVNULL
+        subprocess.run(command, check=True, env=environment, stdout=nowhere, stderr=nowhere)
+        summary = re.search(r"^summary: (\d+)", Path(counts.name).read_text("utf-8"), re.MULTILINE)
+    if summary is None:
+        raise RuntimeError("cachegrind wrote no summary")
+    return int(summary[1])
+
+
+def _pin(core: int) -> None:
     """Keep this process on one core, where the system can; and let it open what it may."""
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
@@ -20,28 +68,15 @@ def pin(core: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def printed_by(*command: str) -> str:
-    """Return what ``python -m command`` prints; CalledProcessError when it fails."""
-    done = subprocess.run(
-        [sys.executable, "-m", *command], check=True, stdout=subprocess.PIPE, text=True
-    )
-    return done.stdout
+def _serve(
+    tell: Connection,
+    server: Callable[[*Arguments], AbstractAsyncContextManager[str]],
+    *arguments: *Arguments,
+) -> None:
+    async def forever() -> None:
+        async with server(*arguments) as base_url:
+            tell.send(base_url)
+            await asyncio.get_running_loop().create_future()
 
-
-@contextmanager
-def serving(*command: str) -> Iterator[str]:
-    """Yield the base URL that ``python -m command`` prints first; it ends with the block."""
-    pipe = subprocess.PIPE
-    with subprocess.Popen(
-        [sys.executable, "-m", *command], stdin=pipe, stdout=pipe, text=True
-    ) as server:
-        try:
-            yield server.stdout.readline().strip() if server.stdout else ""
-        finally:
-            server.communicate()
-
-
-async def serve(base_url: str) -> None:
-    """Be such a server until its block ends."""
-    print(base_url, flush=True)
-    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    _pin(0)
+    asyncio.run(forever())

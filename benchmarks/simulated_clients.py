@@ -29,21 +29,13 @@ NO_CEILING = RateLimit(per_minute=None)
 AGENTS = 2400  # looked up again and again
 
 
-class Unavailable(Exception):  # noqa: N818 - named after what the server says
-    """A 5xx, a reset or a timeout."""
+class Failed(Exception):  # noqa: N818 - a refusal is no error of the server
+    """What a peer's call ends with: a refusal for the rate, a 5xx, a reset or a timeout."""
 
-
-class Refused(Exception):  # noqa: N818 - named after what the server says
-    """A refusal for the rate."""
-
-    def __init__(self, retry_after: float | None) -> None:
-        """``retry_after`` in seconds."""
+    def __init__(self, retry_after: float = 0.0) -> None:
+        """``retry_after`` in seconds; 0: the server does not say."""
         super().__init__(retry_after)
         self.retry_after = retry_after
-
-
-FAILURES = (Refused, Unavailable)
-"""What a peer's call ends with."""
 
 
 @frozen
@@ -72,12 +64,10 @@ async def request(server: Server, agent: str) -> None:
     try:
         answer = await server.answer(domains_path(agent), "peer")
     except ChatloomError as error:
-        raise Unavailable from error
-    if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
-        told = answer.headers.get("Retry-After")
-        raise Refused(None if told is None else float(told))
+        raise Failed from error
     if answer.status != HTTPStatus.OK:
-        raise Unavailable
+        refused = answer.status == HTTPStatus.TOO_MANY_REQUESTS
+        raise Failed(float(answer.headers.get("Retry-After", 0)) if refused else 0)
 
 
 def five_attempts(server: Server, _crew: Crew, _rate: float) -> list[Call]:
@@ -85,7 +75,7 @@ def five_attempts(server: Server, _crew: Crew, _rate: float) -> list[Call]:
 
     async def call(agent: str) -> None:
         async for attempt in AsyncRetrying(
-            retry=retry_if_exception_type(FAILURES),
+            retry=retry_if_exception_type(Failed),
             stop=stop_after_attempt(5),
             wait=wait_exponential_jitter(),
             reraise=True,
@@ -104,9 +94,9 @@ def full_jitter(server: Server, _crew: Crew, _rate: float) -> list[Call]:
         while True:
             try:
                 return await request(server, agent)
-            except FAILURES as error:
+            except Failed as failure:
                 failures += 1
-                floor = getattr(error, "retry_after", None) or 0.0
+                floor = failure.retry_after
             await asyncio.sleep(floor + random.uniform(0, min(60, 0.5 * 2 ** min(failures, 9))))
 
     return [call]

@@ -8,15 +8,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from http import HTTPStatus
-from statistics import fmean
 
 from attrs import frozen
 
-from benchmarks.simulated_clients import ALONE, CLIENTS, FAILURES, Call, Crew, agent_of, key_of
+from benchmarks.simulated_clients import ALONE, CLIENTS, Call, Crew, Failed, agent_of, key_of
 from benchmarks.simulated_servers import Latency, Server, Trouble, ideal, near
 from chatloom_async import ChatloomError
 from chatloom_async.testing.clock import FakeClock
@@ -90,18 +89,6 @@ class Outcome:
     theirs: float = 0.0
 
 
-def mean(outcomes: Iterable[Outcome]) -> Outcome:
-    """Return the mean of each figure."""
-    rows = list(outcomes)
-    return Outcome(
-        fmean(row.time for row in rows),
-        fmean(row.refused for row in rows),
-        fmean(row.failed for row in rows),
-        fmean(row.sent for row in rows),
-        fmean(row.theirs for row in rows),
-    )
-
-
 @contextmanager
 def counted_closures() -> Iterator[list[str]]:
     """Collect the warnings of closing limiters, and keep the log quiet."""
@@ -172,7 +159,7 @@ async def work(numbers: Iterator[int], call: Call, done: list[str], failed: list
         agent = agent_of(number)
         try:
             await call(agent)
-        except (*FAILURES, ChatloomError):
+        except (Failed, ChatloomError):
             failed.append(agent)
         done.append(agent)
 

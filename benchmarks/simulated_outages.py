@@ -24,6 +24,20 @@ from chatloom_async.testing.quota import Quota
 
 
 @frozen
+class Survival:
+    """What became of it.
+
+    ``per_waiting``: requests per task between the first failure seen and the end of the outage;
+    ``back``: seconds until nine tenths of the throughput before are reached; ``closed``: how often.
+    """
+
+    lost: int
+    per_waiting: float
+    back: float
+    closed: int
+
+
+@frozen
 class Outage:
     """What goes wrong, for all or for some, while 300 tasks look agents up now and then."""
 
@@ -39,6 +53,12 @@ class Outage:
         """Tell whether it concerns everyone, and the gate should close."""
         return self.probability == 1 and self.poisoned is None
 
+    def is_survived(self, found: Survival) -> bool:
+        """Tell whether no bar is missed."""
+        if self.stops:
+            return not found.lost and found.per_waiting <= 0.2 and found.back <= 5
+        return not found.closed and (self.poisoned is None or not found.lost)
+
 
 OUTAGES = (
     Outage("a hiccup of 2 s", seconds=2),
@@ -49,20 +69,6 @@ OUTAGES = (
     Outage("20 % errors for a minute", seconds=60, probability=0.2),
     Outage("one poisoned agent", seconds=math.inf, poisoned=7),
 )
-
-
-@frozen
-class Survival:
-    """What became of it.
-
-    ``per_waiting``: requests per task between the first failure seen and the end of the outage;
-    ``back``: seconds until nine tenths of the throughput before are reached; ``closed``: how often.
-    """
-
-    lost: int
-    per_waiting: float
-    back: float
-    closed: int
 
 
 TASKS, THINKS, CALM = 300, 2.0, 15.0  # tasks; seconds between two calls, and after the outage

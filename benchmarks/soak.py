@@ -2,7 +2,7 @@
 
 ::
 
-    python -m benchmarks.soak [--minutes 15] [--visits 40] [--check] [--json]
+    python -m benchmarks.soak [--minutes 15] [--visits 40] [--check]
 
 One process serves, one visits: 40 times a second a client is made for one of 5,000 keys, on one
 pool, and reads a workspace; now and then 60 visits come at once. Some are cut short, some have an
@@ -19,18 +19,19 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import json
 import logging
 import random
 import sys
 import time
 from collections import Counter
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from statistics import median
 
 from attrs import asdict, define, field, frozen
 
-from benchmarks.processes import serve, serving
+from benchmarks.processes import serving
 from chatloom_async import AsyncChatloom, ChatloomError, ConnectionPool, RetryPolicy
 from chatloom_async.testing import Fault, Quota, Sandbox, make_workspace
 
@@ -185,11 +186,13 @@ def _key(name: str) -> str:
     return f"clf_{name}"
 
 
-async def _serve() -> None:
+@asynccontextmanager
+async def server() -> AsyncGenerator[str]:
+    """Serve the tenants among all that goes wrong."""
     tenants = [make_workspace(f"t{n}", _key(f"t{n}"), AGENTS) for n in range(TENANTS)]
     quota = Quota.token_bucket(per_minute=300, burst=30)
     async with Sandbox(tenants, faults=FAULTS, quota=quota).keep(0) as sandbox:
-        await serve(sandbox.base_url)
+        yield sandbox.base_url
 
 
 def main() -> int:
@@ -200,31 +203,22 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=15)
     parser.add_argument("--visits", type=float, default=40, help="a second")
     parser.add_argument("--check", action="store_true", help="exit with 1 when something rises")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.serve:
-        asyncio.run(_serve())
-        return 0
     logging.getLogger("chatloom_async").setLevel(logging.ERROR)
-    with serving("benchmarks.soak", "--serve") as url:
+    with serving(server) as url:
         run, looks, left = asyncio.run(soak(url, options.minutes * 60, options.visits))
     rising = risen(looks)
     wrong = [name for name in run.outcomes if name.startswith("!")]
-    if options.json:
-        rows = [asdict(look) for look in looks]
-        print(json.dumps({"looks": rows, "outcomes": run.outcomes, "risen": rising, "left": left}))
-    else:
-        print("minutes  visits  failed  memory MiB  descriptors  tasks  limiters")
-        for look in looks:
-            print(
-                f"{look.minutes:7.1f} {look.visits:7} {look.failed:7} {look.memory:11.1f} "
-                f"{look.descriptors:12.0f} {look.tasks:6.0f} {look.limiters:9.0f}"
-            )
-        print(", ".join(f"{name} {count}" for name, count in run.outcomes.most_common()))
-        for name, (early, late) in rising.items():
-            print(f"risen: {name}, from {early:.1f} to {late:.1f}")
-        print(f"left at the end: {', '.join(left) or 'nothing'}")
+    print("minutes  visits  failed  memory MiB  descriptors  tasks  limiters")
+    for look in looks:
+        print(
+            f"{look.minutes:7.1f} {look.visits:7} {look.failed:7} {look.memory:11.1f} "
+            f"{look.descriptors:12.0f} {look.tasks:6.0f} {look.limiters:9.0f}"
+        )
+    print(", ".join(f"{name} {count}" for name, count in run.outcomes.most_common()))
+    for name, (early, late) in rising.items():
+        print(f"risen: {name}, from {early:.1f} to {late:.1f}")
+    print(f"left at the end: {', '.join(left) or 'nothing'}")
     return int(options.check and bool(rising or wrong or left))
 
 

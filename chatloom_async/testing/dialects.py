@@ -13,95 +13,71 @@ Dialect = Callable[[Standing], Mapping[str, str]]
 """Makes the headers of one answer, an admitted one's or a refusal's."""
 
 
-def silent(_: Standing) -> Mapping[str, str]:
-    """Tell nothing: the status is all there is."""
-    return {}
+def _figures(standing: Standing) -> dict[str, object]:
+    """Return what the headers below name; times are in seconds where nothing else is said."""
+    end, wait = standing.wall + standing.reset, standing.wait
+    return {
+        "limit": f"{standing.limit:g}",
+        "window": f"{standing.window:g}",
+        "left": standing.remaining,
+        "reset": math.ceil(standing.reset),
+        "reset_floored": math.floor(standing.reset),
+        "epoch": math.ceil(end),
+        "epoch_ms": round(end * 1000),
+        "wait": max(1, math.ceil(wait - TOLERANCE)),
+        "wait_exact": f"{wait:.6f}",
+        "wait_ms": math.ceil(wait * 1000),
+        "wait_date": formatdate(math.ceil(standing.wall + wait), usegmt=True),
+    }
 
 
-def _on_refusals(header: str, value: Callable[[Standing], str]) -> Dialect:
-    return lambda standing: {} if standing.admitted else {header: value(standing)}
-
-
-def _x_ratelimit(
-    reset: Callable[[Standing], str], wait: Callable[[Standing], str] | None = None
-) -> Dialect:
-    """Make the dialect of three headers on every answer, and of a Retry-After on refusals."""
+def _dialect(always: Mapping[str, str], refused: Mapping[str, str] | None = None) -> Dialect:
+    """Make a dialect of what every answer says and of what only a refusal does."""
+    all_of_it = {**always, **(refused or {})}
 
     def tell(standing: Standing) -> Mapping[str, str]:
-        told = {
-            "X-RateLimit-Limit": f"{standing.limit:g}",
-            "X-RateLimit-Remaining": str(standing.remaining),
-            "X-RateLimit-Reset": reset(standing),
-        }
-        return (
-            told if wait is None or standing.admitted else {**told, "Retry-After": wait(standing)}
-        )
+        headers = always if standing.admitted else all_of_it
+        figures = _figures(standing) if headers else {}
+        return {name: text.format_map(figures) for name, text in headers.items()}
 
     return tell
 
 
-def _seconds(standing: Standing) -> str:
-    return str(math.ceil(standing.reset))
-
-
-def _epoch(standing: Standing) -> str:
-    return str(math.ceil(standing.wall + standing.reset))
-
-
-def _epoch_ms(standing: Standing) -> str:
-    return str(round((standing.wall + standing.reset) * 1000))
-
-
-def retry_after_always(standing: Standing) -> Mapping[str, str]:
-    """Tell the time to the reset on every answer, errors of the service too: Flask-Limiter."""
-    return {**_x_ratelimit(_epoch)(standing), "Retry-After": _seconds(standing)}
-
-
-def draft_6(standing: Standing) -> Mapping[str, str]:
-    """Tell one header each (draft-ietf-httpapi-ratelimit-headers-06)."""
-    return {
-        "RateLimit-Policy": f"{standing.limit:g};w={standing.window:g}",
-        "RateLimit-Limit": f"{standing.limit:g}",
-        "RateLimit-Remaining": str(standing.remaining),
-        "RateLimit-Reset": _seconds(standing),
-    }
-
-
-def draft_7(standing: Standing) -> Mapping[str, str]:
-    """Tell a dictionary (draft 07)."""
-    limit, left, reset = standing.limit, standing.remaining, _seconds(standing)
-    return {
-        "RateLimit-Policy": f"{limit:g};w={standing.window:g}",
-        "RateLimit": f"limit={limit:g}, remaining={left}, reset={reset}",
-    }
-
-
-def draft_8(standing: Standing) -> Mapping[str, str]:
-    """Tell a list of named policies (draft 08 and later)."""
-    return {
-        "RateLimit-Policy": f'"default";q={standing.limit:g};w={standing.window:g}',
-        "RateLimit": f'"default";r={standing.remaining};t={_seconds(standing)}',
-    }
+def _x_ratelimit(reset: str) -> dict[str, str]:
+    limit, left = "X-RateLimit-Limit", "X-RateLimit-Remaining"
+    return {limit: "{limit}", left: "{left}", "X-RateLimit-Reset": reset}
 
 
 DIALECTS: Mapping[str, Dialect] = {
-    "silent": silent,
-    "retry-after": _on_refusals(
-        "Retry-After", lambda told: str(max(1, math.ceil(told.wait - TOLERANCE)))
+    "silent": _dialect({}),
+    "retry-after": _dialect({}, {"Retry-After": "{wait}"}),
+    "retry-after-date": _dialect({}, {"Retry-After": "{wait_date}"}),  # RFC 9110 §10.2.3
+    "retry-after-ms": _dialect({}, {"retry-after-ms": "{wait_ms}"}),  # Azure
+    "retry-after-floored": _dialect(_x_ratelimit("{epoch_ms}"), {"Retry-After": "{reset_floored}"}),
+    # On errors of the service too: Flask-Limiter.
+    "retry-after-always": _dialect({**_x_ratelimit("{epoch}"), "Retry-After": "{reset}"}),
+    "x-retry-in": _dialect({}, {"X-Retry-In": "{wait_exact}s"}),  # Go, Traefik
+    "x-ratelimit-seconds": _dialect(_x_ratelimit("{reset}")),
+    "x-ratelimit-epoch": _dialect(_x_ratelimit("{epoch}"), {"Retry-After": "{reset}"}),  # GitHub
+    "x-ratelimit-epoch-ms": _dialect(_x_ratelimit("{epoch_ms}")),  # Upstash's examples
+    "draft-6": _dialect(  # draft-ietf-httpapi-ratelimit-headers-06: one header each
+        {
+            "RateLimit-Policy": "{limit};w={window}",
+            "RateLimit-Limit": "{limit}",
+            "RateLimit-Remaining": "{left}",
+            "RateLimit-Reset": "{reset}",
+        }
     ),
-    "retry-after-date": _on_refusals(  # RFC 9110 §10.2.3
-        "Retry-After", lambda told: formatdate(math.ceil(told.wall + told.wait), usegmt=True)
+    "draft-7": _dialect(  # a dictionary
+        {
+            "RateLimit-Policy": "{limit};w={window}",
+            "RateLimit": "limit={limit}, remaining={left}, reset={reset}",
+        }
     ),
-    "retry-after-ms": _on_refusals(  # Azure
-        "retry-after-ms", lambda told: str(math.ceil(told.wait * 1000))
+    "draft-8": _dialect(  # and later: a list of named policies
+        {
+            "RateLimit-Policy": '"default";q={limit};w={window}',
+            "RateLimit": '"default";r={left};t={reset}',
+        }
     ),
-    "retry-after-floored": _x_ratelimit(_epoch_ms, lambda told: str(math.floor(told.reset))),
-    "retry-after-always": retry_after_always,
-    "x-retry-in": _on_refusals("X-Retry-In", lambda told: f"{told.wait:.6f}s"),  # Go, Traefik
-    "x-ratelimit-seconds": _x_ratelimit(_seconds),
-    "x-ratelimit-epoch": _x_ratelimit(_epoch, _seconds),  # GitHub
-    "x-ratelimit-epoch-ms": _x_ratelimit(_epoch_ms),  # Upstash's examples
-    "draft-6": draft_6,
-    "draft-7": draft_7,
-    "draft-8": draft_8,
 }

@@ -14,11 +14,11 @@ from attrs.validators import ge, lt
 
 from chatloom_async.testing import api, meters
 from chatloom_async.testing.api import Reply
-from chatloom_async.testing.dialects import DIALECTS, Dialect, silent
+from chatloom_async.testing.dialects import DIALECTS, Dialect
 from chatloom_async.testing.meters import InFlight, Meter, Standing
 from chatloom_async.testing.records import matches
 
-_TOLD = {True: DIALECTS["retry-after"], False: silent}  # by ``retry_after``
+_TOLD = {True: DIALECTS["retry-after"], False: DIALECTS["silent"]}  # by ``retry_after``
 _PAGE = b"<html><head><title>Too many requests</title></head><body></body></html>"
 
 
@@ -117,7 +117,7 @@ class Quota:
     @classmethod
     def in_flight(cls, limit: float) -> Quota:
         """``limit`` requests at a time; a refusal cannot know how long to wait: it says nothing."""
-        return cls(partial(InFlight, limit), headers=silent)
+        return cls(partial(InFlight, limit), headers=_TOLD[False])
 
     def telling(self, dialect: str | Dialect) -> Quota:
         """The same quota with other headers, on every answer where the dialect has them.
