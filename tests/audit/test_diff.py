@@ -182,24 +182,3 @@ def test_findings_are_new_or_gone(
 def test_what_could_not_be_read_makes_no_finding_new_or_gone(unread: WorkspaceAudit) -> None:
     assert diff_audits([unread], [found(URL)]).findings == ()
     assert diff_audits([found(URL)], [unread]).findings == ()
-
-
-def test_a_domain_that_became_shared_is_a_new_finding() -> None:
-    one, two = audited("a.example"), evolve(audited("a.example"), workspace="two")
-    (new,) = diff_audits([one, evolve(two, agents=())], [one, two]).findings
-    assert (new.kind, new.workspace, new.finding.rule) == ("new", None, "shared-domain")
-
-
-def test_differences_are_counted_by_kind() -> None:
-    old = [found(WILD), evolve(audited(), workspace="gone")]
-    new = [evolve(found(URL), agents=(evolve(AGENT, status="paused"),))]
-    diff = diff_audits(old, new)
-    assert diff.counts == {
-        "field changed": 1,
-        "domain added": 2,
-        "workspace removed": 1,
-        "finding new": 1,
-        "finding gone": 1,
-    }
-    assert diff.to_dict()["counts"] == diff.counts
-    assert diff.to_dict()["findings"][0]["finding"] == URL.to_dict()

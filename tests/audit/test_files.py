@@ -10,7 +10,7 @@ from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.lines import dump_audit
 from chatloom_async.audit.results import Finding, WorkspaceAudit
 from chatloom_async.errors import ConfigurationError
-from tests.audit.samples import ACME, AGENT, DEAD, no_file_beyond, write
+from tests.audit.samples import ACME, DEAD, no_file_beyond, write
 
 
 def test_of_a_workspace_in_a_file_twice_the_latest_counts(tmp_path: Path) -> None:
@@ -57,25 +57,12 @@ def test_what_is_no_new_file_is_refused(tmp_path: Path, path: Path, name: str, t
     assert list(read_audits(path)) == [ACME]
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"none\.jsonl: No such file"):
-        list(read_audits(tmp_path / "none.jsonl"))
-
-
 def test_a_file_replaced_while_it_is_read_is_read_as_it_was(path: Path) -> None:
     write(path, DEAD, DEAD, ACME)
     reading = read_audits(path)
     read = [next(reading)]
     write(path, resume=True)
     assert [*read, *reading] == [DEAD, ACME]
-
-
-def test_a_line_is_written_whole_when_the_system_takes_it_in_pieces(path: Path) -> None:
-    # A pipe takes 64 KiB at a time, and less from a writer that must not block.
-    many = evolve(ACME, agents=tuple(evolve(AGENT, id=f"agt_{n}") for n in range(2000)))
-    write(path, many)
-    assert os.stat(path).st_size == len(dump_audit(many)) + 1  # noqa: PTH116 - bytes as written
-    assert list(read_audits(path)) == [many]
 
 
 def test_a_file_says_whether_its_run_reached_its_end(path: Path) -> None:

@@ -6,7 +6,8 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NoReturn, Self
+from typing import Any
+from unittest.mock import MagicMock
 
 import distributed
 import pytest
@@ -16,7 +17,7 @@ from chatloom_async.audit.keys import KeysFile
 from chatloom_async.audit.results import WorkspaceAudit
 from chatloom_async.contrib import dask
 from chatloom_async.models import Gap
-from chatloom_async.testing import Fault, Sandbox, SandboxAgent, Workspace
+from chatloom_async.testing import Fault, Sandbox
 from tests.audit.samples import write
 from tests.cli.terminals import COMMAND, ROOT, Cli
 
@@ -47,14 +48,6 @@ def test_the_demonstration_shows_what_it_has() -> None:
         assert f"{cause} {TIMES}{count}" in last
 
 
-def test_a_keys_file_is_audited(served: Sandbox, keys: str, cli: Cli) -> None:
-    shown = cli("audit", keys)
-    assert "2 workspaces" in shown.out
-    assert "6 requests, none of them retried" in shown.out
-    assert shown.err == ""
-    assert served.count() == 6
-
-
 @pytest.mark.usefixtures("acme_key")
 def test_the_workspace_of_the_environment_is_audited(served: Sandbox, cli: Cli) -> None:
     assert "1 workspace " in cli("audit").out
@@ -78,19 +71,10 @@ def test_each_workspace_becomes_one_line(
     assert served.count() == 6
 
 
-def test_ignored_rules_are_untold(served: Sandbox, keys: str, out: Path, cli: Cli) -> None:
-    agent = SandboxAgent("agt_1", domains=("localhost", "s.example"))
-    for name in ("acme", "beta"):
-        served.add(Workspace(name, f"clf_key_of_{name}", (agent,)))
-    ignored = ["--ignore", "private-address", "--ignore", "shared-domain"]
-    assert "Findings" not in cli("audit", keys, "--out", out, "--fail-on", "low", *ignored).out
-    assert [each.findings for each in read_audits(out)] == [(), ()]
-
-
-def test_unapproved_domains_are_found(served: Sandbox, keys: str, here: Path, cli: Cli) -> None:
+def test_an_audit_judges_as_it_is_told(served: Sandbox, keys: str, here: Path, cli: Cli) -> None:
     (here / "approved.txt").write_text("# ours\n*.agent1.example\n")
-    options = ["--approved", "approved.txt", "--out", "out", "--fail-on", "high"]
-    cli("audit", keys, *options, status=1)
+    options = ["--approved", "approved.txt", "--ignore", "shared-domain", "--fail-on", "high"]
+    assert "Across" not in cli("audit", keys, "--out", "out", *options, status=1).out
     found = {each.domain for audit in read_audits("out") for each in audit.findings}
     assert found == {"site1.agent2.example", "site2.agent2.example"}
     assert served.count() == 6
@@ -158,17 +142,6 @@ def test_no_file_is_written_over_another(
     before = {path: path.is_file() and path.read_bytes() for path in here.iterdir()}
     assert "are the same file" in cli("audit", keys, *arguments, status=2).err
     assert {path: path.is_file() and path.read_bytes() for path in here.iterdir()} == before
-    assert served.count() == 0
-
-
-def test_a_refused_run_leaves_files_alone(served: Sandbox, keys: str, out: Path, cli: Cli) -> None:
-    out.write_text("something\n")
-    parquet = out.with_name("p")
-    assert (
-        "exists; resume it" in cli("audit", keys, "--out", out, "--parquet", parquet, status=2).err
-    )
-    assert out.read_text() == "something\n"
-    assert not parquet.exists()
     assert served.count() == 0
 
 
@@ -249,30 +222,15 @@ def test_an_audit_runs_on_a_cluster(served: Sandbox, keys: str, out: Path, cli: 
     assert served.count() == 6
 
 
-class NoWorkers:
-    """What ``audit_on`` returns where there is nobody to work; it ends at once."""
-
-    places = 0
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        pass
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> NoReturn:
-        raise StopAsyncIteration
-
-
 @pytest.mark.usefixtures("here")
 def test_a_scheduler_without_workers_is_told(served: Sandbox, keys: str, cli: Cli) -> None:
-    def audit_on(_cluster: str, _names: list[str], source: KeysFile, **_: object) -> NoWorkers:
+    results = MagicMock(places=0)
+    results.__aenter__.return_value = results
+
+    def audit_on(_cluster: str, _names: list[str], source: KeysFile, **_: object) -> MagicMock:
         assert source == KeysFile(keys)  # its whole path: workers run elsewhere
         assert "resource_tracker" in os.environ["PYTHONWARNINGS"]  # silent, if ended at once
-        return NoWorkers()
+        return results
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dask, "audit_on", audit_on)
@@ -290,6 +248,7 @@ def test_a_run_that_cannot_start_replaces_nothing(
 ) -> None:
     write(out, WorkspaceAudit("old"))
     before = out.read_bytes()
+    assert "exists; resume it" in cli("audit", keys, "--out", out, status=2).err
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "chatloom_async.contrib.dask", None)
         cli("audit", keys, "--out", out, "--force", wrong, status=2)

@@ -72,8 +72,10 @@ def test_what_changed_is_told(tmp_path: Path, cli: Cli) -> None:
     ]
     kinds = "1 agent added, 1 agent removed, 1 domain added, 1 field changed, 1 finding gone"
     assert counts == f"8 changes: {kinds}, 1 finding new, 1 workspace added, 1 workspace removed"
-    changes = json.loads(cli("diff", old, new, "--format", "json", status=1).out)["changes"]
-    assert [change["kind"] for change in changes if change["agent"] == "agt_3"] == ["added"]
+    data = json.loads(cli("diff", old, new, "--format", "json", status=1).out)
+    assert [each["kind"] for each in data["changes"] if each["agent"] == "agt_3"] == ["added"]
+    assert data["findings"][0]["finding"] == HIGH.to_dict()
+    assert data["counts"]["agent added"] == 1
 
 
 def test_a_workspace_that_a_cut_run_did_not_come_to_is_not_called_removed(

@@ -179,12 +179,6 @@ async def test_a_certificate_that_does_not_fit_is_named(
     assert found in f"{check['message']}: {check['advice']}"
 
 
-async def test_a_server_that_speaks_no_tls_is_named() -> None:
-    async with Server([], greeting=(b"SSH-2.0\r\n", Close())) as server:
-        check = await last(f"https://127.0.0.1:{server.port}")
-    assert_problem(check, "TLS", "no encrypted connection", "does not let TLS pass")
-
-
 async def test_a_proxy_leads_through_to_the_certificate() -> None:
     async with Server([(b"HTTP/1.1 200 OK\r\n\r\n", Close())]) as proxy:
         assert_problem(await last("https://chatloom.app", proxy.url), "TLS", "no encrypted", "")

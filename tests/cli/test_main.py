@@ -1,7 +1,6 @@
 """Arguments, help, exit statuses and errors, whatever the command."""
 
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -90,10 +89,3 @@ def test_an_unexpected_error_does_not_look_like_something_found(
     told = cli("diff", "old", "new", *debug, status=2).err
     assert "unexpected LookupError: nobody thought of this; --debug shows where" in told
     assert told.count("Traceback") == traces
-
-
-@pytest.mark.usefixtures("here")
-def test_a_file_may_be_named_like_a_key(served: Sandbox, keys: str, cli: Cli) -> None:
-    Path(keys).rename("clf_keys.toml")
-    cli("audit", "clf_keys.toml")
-    assert served.count() == 6
