@@ -57,6 +57,11 @@ def test_what_is_no_new_file_is_refused(tmp_path: Path, path: Path, name: str, t
     assert list(read_audits(path)) == [ACME]
 
 
+def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"none\.jsonl: No such file"):
+        list(read_audits(tmp_path / "none.jsonl"))
+
+
 def test_a_file_replaced_while_it_is_read_is_read_as_it_was(path: Path) -> None:
     write(path, DEAD, DEAD, ACME)
     reading = read_audits(path)

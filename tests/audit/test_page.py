@@ -233,8 +233,8 @@ def test_a_bar_leads_only_to_where_its_whole_domain_is_listed(tmp_path: Path) ->
     assert reached(source, "shop.example 2") == ["acme", "gamma"]
     assert reached(source, f"{'x' * 159}… 2") == ["one"]
     assert reached(source, f"{'x' * 159}… 1") == ["two"]
-    number = bars(source)["* 1"]
-    assert f'<bdi data-bar="{number}">*</bdi>' in source
+    first, number = bars(source)["shop.example 2"], bars(source)["* 1"]
+    assert f'<bdi data-bar="{first}">Shop.example</bdi>' in source
     assert f'<li data-w="0" data-bar="{number}"><bdi>acme</bdi> · <bdi>Helper</bdi>' in source
 
 

@@ -50,7 +50,10 @@ def test_the_demonstration_shows_what_it_has() -> None:
 
 @pytest.mark.usefixtures("acme_key")
 def test_the_workspace_of_the_environment_is_audited(served: Sandbox, cli: Cli) -> None:
-    assert "1 workspace " in cli("audit").out
+    shown = cli("audit")
+    assert "1 workspace " in shown.out
+    assert "3 requests, none of them retried" in shown.out
+    assert shown.err == ""
     assert served.count(workspace="acme") == 3
 
 

@@ -8,10 +8,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
-from litestar import Litestar
-from starlette.applications import Starlette
-from starlette.middleware import Middleware
 
 from chatloom_async import ConnectionPool, NotFoundError, RateLimitError
 from chatloom_async.contrib.asgi import App, CancelOnDisconnect, Message, pool_lifespan, problem
@@ -46,12 +42,6 @@ async def settle() -> None:
 
 async def hang(_scope: Any, _receive: Any, _send: Any) -> None:
     await asyncio.Event().wait()
-
-
-def test_frameworks_take_the_middleware_by_its_type() -> None:
-    FastAPI().add_middleware(CancelOnDisconnect)
-    Starlette(middleware=[Middleware(CancelOnDisconnect)])
-    assert Litestar(middleware=[CancelOnDisconnect]).middleware == [CancelOnDisconnect]
 
 
 async def test_each_life_of_an_application_has_a_pool_of_its_own() -> None:

@@ -168,12 +168,6 @@ async def test_one_probe_leaves_and_its_success_lets_the_others_go() -> None:
     assert all(sent_at >= probe + 2 for sent_at in others)
 
 
-async def test_ten_failures_close_the_gate_and_cost_an_attempt_each() -> None:
-    gate = limiter()
-    costs = [gate.failed(await departure(gate), "/a", ERROR) for _ in range(10)]
-    assert (costs, gate.statistics().state) == ([Cost.COUNTED] * 10, "outage")
-
-
 async def test_a_probe_is_preferably_of_a_resource_that_has_not_failed() -> None:
     gate, order = limiter(), list[str]()
     await break_down(gate, "/a", "/b", "/c")
@@ -201,7 +195,7 @@ async def test_the_probe_is_of_who_can_wait_longest_for_its_answer() -> None:
 
 
 @pytest.mark.parametrize(("answer", "most"), [("429", 16.0), ("503", 8.0)])
-@pytest.mark.parametrize(("latency", "pause"), [(0.3, 0.2), (0.3, 0.25), (0.6, 0.33), (3.0, 0.5)])
+@pytest.mark.parametrize(("latency", "pause"), [(0.3, 0.2), (3.0, 0.5)])
 async def test_a_gate_opens_soon_although_every_call_has_a_short_deadline(
     answer: str, most: float, latency: float, pause: float
 ) -> None:
@@ -237,36 +231,16 @@ async def test_an_outage_loses_nothing_and_sends_few_requests(seconds: float) ->
     assert sum(20 <= sent_at < 20 + seconds for sent_at, _ in api.sent) <= 25
 
 
-async def test_those_who_wait_keep_their_order_when_one_request_failed() -> None:
-    gate, order = limiter(ONE_A_SECOND), list[str]()
-    gate.failed(await departure(gate, "/a"), "/a", ERROR)
-    await asyncio.gather(pass_by(gate, order, "/a"), pass_by(gate, order, "/b"))
-    assert order == ["/a", "/b"]
-
-
-@pytest.mark.parametrize(("answer", "latest"), [("503", 135), ("429", 200)])
-async def test_trouble_beyond_the_patience_raises_for_everyone(answer: str, latest: float) -> None:
+@pytest.mark.parametrize(("answer", "late"), [("503", 10), ("429", 80)])
+async def test_trouble_beyond_a_calls_patience_raises(answer: str, late: float) -> None:
     api = Api(limiter(), lambda _path: answer)
 
-    async def call(number: int) -> None:
+    async def call(number: int, patience: float) -> None:
         with pytest.raises(ConnectionError, match=answer):
-            await api.call(f"/{number}", attempts=9)
-        assert 120 <= now() <= latest
+            await api.call(f"/{number}", attempts=99, patience=patience)
+        assert patience <= now() <= patience + late
 
-    await asyncio.gather(*map(call, range(100)))
-
-
-async def test_each_call_has_its_own_patience() -> None:
-    api = Api(limiter(), lambda _path: "503")
-
-    async def call(patience: float) -> float:
-        with pytest.raises(ConnectionError):
-            await api.call(attempts=99, patience=patience)
-        return now()
-
-    ends = await asyncio.gather(*(call(patience) for patience in [60] * 10 + [300] * 10))
-    assert all(60 <= at <= 70 for at in ends[:10])
-    assert all(300 <= at <= 310 for at in ends[10:])
+    await asyncio.gather(*(call(*each) for each in enumerate([60] * 50 + [300] * 50)))
 
 
 async def test_those_who_wait_for_a_healthy_resource_are_not_failed() -> None:
@@ -321,14 +295,6 @@ async def test_a_new_call_in_a_hopeless_outage_fails_soon() -> None:
     assert now() - started <= 4.5
 
 
-async def test_a_person_waits_a_moment_behind_a_long_job() -> None:
-    gate = limiter(RateLimit(burst=60))
-    job = [asyncio.create_task(lookup(gate)) for _ in range(2_000)]
-    await asyncio.sleep(100)
-    assert await departure(gate, urgent=True) <= 100.4
-    assert not job[-1].done()
-
-
 async def test_a_person_leaves_before_the_timer_of_bulk() -> None:
     gate = limiter(RateLimit(per_minute=2, burst=2))
     for _ in range(2):
@@ -353,16 +319,6 @@ async def test_bulk_keeps_every_fourth_departure_when_urgent_calls_never_end() -
             group.create_task(job(kind))
     assert served["bulk"] == pytest.approx(100, abs=3)
     assert served["urgent"] == pytest.approx(300, abs=3)
-
-
-async def test_a_cancelled_probe_passes_its_turn_on() -> None:
-    gate = limiter()
-    await close(gate)
-    probe = asyncio.create_task(Api(gate, latency=1000).call())
-    await asyncio.sleep(11)
-    probe.cancel()
-    await asyncio.wait([probe])
-    assert await departure(gate) == 11
 
 
 async def test_a_task_cancelled_in_the_tick_of_its_turn_passes_it_on() -> None:
@@ -522,7 +478,6 @@ async def test_each_closing_is_one_warning_and_one_info(caplog: pytest.LogCaptur
     ("limit", "rounds", "told"),
     [
         (ONE_A_SECOND, [20], ["key k: 19 calls wait, for about 18 s"]),
-        (ONE_A_SECOND, [200], ["key k: 199 calls wait, for about 198 s"]),
         (RateLimit(burst=60), [60], []),  # a short queue
         (
             RateLimit(burst=60),

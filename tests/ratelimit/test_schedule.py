@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from chatloom_async.ratelimit.schedule import Schedule
 from chatloom_async.ratelimit.values import RateLimit, ToldLimit
+from chatloom_async.testing import Quota
 
 UNLIMITED = RateLimit(per_minute=None)
 START = 1000.0
@@ -68,32 +69,11 @@ class Run:
 
 
 def bucket(rate: float, capacity: float) -> Server:
-    tokens, at = capacity, START
-
-    def take(now: float) -> float:
-        nonlocal tokens, at
-        tokens, at = min(capacity, tokens + (now - at) * rate), now
-        if tokens < 1:
-            return (1 - tokens) / rate
-        tokens -= 1
-        return 0.0
-
-    return take
+    return Quota.token_bucket(60 * rate, capacity).meter().admit
 
 
 def window(limit: int, span: float) -> Server:
-    began, used = -1e9, 0
-
-    def take(now: float) -> float:
-        nonlocal began, used
-        if now >= began + span:
-            began, used = now, 0
-        if used >= limit:
-            return began + span - now
-        used += 1
-        return 0.0
-
-    return take
+    return Quota.fixed_window(limit, span).meter().admit
 
 
 def crowd(most: int, service: float) -> Server:

@@ -11,10 +11,11 @@ import pickle
 import shutil
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from attrs import define, evolve, field
@@ -47,6 +48,7 @@ STORES = ["file", "script", *(["redis"] if shutil.which("redis-server") else [])
 NAME = "a name that stands for a key"
 LIMIT = RateLimit(per_minute=60, burst=3)
 SLOW = RateLimit(per_minute=1, burst=3)
+NAN, ENDLESS = Grant(0, math.nan), Grant(1, math.inf)  # answers that are none
 
 
 @asynccontextmanager
@@ -365,22 +367,12 @@ def test_a_failing_store_leaves_each_process_its_share(caplog: pytest.LogCapture
     assert set(levels[4:]) == {logging.INFO}
 
 
-class Strange:
-    """A store whose ``take`` ends as it is told, and which cannot be told anything."""
-
-    def __init__(self, take: Callable[[], object]) -> None:
-        self._take = take
-
-    async def take(self, _: str, __: RateLimit, wanted: int) -> Any:
-        del wanted
-        answer = self._take()
-        return await answer if isinstance(answer, Awaitable) else answer
-
-    async def close(self, _: str, __: float) -> None:
-        raise OSError("gone")
-
-    async def open(self, _: str) -> None:
-        raise OSError("gone")
+def strange(take: Callable[..., object]) -> AsyncMock:
+    """Return a store whose ``take`` ends as it is told, and which cannot be told anything."""
+    store = AsyncMock(SharedStore)
+    store.take.side_effect = take
+    store.close.side_effect = store.open.side_effect = OSError("gone")
+    return store
 
 
 async def send(limit: RateLimit, *first: StubReply, calls: int = 1) -> list[float]:
@@ -391,22 +383,17 @@ async def send(limit: RateLimit, *first: StubReply, calls: int = 1) -> list[floa
     return [request.at for request in transport.requests]
 
 
-def cancelled() -> object:
-    raise asyncio.CancelledError
+async def hang(*_: object) -> Grant:
+    await asyncio.sleep(99)
+    return Grant(1)
 
 
 @pytest.mark.parametrize(
-    "take",
-    [
-        lambda: None,
-        cancelled,
-        lambda: asyncio.sleep(99),
-        *(lambda one=one: one for one in (Grant(-1), Grant(0, math.nan), Grant(1, math.inf))),
-    ],
+    "take", [asyncio.CancelledError, hang, *([one] * 99 for one in (None, Grant(-1), NAN, ENDLESS))]
 )
 @virtual
-async def test_no_store_holds_a_call_up(take: Callable[[], object]) -> None:
-    limit = RateLimit(per_minute=600, shared=Strange(take))
+async def test_no_store_holds_a_call_up(take: Any) -> None:
+    limit = RateLimit(per_minute=600, shared=strange(take))
     refused = StubReply(status=429, headers={"Retry-After": "1"})
     sent = await send(limit, refused, calls=41)
     assert sent[-1] < 20  # half of the time a store that hangs is waited for
@@ -416,12 +403,12 @@ async def test_no_store_holds_a_call_up(take: Callable[[], object]) -> None:
 async def test_a_store_that_grants_nothing_is_asked_seldom() -> None:
     asked = list[float]()
 
-    def take() -> Grant:
+    def take(*_: object) -> Grant:
         asked.append(now())
         return Grant(0)
 
     gate = RateLimiter(LIMIT, "k")
-    gate.share(Strange(take), NAME)
+    gate.share(strange(take), NAME)
     with suppress(TimeoutError):
         async with asyncio.timeout(1):
             await gate.wait("/a", WaitLimits())
@@ -429,31 +416,20 @@ async def test_a_store_that_grants_nothing_is_asked_seldom() -> None:
     await gate.aclose()
 
 
-class Slow:
-    """A store that is slow to close, and remembers what it was told."""
-
-    def __init__(self) -> None:
-        self.told = list[str]()
-
-    async def take(self, _: str, __: RateLimit, wanted: int) -> Grant:
-        return Grant(min(wanted, 1))
-
-    async def close(self, _: str, __: float) -> None:
-        await asyncio.sleep(0.9)
-        self.told.append("close")
-
-    async def open(self, _: str) -> None:
-        self.told.append("open")
-
-
 @virtual
 async def test_a_store_hears_last_what_is_latest() -> None:
-    gate, store = RateLimiter(LIMIT, "k"), Slow()
+    async def close(*_: object) -> None:
+        await asyncio.sleep(0.9)
+        told.append("close")
+
+    gate, store, told = RateLimiter(LIMIT, "k"), strange(lambda *_: Grant(1)), list[str]()
+    store.close.side_effect = close
+    store.open.side_effect = lambda _: told.append("open")
     gate.share(store, NAME)
     gate.refused(await gate.wait("/a", WaitLimits()), OSError("429"), 0.2)
     gate.admitted(await gate.wait("/a", WaitLimits()), "/a")
     await gate.aclose()
-    assert store.told == ["close", "open"]
+    assert told == ["close", "open"]
 
 
 @pytest.mark.parametrize(
@@ -468,7 +444,7 @@ async def test_a_store_hears_last_what_is_latest() -> None:
 async def test_what_a_store_lets_wait_too_long_ends(
     grant: Grant, policy: RetryPolicy, error: type[ChatloomError]
 ) -> None:
-    limit = RateLimit(shared=Strange(lambda: grant))
+    limit = RateLimit(shared=strange(lambda *_: grant))
     async with AsyncChatloom(
         "clf_a", pool=StubTransport([]), rate_limit=limit, retry=policy
     ) as one:
@@ -485,7 +461,7 @@ async def test_what_a_store_lets_wait_too_long_ends(
 @virtual
 async def test_a_key_closed_for_long_tries_patience() -> None:
     gate = RateLimiter(LIMIT, "k")
-    gate.share(Strange(lambda: Grant(0, 5.0)), NAME)
+    gate.share(strange(lambda *_: Grant(0, 5.0)), NAME)
     with pytest.raises(RateLimitError):
         await gate.wait("/a", WaitLimits(patience=30.0))
     assert 30 <= now() <= 40
