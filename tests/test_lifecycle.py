@@ -32,7 +32,7 @@ from chatloom_async.ratelimit.registry import LimiterRegistry
 from chatloom_async.testing import Fault, Sandbox, make_workspace
 from tests.faults.case import says
 from tests.faults.server import Hang, Script, Server
-from tests.ratelimit.test_shared import Strange
+from tests.ratelimit.test_shared import hang, strange
 
 KEY = "clf_lifecycle"
 FREE = RateLimit(per_minute=None)
@@ -100,9 +100,8 @@ async def test_every_method_raises_after_closing(used: bool) -> None:  # noqa: F
 
 @pytest.mark.looptime
 async def test_nothing_asks_a_shared_store_after_closing() -> None:
-    slow: Any = Strange(lambda: asyncio.sleep(0.5))
     async with ConnectionPool() as pool:
-        chatloom = AsyncChatloom(KEY, pool=pool, rate_limit=RateLimit(shared=slow))
+        chatloom = AsyncChatloom(KEY, pool=pool, rate_limit=RateLimit(shared=strange(hang)))
         calls = [asyncio.create_task(chatloom.list_agents()) for _ in range(3)]
         await asyncio.sleep(0.1)
         await pool.aclose()

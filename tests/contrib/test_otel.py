@@ -66,7 +66,7 @@ def run(recorded: Recorded, *replies: StubReply, calls: int = 1, **options: Any)
     transport = StubTransport(replies, clock=clock, observer=observer)
 
     async def look_up() -> None:
-        async with AsyncChatloom(KEY, pool=transport, **options) as chatloom:
+        async with AsyncChatloom(lambda: KEY, pool=transport, **options) as chatloom:
             for _ in range(calls):
                 await chatloom.get_allowed_domains("agt_1")
 
@@ -81,17 +81,11 @@ def test_a_call_is_a_span_with_its_attempts_as_events(recorded: Recorded) -> Non
     assert span.attributes["http.request.method"] == "GET"
     assert span.attributes["server.address"] == "chatloom.app"
     assert span.attributes["chatloom.attempts"] == 2
+    assert span.attributes["chatloom.key"] == ApiKey(KEY).fingerprint
     statuses = [dict(event.attributes or {})["http.response.status_code"] for event in span.events]
     assert statuses == [503, 200]
     assert span.status.status_code is StatusCode.UNSET
     assert span.attributes["http.response.status_code"] == 200
-
-
-def test_the_key_of_a_callable_is_told_by_its_fingerprint(recorded: Recorded) -> None:
-    transport = StubTransport([DOMAINS], observer=telemetry(recorded.tracers, recorded.meters))
-    asyncio.run(AsyncChatloom(lambda: KEY, pool=transport).get_allowed_domains("agt_1"))
-    (span,) = recorded.spans()
-    assert (span.attributes or {})["chatloom.key"] == ApiKey(KEY).fingerprint
 
 
 @virtual

@@ -27,22 +27,17 @@ def test_a_row_holds_an_agent_with_all_its_fields(tmp_path: Path) -> None:
     assert list(SCHEMA.names) == list(first)
 
 
-def test_nothing_is_in_the_place_before_the_file_is_whole(tmp_path: Path) -> None:
-    place = tmp_path / "p"
-    with ParquetFile(place) as file:
-        file.add(ACME)
-        assert not place.exists()
-    assert parquet.read_table(place).num_rows == 2
-    assert list(tmp_path.iterdir()) == [place]
-
-
-def test_a_run_that_broke_leaves_what_was_there(tmp_path: Path) -> None:
+def test_a_whole_file_alone_takes_the_place(tmp_path: Path) -> None:
     place = tmp_path / "p"
     place.write_text("before")
     with pytest.raises(KeyError), ParquetFile(place) as file:
         file.add(ACME)
         raise KeyError
     assert place.read_text() == "before"
+    with ParquetFile(place) as file:
+        file.add(ACME)
+        assert place.read_text() == "before"
+    assert parquet.read_table(place).num_rows == 2
     assert list(tmp_path.iterdir()) == [place]
 
 

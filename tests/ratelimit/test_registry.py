@@ -14,18 +14,22 @@ from chatloom_async.ratelimit.values import ToldLimit
 from chatloom_async.ratelimit.waiting import WaitLimits
 from chatloom_async.testing import FakeClock, StubReply, StubTransport
 
+FAIR, SLOW = RateLimit(), RateLimit(per_minute=1, burst=1)
+REFUSAL = ConnectionError("429")
 
-def test_limiters_that_know_nothing_any_more_are_forgotten() -> None:
-    gates = LimiterRegistry()
 
-    async def audit() -> int:
-        for number in range(2000):
-            limiter = gates.get("https://a.example", ApiKey(f"clf_{number}"), RateLimit())
-            limiter.admitted(leave(limiter), "/a")
-            await asyncio.sleep(0.1)
-        return len(gates)
+@pytest.fixture
+def told() -> list[Event]:
+    return []
 
-    assert FakeClock().run(audit()) <= 10
+
+@pytest.fixture
+def registry(told: list[Event]) -> LimiterRegistry:
+    return LimiterRegistry(told.append)
+
+
+def get(registry: LimiterRegistry, key: str = "a", limit: RateLimit = FAIR) -> RateLimiter:
+    return registry.get("https://a.example", ApiKey(f"clf_{key}"), limit)
 
 
 def leave(limiter: RateLimiter) -> float:
@@ -34,33 +38,68 @@ def leave(limiter: RateLimiter) -> float:
     return departure
 
 
-@pytest.mark.parametrize(("idle", "remembered"), [(100.0, True), (121.0, False)])
-def test_what_was_learned_is_remembered_for_two_minutes(*, idle: float, remembered: bool) -> None:
-    clock, limit, gates = FakeClock(), RateLimit(per_minute=None), LimiterRegistry()
-    learned = ApiKey("clf_learned")
+async def pass_time(registry: LimiterRegistry, seconds: float) -> None:
+    await asyncio.sleep(seconds)
+    for number in range(3):  # each new one looks at some of the others
+        get(registry, str(number))
+    gc.collect()
 
-    async def learn() -> None:
-        limiter = gates.get("https://a.example", learned, limit)
+
+def test_limiters_that_know_nothing_any_more_are_forgotten(registry: LimiterRegistry) -> None:
+    async def audit() -> int:
+        for number in range(2000):
+            limiter = get(registry, str(number))
+            limiter.admitted(leave(limiter), "/a")
+            await asyncio.sleep(0.1)
+        return len(registry)
+
+    assert FakeClock().run(audit()) <= 10
+
+
+@pytest.mark.parametrize(("idle", "remembered"), [(100.0, True), (121.0, False)])
+def test_what_was_learned_is_remembered_for_two_minutes(
+    registry: LimiterRegistry, *, idle: float, remembered: bool
+) -> None:
+    async def learn(limiter: RateLimiter) -> None:
         for _ in range(2):
             for _ in range(20):
-                departure = limiter.try_acquire()
-                if departure is None:
-                    departure = await limiter.wait("/a", WaitLimits())
-                limiter.admitted(departure, "/a")
+                limiter.admitted(await limiter.wait("/a", WaitLimits()), "/a")
                 await asyncio.sleep(0.1)
-            refused = await limiter.wait("/a", WaitLimits())
-            limiter.refused(refused, ConnectionError(), None)
+            limiter.refused(await limiter.wait("/a", WaitLimits()), REFUSAL, None)
             limiter.admitted(await limiter.wait("/a", WaitLimits()), "/a")
 
     async def main() -> bool:
-        await learn()
-        await asyncio.sleep(idle)
-        for number in range(3):  # each new one looks at some of the others
-            gates.get("https://a.example", ApiKey(f"clf_{number}"), limit)
-        gc.collect()
-        return gates.get("https://a.example", learned, limit).statistics().rate is not None
+        await learn(get(registry))
+        await pass_time(registry, idle)
+        return get(registry).statistics().rate is not None
 
-    assert clock.run(main()) is remembered
+    assert FakeClock().run(main()) is remembered
+
+
+def test_a_quota_told_as_spent_is_remembered(registry: LimiterRegistry) -> None:
+    async def main() -> bool:
+        limiter = get(registry)
+        departure = leave(limiter)
+        limiter.heard(departure, ToldLimit("ratelimit", 0, 60.0))
+        limiter.admitted(departure, "/a")
+        del limiter
+        await pass_time(registry, 5)
+        return get(registry).try_acquire() is None
+
+    assert FakeClock().run(main())
+
+
+def test_a_closed_limiter_that_is_forgotten_opens_once(
+    registry: LimiterRegistry, told: list[Event]
+) -> None:
+    async def main() -> None:
+        gate = get(registry)
+        gate.refused(leave(gate), REFUSAL, 10)
+        await pass_time(registry, 200)
+        gate.admitted(await gate.wait("/a", WaitLimits()), "/a")
+
+    FakeClock().run(main())
+    assert [type(event) for event in told] == [LimiterClosed, LimiterOpened]
 
 
 def test_waiting_calls_leave_with_the_current_key() -> None:
@@ -83,80 +122,33 @@ def test_waiting_calls_leave_with_the_current_key() -> None:
     assert len(transport.requests) <= 310
 
 
-def test_what_a_key_may_send_outlives_the_loop() -> None:
-    registry, limit = LimiterRegistry(), RateLimit(per_minute=60, burst=1)
-
+def test_a_limit_is_kept_though_loops_overlap(registry: LimiterRegistry) -> None:
     async def leaves() -> bool:
-        return registry.get("https://a.example", ApiKey("clf_a"), limit).try_acquire() is not None
+        return get(registry, limit=SLOW).try_acquire() is not None
 
-    assert [asyncio.run(leaves()) for _ in range(3)] == [True, False, False]
-
-
-def test_a_limit_is_kept_though_loops_overlap() -> None:
-    registry, limit = LimiterRegistry(), RateLimit(per_minute=1, burst=1)
-    older, left = None, 0
+    older, left = asyncio.Runner(), 0
     for _ in range(8):  # as in two threads, of which each begins its next loop while the other runs
         newer = asyncio.Runner()
-
-        async def leaves() -> bool:
-            gate = registry.get("https://a.example", ApiKey("clf_a"), limit)
-            return gate.try_acquire() is not None
-
         left += newer.run(leaves())
-        if older is not None:
-            older.close()
+        older.close()
         older = newer
     newer.close()
     assert left == 2
 
 
-def test_a_quota_told_as_spent_is_remembered() -> None:
-    registry = LimiterRegistry()
-
-    async def main() -> bool:
-        limiter = registry.get("https://a.example", ApiKey("clf_a"), RateLimit())
-        departure = leave(limiter)
-        limiter.heard(departure, ToldLimit("ratelimit", 0, 60.0))
-        limiter.admitted(departure, "/a")
-        del limiter
-        await asyncio.sleep(5)
-        for number in range(3):  # each new one looks at some of the others
-            registry.get("https://a.example", ApiKey(f"clf_{number}"), RateLimit())
-        gc.collect()
-        limiter = registry.get("https://a.example", ApiKey("clf_a"), RateLimit())
-        return limiter.try_acquire() is None
-
-    assert FakeClock().run(main())
-
-
-def test_a_closed_limiter_that_is_forgotten_opens_once() -> None:
-    told = list[Event]()
-    registry = LimiterRegistry(told.append)
-
-    async def main() -> None:
-        gate = registry.get("https://a.example", ApiKey("clf_a"), RateLimit())
-        gate.refused(leave(gate), ConnectionError("429"), 10)
-        await asyncio.sleep(200)
-        for number in range(2):  # each new one looks at some of the others
-            registry.get("https://a.example", ApiKey(f"clf_{number}"), RateLimit())
-        gate.admitted(await gate.wait("/a", WaitLimits()), "/a")
-
-    FakeClock().run(main())
-    assert [type(event) for event in told] == [LimiterClosed, LimiterOpened]
-
-
 @pytest.mark.parametrize("goes_on", [True, False])
-def test_a_refusal_outlives_the_loop_with_its_clock(*, goes_on: bool) -> None:
-    registry, clock = LimiterRegistry(), FakeClock()
+def test_a_refusal_outlives_the_loop_with_its_clock(
+    registry: LimiterRegistry, *, goes_on: bool
+) -> None:
+    clock = FakeClock()
 
     async def refuse() -> None:
-        limiter = registry.get("https://a.example", ApiKey("clf_a"), RateLimit())
+        limiter = get(registry)
         await asyncio.sleep(100)
-        limiter.refused(leave(limiter), ConnectionError("429"), 60)
+        limiter.refused(leave(limiter), REFUSAL, 60)
 
     async def probe() -> float:
-        limiter = registry.get("https://a.example", ApiKey("clf_a"), RateLimit())
-        await limiter.wait("/a", WaitLimits())
+        await get(registry).wait("/a", WaitLimits())
         return asyncio.get_running_loop().time()
 
     clock.run(refuse())
@@ -164,20 +156,17 @@ def test_a_refusal_outlives_the_loop_with_its_clock(*, goes_on: bool) -> None:
     assert (160 <= left <= 160.1) if goes_on else (left == 0)
 
 
-def test_a_probe_lost_with_its_loop_is_resent() -> None:
-    told = list[Event]()
-    registry, clock = LimiterRegistry(told.append), FakeClock()
+def test_a_probe_lost_with_its_loop_is_resent(registry: LimiterRegistry, told: list[Event]) -> None:
+    async def refuse() -> None:
+        get(registry).refused(leave(get(registry)), REFUSAL, 1)
+        await get(registry).wait("/a", WaitLimits())
 
-    async def send_probe(*, refused: bool) -> None:
-        limiter = registry.get("https://a.example", ApiKey("clf_a"), RateLimit())
-        if refused:
-            limiter.refused(leave(limiter), ConnectionError("429"), 1)
-        probe = await limiter.wait("/a", WaitLimits())
-        if not refused:
-            limiter.admitted(probe, "/a")
+    async def probe() -> None:
+        get(registry).admitted(await get(registry).wait("/a", WaitLimits()), "/a")
 
-    clock.run(send_probe(refused=True))
-    clock.run(send_probe(refused=False))
+    clock = FakeClock()
+    clock.run(refuse())
+    clock.run(probe())
     assert clock.monotonic() <= 1.2
     closed, opened = told
     assert isinstance(closed, LimiterClosed)

@@ -5,19 +5,14 @@ from tests.testing.asking import ask
 
 
 def test_the_demonstration_has_something_to_find() -> None:
-    workspaces = demo_workspaces()
-    assert [workspace.revoked for workspace in workspaces] == [False] * 6 + [True]
-    agents = [agent for workspace in workspaces for agent in workspace.agents]
-    assert len(agents) >= 60
+    *served, former = demo_workspaces()
+    agents = [agent for workspace in served for agent in workspace.agents]
     domains = {domain for agent in agents for domain in agent.domains}
-    assert sum(not agent.domains for agent in agents) >= 4
+    assert former.revoked
+    assert not all(agent.domains for agent in agents)
     assert {"localhost", "192.0.2.44", "*.northwind-travel.example"} <= domains
-    assert any(domain.startswith("https://") for domain in domains)
-    assert any(domain.startswith("xn--") for domain in domains)
-    assert any(domain != domain.lower() and domain.lower() in domains for domain in domains)
-    assert "center" in {agent.position for agent in agents}
-    seen = [{d for agent in w.agents for d in agent.domains} for w in workspaces]
-    assert sum("partners.example" in domains for domains in seen) == 2
+    for sign in ("https://", "xn--"):
+        assert any(domain.startswith(sign) for domain in domains)
 
 
 async def test_every_demonstrated_fault_meets_something_served() -> None:

@@ -1,6 +1,5 @@
 """Planted faults: what they do to an answer, whom they strike and how often."""
 
-import asyncio
 import math
 from collections.abc import Callable
 from functools import partial
@@ -71,18 +70,6 @@ async def test_a_late_answer_comes_whole(fault: Fault, status: int, seconds: flo
         assert now() - asked == pytest.approx(seconds + 20, abs=3)
     assert answer.status == status
     assert int(answer.headers["Content-Length"]) == len(answer.body)
-
-
-@pytest.mark.looptime
-async def test_a_hanging_request_keeps_nobody_waiting() -> None:
-    async with Sandbox([ACME], faults=[Fault.hang()]) as sandbox:
-        hanging = asyncio.create_task(ask(sandbox))
-        await asyncio.sleep(3600)
-        other = await ask(sandbox)
-        assert not hanging.done()
-        hanging.cancel()
-        await asyncio.wait([hanging])
-    assert other.status == 200
 
 
 @pytest.mark.parametrize(
