@@ -30,7 +30,7 @@ from chatloom_async.models import AuditedAgent
 
 POSITIONS = ("bottom-right", "bottom-left", "top-right", "top-left")
 _USUAL_STATUS = "active"
-SHOWN = 80  # characters of an entry that a message quotes
+_SHOWN = 80  # characters of an entry that a message quotes
 _NAMED = 5  # workspaces
 _ALIKE = 1000  # findings of one rule about one agent, before the others are only counted
 _NAMED_OF_OTHERS = 3
@@ -101,6 +101,14 @@ def shared_domains(audits: Iterable[WorkspaceAudit]) -> tuple[Finding, ...]:
             named = f"{len(names)} workspaces: {', '.join([*names][:_NAMED])}{more}"
             found.append(_finding("shared-domain", None, identity, f"allowed by {named}"))
     return tuple(found)
+
+
+def told(finding: Finding) -> str:
+    """Return what a finding says, the entry that it is about included."""
+    domain = finding.domain
+    if domain is None or finding.message.startswith(repr(domain[:_SHOWN])[:-1]):
+        return finding.message
+    return f"{domain!r} {finding.message}"
 
 
 def _finding(rule: str, agent: str | None, domain: str | None, message: str) -> Finding:
@@ -209,4 +217,4 @@ def _wrong_with_host(host: str, *, wildcard: bool) -> Iterator[tuple[str, str]]:
 
 
 def _shown(text: str) -> str:
-    return repr(text if len(text) <= SHOWN else f"{text[:SHOWN]}…")
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")

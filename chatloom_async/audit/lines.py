@@ -1,6 +1,7 @@
 """The lines of an audit file, written and read.
 
-A line is a ``WorkspaceAudit`` or, under "run", an ``AuditRun``. Not here: whole files (``files``).
+A line is a ``WorkspaceAudit`` or, under "run", an ``AuditRun``. Not here: files (``files``,
+``log``).
 """
 
 import json
@@ -53,8 +54,13 @@ class Line:
     """What a line says; fields that this release does not know are in ``sent`` alone."""
 
     place: str  # path and number; the first is 1
-    workspace: str | None  # None in the line of a run
     sent: Mapping[str, Any]  # the JSON object
+
+    @property
+    def workspace(self) -> str | None:
+        """The name of its workspace; None in the line of a run."""
+        name = self.sent.get("workspace")
+        return name if isinstance(name, str) else None
 
     @property
     def of(self) -> int | None:
@@ -76,10 +82,10 @@ class Line:
         """Return the run; ConfigurationError as for ``audit``."""
         return self._read(self.sent[_RUN], AuditRun)
 
-    def again(self, judge: Judge | None, of: int) -> str:
+    def again(self, judge: Judge | None, of: int | None) -> str:
         """Return the line to be written once more, its agents judged anew if there is a judge.
 
-        ``of`` is as for ``dump_audit``; 0: it is not known.
+        ``of`` is as for ``dump_audit``.
         """
         line = {**self.sent, _OF: of} if of else dict(self.sent)
         if judge is not None:
@@ -92,55 +98,30 @@ class Line:
         try:
             return from_dict(sent, kind)
         except ResponseDecodeError as error:
-            problem = error.message
-        raise _none(self.place, problem)
+            raise _none(self.place, error.message) from None
 
 
-def read_lines(path: str | Path, *, latest: bool = False) -> Iterator[Line]:
-    """Yield the lines of a file, but for blank ones and for a torn last one.
+def lines_of(path: str | Path, file: BinaryIO) -> Iterator[Line]:
+    """Yield what the lines of an open file say, but for blank ones and for a torn last one.
 
-    With ``latest`` those of runs, and of each workspace the latest, in memory that grows with the
-    names alone.
-
-    ConfigurationError: the file cannot be read (with ``latest`` also: is a pipe), or a line before
-    the last is none of an audit.
+    ConfigurationError: a line before the last is none of an audit.
     """
-    places: dict[str | None, int] = {}
-    try:
-        with open(path, "rb") as file:  # noqa: PTH123 - of the type that is promised
-            if latest:
-                places = {line.workspace: place for place, line in enumerate(_lines(path, file))}
-                file.seek(0)
-            for place, line in enumerate(_lines(path, file)):
-                # A run that still writes may have added lines meanwhile.
-                if line.workspace is None or places.get(line.workspace, 0) <= place:
-                    yield line
-    except OSError as error:
-        raise unusable(path, error) from None
-
-
-def _lines(path: str | Path, file: BinaryIO) -> Iterator[Line]:
     torn = None
-    for number, line in enumerate(file, start=1):
-        if not line.strip():
+    for number, text in enumerate(file, start=1):
+        if not text.strip():
             continue
         if torn is not None:
             raise torn
-        place, objects = f"{path}, line {number}", _objects(line)
+        place, objects = f"{path}, line {number}", _objects(text)
         for sent in objects:
-            name = sent.get("workspace")
-            if not isinstance(name, str) and _RUN not in sent:
+            line = Line(place, sent)
+            if line.workspace is None and _RUN not in sent:
                 raise _none(place, "no workspace is named")
-            yield Line(place, name if isinstance(name, str) else None, sent)
+            yield line
         if not objects:
             torn = _none(place, "not JSON")
-            if not _is_torn(line):
+            if not _is_torn(text):
                 raise torn
-
-
-def unusable(path: str | Path, error: OSError) -> ConfigurationError:
-    """Return the error for a file that cannot be opened, read or written."""
-    return ConfigurationError(f"{str(path) or repr('')}: {error.strerror or type(error).__name__}")
 
 
 def _none(place: str, problem: str) -> ConfigurationError:

@@ -1,6 +1,6 @@
 """An audit as one self-contained web page (extra ``cli``): the only door of jinja2.
 
-Not here: what it counts (``figures``), what it looks like (the templates beside it).
+Here: what the page counts and groups. Not here: what it looks like (the templates beside it).
 """
 
 from __future__ import annotations
@@ -8,18 +8,22 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib.resources import files
+from itertools import chain
+from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from chatloom_async.audit.domains import name_of
 from chatloom_async.audit.draft import Draft, write
-from chatloom_async.audit.figures import NewFindings, bars_of, figures, told
+from chatloom_async.audit.findings import FINDING_RULES, told
 from chatloom_async.audit.judge import Judge
-from chatloom_async.audit.results import AuditTotals, WorkspaceAudit
+from chatloom_async.audit.results import SEVERITIES, AuditTotals, Finding, Severity, WorkspaceAudit
 from chatloom_async.audit.text import plural, visible
 from chatloom_async.errors import ConfigurationError
 from chatloom_async.models import AuditedAgent
@@ -27,9 +31,14 @@ from chatloom_async.models import AuditedAgent
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+NewFindings = Collection[tuple[str | None, Finding]]
+"""Findings that an earlier audit has not, each with its workspace; None: it concerns several."""
+
 _MOST_CHARACTERS = 160
 _MOST_NAMED = 20  # workspaces that are missing
+_MOST_DOMAINS = 12
 _FEW = 12  # findings of a kind that are shown at once, without a click
+_SPREAD = {"1": (1, 1), "2": (2, 2), "3 to 5": (3, 5), "6 to 10": (6, 10), "over 10": (11, inf)}
 _COLOUR = re.compile(r"#([0-9a-fA-F]{3}|[0-9a-fA-F]{6})")
 _UNKNOWN_COLOUR = "#8a8a94"
 
@@ -53,6 +62,16 @@ class ReportContext:
     ignored: tuple[str, ...] = ()
 
 
+@frozen
+class _Line:
+    """One finding where it is told."""
+
+    workspace: str | None  # None: it concerns several
+    agent: str  # its name
+    finding: Finding
+    new: bool
+
+
 def write_report(
     audits: Iterable[WorkspaceAudit],
     path: str | Path,
@@ -67,9 +86,13 @@ def write_report(
     Raises:
         ConfigurationError: jinja2 is not installed, or the file cannot be written.
     """
-    environment = _environment()
-    judged = sorted(((audit, AuditTotals().plus(audit)) for audit in audits), key=_concern)
-    shown = [audit for audit, _ in judged]
+    template = _environment().get_template("report.html")
+    counted = sorted(((audit, AuditTotals().plus(audit)) for audit in audits), key=_concern)
+    shown = [audit for audit, _ in counted]
+    shared = Judge(ignored=context.ignored).across(shown)
+    totals = AuditTotals().plus_findings(shared)
+    for audit in shown:
+        totals = totals.plus(audit)
     # A class name for each pair of colours: thousands of agents share a few.
     pairs = dict.fromkeys(_look(agent) for audit in shown for agent in audit.agents)
     looks = {pair: f"look{number}" for number, pair in enumerate(pairs)}
@@ -77,16 +100,18 @@ def write_report(
         f".{name}::before {{ background: linear-gradient(90deg, {one} 50%, {other} 50%); }}\n"
         for (one, other), name in looks.items()
     )
-    style, script = _asset("report.css") + "".join(launchers), _asset("report.js")
-    page = environment.get_template("report.html").stream(
-        figures=figures(shown, context.new, Judge(ignored=context.ignored)),
-        workspaces=judged,
-        numbers={audit.workspace: number for number, audit in enumerate(shown)},
-        looks=looks,
-        made_at=made_at,
+    page = template.stream(
         context=context,
-        style=style,
-        script=script,
+        made_at=made_at,
+        totals=totals,
+        workspaces=counted,
+        numbers={audit.workspace: number for number, audit in enumerate(shown)},
+        groups=_groups(_lines(shown, shared, context.new)),
+        rules=FINDING_RULES,
+        charts=_charts(shown),
+        looks=looks,
+        style=_asset("report.css") + "".join(launchers),
+        script=_asset("report.js"),
         few=_FEW,
         most_named=_MOST_NAMED,
     )
@@ -119,9 +144,67 @@ def _environment() -> Environment:
         "look": _look,
         "told": told,
         "digest": _digest,
-        "bars_of": bars_of,
+        "bars": _bars,
     }
     return environment
+
+
+def _concern(counted: tuple[WorkspaceAudit, AuditTotals]) -> tuple[int, int, int, int, str]:
+    audit, totals = counted
+    found = totals.findings
+    return (-found["high"], -totals.gaps, -found["medium"], -found["low"], audit.workspace)
+
+
+def _lines(
+    audits: Iterable[WorkspaceAudit], shared: Iterable[Finding], new: NewFindings
+) -> list[_Line]:
+    """Return every finding, new ones first, then by workspace."""
+    known = frozenset(new)
+    lines = [_Line(None, "", each, (None, each) in known) for each in shared]
+    for audit in audits:
+        names: dict[str | None, str] = {agent.id: agent.name for agent in audit.agents}
+        for each in audit.findings:
+            agent = names.get(each.agent, each.agent or "")
+            lines.append(_Line(audit.workspace, agent, each, (audit.workspace, each) in known))
+    return sorted(lines, key=lambda line: (not line.new, line.workspace or ""))
+
+
+def _groups(lines: Iterable[_Line]) -> list[tuple[tuple[str, Severity], list[_Line]]]:
+    """Group findings by rule and severity, the gravest first."""
+    groups: defaultdict[tuple[str, Severity], list[_Line]] = defaultdict(list)
+    for line in lines:
+        groups[line.finding.rule, line.finding.severity].append(line)
+    return sorted(
+        groups.items(), key=lambda item: (SEVERITIES.index(item[0][1]), -len(item[1]), item[0])
+    )
+
+
+def _charts(audits: Sequence[WorkspaceAudit]) -> dict[str, Any]:
+    """Return what is shown of domains, where the spellings of one name count as one domain."""
+    lists = [agent.allowed_domains or () for audit in audits for agent in audit.agents]
+    names = {domain: name_of(domain) for domain in set(chain(*lists))}
+    agents = Counter(chain(*(dict.fromkeys(map(names.__getitem__, listed)) for listed in lists)))
+    most = agents.most_common(_MOST_DOMAINS)
+    bars = {name: number for number, (name, _) in enumerate(most)}
+    # The page finds rows by the number of a bar, not by text: texts are cut, and one may be part of
+    # another.
+    marks = bars | {domain: bars[name] for domain, name in names.items() if name in bars}
+    workspaces = Counter(chain(*(_bars(audit, marks) for audit in audits)))
+    return {
+        "distinct": len(agents),
+        "most": [(name, count, workspaces[bars[name]]) for name, count in most],
+        "spread": {
+            label: sum(least <= count <= greatest for count in agents.values())
+            for label, (least, greatest) in _SPREAD.items()
+        },
+        "marks": marks,
+    }
+
+
+def _bars(audit: WorkspaceAudit, marks: Mapping[str, int]) -> list[int]:
+    """Return the numbers of all bars that lead to this workspace."""
+    listed = chain(*(agent.allowed_domains or () for agent in audit.agents))
+    return sorted({marks[domain] for domain in listed if domain in marks})
 
 
 def _shown(text: str) -> str:
@@ -147,9 +230,3 @@ def _look(agent: AuditedAgent) -> tuple[str, str]:
         for text in (agent.primary_color, agent.secondary_color)
     )
     return primary, secondary
-
-
-def _concern(judged: tuple[WorkspaceAudit, AuditTotals]) -> tuple[int, int, int, int, str]:
-    audit, totals = judged
-    found = totals.findings
-    return (-found["high"], -totals.gaps, -found["medium"], -found["low"], audit.workspace)

@@ -6,8 +6,8 @@ from argparse import ArgumentParser, Namespace
 from itertools import groupby
 
 from chatloom_async.audit.diff import AuditDiff, Change, FindingChange, Unknown, diff_files
-from chatloom_async.audit.figures import told
 from chatloom_async.audit.files import AuditFile
+from chatloom_async.audit.findings import told
 from chatloom_async.audit.text import plural, say, visible
 from chatloom_async.cli.options import add_fail_on, reached
 from chatloom_async.cli.streams import tell

@@ -7,7 +7,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
-from chatloom_async.audit.figures import told
+from chatloom_async.audit.findings import told
 from chatloom_async.audit.results import WorkspaceAudit, rows
 from chatloom_async.audit.text import spreadsheet
 from chatloom_async.errors import ConfigurationError

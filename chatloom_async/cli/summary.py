@@ -10,7 +10,7 @@ from typing import TextIO
 
 from attrs import define, evolve, field
 
-from chatloom_async.audit.figures import told
+from chatloom_async.audit.findings import told
 from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.results import SEVERITIES, AuditTotals, Finding, WorkspaceAudit
 from chatloom_async.audit.text import plural

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from chatloom_async.audit.files import AuditLog
 from chatloom_async.audit.findings import agent_findings
+from chatloom_async.audit.log import AuditLog
 from chatloom_async.audit.results import Finding, WorkspaceAudit
 from chatloom_async.models import AuditedAgent, Gap
 

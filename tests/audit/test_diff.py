@@ -12,8 +12,9 @@ from chatloom_async.audit.diff import (
     diff_audits,
     diff_files,
 )
-from chatloom_async.audit.files import AuditFile, AuditLog
+from chatloom_async.audit.files import AuditFile
 from chatloom_async.audit.judge import Judge
+from chatloom_async.audit.log import AuditLog
 from chatloom_async.audit.results import Finding, WorkspaceAudit
 from chatloom_async.models import Gap
 from tests.audit.samples import ACME, AGENT, DEAD

@@ -7,17 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatloom_async.audit.diff import diff_audits
-from chatloom_async.audit.files import AuditFile, AuditLog, read_audits
+from chatloom_async.audit.files import AuditFile, read_audits
 from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.lines import Line, dump_audit
+from chatloom_async.audit.log import AuditLog
 from chatloom_async.audit.results import WorkspaceAudit
 from chatloom_async.errors import ConfigurationError
 from tests.audit.samples import ACME, AGENT, DEAD
 
 
 def parsed(line: str) -> Line:
-    sent = json.loads(line)
-    return Line("file, line 1", sent["workspace"], sent)
+    return Line("file, line 1", json.loads(line))
 
 
 def test_a_line_has_the_documented_names() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from chatloom_async.audit.files import AuditLog
+from chatloom_async.audit.log import AuditLog
 from chatloom_async.audit.results import Finding, WorkspaceAudit
 from tests.audit.samples import write
 from tests.cli.terminals import Cli

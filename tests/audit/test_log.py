@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from chatloom_async.audit.files import AuditFile, AuditLog, load_audits, read_audits
+from chatloom_async.audit.files import AuditFile, load_audits, read_audits
 from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.lines import dump_audit
+from chatloom_async.audit.log import AuditLog
 from chatloom_async.audit.results import Finding, WorkspaceAudit
 from chatloom_async.errors import ConfigurationError
 from chatloom_async.models import Gap
