@@ -7,9 +7,8 @@ import asyncio
 import os
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from contextlib import ExitStack, suppress
-from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from typing import Any
 from chatloom_async.audit.findings import FINDING_RULES
 from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.keys import STANDARD_INPUT, KeysFile
-from chatloom_async.audit.results import AuditRun
 from chatloom_async.auth import ApiKey
 from chatloom_async.calls.request import check_base_url
 from chatloom_async.cli.interrupts import INTERRUPTED
@@ -28,9 +26,6 @@ from chatloom_async.cli.run import Run
 from chatloom_async.cli.sinks import is_parquet
 from chatloom_async.errors import ConfigurationError
 
-# The name of the one workspace of CHATLOOM_API_KEY, which the API does not tell.
-ONLY_WORKSPACE = "workspace"
-_STDOUT = "-"
 _ABOUT = """\
 Reads every workspace of a keys file, or the one of CHATLOOM_API_KEY. A keys
 file is TOML ("Acme Ltd" = "clf_…" or "env:ACME_KEY") or CSV (name,key). What
@@ -85,62 +80,52 @@ def add_audit(command: ArgumentParser) -> None:
 
 def audit(options: Namespace) -> Coroutine[Any, Any, int]:
     """Check the options; return the audit, which writes, prints, and ends with the exit status."""
-    return _audit(make_run(options), options)
+    return _audit(make_run(options))
 
 
-async def _audit(run: Run, options: Namespace) -> int:
+async def _audit(run: Run) -> int:
     try:
         with ExitStack() as files:
-            run.prepare(files, resume=options.resume, force=options.force)
-            await run.go(options.dask)
+            run.prepare(files)
+            await run.go()
             run.compare()
     except asyncio.CancelledError:
         return INTERRUPTED
-    with run.printing():
-        run.finish()
-    if not options.fail_on:
-        return 0
-    totals = run.overview.totals
+    run.finish()
+    levels, totals = run.options.fail_on, run.overview.totals
     found = [severity for severity, count in totals.findings.items() if count]
-    return int(reached(options.fail_on, found, gap=totals.gaps > 0))
+    return int(bool(levels) and reached(levels, found, gap=totals.gaps > 0))
 
 
 def make_run(options: Namespace) -> Run:
     """Check the options of ``audit`` and read the files they name."""
-    printed = _printed(options)
-    out = None if options.out == _STDOUT else options.out
-    if options.resume and out is None:
+    if options.out == "-":
+        if options.format == "csv":
+            raise ConfigurationError("--out - prints JSON lines: drop --format csv, or name a file")
+        options.out, options.format = None, "jsonl"
+    if options.resume and options.out is None:
         raise ConfigurationError("--resume continues a file: give it with --out FILE")
     if options.resume and options.force:
         raise ConfigurationError("--resume goes on with a file, --force begins it anew: take one")
-    _check_files(options, out)
+    _check_files(options)
     if options.dask and (options.sandbox or options.keys in (None, STANDARD_INPUT)):
         raise ConfigurationError(
             "--dask needs a keys file: its workers read their keys from that path themselves"
         )
     if options.dask and options.proxy:
         raise ConfigurationError("--proxy is of no use with --dask: the workers make the requests")
-    judge = _judge(options.approved, options.ignore)
-    path = str(Path(options.keys).absolute()) if options.keys else ""
-    if options.sandbox:
-        from chatloom_async.testing import demo_workspaces  # noqa: PLC0415 - brings a web server
-
-        base_url, keys = None, {each.name: ApiKey(each.key) for each in demo_workspaces()}
-    else:
-        keys = _only_key() if options.keys is None else KeysFile(options.keys).read()
-        base_url = check_base_url(None)
-    made = AuditRun(datetime.now(UTC), None, tuple(keys), judge.approved, judge.ignored)
-    progress = Progress(sys.stderr, notes_anywhere=options.verbose)
-    places = out, options.parquet, printed, options.proxy
-    return Run(keys, path, base_url, judge, made, *places, progress)
+    judge, keys = _judge(options.approved, options.ignore), _keys(options)
+    if not options.sandbox:
+        check_base_url(None)
+    return Run(options, keys, judge, Progress(sys.stderr, notes_anywhere=options.verbose))
 
 
-def _check_files(options: Namespace, out: str | None) -> None:
+def _check_files(options: Namespace) -> None:
     """Refuse to write over what is read, two things into one file, or over an earlier result."""
     places = {
         "KEYS": None if options.keys == STANDARD_INPUT else options.keys,
         "--approved": options.approved,
-        "--out": out,
+        "--out": options.out,
         "--parquet": options.parquet,
     }
     given = [(name, path) for name, path in places.items() if path]
@@ -159,22 +144,20 @@ def _are_same(one: str, other: str) -> bool:
     return os.path.realpath(one) == os.path.realpath(other)
 
 
-def _printed(options: Namespace) -> str:
-    printed: str = options.format
-    if options.out != _STDOUT:
-        return printed
-    if printed == "csv":
-        raise ConfigurationError("--out - prints JSON lines: drop --format csv, or name a file")
-    return "jsonl"
+def _keys(options: Namespace) -> Mapping[str, ApiKey]:
+    """Return the keys of the workspaces to audit, by name."""
+    if options.sandbox:
+        from chatloom_async.testing import demo_workspaces  # noqa: PLC0415 - brings a web server
 
-
-def _only_key() -> dict[str, ApiKey]:
+        return {each.name: ApiKey(each.key) for each in demo_workspaces()}
+    if options.keys is not None:
+        return KeysFile(options.keys).read()
     if not os.environ.get("CHATLOOM_API_KEY"):
         raise ConfigurationError(
             "nothing to audit: give a keys file, or set CHATLOOM_API_KEY, or try --sandbox"
         )
     try:
-        return {ONLY_WORKSPACE: ApiKey(os.environ["CHATLOOM_API_KEY"])}
+        return {"workspace": ApiKey(os.environ["CHATLOOM_API_KEY"])}  # the API tells no name
     except ConfigurationError as error:
         raise ConfigurationError(f"CHATLOOM_API_KEY: {error.message}") from None
 

@@ -7,9 +7,11 @@ import asyncio
 import os
 import sys
 import time
+from argparse import Namespace
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack, ExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, closing, contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from shlex import quote
 
 from attrs import define, evolve, field
@@ -43,44 +45,50 @@ _NEXT = (
 
 @define(eq=False)
 class Run:
-    """One audit: its sources and limits, where results go, and what is told meanwhile."""
+    """One audit: what was asked for, what was found so far, and where that goes."""
 
+    options: Namespace  # as ``cli.audit`` has checked them
     keys: Mapping[str, ApiKey]  # of every workspace, by name
-    keys_file: str  # where they come from, as an absolute path: workers run in other folders
-    base_url: str | None  # None: the sandbox's, known when it serves
     judge: Judge
-    made: AuditRun  # what is printed of it as JSON, when it begins
-    out: str | None  # path of the file of JSON lines
-    parquet: str | None  # path of the Parquet file
-    printed: str  # "table", "jsonl" or "csv"
-    proxy: str | None  # what --proxy says
     progress: Progress
     overview: Overview = field(factory=Overview)
-    done: frozenset[str] = frozenset()
-    counts: Counts | None = None
+    counts: Counts | None = None  # of requests made here, and not on a cluster
+    _left: Mapping[str, ApiKey] = field(factory=dict[str, ApiKey])  # not in the file of a cut run
     _log: AuditLog | None = None
-    _sinks: list[Sink] = field(factory=list[Sink])  # standard output is the last one
-    _tables: list[Sink] = field(factory=list[Sink])  # those whose rows are agents
+    _lines: AuditRun | None = None  # what JSON lines on standard output say of this run
+    _tables: list[Sink] = field(factory=list[Sink])  # what has a row for each agent
+    _sinks: list[Sink] = field(factory=list[Sink])  # all that takes workspaces
     _started: float = field(factory=time.monotonic)
 
-    def prepare(self, files: ExitStack, *, resume: bool, force: bool) -> None:
+    def prepare(self, files: ExitStack) -> None:
         """Open what is written to, and take in what a cut run has left."""
-        if self.out is not None:
+        options = self.options
+        if options.out is not None:
             # Before anything else: a run that is refused must not have touched another file.
-            self._log = AuditLog.open(
-                self.out, resume=resume, force=force, workspaces=tuple(self.keys), judge=self.judge
+            log = AuditLog.open(
+                options.out,
+                resume=options.resume,
+                force=options.force,
+                workspaces=self.keys,
+                judge=self.judge,
             )
-            files.callback(self._log.close)
-        if self.parquet is not None:
-            self._tables.append(parquet_sink(self.parquet, files))
-        lines: list[Sink] = []
-        with self.printing():
-            if self.printed == "csv":
+            self._log = files.enter_context(closing(log))
+        if options.parquet is not None:
+            self._tables.append(parquet_sink(options.parquet, files))
+        self._sinks = [self.overview.add]
+        with self._printing():
+            if options.format == "csv":
                 self._tables.append(csv_sink(sys.stdout))
-            elif self.printed == "jsonl":
-                say(dump_run(self.made), sys.stdout)
-                lines = [lambda audit: say(dump_audit(audit, len(self.keys)), sys.stdout)]
-        self._sinks = [self.overview.add, *self._tables, *lines]
+            elif options.format == "jsonl":
+                judge, names = self.judge, tuple(self.keys)
+                self._lines = AuditRun(
+                    datetime.now(UTC), None, names, judge.approved, judge.ignored
+                )
+                self._sinks.append(lambda audit: say(dump_audit(audit, len(names)), sys.stdout))
+                say(dump_run(self._lines), sys.stdout)
+        self._sinks += self._tables
+        done = frozenset() if self._log is None else self._log.done
+        self._left = {name: key for name, key in self.keys.items() if name not in done}
         if self._log is not None:
             self._go_on(self._log)
         for one, other in same_keys(self.keys):
@@ -88,7 +96,6 @@ class Run:
 
     def _go_on(self, log: AuditLog) -> None:
         """Take in what the file holds, and write to it from now on."""
-        self.done = log.done
         if log.done:
             since = f", the first of them read {log.oldest:%Y-%m-%d %H:%M %Z}" if log.oldest else ""
             tell(f"note: keeping {plural(len(log.done), 'workspace')} of {log.path}{since}")
@@ -99,39 +106,26 @@ class Run:
         self._sinks.insert(0, log.append)
 
     def _take(self, workspace: WorkspaceAudit) -> None:
-        with self.printing():
+        with self._printing():
             for sink in self._sinks:
                 sink(workspace)
 
     @contextmanager
-    def printing(self) -> Iterator[None]:
+    def _printing(self) -> Iterator[None]:
         """Go on without the reader of standard output when it goes away, if there is a file."""
         try:
             yield
         except BrokenPipeError as error:
-            if error.filename is not None or not (self.out or self.parquet):
+            if error.filename is not None or not (self.options.out or self.options.parquet):
                 raise
             discard_output()
 
-    def compare(self) -> None:
-        """Take in what shows only when all workspaces are compared; the run is at its end."""
-        found = self.overview.compare(self.judge)
-        if self._log is not None:
-            self._log.finish(found)
-        with self.printing():
-            for sink in self._tables if found else ():
-                sink(WorkspaceAudit("(several)", findings=found))
-            if self.printed == "jsonl":
-                made = evolve(self.made, ended_at=datetime.now(UTC), findings=found)
-                say(dump_run(made), sys.stdout)
-
-    async def go(self, cluster: str | None) -> None:
+    async def go(self) -> None:
         """Audit every workspace that is not done yet."""
         async with AsyncExitStack() as resources:
             resources.callback(self.progress.close)
             try:
-                reading = self._on(cluster, resources) if cluster else self._here(resources)
-                stream = await reading
+                stream = await (self._on_cluster if self.options.dask else self._here)(resources)
                 if self._log is not None:
                     # A run that cannot start must not have touched an earlier result.
                     self._log.begin()
@@ -144,8 +138,8 @@ class Run:
                 raise
 
     async def _here(self, resources: AsyncExitStack) -> AsyncIterator[WorkspaceAudit]:
-        base_url, retry = self.base_url, RetryPolicy()
-        if base_url is None:
+        options, base_url, retry = self.options, None, RetryPolicy()
+        if options.sandbox:
             from chatloom_async.testing import (  # noqa: PLC0415 - brings a web server
                 Sandbox,
                 demo_faults,
@@ -155,21 +149,19 @@ class Run:
             server = Sandbox(demo_workspaces(), faults=demo_faults(), latency=_DEMO_LATENCY)
             await resources.enter_async_context(server)
             base_url, retry = server.base_url, _DEMO_RETRY
-        loud = self.progress.notes_anywhere or self.base_url is None
         names = {key.fingerprint: name for name, key in self.keys.items()}
+        loud = options.verbose or options.sandbox
         self.counts = Counts(names, self.progress if loud else None)
-        pool = await resources.enter_async_context(
-            open_pool(self.proxy, base_url, self.counts.observe)
-        )
+        pool = open_pool(options.proxy, base_url, self.counts.observe)
+        await resources.enter_async_context(pool)
         clients = (
             (name, AsyncChatloom(key, base_url=base_url, retry=retry, pool=pool))
-            for name, key in self.keys.items()
-            if name not in self.done
+            for name, key in self._left.items()
         )
         audit = stream_audit(clients, approved=self.judge.approved, ignore=self.judge.ignored)
         return await resources.enter_async_context(audit)
 
-    async def _on(self, cluster: str, resources: AsyncExitStack) -> AsyncIterator[WorkspaceAudit]:
+    async def _on_cluster(self, resources: AsyncExitStack) -> AsyncIterator[WorkspaceAudit]:
         try:
             from chatloom_async.contrib.dask import audit_on  # noqa: PLC0415 - an extra
         except ImportError:
@@ -180,17 +172,12 @@ class Run:
         os.environ.setdefault(
             "PYTHONWARNINGS", "ignore::UserWarning:multiprocessing.resource_tracker"
         )
-        names = [name for name in self.keys if name not in self.done]
-        audit = audit_on(
-            cluster,
-            names,
-            KeysFile(self.keys_file),
-            base_url=self.base_url,
-            approved=self.judge.approved,
-            ignore=self.judge.ignored,
-        )
+        cluster, judge = self.options.dask, self.judge
+        # Workers run in other folders.
+        keys = KeysFile(str(Path(self.options.keys).absolute()))  # noqa: ASYNC240 - nothing is read
+        audit = audit_on(cluster, self._left, keys, approved=judge.approved, ignore=judge.ignored)
         await resources.enter_async_context(audit)
-        if names and not audit.places:
+        if self._left and not audit.places:
             tell(f"note: the scheduler at {cluster} has no workers yet; waiting")
         return audit
 
@@ -198,8 +185,8 @@ class Run:
         while True:
             totals, counts = self.overview.totals, self.counts
             self.progress.show(
-                done=totals.workspaces - len(self.done),
-                total=len(self.keys) - len(self.done),
+                done=totals.workspaces - (len(self.keys) - len(self._left)),
+                total=len(self._left),
                 requests=totals.requests if counts is None else counts.requests,
                 refusals=totals.refused if counts is None else counts.refusals,
                 gaps=totals.gaps,
@@ -210,33 +197,48 @@ class Run:
         """Show what was read, and say what is left of it."""
         self.progress.close()
         self.overview.compare(self.judge)
-        self.draw()
+        self._draw()
         count = plural(self.overview.totals.workspaces, "workspace")
-        where = "" if self.out is None else f" in {self.out}; go on with --resume"
-        lost = f"; {self.parquet} is not written" if self.parquet else ""
+        out, parquet = self.options.out, self.options.parquet
+        where = f" in {out}; go on with --resume" if out else ""
+        lost = f"; {parquet} is not written" if parquet else ""
         tell_interrupted(f"interrupted: {count} complete{where}{lost}")
 
-    def draw(self) -> None:
-        """Print the tables, where they are what is to be printed."""
-        if self.printed == "table":
-            self.overview.draw(sys.stdout)
+    def compare(self) -> None:
+        """Take in what shows only when all workspaces are compared; the run is at its end."""
+        found = self.overview.compare(self.judge)
+        if self._log is not None:
+            self._log.finish(found)
+        with self._printing():
+            for add in self._tables if found else ():
+                add(WorkspaceAudit("(several)", findings=found))
+            if self._lines is not None:
+                run = evolve(self._lines, ended_at=datetime.now(UTC), findings=found)
+                say(dump_run(run), sys.stdout)
 
     def finish(self) -> None:
         """Print the tables and the last lines."""
-        self.draw()
-        if self.out is not None:
-            page = f"'chatloom-async report {quote(self.out)} --html report.html'"
-            self._say(f"Written to {self.out}; {page} makes a page of it.")
-        if self.base_url is None:
-            self._say(_NEXT)
-        totals = self.overview.totals
-        made = f"{plural(totals.requests, 'request')}, {totals.retried:,} of them retries"
-        if self.counts is not None:
-            made = self.counts.summary()
-        self._say(f"{made}; {duration(time.monotonic() - self._started)}.")
+        with self._printing():
+            self._draw()
+            if self.options.out is not None:
+                out = self.options.out
+                page = f"'chatloom-async report {quote(out)} --html report.html'"
+                self._say(f"Written to {out}; {page} makes a page of it.")
+            if self.options.sandbox:
+                self._say(_NEXT)
+            totals = self.overview.totals
+            made = f"{plural(totals.requests, 'request')}, {totals.retried:,} of them retries"
+            if self.counts is not None:
+                made = self.counts.summary()
+            self._say(f"{made}; {duration(time.monotonic() - self._started)}.")
+
+    def _draw(self) -> None:
+        if self.options.format == "table":
+            self.overview.draw(sys.stdout)
 
     def _say(self, text: str) -> None:
-        if self.printed == "table":
+        """Print a line below the tables; beside data on standard output, on standard error."""
+        if self.options.format == "table":
             write_folded(text, sys.stdout)
         else:
             tell(text)

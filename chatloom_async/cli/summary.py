@@ -17,45 +17,23 @@ from chatloom_async.audit.text import plural
 from chatloom_async.cli.tables import Table, draw
 
 _MOST_ROWS = 40
+_WORKSPACES = ("workspace", "agents", "domains", "findings", "gaps", "requests", "retried")
 _FINDINGS = ("severity", "workspace", "agent", "what was found")
 _GAPS = ("workspace", "agent", "error", "status", "what could not be read, and why")
 _ACROSS = "Across workspaces"
 
-
-@define
-class Best:
-    """The rows with the highest weight, at most ``_MOST_ROWS``, and how many there were.
-
-    Of equal weight the first in order are kept, whenever they came: two runs show the same.
-    """
-
-    count: int = 0
-    _kept: list[tuple[int, tuple[str, ...]]] = field(factory=list[tuple[int, tuple[str, ...]]])
-
-    def add(self, weight: int, row: tuple[str, ...]) -> None:
-        """Consider a row."""
-        self.count += 1
-        insort(self._kept, (-weight, row))
-        del self._kept[_MOST_ROWS:]
-
-    def rows(self) -> list[tuple[str, ...]]:
-        """Return what was kept, heaviest first."""
-        return [row for _, row in self._kept]
-
-    def left_out(self) -> str:
-        """Return a line about what was not kept, or ``""``."""
-        rest = self.count - len(self._kept)
-        return f"… and {rest:,} more: all are in the JSON lines of --out FILE" if rest else ""
+Row = tuple[str, ...]
+Kept = list[tuple[int, Row]]  # the lightest rows, and of equal weight the first in order
 
 
 @define
 class Overview:
-    """Collects workspaces one by one and draws the tables."""
+    """Collects workspaces one by one and draws the tables; two runs show the same."""
 
     totals: AuditTotals = field(factory=AuditTotals)
-    _workspaces: Best = field(factory=Best)
-    _findings: Best = field(factory=Best)
-    _gaps: Best = field(factory=Best)
+    _workspaces: Kept = field(factory=Kept)
+    _findings: Kept = field(factory=Kept)
+    _gaps: Kept = field(factory=Kept)
     _domains: list[WorkspaceAudit] = field(factory=list[WorkspaceAudit])
 
     def add(self, audit: WorkspaceAudit) -> None:
@@ -64,13 +42,13 @@ class Overview:
         self._domains.append(_only_domains(audit))
         names = {agent.id: agent.name for agent in audit.agents}
         row = _row(audit.workspace, AuditTotals().plus(audit))
-        self._workspaces.add(100 * len(audit.gaps) + len(audit.findings), row)
+        _keep(self._workspaces, -100 * len(audit.gaps) - len(audit.findings), row)
         for finding in audit.findings:
             self._add_finding(audit.workspace, names.get(finding.agent or "", ""), finding)
         for gap in audit.gaps:
             status = "" if gap.status is None else str(gap.status)
             what = gap.agent or "(whole workspace)"
-            self._gaps.add(0, (audit.workspace, what, gap.error, status, gap.message))
+            _keep(self._gaps, 0, (audit.workspace, what, gap.error, status, gap.message))
 
     def compare(self, judge: Judge) -> tuple[Finding, ...]:
         """Take in, and return, what only shows when all workspaces are compared; at the end."""
@@ -82,31 +60,40 @@ class Overview:
 
     def _add_finding(self, workspace: str, name: str, finding: Finding) -> None:
         agent = f"{finding.agent} {name}".strip() if finding.agent else ""
-        row = (finding.severity, workspace, agent, told(finding))
         # What concerns all of them comes after what concerns one.
-        weight = -2 * SEVERITIES.index(finding.severity) - (workspace is _ACROSS)
-        self._findings.add(weight, row)
+        weight = 2 * SEVERITIES.index(finding.severity) + (workspace is _ACROSS)
+        _keep(self._findings, weight, (finding.severity, workspace, agent, told(finding)))
 
     def draw(self, stream: TextIO) -> None:
         """Print every table that has something to say."""
-        draw(self._workspace_table(), stream)
-        for title, columns, kept in (
-            ("Findings", _FINDINGS, self._findings),
-            ("Gaps", _GAPS, self._gaps),
-        ):
-            if kept.count:
-                draw(Table(title, columns, kept.rows(), note=kept.left_out()), stream)
-
-    def _workspace_table(self) -> Table:
-        return Table(
+        totals = self.totals
+        workspaces = Table(
             "Workspaces",
-            ("workspace", "agents", "domains", "findings", "gaps", "requests", "retried"),
-            sorted(self._workspaces.rows()),
+            _WORKSPACES,
+            sorted(row for _, row in self._workspaces),
             numbers=frozenset({1, 2, 4, 5, 6}),
-            footer=_row(plural(self.totals.workspaces, "workspace"), self.totals),
-            note=self._workspaces.left_out(),
+            footer=_row(plural(totals.workspaces, "workspace"), totals),
+            note=_left_out(totals.workspaces, self._workspaces),
             spare=frozenset({5, 6}),
         )
+        draw(workspaces, stream)
+        for title, columns, count, kept in (
+            ("Findings", _FINDINGS, sum(totals.findings.values()), self._findings),
+            ("Gaps", _GAPS, totals.gaps, self._gaps),
+        ):
+            if kept:
+                rows = [row for _, row in kept]
+                draw(Table(title, columns, rows, note=_left_out(count, kept)), stream)
+
+
+def _keep(kept: Kept, weight: int, row: Row) -> None:
+    insort(kept, (weight, row))
+    del kept[_MOST_ROWS:]
+
+
+def _left_out(count: int, kept: Kept) -> str:
+    rest = count - len(kept)
+    return f"… and {rest:,} more: all are in the JSON lines of --out FILE" if rest else ""
 
 
 def _only_domains(audit: WorkspaceAudit) -> WorkspaceAudit:
@@ -116,7 +103,7 @@ def _only_domains(audit: WorkspaceAudit) -> WorkspaceAudit:
     return WorkspaceAudit(audit.workspace, agents)
 
 
-def _row(name: str, totals: AuditTotals) -> tuple[str, ...]:
+def _row(name: str, totals: AuditTotals) -> Row:
     found = totals.findings
     return (
         name,
