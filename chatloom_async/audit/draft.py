@@ -5,6 +5,7 @@ Whoever reads the place finds what was there before, or all of the new file.
 
 import os
 import sys
+from collections.abc import Iterable
 from io import FileIO
 from pathlib import Path
 from stat import S_IMODE
@@ -76,6 +77,16 @@ class Draft:
         """Remove it; what is in its place stays."""
         self.file.close()
         self.beside.unlink(missing_ok=True)
+
+
+def write_whole(path: str | Path, parts: Iterable[bytes]) -> None:
+    """Put a file in its place when all of it is written; ConfigurationError: it cannot be."""
+    try:
+        with Draft.begin(path) as draft:
+            for part in parts:
+                write(draft.file, part)
+    except OSError as error:
+        raise ConfigurationError(f"cannot write {str(path)!r}: {error.strerror}") from None
 
 
 def write(file: FileIO, data: bytes) -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from chatloom_async.audit.domains import name_of
-from chatloom_async.audit.draft import Draft, write
+from chatloom_async.audit.draft import write_whole
 from chatloom_async.audit.findings import FINDING_RULES, told
 from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.results import SEVERITIES, AuditTotals, Finding, Severity, WorkspaceAudit
@@ -116,12 +116,7 @@ def write_report(
         most_named=_MOST_NAMED,
     )
     page.enable_buffering(1000)
-    try:
-        with Draft.begin(path) as draft:
-            for text in page:
-                write(draft.file, text.encode("utf-8", "backslashreplace"))
-    except OSError as error:
-        raise ConfigurationError(f"cannot write {str(path)!r}: {error.strerror}") from None
+    write_whole(path, (text.encode("utf-8", "backslashreplace") for text in page))
 
 
 def _environment() -> Environment:

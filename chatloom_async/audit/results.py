@@ -6,16 +6,14 @@ and compared with yesterday's. Keys are in none of them.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Literal, Self, TypeVar
+from typing import Literal, Self
 
 from attrs import evolve, field, fields_dict, frozen
 
 from chatloom_async.models import AuditedAgent, Gap, as_dict, served
 
-Concern = TypeVar("Concern", "Finding", Gap)
 Severity = Literal["low", "medium", "high"]
 
 SEVERITIES: tuple[Severity, ...] = ("high", "medium", "low")  # the gravest first
@@ -171,27 +169,23 @@ class AuditRow:
     ``agent`` None: what concerns its workspace as a whole, or an agent that is not listed.
     """
 
-    workspace: str
     agent: AuditedAgent | None
-    findings: tuple[Finding, ...]
-    gaps: tuple[Gap, ...]
+    findings: list[Finding] = field(factory=list[Finding])
+    gaps: list[Gap] = field(factory=list[Gap])
 
 
 def rows(audit: WorkspaceAudit) -> Iterator[AuditRow]:
     """Yield the agents in their order, after the workspace's own row if there is need for one."""
-    listed = {agent.id for agent in audit.agents}
-    findings, gaps = _by_agent(audit.findings, listed), _by_agent(audit.gaps, listed)
-    if None in findings or None in gaps or not audit.agents:
-        yield AuditRow(audit.workspace, None, findings.pop(None, ()), gaps.pop(None, ()))
-    for agent in audit.agents:
-        # Of an agent that is listed twice the first row has it all.
-        concern = findings.pop(agent.id, ()), gaps.pop(agent.id, ())
-        yield AuditRow(audit.workspace, agent, *concern)
-
-
-def _by_agent(found: Iterable[Concern], listed: set[str]) -> dict[str | None, tuple[Concern, ...]]:
-    """Group findings or gaps by agent; under None what concerns none that is listed."""
-    groups: defaultdict[str | None, list[Concern]] = defaultdict(list)
-    for each in found:
-        groups[each.agent if each.agent in listed else None].append(each)
-    return {agent: tuple(group) for agent, group in groups.items()}
+    found = [AuditRow(agent) for agent in audit.agents]
+    own = AuditRow(None)
+    # Of an agent that is listed twice the first row has it all.
+    by_agent: dict[str | None, AuditRow] = {
+        row.agent.id: row for row in reversed(found) if row.agent is not None
+    }
+    for finding in audit.findings:
+        by_agent.get(finding.agent, own).findings.append(finding)
+    for gap in audit.gaps:
+        by_agent.get(gap.agent, own).gaps.append(gap)
+    if own.findings or own.gaps or not found:
+        yield own
+    yield from found

@@ -6,18 +6,11 @@ cursor, marks that turn the writing direction, half a surrogate pair, ten thousa
 
 import re
 import unicodedata
-from typing import TextIO
 
 # What begins a formula at the beginning of a cell, whichever of the usual separators ends a cell
 # for the program that reads it; the last four are fullwidth forms.
 _FORMULA = re.compile(r"""(^|[;,|\t])([\s"']*)([=+\-@\uff1d\uff0b\uff0d\uff20])""")
 _HARMLESS = {"\u200c", "\u200d"}  # the joiners that scripts and emoji need
-
-
-def say(text: str, stream: TextIO) -> None:
-    """Write a line and let it be seen at once."""
-    stream.write(f"{text}\n")
-    stream.flush()
 
 
 def visible(text: str, most: int | None = None) -> str:

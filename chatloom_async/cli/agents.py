@@ -4,11 +4,11 @@ import json
 import sys
 from argparse import ArgumentParser, Namespace
 
-from chatloom_async.audit.text import plural, say, visible
+from chatloom_async.audit.text import plural, visible
 from chatloom_async.cli.options import add_format
 from chatloom_async.cli.proxy import add_proxy, open_pool
 from chatloom_async.cli.sinks import AGENT_COLUMNS, agent_cells, csv_writer
-from chatloom_async.cli.streams import tell
+from chatloom_async.cli.streams import say, tell
 from chatloom_async.cli.tables import Table, draw
 from chatloom_async.client import AsyncChatloom
 
@@ -43,7 +43,7 @@ async def agents(options: Namespace) -> int:
         found = await chatloom.list_agents()
     if options.format == "jsonl":
         for agent in found:
-            say(json.dumps(dict(zip(AGENT_COLUMNS, agent_cells(agent), strict=True))), sys.stdout)
+            say(json.dumps(dict(zip(AGENT_COLUMNS, agent_cells(agent), strict=True))))
     elif options.format == "csv":
         write = csv_writer(sys.stdout, AGENT_COLUMNS)
         for agent in found:
@@ -60,7 +60,7 @@ async def domains(options: Namespace) -> int:
     async with open_pool(options.proxy, None) as pool, AsyncChatloom(pool=pool) as chatloom:
         found = await chatloom.get_allowed_domains(options.agent_id)
     for domain in found:
-        say(visible(domain), sys.stdout)
+        say(visible(domain))
     if not found:
         tell("no domain listed")
     return 0

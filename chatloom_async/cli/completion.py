@@ -1,12 +1,11 @@
 """``completion``: what makes a shell complete commands, options and file names."""
 
-import sys
 from argparse import ArgumentParser, Namespace, _SubParsersAction
 
 import shtab
 
-from chatloom_async.audit.text import say
 from chatloom_async.cli.parser import parser
+from chatloom_async.cli.streams import say
 from chatloom_async.version import __version__
 
 _FILES = ("FILE", "KEYS", "OLD", "NEW", "OUT")  # how arguments that are files are called
@@ -32,5 +31,5 @@ def completion(options: Namespace) -> int:
         for action in command._actions:  # noqa: SLF001 - as above
             if action.metavar in _FILES:
                 action.complete = shtab.FILE  # shtab's protocol
-    say(shtab.complete(top, options.shell), sys.stdout)
+    say(shtab.complete(top, options.shell))
     return 0

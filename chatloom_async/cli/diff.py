@@ -1,16 +1,15 @@
 """``diff``: what changed between two audit files, as text or JSON."""
 
 import json
-import sys
 from argparse import ArgumentParser, Namespace
 from itertools import groupby
 
 from chatloom_async.audit.diff import AuditDiff, Change, FindingChange, Unknown, diff_files
 from chatloom_async.audit.files import AuditFile
 from chatloom_async.audit.findings import told
-from chatloom_async.audit.text import plural, say, visible
+from chatloom_async.audit.text import plural, visible
 from chatloom_async.cli.options import add_fail_on, reached
-from chatloom_async.cli.streams import tell
+from chatloom_async.cli.streams import say, tell
 
 _SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 _SIDES = {"old": "in the old audit", "new": "in the new audit", "both": "in both audits"}
@@ -45,7 +44,7 @@ def diff(options: Namespace) -> int:
     old, new = AuditFile.read(options.old), AuditFile.read(options.new)
     found = diff_files(old, new)
     if options.format == "json":
-        say(json.dumps(found.to_dict(), indent=2), sys.stdout)
+        say(json.dumps(found.to_dict(), indent=2))
     else:
         _print(found)
     for path, file in ((options.old, old), (options.new, new)):
@@ -60,18 +59,18 @@ def diff(options: Namespace) -> int:
 
 def _print(found: AuditDiff) -> None:
     for workspace, changes in groupby(found.changes, lambda change: change.workspace):
-        say(visible(workspace, _MOST), sys.stdout)
+        say(visible(workspace, _MOST))
         for change in changes:
-            say(f"  {_SIGNS[change.kind]} {_told(change)}", sys.stdout)
+            say(f"  {_SIGNS[change.kind]} {_told(change)}")
     for each in found.findings:
-        say(_finding(each), sys.stdout)
+        say(_finding(each))
     if found.unknown:
-        say("not known, for it could not be read:", sys.stdout)
+        say("not known, for it could not be read:")
     for unknown in found.unknown:
-        say(f"  ? {_missing(unknown)}", sys.stdout)
+        say(f"  ? {_missing(unknown)}")
     kinds = [f"{amount:,} {kind}" for kind, amount in sorted(found.counts.items())]
     detail = f": {', '.join(kinds)}" if kinds else ""
-    say(f"{plural(len(found.changes) + len(found.findings), 'change')}{detail}", sys.stdout)
+    say(f"{plural(len(found.changes) + len(found.findings), 'change')}{detail}")
 
 
 def _finding(change: FindingChange) -> str:

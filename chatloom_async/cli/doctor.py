@@ -14,13 +14,14 @@ from urllib.parse import urlsplit
 
 from attrs import asdict
 
-from chatloom_async.audit.text import duration, plural, say
+from chatloom_async.audit.text import duration, plural
 from chatloom_async.auth import ApiKey
 from chatloom_async.calls.answer import status_error
 from chatloom_async.calls.request import DEFAULT_BASE_URL, build_request, check_base_url
 from chatloom_async.cli.proxy import add_proxy, proxy_for
 from chatloom_async.cli.reach import Check, way
 from chatloom_async.cli.reference import agents_checks, domains_checks, error_check, header_check
+from chatloom_async.cli.streams import say
 from chatloom_async.cli.tables import Table, draw
 from chatloom_async.errors import APIStatusError, ChatloomError, ConfigurationError, RedirectError
 from chatloom_async.network.pool import ConnectionPool
@@ -72,7 +73,7 @@ async def doctor(options: Namespace) -> int:
     problems = sum(check.verdict == "problem" for check in checks)
     if options.json:
         told = {"problems": problems, "checks": [asdict(check) for check in checks]}
-        say(json.dumps(told, indent=2), sys.stdout)
+        say(json.dumps(told, indent=2))
     else:
         rows = [(each.verdict, each.name, each.message, each.advice) for each in checks]
         title = plural(problems, "problem") if problems else "Nothing is wrong"

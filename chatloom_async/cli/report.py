@@ -1,7 +1,6 @@
 """``report``: an audit file as a web page."""
 
 import os
-import sys
 from argparse import ArgumentParser, Namespace
 from datetime import datetime
 
@@ -10,9 +9,9 @@ from attrs import evolve
 from chatloom_async.audit.diff import diff_files
 from chatloom_async.audit.files import AuditFile
 from chatloom_async.audit.page import ReportContext, write_report
-from chatloom_async.audit.text import plural, say, visible
+from chatloom_async.audit.text import plural, visible
 from chatloom_async.cli.options import add_force, check_free
-from chatloom_async.cli.streams import tell
+from chatloom_async.cli.streams import say, tell
 from chatloom_async.errors import ConfigurationError
 
 _EXAMPLE = """\
@@ -48,7 +47,7 @@ def report(options: Namespace) -> int:
         new = frozenset((each.workspace, each.finding) for each in found if each.kind == "new")
         context = evolve(context, since=_when(old, options.since), new=new)
     write_report(file.audits, options.html, datetime.now().astimezone(), context)
-    say(f"Written to {visible(options.html)}; open it in a browser.", sys.stdout)
+    say(f"Written to {visible(options.html)}; open it in a browser.")
     if file.lacking:
         tell(f"note: the run was cut: {plural(file.lacking, 'workspace')} missing from the page")
     return 0

@@ -23,13 +23,13 @@ from chatloom_async.audit.lines import dump_audit, dump_run
 from chatloom_async.audit.log import AuditLog
 from chatloom_async.audit.results import AuditRun, WorkspaceAudit
 from chatloom_async.audit.run import stream_audit
-from chatloom_async.audit.text import duration, plural, say
+from chatloom_async.audit.text import duration, plural
 from chatloom_async.auth import ApiKey
 from chatloom_async.calls.retry import RetryPolicy
 from chatloom_async.cli.progress import TICK, Counts, Progress
 from chatloom_async.cli.proxy import open_pool
 from chatloom_async.cli.sinks import Sink, csv_sink, parquet_sink
-from chatloom_async.cli.streams import discard_output, tell, tell_interrupted
+from chatloom_async.cli.streams import discard_output, say, tell, tell_interrupted
 from chatloom_async.cli.summary import Overview
 from chatloom_async.cli.tables import write_folded
 from chatloom_async.client import AsyncChatloom
@@ -84,8 +84,8 @@ class Run:
                 self._lines = AuditRun(
                     datetime.now(UTC), None, names, judge.approved, judge.ignored
                 )
-                self._sinks.append(lambda audit: say(dump_audit(audit, len(names)), sys.stdout))
-                say(dump_run(self._lines), sys.stdout)
+                self._sinks.append(lambda audit: say(dump_audit(audit, len(names))))
+                say(dump_run(self._lines))
         self._sinks += self._tables
         done = frozenset() if self._log is None else self._log.done
         self._left = {name: key for name, key in self.keys.items() if name not in done}
@@ -214,7 +214,7 @@ class Run:
                 add(WorkspaceAudit("(several)", findings=found))
             if self._lines is not None:
                 run = evolve(self._lines, ended_at=datetime.now(UTC), findings=found)
-                say(dump_run(run), sys.stdout)
+                say(dump_run(run))
 
     def finish(self) -> None:
         """Print the tables and the last lines."""

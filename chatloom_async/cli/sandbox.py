@@ -4,17 +4,16 @@ import asyncio
 import errno
 import json
 import os
-import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Coroutine, Iterable
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from chatloom_async.audit.draft import Draft, write
-from chatloom_async.audit.text import say, visible
+from chatloom_async.audit.draft import write_whole
+from chatloom_async.audit.text import visible
 from chatloom_async.cli.options import add_force, check_free
-from chatloom_async.cli.streams import tell_interrupted
+from chatloom_async.cli.streams import say, tell_interrupted
 from chatloom_async.errors import ConfigurationError
 from chatloom_async.testing import Sandbox, Workspace, demo_faults, demo_workspaces
 
@@ -47,11 +46,11 @@ def sandbox(options: Namespace) -> Coroutine[Any, Any, int]:
 async def _serve(workspaces: tuple[Workspace, ...], port: int, keys: str | None) -> int:
     try:
         async with Sandbox(workspaces, faults=demo_faults(), port=port) as server:
-            say(_setting("CHATLOOM_BASE_URL", server.base_url), sys.stdout)
-            say(_setting("CHATLOOM_API_KEY", workspaces[0].key), sys.stdout)
+            say(_setting("CHATLOOM_BASE_URL", server.base_url))
+            say(_setting("CHATLOOM_API_KEY", workspaces[0].key))
             elsewhere = f"# now, elsewhere: chatloom-async audit {visible(quote(keys or ''))}"
-            say(elsewhere if keys else _TIP, sys.stdout)
-            say("# serving until Ctrl-C", sys.stdout)
+            say(elsewhere if keys else _TIP)
+            say("# serving until Ctrl-C")
             await asyncio.Event().wait()
     except OSError as error:
         if error.errno not in _TAKEN:
@@ -67,15 +66,15 @@ def _setting(name: str, value: str) -> str:
 
 
 def _write_keys(path: str, workspaces: Iterable[Workspace], *, force: bool) -> None:
-    text = "".join(f"{json.dumps(each.name)} = {json.dumps(each.key)}\n" for each in workspaces)
+    lines = (f"{json.dumps(each.name)} = {json.dumps(each.key)}\n" for each in workspaces)
+    keys = "".join(lines).encode()
     try:
-        if Path(path).is_file() and Path(path).read_bytes() == text.encode():
+        if Path(path).is_file() and Path(path).read_bytes() == keys:
             return  # it is what an earlier sandbox has written
-        check_free(path, force=force)
-        with Draft.begin(path) as draft:
-            write(draft.file, text.encode())
     except OSError as error:
         raise ConfigurationError(f"cannot write {path!r}: {error.strerror}") from None
+    check_free(path, force=force)
+    write_whole(path, [keys])
 
 
 def _port(text: str) -> int:

@@ -71,6 +71,6 @@ def csv_sink(stream: TextIO) -> Sink:
             domains = "" if agent is None else " ".join(agent.allowed_domains or ())
             found = "; ".join(f"{each.severity} {each.rule}: {told(each)}" for each in row.findings)
             gaps = "; ".join(f"{each.error}: {each.message}" for each in row.gaps)
-            write((row.workspace, *cells, domains, found, gaps))
+            write((audit.workspace, *cells, domains, found, gaps))
 
     return add

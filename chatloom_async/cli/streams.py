@@ -43,6 +43,12 @@ def _plain(error: UnicodeError) -> tuple[str, int]:
     return text.encode("ascii", "backslashreplace").decode(), error.end
 
 
+def say(text: str) -> None:
+    """Write a line to standard output and let it be seen at once."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
 def tell(text: str) -> None:
     """Write a line to standard error, control characters written out; nobody may be listening."""
     with suppress(OSError, ValueError):

@@ -100,7 +100,7 @@ def _record(audit: WorkspaceAudit, row: AuditRow) -> Any:
     agent = row.agent
     return _cell(
         {
-            "workspace": row.workspace,
+            "workspace": audit.workspace,
             "agent": None if agent is None else agent.id,
             **{name: getattr(agent, name, None) for name in AGENT_FIELDS},
             "findings": [finding.to_dict() for finding in row.findings],

@@ -281,7 +281,7 @@ def test_a_page_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> 
 def test_what_concerns_an_agent_is_in_one_row() -> None:
     finding, gap = Finding("url", "low", "a1", None, "…"), Gap("a1", "E", 500, "…")
     twice = WorkspaceAudit("acme", (agent("a1"), agent("a1")), (finding,), (gap,))
-    assert [(row.findings, row.gaps) for row in rows(twice)] == [((finding,), (gap,)), ((), ())]
+    assert [(row.findings, row.gaps) for row in rows(twice)] == [([finding], [gap]), ([], [])]
     unlisted, other = rows(WorkspaceAudit("acme", (agent("a2"),), (finding,), (gap,)))
-    assert (unlisted.agent, unlisted.findings, unlisted.gaps) == (None, (finding,), (gap,))
-    assert (other.findings, other.gaps) == ((), ())
+    assert (unlisted.agent, unlisted.findings, unlisted.gaps) == (None, [finding], [gap])
+    assert (other.findings, other.gaps) == ([], [])
