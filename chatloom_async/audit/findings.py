@@ -71,8 +71,19 @@ def agent_findings(
     Of one rule a thousand findings are made; of the others it is said how many they are, and which
     are the first of them. So an agent's findings are bounded, and so is the time they take.
     """
-    found = _bounded(_about(agent, approved))
-    return tuple(_finding(rule, agent.id, domain, message) for rule, domain, message in found)
+    found: list[Finding] = []
+    counts: Counter[str] = Counter()
+    others: defaultdict[str, list[str]] = defaultdict(list)
+    for rule, domain, message in _about(agent, approved):
+        counts[rule] += 1
+        if counts[rule] <= _ALIKE:
+            found.append(_finding(rule, agent.id, domain and domain[:_LONGEST], message))
+        elif counts[rule] <= _ALIKE + _NAMED_OF_OTHERS:
+            others[rule].append(_shown(domain or ""))
+    for rule, domains in others.items():
+        more = f"{counts[rule] - _ALIKE:,} more entries: {', '.join(domains)}, …"
+        found.append(_finding(rule, agent.id, None, f"the same holds for {more}"))
+    return tuple(found)
 
 
 def list_findings(count: int, agents: int) -> tuple[Finding, ...]:
@@ -146,21 +157,6 @@ def _about_domains(domains: tuple[str, ...], approved: ApprovedDomains | None) -
             yield "duplicate", domain, f"{_shown(domain)} is listed {count:,} times"
     if odd > _MOST_ODD:
         yield "not-judged", None, f"{odd - _MOST_ODD:,} more odd entries are listed; not judged"
-
-
-def _bounded(found: Iterable[Told]) -> Iterator[Told]:
-    """Yield what was found; of a rule with too many, one finding for the last."""
-    rest: defaultdict[str, list[str]] = defaultdict(list)
-    counts: Counter[str] = Counter()
-    for rule, domain, message in found:
-        counts[rule] += 1
-        if counts[rule] <= _ALIKE:
-            yield rule, domain and domain[:_LONGEST], message
-        elif counts[rule] <= _ALIKE + _NAMED_OF_OTHERS:
-            rest[rule].append(_shown(domain or ""))
-    for rule, domains in rest.items():
-        more = counts[rule] - _ALIKE
-        yield rule, None, f"the same holds for {more:,} more entries: {', '.join(domains)}, …"
 
 
 def _judged(domain: str) -> Judged:

@@ -1,8 +1,7 @@
 """An audit file being written: one line for each workspace, begun, resumed and brought to its end.
 
-A line is written in one piece when its workspace is complete. A process that is killed leaves at
-most one torn line behind, the last; whoever reads or resumes the file passes over it. Not here:
-what a line says (``lines``), reading (``files``).
+A line is written in one piece when its workspace is complete. Not here: what a line says, reading
+(``files``).
 """
 
 from __future__ import annotations
@@ -19,9 +18,8 @@ from typing import Self
 from attrs import define, evolve, field
 
 from chatloom_async.audit.draft import Draft, lock, write
-from chatloom_async.audit.files import read_lines, unusable
+from chatloom_async.audit.files import dump_audit, dump_run, read_lines, unusable
 from chatloom_async.audit.judge import Judge
-from chatloom_async.audit.lines import dump_audit, dump_run
 from chatloom_async.audit.results import AuditRun, Finding, WorkspaceAudit
 from chatloom_async.errors import ConfigurationError
 from chatloom_async.models import Gap

@@ -16,10 +16,9 @@ from shlex import quote
 
 from attrs import define, evolve, field
 
-from chatloom_async.audit.files import read_audits
+from chatloom_async.audit.files import dump_audit, dump_run, read_audits
 from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.keys import KeysFile, same_keys
-from chatloom_async.audit.lines import dump_audit, dump_run
 from chatloom_async.audit.log import AuditLog
 from chatloom_async.audit.results import AuditRun, WorkspaceAudit
 from chatloom_async.audit.run import stream_audit

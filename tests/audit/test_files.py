@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from chatloom_async.audit.files import AuditFile, load_audits, read_audits
+from chatloom_async.audit.files import AuditFile, dump_audit, load_audits, read_audits
 from chatloom_async.audit.judge import Judge
-from chatloom_async.audit.lines import dump_audit
 from chatloom_async.audit.log import AuditLog
 from chatloom_async.audit.results import Finding, WorkspaceAudit
 from chatloom_async.errors import ConfigurationError

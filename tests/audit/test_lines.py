@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatloom_async.audit.diff import diff_audits
-from chatloom_async.audit.files import AuditFile, read_audits
+from chatloom_async.audit.files import AuditFile, Line, dump_audit, read_audits
 from chatloom_async.audit.judge import Judge
-from chatloom_async.audit.lines import Line, dump_audit
 from chatloom_async.audit.log import AuditLog
 from chatloom_async.audit.results import WorkspaceAudit
 from chatloom_async.errors import ConfigurationError

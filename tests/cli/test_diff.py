@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from chatloom_async.audit.lines import dump_audit
+from chatloom_async.audit.files import dump_audit
 from chatloom_async.audit.results import Finding, WorkspaceAudit
 from chatloom_async.models import Gap
 from chatloom_async.testing import Sandbox
