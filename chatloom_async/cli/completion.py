@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace, _SubParsersAction
 
 import shtab
 
-from chatloom_async.cli.parser import parser
+from chatloom_async.cli.parser import COMMANDS, parser
 from chatloom_async.cli.streams import say
 from chatloom_async.version import __version__
 
@@ -25,7 +25,7 @@ def add_completion(command: ArgumentParser) -> None:
 
 def completion(options: Namespace) -> int:
     """Print the script that a shell reads."""
-    top = parser(__version__, with_options=lambda _: True)
+    top = parser(__version__, COMMANDS)
     (commands,) = (each for each in top._actions if isinstance(each, _SubParsersAction))  # noqa: SLF001 - no other list
     for command in commands.choices.values():
         for action in command._actions:  # noqa: SLF001 - as above

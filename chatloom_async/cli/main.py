@@ -86,7 +86,7 @@ def _parsed(arguments: list[str]) -> Namespace | int:
     shown, said = io.StringIO(), io.StringIO()
     try:
         with redirect_stdout(shown), redirect_stderr(said):
-            return parser(__version__, with_options=arguments.__contains__).parse_args(arguments)
+            return parser(__version__, arguments).parse_args(arguments)
     except SystemExit as ending:
         sys.stdout.write(shown.getvalue())  # argparse itself would not tell that it cannot
         # It repeats arguments as they are, below a usage of many lines.

@@ -6,22 +6,23 @@ Not here: a command's own options (a module each).
 """
 
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
-from collections.abc import Callable
+from collections.abc import Container
 from importlib import import_module
 from importlib.util import find_spec
 
-# Name, module, summary. A module is imported when its command is asked for: --help stays quick.
+# Module and summary by name. A module is imported when its command is asked for, which keeps --help
+# quick.
 # It holds the command as a function NAME, and add_NAME, which adds its options to a parser.
-_COMMANDS = (
-    ("audit", "audit", "audit one workspace or thousands"),
-    ("agents", "agents", "list the agents of one workspace"),
-    ("domains", "agents", "list the domains an agent may load on"),
-    ("diff", "diff", "compare two audits; exit 1 when they differ"),
-    ("report", "report", "make a web page of an audit"),
-    ("doctor", "doctor", "find out why it does not work, and what helps"),
-    ("sandbox", "sandbox", "serve a local API to try things on"),
-    ("completion", "completion", "print what makes a shell complete these commands"),
-)
+COMMANDS = {
+    "audit": ("audit", "audit one workspace or thousands"),
+    "agents": ("agents", "list the agents of one workspace"),
+    "domains": ("agents", "list the domains an agent may load on"),
+    "diff": ("diff", "compare two audits; exit 1 when they differ"),
+    "report": ("report", "make a web page of an audit"),
+    "doctor": ("doctor", "find out why it does not work, and what helps"),
+    "sandbox": ("sandbox", "serve a local API to try things on"),
+    "completion": ("completion", "print what makes a shell complete these commands"),
+}
 
 _ABOUT = """\
 Chatloom workspaces from the command line: which agents exist, on which domains
@@ -47,7 +48,7 @@ def has_extra() -> bool:
     return all(find_spec(each) for each in ("rich", "jinja2", "shtab"))
 
 
-def parser(version: str, *, with_options: Callable[[str], bool]) -> ArgumentParser:
+def parser(version: str, needed: Container[str]) -> ArgumentParser:
     """Return the parser of all commands, with the options of those that are needed."""
     top = ArgumentParser(
         "chatloom-async",
@@ -58,7 +59,7 @@ def parser(version: str, *, with_options: Callable[[str], bool]) -> ArgumentPars
     )
     top.add_argument("--version", action="version", version=f"%(prog)s {version}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, module, summary in _COMMANDS:
+    for name, (module, summary) in COMMANDS.items():
         command = commands.add_parser(
             name,
             help=summary,
@@ -67,7 +68,7 @@ def parser(version: str, *, with_options: Callable[[str], bool]) -> ArgumentPars
             allow_abbrev=False,
         )
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
-        if with_options(name):
+        if name in needed:
             found = import_module(f"chatloom_async.cli.{module}")
             getattr(found, f"add_{name}")(command)
             command.set_defaults(run=getattr(found, name))

@@ -74,18 +74,19 @@ class Run:
             self._log = files.enter_context(closing(log))
         if options.parquet is not None:
             self._tables.append(parquet_sink(options.parquet, files))
-        self._sinks = [self.overview.add]
+        lines: list[Sink] = []
         with self._printing():
             if options.format == "csv":
                 self._tables.append(csv_sink(sys.stdout))
             elif options.format == "jsonl":
-                judge, names = self.judge, tuple(self.keys)
+                lines = [lambda audit: say(dump_audit(audit, len(self.keys)))]
+                named, judge = tuple(self.keys), self.judge
                 self._lines = AuditRun(
-                    datetime.now(UTC), None, names, judge.approved, judge.ignored
+                    datetime.now(UTC), None, named, judge.approved, judge.ignored
                 )
-                self._sinks.append(lambda audit: say(dump_audit(audit, len(names))))
                 say(dump_run(self._lines))
-        self._sinks += self._tables
+        # Standard output comes last: its reader may go away.
+        self._sinks = [self.overview.add, *self._tables, *lines]
         done = frozenset() if self._log is None else self._log.done
         self._left = {name: key for name, key in self.keys.items() if name not in done}
         if self._log is not None:
@@ -103,21 +104,6 @@ class Run:
         for each in read_audits(log.path) if log.done else ():
             self._take(each)
         self._sinks.insert(0, log.append)
-
-    def _take(self, workspace: WorkspaceAudit) -> None:
-        with self._printing():
-            for sink in self._sinks:
-                sink(workspace)
-
-    @contextmanager
-    def _printing(self) -> Iterator[None]:
-        """Go on without the reader of standard output when it goes away, if there is a file."""
-        try:
-            yield
-        except BrokenPipeError as error:
-            if error.filename is not None or not (self.options.out or self.options.parquet):
-                raise
-            discard_output()
 
     async def go(self) -> None:
         """Audit every workspace that is not done yet."""
@@ -192,16 +178,10 @@ class Run:
             )
             await asyncio.sleep(TICK)
 
-    def _tell_interrupted(self) -> None:
-        """Show what was read, and say what is left of it."""
-        self.progress.close()
-        self.overview.compare(self.judge)
-        self._draw()
-        count = plural(self.overview.totals.workspaces, "workspace")
-        out, parquet = self.options.out, self.options.parquet
-        where = f" in {out}; go on with --resume" if out else ""
-        lost = f"; {parquet} is not written" if parquet else ""
-        tell_interrupted(f"interrupted: {count} complete{where}{lost}")
+    def _take(self, workspace: WorkspaceAudit) -> None:
+        with self._printing():
+            for sink in self._sinks:
+                sink(workspace)
 
     def compare(self) -> None:
         """Take in what shows only when all workspaces are compared; the run is at its end."""
@@ -231,6 +211,17 @@ class Run:
                 made = self.counts.summary()
             self._say(f"{made}; {duration(time.monotonic() - self._started)}.")
 
+    def _tell_interrupted(self) -> None:
+        """Show what was read, and say what is left of it."""
+        self.progress.close()
+        self.overview.compare(self.judge)
+        self._draw()
+        count = plural(self.overview.totals.workspaces, "workspace")
+        out, parquet = self.options.out, self.options.parquet
+        where = f" in {out}; go on with --resume" if out else ""
+        lost = f"; {parquet} is not written" if parquet else ""
+        tell_interrupted(f"interrupted: {count} complete{where}{lost}")
+
     def _draw(self) -> None:
         if self.options.format == "table":
             self.overview.draw(sys.stdout)
@@ -241,3 +232,13 @@ class Run:
             write_folded(text, sys.stdout)
         else:
             tell(text)
+
+    @contextmanager
+    def _printing(self) -> Iterator[None]:
+        """Go on without the reader of standard output when it goes away, if there is a file."""
+        try:
+            yield
+        except BrokenPipeError as error:
+            if error.filename is not None or not (self.options.out or self.options.parquet):
+                raise
+            discard_output()

@@ -55,9 +55,8 @@ def _shown() -> bool:
     parser = _alone("cli/parser.py")
     if not parser.has_extra():
         return False
-    top = parser.parser(_alone("version.py").__version__, with_options=lambda _: False)
     with redirect_stdout(StringIO()) as shown, suppress(SystemExit):
-        top.parse_args()
+        parser.parser(_alone("version.py").__version__, needed=()).parse_args()
     with suppress(OSError):
         os.write(1, shown.getvalue().encode())
         return True
