@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,6 @@ from chatloom_async import (
 )
 from chatloom_async.testing import FakeClock, StubReply, StubTransport
 
-KEY = "clf_errors"
 PATH = "/api/plugin/agents"
 ONCE = RetryPolicy(attempts=1)
 
@@ -46,16 +46,20 @@ CLASSES = tuple(
 )
 
 
-def raised(
+def told(
     *replies: StubReply | ChatloomError, retry: RetryPolicy = ONCE, timeout: float = 15.0
-) -> ChatloomError:
-    """What ``list_agents`` raises after these replies."""
+) -> tuple[ChatloomError, StubTransport]:
+    """What ``list_agents`` raises after these replies, and what was asked."""
     clock = FakeClock()
     transport = StubTransport(replies, clock=clock)
-    client = AsyncChatloom(KEY, pool=transport, retry=retry, timeout=timeout)
+    client = AsyncChatloom("clf_errors", pool=transport, retry=retry, timeout=timeout)
     with pytest.raises(ChatloomError) as caught:
         clock.run(client.list_agents())
-    return caught.value
+    return caught.value, transport
+
+
+def raised(*replies: StubReply | ChatloomError, **options: Any) -> ChatloomError:
+    return told(*replies, **options)[0]
 
 
 def status_error(
@@ -155,31 +159,29 @@ def test_a_status_becomes_its_class(status: int, kind: type[APIStatusError]) -> 
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "message"),
+    ("body", "message"),
     [
-        (502, b"<html><h1>Bad gateway</h1></html>", "Bad Gateway"),
-        (502, b"", "Bad Gateway"),
-        (502, b"  upstream\n\n is  away ", "upstream is away"),
-        (502, b"x" * 300, "x" * 200),
-        (599, b"", "no message"),
-        (502, b'{"error": ""}', '{"error": ""}'),
-        (502, b'{"error": {"code": 7}}', '{"error": {"code": 7}}'),
-        (502, b'["error"]', '["error"]'),
-        (502, b'"error"', '"error"'),
-        (502, b'{"error": null}', '{"error": null}'),
-        (502, b'{"message": "x"}', '{"message": "x"}'),
-        (502, b'{"error": "more", "code": 3}', "more"),
-        (502, b"\xff\xfe", "��"),
-        (502, b'\xef\xbb\xbf{"error": "marked"}', "marked"),
-        (502, b'{"error": "\\ud800!"}', "?!"),
-        (502, b'{"error": "one\\ntwo\\u001b[31m"}', "one two [31m"),
-        (502, b"[" * 60_000, "[" * 200),
-        (502, b"\x1b[2J up\x07stream\x00is away\x7f\xc2\x9b", "[2J up stream is away"),
-        (502, b"\x00\x1b", "Bad Gateway"),
+        (b"<html><h1>Bad gateway</h1></html>", "Bad Gateway"),
+        (b"  upstream\n\n is  away ", "upstream is away"),
+        (b"x" * 300, "x" * 200),
+        (b'{"error": ""}', '{"error": ""}'),
+        (b'{"error": {"code": 7}}', '{"error": {"code": 7}}'),
+        (b'["error"]', '["error"]'),
+        (b'{"error": "more", "code": 3}', "more"),
+        (b"\xff\xfe", "��"),
+        (b'\xef\xbb\xbf{"error": "marked"}', "marked"),
+        (b'{"error": "\\ud800!"}', "?!"),
+        (b'{"error": "one\\ntwo\\u001b[31m"}', "one two [31m"),
+        (b"[" * 60_000, "[" * 200),
+        (b"\x00\x1b", "Bad Gateway"),
     ],
 )
-def test_any_error_body_makes_a_message(status: int, body: bytes, message: str) -> None:
-    assert status_error(status, body).message == message
+def test_any_error_body_makes_a_message(body: bytes, message: str) -> None:
+    assert status_error(502, body).message == message
+
+
+def test_an_unknown_status_without_body_has_no_message() -> None:
+    assert status_error(599).message == "no message"
 
 
 def test_a_body_is_kept_up_to_64_kib() -> None:
@@ -187,27 +189,18 @@ def test_a_body_is_kept_up_to_64_kib() -> None:
     assert status_error(500, body).body == body[: 64 * 1024]
 
 
-@pytest.mark.parametrize(
-    ("headers", "name", "value"),
-    [
-        ({"X-Served-By": "A"}, "headers", {"x-served-by": "A"}),
-        ({"X-Request-Id": "r-17"}, "request_id", "r-17"),
-        ({"Request-Id": "r-17"}, "request_id", "r-17"),
-        ({}, "request_id", None),
-        ({"Retry-After": "7"}, "retry_after", 7.0),
-        ({}, "retry_after", None),
-    ],
-)
-def test_an_error_tells_of_its_headers(headers: dict[str, str], name: str, value: object) -> None:
-    assert getattr(status_error(503, headers=headers), name) == value
+@pytest.mark.parametrize("name", ["X-Request-Id", "Request-Id"])
+def test_an_error_tells_of_its_headers(name: str) -> None:
+    error = status_error(503, headers={name: "r-17", "Retry-After": "7"})
+    assert error.headers == {name.lower(): "r-17", "retry-after": "7"}
+    assert (error.request_id, error.retry_after) == ("r-17", 7.0)
+    assert (status_error(503).request_id, status_error(503).retry_after) == (None, None)
 
 
 @pytest.mark.parametrize(
     ("location", "named"),
     [
-        ("https://elsewhere.example/x?y", "elsewhere.example"),
-        ("//elsewhere.example/x", "elsewhere.example"),
-        ("/v2/agents", "another path"),
+        ("//elsewhere.example/x?y", "elsewhere.example"),
         ("javascript:alert(1)", "another path"),
         ("http://[", "another path"),
         ("https://a\x1b\udc80.example/", "a ?.example"),
@@ -221,13 +214,7 @@ def test_a_redirect_names_the_host_it_points_to(location: str | None, named: str
 
 @pytest.mark.parametrize(
     ("reply", "outcome"),
-    [
-        (StubReply(status=404), "404"),
-        (StubReply(body=b"{}"), "malformed"),
-        (StubReply(after=60), "timeout"),
-        (APIConnectionError("gone", "tls"), "tls"),
-        (ClientClosedError("closed"), "ClientClosedError"),
-    ],
+    [(StubReply(body=b"{}"), "malformed"), (ClientClosedError("closed"), "ClientClosedError")],
 )
 def test_an_error_names_its_request_and_attempt(
     reply: StubReply | ChatloomError, outcome: str
@@ -260,23 +247,15 @@ def test_every_attempt_is_recorded_with_its_outcome() -> None:
     ids=["between attempts", "at a closed gate"],
 )
 def test_waits_are_recorded_and_none_after_the_last(replies: list[StubReply]) -> None:
-    clock = FakeClock()
-    transport = StubTransport(replies, clock=clock)
-    with pytest.raises(ChatloomError) as caught:
-        clock.run(AsyncChatloom(KEY, pool=transport).list_agents())
+    error, transport = told(*replies, retry=RetryPolicy())
     at = [request.at for request in transport.requests]
-    waits = [attempt.wait for attempt in caught.value.attempts]
+    waits = [attempt.wait for attempt in error.attempts]
     assert waits == pytest.approx([*(late - early for early, late in pairwise(at)), 0])
 
 
 @pytest.mark.parametrize(
     ("replies", "policy", "notes"),
     [
-        (
-            [StubReply(status=503, headers={"Retry-After": "30"}, after=1)] * 4,
-            RetryPolicy(initial_delay=1e-6),
-            ["tried 4 times, 94.0 s in all"],
-        ),
         (
             [StubReply(status=429, headers={"Retry-After": "9.96"}), StubReply(status=404)],
             RetryPolicy(),
@@ -285,13 +264,10 @@ def test_waits_are_recorded_and_none_after_the_last(replies: list[StubReply]) ->
         (
             [StubReply(status=503), StubReply(after=9)],
             RetryPolicy(deadline=5),
-            [
-                "the last failure: 503 null (GET /api/plugin/agents)",
-                "tried 2 times, 5.0 s in all",
-            ],
+            [f"the last failure: 503 null (GET {PATH})", "tried 2 times, 5.0 s in all"],
         ),
     ],
-    ids=["after failures", "with the time at the gate", "when a call was late"],
+    ids=["with the time at the gate", "when a call was late"],
 )
 def test_notes_say_what_was_tried(
     replies: list[StubReply], policy: RetryPolicy, notes: list[str]
@@ -309,19 +285,11 @@ def test_notes_say_what_was_tried(
         (filled(ConfigurationError), f"what happened (GET {PATH})"),
         (filled(NotFoundError), f"418 tea (GET {PATH})"),
         (ConfigurationError("bad option"), "bad option"),
-        (APIConnectionError("gone", "connect"), "gone"),
-        (DeadlineExceededError("late"), "late"),
         (NotFoundError(404, "Agent not found"), "404 Agent not found"),
     ],
 )
 def test_an_error_reads_as_message_and_request(error: ChatloomError, text: str) -> None:
     assert str(error) == text
-
-
-def test_an_error_made_by_hand_has_empty_fields() -> None:
-    error = NotFoundError(404, "Agent not found")
-    assert (error.body, error.headers, error.retry_after) == (b"", {}, None)
-    assert (error.method, error.path, error.attempts) == ("", "", ())
 
 
 LATE = APITimeoutError("no complete answer within 15 s")
@@ -336,11 +304,9 @@ FOR_VISITORS: list[tuple[ChatloomError, int, int | None]] = [
     (DeadlineExceededError("late", LATE), 504, None),
     (DeadlineExceededError("no room", None, 12.4), 503, 13),
     (DeadlineExceededError("late", LIMITED), 503, 8),
-    (DeadlineExceededError("late", InternalServerError(503, "no")), 503, 5),
     (ResponseDecodeError("$: missing"), 502, None),
     (BadRequestError(400, "no"), 502, None),
     (AuthenticationError(401, "no"), 502, None),
-    (PermissionDeniedError(403, "no"), 502, None),
     (PermissionDeniedError(403, "slow down", b"", {}, 3.0), 503, 3),
     (NotFoundError(404, "no"), 404, None),
     (APIStatusError(408, "slow"), 504, None),
@@ -349,7 +315,6 @@ FOR_VISITORS: list[tuple[ChatloomError, int, int | None]] = [
     (RedirectError(301, "elsewhere"), 502, None),
     (InternalServerError(500, "no", b"", {}, 9.0), 502, None),
     (InternalServerError(503, "no", b"", {}, 0.2), 503, 1),
-    (InternalServerError(504, "no"), 504, None),
 ]
 
 
