@@ -21,21 +21,16 @@ from chatloom_async import (
     ChatloomError,
     ConfigurationError,
     ConnectionPool,
+    RateLimit,
     RetryPolicy,
 )
 from chatloom_async.testing import Fault, Sandbox, make_workspace
-from tests.faults.case import answer
+from tests.clients import KEY, ONCE, client_at, outcomes
+from tests.faults.case import TWICE, answer
 from tests.faults.server import HOST, Hang, Pause, Reset, Script, Server, Step
 
-KEY = "clf_field"
-ONCE = RetryPolicy(attempts=1)
-TWICE = RetryPolicy(attempts=2, initial_delay=0.01)
 pytestmark = pytest.mark.looptime
-
-
-def client_at(port: int, pool: ConnectionPool, **options: Any) -> AsyncChatloom:
-    options = {"rate_limit": None, "retry": TWICE, **options}
-    return AsyncChatloom(KEY, base_url=f"http://{HOST}:{port}", pool=pool, **options)
+ACME = make_workspace("acme", KEY, agents=1)
 
 
 async def keep(client: AsyncChatloom, connections: int) -> None:
@@ -55,7 +50,7 @@ async def keep(client: AsyncChatloom, connections: int) -> None:
 async def test_a_lost_connection_ends_those_as_old(end: Step, doomed: dict[str, Any]) -> None:
     scripts: list[Script] = [(Pause(1), answer())] * 4 + [(end,), (answer(),)]
     async with Server(scripts) as server, ConnectionPool() as pool:
-        client = client_at(server.port, pool, retry=ONCE)
+        client = client_at(server.url, pool)
         await keep(client, 4)
         with pytest.raises((TimeoutError, APIConnectionError)):
             async with asyncio.timeout(3.5 if doomed else 3):
@@ -67,7 +62,7 @@ async def test_a_lost_connection_ends_those_as_old(end: Step, doomed: dict[str, 
 async def test_silence_on_a_new_connection_ends_no_others() -> None:
     scripts: list[Script] = [*[(Pause(2), answer())] * 2, (Hang(),), (Pause(1), answer())]
     async with Server(scripts) as server, ConnectionPool() as pool:
-        client = client_at(server.port, pool, retry=ONCE)
+        client = client_at(server.url, pool)
         calls = asyncio.gather(*(client.get_allowed_domains(f"agt_{n}") for n in range(2)))
         await asyncio.sleep(1)
         with pytest.raises(APITimeoutError):
@@ -80,7 +75,7 @@ async def test_silence_on_a_new_connection_ends_no_others() -> None:
 async def test_a_call_soon_given_up_keeps_connections() -> None:
     scripts: list[Script] = [*[(Pause(1), answer())] * 2, (Hang(),), (answer(),)]
     async with Server(scripts) as server, ConnectionPool() as pool:
-        client = client_at(server.port, pool)
+        client = client_at(server.url, pool, retry=TWICE)
         await keep(client, 2)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
@@ -91,10 +86,12 @@ async def test_a_call_soon_given_up_keeps_connections() -> None:
 
 @pytest.fixture
 def looked_up(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names that were looked up, each of which is found here after a moment."""
     names: list[str] = []
 
     async def resolve(_: object, host: str, port: int, **__: object) -> list[dict[str, Any]]:
         names.append(host)
+        await asyncio.sleep(0.01)
         found = {"hostname": host, "host": HOST, "port": port, "family": socket.AF_INET}
         return [{**found, "proto": 0, "flags": 0}]
 
@@ -105,8 +102,8 @@ def looked_up(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 async def test_a_refused_connection_has_its_name_asked(looked_up: list[str]) -> None:
     with socket.socket() as unused:
         unused.bind((HOST, 0))
-        base_url = f"http://localhost:{unused.getsockname()[1]}"
-        async with AsyncChatloom(KEY, base_url=base_url, retry=TWICE) as client:
+        url = f"http://localhost:{unused.getsockname()[1]}"
+        async with client_at(url, retry=TWICE) as client:
             with pytest.raises(APIConnectionError, match="cannot connect"):
                 await client.list_agents()
     assert looked_up == ["localhost"] * 2
@@ -114,37 +111,29 @@ async def test_a_refused_connection_has_its_name_asked(looked_up: list[str]) -> 
 
 @pytest.mark.parametrize("clears", [True, False], ids=["forgotten meanwhile", "kept"])
 async def test_one_look_up_for_many_calls_fails_as_it_should(
-    monkeypatch: pytest.MonkeyPatch, *, clears: bool
+    looked_up: list[str], monkeypatch: pytest.MonkeyPatch, *, clears: bool
 ) -> None:
-    pool, names = ConnectionPool(), []
-
-    async def resolve(_: object, host: str, port: int, **__: object) -> list[dict[str, Any]]:
-        names.append(host)
-        await asyncio.sleep(0.01)
-        if clears and len(names) == 1:
-            loop = asyncio.get_running_loop()
-            loop.call_soon(pool._by_loop[loop].lost_kept)  # noqa: SLF001 - as a dead connection does
-        found = {"hostname": host, "host": HOST, "port": port, "family": socket.AF_INET}
-        return [{**found, "proto": 0, "flags": 0}]
+    loop = asyncio.get_running_loop()
 
     async def no_descriptor(*_: object, **__: object) -> socket.socket:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr(aiohttp.DefaultResolver, "resolve", resolve)
     monkeypatch.setattr("aiohttp.connector.aiohappyeyeballs.start_connection", no_descriptor)
-    async with pool:
-        client = AsyncChatloom(KEY, base_url="http://localhost:9", pool=pool, retry=ONCE)
-        calls = (client.get_allowed_domains(f"agt_{n}") for n in range(5))
-        errors = await asyncio.gather(*calls, return_exceptions=True)
+    async with ConnectionPool() as pool:
+        calls = asyncio.create_task(outcomes(client_at("http://localhost:9", pool), 5))
+        if clears:
+            await asyncio.sleep(0.01)
+            pool._by_loop[loop].lost_kept()  # noqa: SLF001 - as a dead connection does
+        errors = await calls
     assert {getattr(error, "reason", error) for error in errors} == {"local"}
-    assert len(names) == 1 + clears
+    assert len(looked_up) == 1 + clears
 
 
 @pytest.mark.parametrize("fault", [Fault.reset(), Fault.hang()], ids=["reset", "silence"])
 async def test_a_lost_connection_has_its_name_asked(looked_up: list[str], fault: Fault) -> None:
-    async with Sandbox([make_workspace("acme", KEY, 1)]) as sandbox:
-        base_url = sandbox.base_url.replace(HOST, "localhost")
-        async with AsyncChatloom(KEY, base_url=base_url, retry=TWICE) as client:
+    async with Sandbox([ACME]) as sandbox:
+        url = sandbox.base_url.replace(HOST, "localhost")
+        async with client_at(url, retry=TWICE) as client:
             await client.list_agents()
             sandbox.plant(fault)
             await client.list_agents()
@@ -175,10 +164,8 @@ def run(main: Callable[[], Any]) -> Any:
 def test_only_what_has_not_arrived_is_late(faults: tuple[Fault, ...], lost: int) -> None:
     async def main() -> int:
         async with (
-            Sandbox([make_workspace("acme", KEY, 1)], faults=faults) as sandbox,
-            AsyncChatloom(
-                KEY, base_url=sandbox.base_url, rate_limit=None, retry=ONCE, timeout=20
-            ) as client,
+            Sandbox([ACME], faults=faults) as sandbox,
+            client_at(sandbox.base_url, timeout=20) as client,
         ):
             calls = [asyncio.create_task(client.list_agents()) for _ in range(70)]
             while len(sandbox.requests) < 70:
@@ -206,8 +193,8 @@ def test_a_late_connect_timeout_connects_once_more(
 
     async def main() -> None:
         async with (
-            Sandbox([make_workspace("acme", KEY, 1)]) as sandbox,
-            AsyncChatloom(KEY, base_url=sandbox.base_url, retry=ONCE) as client,
+            Sandbox([ACME]) as sandbox,
+            client_at(sandbox.base_url) as client,
         ):
             await client.list_agents()
 
@@ -226,33 +213,31 @@ async def test_hanging_tenants_leave_places_to_the_others(limit: int, hanging: i
     faults = [Fault.hang(workspace=each.name, times=None) for each in slow]
     workspaces = [make_workspace("well", "clf_well", agents=1), *slow]
     async with Sandbox(workspaces, faults=faults) as sandbox, ConnectionPool(limit=limit) as pool:
-        clients = [
-            AsyncChatloom(key, pool=pool, base_url=sandbox.base_url)
-            for key in [f"clf_slow{n}" for n in range(hanging)]
-        ]
-        noise = [asyncio.create_task(each.list_agents()) for each in clients for _ in range(300)]
-        await asyncio.sleep(0.1)
         well = AsyncChatloom(
             "clf_well", pool=pool, base_url=sandbox.base_url, retry=RetryPolicy(deadline=5.0)
         )
+        noise = [
+            asyncio.create_task(
+                outcomes(well.with_options(api_key=each.key, retry=RetryPolicy()), 300)
+            )
+            for each in slow
+        ]
+        await asyncio.sleep(0.1)
         for _ in range(6):
             assert len(await well.list_agents()) == 1
             await asyncio.sleep(1)
         for task in noise:
             task.cancel()
-        await asyncio.gather(*noise, return_exceptions=True)
 
 
-@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL])
-async def test_local_want_closes_no_gate(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_local_want_closes_no_gate(monkeypatch: pytest.MonkeyPatch) -> None:
     async with (
-        Sandbox([make_workspace("acme", KEY, 1)]) as sandbox,
-        AsyncChatloom(KEY, base_url=sandbox.base_url, retry=ONCE) as client,
+        Sandbox([ACME]) as sandbox,
+        client_at(sandbox.base_url, rate_limit=RateLimit()) as client,
     ):
         with monkeypatch.context() as patched:
-            patched.setattr(socket, "socket", Mock(side_effect=OSError(number, "none left")))
-            failed = [client.get_allowed_domains(f"agt_{n}") for n in range(12)]
-            errors = await asyncio.gather(*failed, return_exceptions=True)
+            patched.setattr(socket, "socket", Mock(side_effect=OSError(errno.ENFILE, "none left")))
+            errors = await outcomes(client, 12)
         assert {getattr(each, "reason", each) for each in errors} == {"local"}
         assert client.stats().limiter.state == "open"  # type: ignore[union-attr]  # it has one
         assert len(await client.list_agents()) == 1
@@ -267,7 +252,7 @@ async def test_an_impossible_proxys_name_is_told(host: str) -> None:
 
 async def test_what_is_no_punycode_is_an_unknown_host() -> None:
     unknown = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-    async with AsyncChatloom(KEY, base_url="https://xn--a.example", retry=ONCE) as chatloom:
+    async with client_at("https://xn--a.example") as chatloom:
         with (
             patch("socket.getaddrinfo", side_effect=unknown),
             pytest.raises(APIConnectionError, match=r"host name xn--a\.example does not exist"),
@@ -298,14 +283,3 @@ async def test_a_pools_exchange_can_be_replaced() -> None:
 def test_a_pool_is_not_pickled() -> None:
     with pytest.raises(TypeError, match="make one in each process"):
         pickle.dumps(ConnectionPool())
-
-
-@pytest.mark.parametrize(
-    "header", ["Authorization", "authorization", "X-Api-Key", "Cookie", "Proxy-Authorization"]
-)
-async def test_a_session_with_credentials_in_headers_is_refused(header: str) -> None:
-    jar = aiohttp.DummyCookieJar()
-    async with aiohttp.ClientSession(cookie_jar=jar, headers={header: "clf_other"}) as session:
-        with pytest.raises(ConfigurationError, match=header.lower()) as caught:
-            ConnectionPool(session=session)
-    assert "clf_other" not in str(caught.value)

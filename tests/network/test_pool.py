@@ -5,7 +5,6 @@ import gc
 import gzip
 import os
 import ssl
-from collections.abc import AsyncIterator
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -19,7 +18,6 @@ from chatloom_async import (
     APIConnectionError,
     ApiKey,
     APIStatusError,
-    AsyncChatloom,
     ChatloomError,
     ClientClosedError,
     ConfigurationError,
@@ -32,66 +30,56 @@ from chatloom_async.network import pool as network_pool
 from chatloom_async.network.direct import Direct
 from chatloom_async.network.exchange import options_for
 from chatloom_async.testing import Fault, Sandbox, make_workspace
+from tests.clients import KEY, OTHER, client_at
 from tests.faults.case import DOCUMENT, DOMAINS, answer
 from tests.faults.server import Close, Pause, Reset, Script, Server
 
-KEY = "clf_pool"
-OTHER = "clf_pool_other"
-ONCE = RetryPolicy(attempts=1)
 AGENTS = "/api/plugin/agents"
 
 
-@pytest.fixture
-async def sandbox() -> AsyncIterator[Sandbox]:
-    workspaces = [make_workspace("acme", KEY, 2), make_workspace("other", OTHER, 1)]
-    async with Sandbox(workspaces) as served:
-        yield served
-
-
-def client_of(
-    sandbox: Sandbox, api_key: str = KEY, *, pool: ConnectionPool | None = None
-) -> AsyncChatloom:
-    url = sandbox.base_url
-    return AsyncChatloom(api_key, base_url=url, pool=pool, retry=ONCE, rate_limit=None)
-
-
-async def test_a_request_names_its_sender_and_accepts_json(sandbox: Sandbox) -> None:
-    async with client_of(sandbox) as client:
+@pytest.mark.parametrize(
+    ("key", "sent"), [(KEY, "authorization"), (ApiKey(KEY, header="X-API-Key"), "x-api-key")]
+)
+async def test_a_request_names_key_and_sender_once(
+    served: Sandbox, key: str | ApiKey, sent: str
+) -> None:
+    async with client_at(served.base_url, key=key) as client:
         await client.list_agents()
-    headers = sandbox.requests[0].headers
-    assert headers["Accept"] == "application/json"
-    assert headers["User-Agent"].startswith("chatloom-async/")
+    headers = {name.lower(): value for name, value in served.requests[0].headers.items()}
+    assert headers["accept"] == "application/json"
+    assert headers["user-agent"].startswith("chatloom-async/")
+    assert headers.keys() & {"authorization", "x-api-key"} == {sent}
 
 
-async def test_cookies_are_not_kept(sandbox: Sandbox) -> None:
-    sandbox.plant(Fault.status(404, headers={"Set-Cookie": "session=1; Path=/"}))
-    base_url = sandbox.base_url.replace("127.0.0.1", "localhost")  # addresses get no cookies anyway
+async def test_cookies_are_not_kept(served: Sandbox) -> None:
+    served.plant(Fault.status(404, headers={"Set-Cookie": "session=1; Path=/"}))
+    base_url = served.base_url.replace("127.0.0.1", "localhost")  # addresses get no cookies anyway
     async with ConnectionPool(direct=False) as pool:
-        client = AsyncChatloom(KEY, base_url=base_url, pool=pool, retry=ONCE)
+        client = client_at(base_url, pool)
         with pytest.raises(ChatloomError):
             await client.list_agents()
         await client.list_agents()
-    assert "Cookie" not in sandbox.requests[1].headers
+    assert "Cookie" not in served.requests[1].headers
 
 
 @pytest.mark.parametrize("direct", [True, False])
-async def test_a_long_header_is_read(sandbox: Sandbox, *, direct: bool) -> None:
-    sandbox.plant(Fault.status(404, headers={"Content-Security-Policy": "x" * 20_000}))
+async def test_a_long_header_is_read(served: Sandbox, *, direct: bool) -> None:
+    served.plant(Fault.status(404, headers={"Content-Security-Policy": "x" * 20_000}))
     async with ConnectionPool(direct=direct) as pool:
         with pytest.raises(NotFoundError):
-            await client_of(sandbox, pool=pool).list_agents()
+            await client_at(served.base_url, pool).list_agents()
 
 
-async def test_a_large_body_is_sent_without_a_warning(sandbox: Sandbox) -> None:
-    async with client_of(sandbox) as client:
+async def test_a_large_body_is_sent_without_a_warning(served: Sandbox) -> None:
+    async with client_at(served.base_url) as client:
         with pytest.raises(ChatloomError, match="405"):
             await client.send_raw("POST", "/api/plugin/agents", json="x" * 2**21)
 
 
-async def test_a_connection_is_kept_after_an_error_answer(sandbox: Sandbox) -> None:
-    sandbox.plant(Fault.status(500, body=b"x" * 60_000))
+async def test_a_connection_is_kept_after_an_error_answer(served: Sandbox) -> None:
+    served.plant(Fault.status(500, body=b"x" * 60_000))
     async with ConnectionPool() as pool:
-        client = client_of(sandbox, pool=pool)
+        client = client_at(served.base_url, pool)
         with pytest.raises(InternalServerError):
             await client.list_agents()
         await client.list_agents()
@@ -101,15 +89,15 @@ async def test_a_connection_is_kept_after_an_error_answer(sandbox: Sandbox) -> N
 async def test_ten_thousand_calls_stay_within_the_limit() -> None:
     async with Server([(answer(),)]) as server, ConnectionPool(limit=20) as pool:
         ids = (f"agt_{number}" for number in range(10_000))
-        calls = map(client_at(server, pool).get_allowed_domains, ids)
+        calls = map(client_at(server.url, pool).get_allowed_domains, ids)
         assert {len(domains) for domains in await asyncio.gather(*calls)} == {2}
         assert pool.opened == server.connections <= 20
         assert len(server.requests) == 10_000
 
 
-async def test_a_call_outside_a_task_is_refused(sandbox: Sandbox) -> None:
+async def test_a_call_outside_a_task_is_refused(served: Sandbox) -> None:
     async with ConnectionPool(limit=1) as pool:
-        client = client_of(sandbox, pool=pool)
+        client = client_at(served.base_url, pool)
         await client.list_agents()
         driven = asyncio.get_running_loop().create_future()
 
@@ -128,18 +116,12 @@ def own_session(**options: Any) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), **options)
 
 
-def client_at(
-    server: Server, pool: ConnectionPool, api_key: str = KEY, *, retry: RetryPolicy = ONCE
-) -> AsyncChatloom:
-    return AsyncChatloom(api_key, base_url=server.url, pool=pool, retry=retry, rate_limit=None)
-
-
 async def test_a_session_keeps_no_connection_after_a_101() -> None:
     asyncio.get_running_loop().set_debug(True)  # else nobody tells
     script = (answer(101, b"", "Upgrade: websocket", "Connection: upgrade", length=""),)
     async with Server([script]) as server, ConnectionPool(direct=False) as pool:
         with pytest.raises(APIStatusError):
-            await client_at(server, pool).get_allowed_domains("agt_1")
+            await client_at(server.url, pool).get_allowed_domains("agt_1")
         gc.collect()  # a connection that nobody gave back is told of here
         assert pool.stats().connections == 0
 
@@ -154,7 +136,7 @@ async def test_aiohttp_sends_a_lost_request_once(
         )
     async with Server([(Reset(),)]) as server, ConnectionPool(direct=False) as pool:
         with pytest.raises(APIConnectionError):
-            await client_at(server, pool).list_agents()
+            await client_at(server.url, pool).list_agents()
         assert len(server.requests) == 1
 
 
@@ -163,18 +145,18 @@ async def test_a_dead_connection_says_nothing_of_younger_ones() -> None:
     answered: Script = (Pause(1), answer())
     scripts: list[Script] = [answered, answered, (Reset(),), (Pause(2), Reset()), (answer(),)]
     async with Server(scripts) as server, ConnectionPool() as pool:
-        client = client_at(server, pool, retry=RetryPolicy(attempts=2))
+        client = client_at(server.url, pool, retry=RetryPolicy(attempts=2))
         for _ in range(2):
             await asyncio.gather(*(client.get_allowed_domains(f"agt_{n}") for n in range(2)))
         await client.get_allowed_domains("agt_3")
         assert pool.opened == 3
 
 
-async def test_a_lost_kept_connection_is_stale(sandbox: Sandbox) -> None:
+async def test_a_lost_kept_connection_is_stale(served: Sandbox) -> None:
     async with ConnectionPool() as pool:
-        client = client_of(sandbox, pool=pool)
+        client = client_at(served.base_url, pool)
         await client.list_agents()
-        sandbox.plant(Fault.disconnect(path=AGENTS))
+        served.plant(Fault.disconnect(path=AGENTS))
         failing = asyncio.create_task(client.list_agents())
         await asyncio.sleep(0)
         await client.get_raw("/api/plugin/agents/agt_acme_1/allowed-domains")
@@ -196,11 +178,12 @@ async def test_a_named_authority_is_trusted(
     async with Sandbox([make_workspace("acme", KEY, 2)], ssl=context) as secured:
         for written in (1, 1, 2):  # read once for all pools, and again when it was renewed
             os.utime(bundle, (written, written))
-            async with client_of(secured) as client:
+            async with client_at(secured.base_url) as client:
                 assert len(await client.list_agents()) == 2
     assert read.call_count == 2
 
 
+CREDENTIALS = "Authorization", "authorization", "X-Api-Key", "Cookie", "Proxy-Authorization"
 PROXIES = "proxy.corp:3128 127.0.0.1:3128 http:// http://proxy.corp:port socks5://proxy.corp:1080"
 ODD: dict[str, list[Any]] = {
     "limit": [0, -1, 1.5, "100", None, True],
@@ -226,13 +209,9 @@ def test_a_proxy_may_have_credentials_or_speak_tls(proxy: str) -> None:
     assert ConnectionPool(proxy=proxy).proxy == proxy
 
 
-def test_a_pool_shows_no_proxy() -> None:
-    assert "secret" not in repr(ConnectionPool(proxy="http://user:secret@proxy.example"))
-
-
 @pytest.mark.parametrize("source", ["option", "environment", "session"])
 async def test_no_proxy_reads_a_key_without_tls(
-    sandbox: Sandbox, source: str, monkeypatch: pytest.MonkeyPatch
+    served: Sandbox, source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
@@ -244,7 +223,7 @@ async def test_no_proxy_reads_a_key_without_tls(
             "session": {"session": session},
         }
         async with ConnectionPool(**options[source]) as pool:
-            assert len(await client_of(sandbox, pool=pool).list_agents()) == 2
+            assert len(await client_at(served.base_url, pool).list_agents()) == 2
         assert proxy.connections == 0
 
 
@@ -252,7 +231,7 @@ async def test_no_proxy_of_the_environment_is_used_unasked(monkeypatch: pytest.M
     async with Server([(Close(),)]) as proxy:
         for name in ("HTTPS_PROXY", "https_proxy"):
             monkeypatch.setenv(name, proxy.url)
-        async with AsyncChatloom(KEY, base_url="https://127.0.0.1:9", retry=ONCE) as client:
+        async with client_at("https://127.0.0.1:9") as client:
             with pytest.raises(APIConnectionError):
                 await client.list_agents()
         assert proxy.connections == 0
@@ -269,7 +248,7 @@ async def test_an_unusable_proxy_of_the_environment_is_told(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("https_proxy", proxy)
     async with ConnectionPool(trust_env=True) as pool:
-        client = AsyncChatloom(KEY, base_url="https://127.0.0.1:9", pool=pool)
+        client = client_at("https://127.0.0.1:9", pool)
         with pytest.raises(ConfigurationError, match="the proxy named in the environment") as told:
             await client.list_agents()
     assert "secret" not in str(told.value)
@@ -280,68 +259,67 @@ async def test_an_unusable_proxy_of_the_environment_is_told(
 async def test_a_proxy_in_trouble_is_asked_again(status: int, asked: int) -> None:
     async with Server([(answer(status, b""), Close())]) as proxy:
         async with ConnectionPool(proxy=proxy.url) as pool:
-            client = AsyncChatloom(
-                KEY, base_url="https://localhost:1", pool=pool, retry=RetryPolicy(attempts=3)
-            )
+            client = client_at("https://localhost:1", pool, retry=RetryPolicy(attempts=3))
             with pytest.raises(APIConnectionError, match=f"the proxy answered {status}"):
                 await client.list_agents()
         assert len(proxy.requests) == asked
 
 
-async def test_a_session_that_keeps_cookies_is_refused() -> None:
-    async with aiohttp.ClientSession() as session:
-        with pytest.raises(ConfigurationError, match=r"cookie_jar=aiohttp\.DummyCookieJar\(\)"):
-            ConnectionPool(session=session)
-
-
-async def test_a_session_with_own_credentials_is_refused() -> None:
-    with pytest.warns(DeprecationWarning, match="deprecated"):
-        session = own_session(auth=aiohttp.BasicAuth("user", "password"))
-    async with session:
-        with pytest.raises(ConfigurationError, match="auth of its own"):
-            ConnectionPool(session=session)
+@pytest.mark.filterwarnings("ignore:.*auth.*:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"cookie_jar": None}, r"cookie_jar=aiohttp\.DummyCookieJar\(\)"),
+        ({"auth": "a BasicAuth"}, "auth of its own"),
+        *(({"headers": {name: "clf_other"}}, name.lower()) for name in CREDENTIALS),
+    ],
+)
+async def test_a_session_with_own_credentials_is_refused(options: Any, problem: str) -> None:
+    async with aiohttp.ClientSession(**{"cookie_jar": aiohttp.DummyCookieJar(), **options}) as own:
+        with pytest.raises(ConfigurationError, match=problem) as caught:
+            ConnectionPool(session=own)
+    assert "clf_other" not in str(caught.value)
 
 
 @pytest.mark.parametrize("header", ["Authorization", "Cookie"])
-async def test_a_sessions_later_credentials_are_not_sent(sandbox: Sandbox, header: str) -> None:
+async def test_a_sessions_later_credentials_are_not_sent(served: Sandbox, header: str) -> None:
     async with own_session() as session, ConnectionPool(session=session) as pool:
         session.headers[header] = "Bearer clf_other"
-        key = ApiKey(KEY, "X-API-Key")
-        client = AsyncChatloom(key, base_url=sandbox.base_url, pool=pool)
+        client = client_at(served.base_url, pool, ApiKey(KEY, "X-API-Key"))
         with pytest.raises(ConfigurationError, match="credentials of its own"):
             await client.list_agents()
-    assert sandbox.count() == 0
+    assert served.count() == 0
 
 
 async def test_credentials_of_netrc_are_not_sent(
-    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    served: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login me password other")
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
     async with ConnectionPool(trust_env=True) as pool:
-        client = AsyncChatloom(ApiKey(KEY, "X-API-Key"), base_url=sandbox.base_url, pool=pool)
+        client = client_at(served.base_url, pool, ApiKey(KEY, "X-API-Key"))
         with pytest.raises(ConfigurationError, match=r"or netrc, has .* instead of trust_env=True"):
             await client.list_agents()
-    assert sandbox.count() == 0
+    assert served.count() == 0
 
 
-async def test_a_brought_session_is_left_open(sandbox: Sandbox) -> None:
+async def test_a_brought_session_is_left_open(served: Sandbox) -> None:
     async with own_session() as session:
         async with ConnectionPool(session=session) as pool:
-            await client_of(sandbox, pool=pool).list_agents()
+            await client_at(served.base_url, pool).list_agents()
         assert not session.closed
-    assert sandbox.count() == 1
+    assert served.count() == 1
 
 
-async def test_a_session_raising_for_statuses_gives_our_errors(sandbox: Sandbox) -> None:
+async def test_a_session_raising_for_statuses_gives_our_errors(served: Sandbox) -> None:
     async with (
         own_session(raise_for_status=True) as session,
         ConnectionPool(session=session) as pool,
     ):
         with pytest.raises(NotFoundError, match="404"):
-            await client_of(sandbox, pool=pool).get_allowed_domains("agt_nobody")
+            await client_at(served.base_url, pool).get_allowed_domains("agt_nobody")
 
 
 async def test_a_session_that_does_not_decompress_gives_models() -> None:
@@ -351,7 +329,7 @@ async def test_a_session_that_does_not_decompress_gives_models() -> None:
         Server([(compressed,)]) as server,
         ConnectionPool(session=session) as pool,
     ):
-        assert tuple(await client_at(server, pool).get_allowed_domains("agt_1")) == DOMAINS
+        assert tuple(await client_at(server.url, pool).get_allowed_domains("agt_1")) == DOMAINS
 
 
 @pytest.mark.looptime
@@ -363,12 +341,12 @@ async def test_queueing_in_a_session_costs_no_timeout(bound: str) -> None:
         Server([(Pause(10), answer())]) as server,
         ConnectionPool(session=session) as pool,
     ):
-        calls = [client_at(server, pool).get_allowed_domains(f"agt_{n}") for n in range(3)]
+        calls = [client_at(server.url, pool).get_allowed_domains(f"agt_{n}") for n in range(3)]
         assert [len(domains) for domains in await asyncio.gather(*calls)] == [2, 2, 2]
 
 
 async def test_closing_amid_the_opening_leaves_nothing_open(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    served: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sessions = list[aiohttp.ClientSession]()
     pool = ConnectionPool()
@@ -381,16 +359,16 @@ async def test_closing_amid_the_opening_leaves_nothing_open(
 
     monkeypatch.setattr(Direct, "of", meanwhile)
     with pytest.raises(ClientClosedError):
-        await AsyncChatloom(KEY, base_url=sandbox.base_url, pool=pool).list_agents()
+        await client_at(served.base_url, pool).list_agents()
     assert sessions[0].closed
 
 
-async def test_a_closed_session_that_was_brought_is_named(sandbox: Sandbox) -> None:
+async def test_a_closed_session_that_was_brought_is_named(served: Sandbox) -> None:
     session = own_session()
     await session.close()
     async with ConnectionPool(session=session) as pool:
         with pytest.raises(ClientClosedError, match="the aiohttp session you brought is closed"):
-            await client_of(sandbox, pool=pool).list_agents()
+            await client_at(served.base_url, pool).list_agents()
 
 
 @pytest.mark.parametrize(
@@ -408,23 +386,22 @@ async def test_a_sessions_options_are_refused_beside_it(options: Any) -> None:
             ConnectionPool(session=session, **options)
 
 
-def test_a_second_loop_refuses_a_session() -> None:
+def test_a_second_loop_refuses_a_session(served: Sandbox) -> None:
     pools = []
 
-    async def first(served: Sandbox) -> None:
+    async def first() -> None:
         async with own_session() as session:
             pools.append(ConnectionPool(session=session))
-            await client_of(served, pool=pools[0]).list_agents()
+            await client_at(served.base_url, pools[0]).list_agents()
 
-    with Sandbox([make_workspace("acme", KEY, 2)]).in_thread() as served:
-        asyncio.run(first(served))
-        with pytest.raises(ConfigurationError, match="works on one event loop"):
-            asyncio.run(client_of(served, pool=pools[0]).list_agents())
+    asyncio.run(first())
+    with pytest.raises(ConfigurationError, match="works on one event loop"):
+        asyncio.run(client_at(served.base_url, pools[0]).list_agents())
 
 
-async def test_keys_get_their_own_answers(sandbox: Sandbox) -> None:
+async def test_keys_get_their_own_answers(served: Sandbox) -> None:
     async with ConnectionPool(limit=4) as pool:
-        clients = [client_of(sandbox, key, pool=pool) for key in (KEY, OTHER)]
+        clients = [client_at(served.base_url, pool, key) for key in (KEY, OTHER)]
         answers = await asyncio.gather(*(client.list_agents() for client in clients * 20))
-        assert pool.opened == sandbox.connections <= 4
-    assert [len(answer) for answer in answers] == [2, 1] * 20
+        assert pool.opened == served.connections <= 4
+    assert [answer[0].id for answer in answers] == ["agt_acme_2", "agt_beta_2"] * 20
