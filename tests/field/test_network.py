@@ -113,18 +113,22 @@ async def test_a_refused_connection_has_its_name_asked(looked_up: list[str]) -> 
 async def test_one_look_up_for_many_calls_fails_as_it_should(
     looked_up: list[str], monkeypatch: pytest.MonkeyPatch, *, clears: bool
 ) -> None:
-    loop = asyncio.get_running_loop()
+    pool, genuine = ConnectionPool(), aiohttp.DefaultResolver.resolve
+
+    async def resolve(*arguments: Any, **options: Any) -> Any:
+        found = await genuine(*arguments, **options)
+        if clears and len(looked_up) == 1:
+            loop = asyncio.get_running_loop()
+            loop.call_soon(pool._by_loop[loop].lost_kept)  # noqa: SLF001 - as a dead connection does
+        return found
 
     async def no_descriptor(*_: object, **__: object) -> socket.socket:
         raise OSError(errno.EMFILE, "Too many open files")
 
+    monkeypatch.setattr(aiohttp.DefaultResolver, "resolve", resolve)
     monkeypatch.setattr("aiohttp.connector.aiohappyeyeballs.start_connection", no_descriptor)
-    async with ConnectionPool() as pool:
-        calls = asyncio.create_task(outcomes(client_at("http://localhost:9", pool), 5))
-        if clears:
-            await asyncio.sleep(0.01)
-            pool._by_loop[loop].lost_kept()  # noqa: SLF001 - as a dead connection does
-        errors = await calls
+    async with pool:
+        errors = await outcomes(client_at("http://localhost:9", pool), 5)
     assert {getattr(error, "reason", error) for error in errors} == {"local"}
     assert len(looked_up) == 1 + clears
 
@@ -216,12 +220,8 @@ async def test_hanging_tenants_leave_places_to_the_others(limit: int, hanging: i
         well = AsyncChatloom(
             "clf_well", pool=pool, base_url=sandbox.base_url, retry=RetryPolicy(deadline=5.0)
         )
-        noise = [
-            asyncio.create_task(
-                outcomes(well.with_options(api_key=each.key, retry=RetryPolicy()), 300)
-            )
-            for each in slow
-        ]
+        others = [well.with_options(api_key=each.key, retry=RetryPolicy()) for each in slow]
+        noise = [asyncio.create_task(outcomes(each, 300)) for each in others]
         await asyncio.sleep(0.1)
         for _ in range(6):
             assert len(await well.list_agents()) == 1
