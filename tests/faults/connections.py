@@ -26,9 +26,6 @@ _GONE = Raises(APIConnectionError, "ended before an answer", {"reason": "disconn
 _STALE = Raises(APIConnectionError, "ended before an answer", {"reason": "stale"})
 _HALF = answer()[:30]
 _OK: Script = (answer(),)
-_LATER = Case("later", ((Hang(),), _OK), OK, requests=2, retry=TWICE)
-
-
 _REFUSED = Raises(APIConnectionError, "cannot connect to 127.0.0.1", {"reason": "connect"})
 _SLOW = Raises(APITimeoutError, "connecting to 127.0.0.1 took longer than 5 s")
 _LOST = Raises(APIConnectionError, having={"reason": "disconnected"})
@@ -60,18 +57,12 @@ CONNECTIONS: tuple[Case, ...] = (
     _nowhere("connected, never served", Peer("accepts nothing"), LATE, 15.0),
     _nowhere("reset when accepted", Peer(greeting=(Reset(),)), _ENDED),
     _nowhere("closed when accepted", Peer(greeting=(Close(),)), _LOST),
-    one("closed without an answer", _GONE, Close()),
-    one("reset without an answer", _GONE, Reset()),
     retried(one("closed without an answer, tried again", _GONE, Close())),
     retried(one("reset without an answer, tried again", _GONE, Reset())),
-    one("closed in the status line", _ENDED, b"HTTP/1.", Close()),
     one("closed in the headers", _ENDED, _HALF, Close()),
     one("reset in the headers", _ENDED, _HALF, Reset()),
     one("half-closed without an answer", _GONE, HalfClose(), Hang()),
-    one("half-closed after the answer", OK, answer(), HalfClose(), Hang()),
-    one("closed after the answer", OK, answer(), Close()),
     one("reset after the answer", OK, answer(), Pause(0.01), Reset()),
-    late("never answering", Hang()),
     late("silent after the headers", answer(200, b"", length=20), Hang()),
     late("silent in the headers", _HALF, Hang()),
     late("100 over and over", Flood(b"HTTP/1.1 100 Continue\r\n\r\n", 50), Hang()),
@@ -83,13 +74,10 @@ CONNECTIONS: tuple[Case, ...] = (
         after=40.0,
     ),
     one("late, but in time", OK, Pause(14.9), answer(), after=14.9),
-    evolve(_LATER, name="never answering, then an answer", after=15.0),
-    evolve(_LATER, name="reset, then an answer", scripts=((Reset(),), _OK)),
+    Case("silent, then an answer", ((Hang(),), _OK), OK, requests=2, retry=TWICE, after=15.0),
     _healed("a kept connection is closed under the next request", Close()),
     _healed("a kept connection is reset under the next request", Reset()),
-    _kept(
-        "a kept connection is closed and no second request allowed", _STALE, _OK, (Close(),), _OK
-    ),
+    _kept("a kept connection is closed under the only request", _STALE, _OK, (Close(),), _OK),
     _kept(
         "kept connections are closed again and again",
         Raises(APIConnectionError),

@@ -34,10 +34,9 @@ def _garbled(name: str, *steps: Step) -> Case:
 
 
 @cache
-def _bomb(encoding: str) -> bytes:
+def _bomb() -> bytes:
     """Compress 60 MB of JSON into 60 kB."""
-    pack = zlib.compressobj(9, wbits=31 if encoding == "gzip" else 15)
-    return b"".join([*(pack.compress(b" " * 1_000_000) for _ in range(60)), pack.flush()])
+    return gzip.compress(b" " * 60_000_000)
 
 
 def _packed(body: bytes, encoding: str = "gzip", status: int = 200) -> bytes:
@@ -51,16 +50,9 @@ _LENGTHS = (
     late("Content-Length too long, then nothing", answer(length=500), Hang()),
     _garbled("Content-Length too short", answer(length=20)),
     one("Content-Length short of a line break", OK, answer(length=len(DOCUMENT)) + b"\r\n"),
-    _garbled("Content-Length no number", answer(length="ten")),
     _garbled("Content-Length twice, different", answer(200, DOCUMENT, "Content-Length: 3")),
-    one(
-        "Content-Length and chunks",
-        _connection("protocol", "is not HTTP: Content-Length can't be present with"),
-        answer(200, DOCUMENT, "Transfer-Encoding: chunked"),
-        Close(),
-    ),
+    _garbled("Content-Length and chunks", answer(200, DOCUMENT, "Transfer-Encoding: chunked")),
     one("no length, ended by FIN", OK, answer(length=""), Close()),
-    one("HTTP/1.0, ended by FIN", OK, b"HTTP/1.0 200 OK\r\n\r\n" + DOCUMENT, Close()),
 )
 
 
@@ -69,15 +61,12 @@ def _chunks(name: str, sees: Raises, last: bytes, end: Step) -> Case:
 
 
 _CHUNKS = (
-    one("chunks", OK, chunked(DOCUMENT[:7], DOCUMENT[7:])),
     one("chunks of one byte", OK, chunked(*(bytes((byte,)) for byte in DOCUMENT))),
     one("chunks with trailers", OK, chunked(DOCUMENT, last=b"0\r\nX-Sum: 1\r\n\r\n")),
     _chunks("chunks without an end, then FIN", _CUT_OFF, b"", Close()),
     _chunks("chunks without an end, then RST", _CUT_OFF, b"", Reset()),
     late("chunks without an end, then nothing", chunked(DOCUMENT, last=b""), Hang()),
-    _chunks("a chunk cut off", _CUT_OFF, b"ff\r\nhalf", Close()),
     _chunks("a chunk size of letters", _GARBLED, b"xyz\r\n\r\n", Close()),
-    _chunks("a chunk size beyond 64 bits", _GARBLED, b"f" * 40 + b"\r\n", Close()),
     _chunks("a chunk longer than its size", _GARBLED, b"1\r\nabc\r\n0\r\n\r\n", Close()),
 )
 
@@ -88,12 +77,8 @@ def _endless(name: str, *steps: Step) -> Case:
 
 _HEADS = (
     _garbled("no HTTP at all", b"220 mail.example ESMTP ready\r\n\r\n"),
-    _garbled("a status of letters", b"HTTP/1.1 abc OK\r\n\r\n"),
-    _garbled("another protocol version", b"HTTP/9.7 200 OK\r\n\r\n"),
-    _garbled("a header without a colon", b"HTTP/1.1 200 OK\r\nBroken header\r\n\r\n"),
     _garbled("a header with a null byte", b"HTTP/1.1 200 OK\r\nX-Null: a\x00b\r\n\r\n"),
     _garbled("a header of 100 kB", answer(200, DOCUMENT, "X-Long: " + "x" * 100_000)),
-    _garbled("a reason of 100 kB", b"HTTP/1.1 200 " + b"x" * 100_000 + b"\r\n\r\n"),
     _endless("100,000 headers", b"HTTP/1.1 200 OK\r\n", Flood(b"X-A: b\r\n" * 100, 1_000)),
     _endless("a header without an end", b"HTTP/1.1 200 OK\r\nX: ", Flood(b"x" * 100_000, 2_000)),
     one("a 100 before the answer", OK, b"HTTP/1.1 100 Continue\r\n\r\n", answer()),
@@ -115,14 +100,12 @@ _SIZES = (
         Flood(b"186a0\r\n" + b" " * 100_000 + b"\r\n", 2_000),
     ),
     _bounded("200 MB without a length", _TOO_LARGE, answer(200, b"", length=""), _BLANKS),
-    _bounded("a bomb in gzip", _TOO_LARGE, _packed(_bomb("gzip"))),
-    _bounded("a bomb in deflate", _TOO_LARGE, _packed(_bomb("deflate"), "deflate")),
-    _bounded("a bomb in an error", _FAILED, _packed(_bomb("gzip"), status=500)),
+    _bounded("a bomb in gzip", _TOO_LARGE, _packed(_bomb())),
+    _bounded("a bomb in an error", _FAILED, _packed(_bomb(), status=500)),
     retried(
         _bounded("too large is not repeated", _TOO_LARGE, answer(length=200_000_000), _BLANKS), 1
     ),
     one("just below the limit", OK, answer(200, DOCUMENT.ljust(_LIMIT))),
-    one("just above the limit", _TOO_LARGE, _ABOVE),
     Case("above it on a kept connection", ((answer(),), (_ABOVE,)), _TOO_LARGE, earlier_calls=1),
     one("gzip", OK, _packed(gzip.compress(DOCUMENT))),
     one("deflate", OK, _packed(zlib.compress(DOCUMENT), "deflate")),
@@ -133,10 +116,8 @@ _SIZES = (
     ),
     one("gzip in two members", OK, _packed(b"".join(map(gzip.compress, _HALVES)))),
     one("gzip cut off", _NO_JSON, _packed(gzip.compress(DOCUMENT)[:-12])),
-    one("gzip that is none", _UNDECODABLE, _packed(DOCUMENT)),
     retried(one("gzip that is none, tried again", _UNDECODABLE, _packed(DOCUMENT)), times=1),
     one("brotli, which nobody asked for", _NO_BROTLI, _packed(DOCUMENT, "br")),
-    one("an unknown encoding", OK, _packed(DOCUMENT, "rot13")),
     late("a slow drip", answer(200, b"", length=500), *drip(b" " * 500, 1.0)),
     late("a slow drip of headers", *drip(answer(), 1.0)),
     one("a drip that is fast enough", OK, *drip(answer(), 0.1), after=12.6),

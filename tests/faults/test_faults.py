@@ -22,17 +22,15 @@ from chatloom_async import (
     DeadlineExceededError,
     RetryPolicy,
 )
+from tests.faults.answers import ANSWERS
 from tests.faults.case import Case, Peer, Raises, answer
 from tests.faults.connections import CONNECTIONS
-from tests.faults.documents import DOCUMENTS
 from tests.faults.framing import FRAMING
-from tests.faults.redirects import REDIRECTS
 from tests.faults.server import HOST, Server
-from tests.faults.statuses import STATUSES
 from tests.faults.tls import TLS
 
 KEY = "clf_SecretOfTheFaultSuite"
-CASES = (*STATUSES, *DOCUMENTS, *FRAMING, *CONNECTIONS, *REDIRECTS, *TLS)
+CASES = (*ANSWERS, *FRAMING, *CONNECTIONS, *TLS)
 pytestmark = pytest.mark.looptime(noop_cycles=100)
 
 

@@ -48,11 +48,8 @@ TLS: tuple[Case, ...] = (
     evolve(_cut("says nothing", Hang()), sees=Raises(APITimeoutError), after=5.0),
     _tls("through a proxy", Peer(certificate="good", proxy=_THROUGH), OK, 1),
     _tls("of a wrong host behind a proxy", Peer(certificate="wrong host", proxy=_THROUGH)),
-    Case("proxy passed by to http on loopback", ((answer(),),), OK, peer=Peer(proxy=(Reset(),))),
     _proxy("wants a password", _says("the proxy answered 407", "proxy"), answer(407, b"", "A: b")),
-    _proxy("has no way", _says("the proxy answered 502", "connect"), answer(502, b"<html>")),
     _proxy("hangs up", _BY_PROXY, Close()),
-    _proxy("resets", _BY_PROXY, Reset()),
     _proxy("answers nonsense", _says("what the proxy on", "protocol"), b"hello\r\n\r\n", Close()),
     evolve(
         _proxy("says nothing", Raises(APITimeoutError, "by way of the proxy"), Hang()),

@@ -20,13 +20,11 @@ from yarl import URL
 from chatloom_async import (
     APIConnectionError,
     APITimeoutError,
-    AsyncChatloom,
     ConfigurationError,
     ConnectionPool,
-    RetryPolicy,
 )
+from tests.clients import KEY, client_at
 
-KEY = "clf_mocked"
 BASE_URL = "https://chatloom.app"
 AGENTS = f"{BASE_URL}/api/plugin/agents"
 
@@ -52,13 +50,9 @@ def mocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mocked]:
         yield answers
 
 
-def client(retry: RetryPolicy = RetryPolicy(attempts=1)) -> AsyncChatloom:  # noqa: B008 - immutable
-    return AsyncChatloom(KEY, base_url=BASE_URL, retry=retry, rate_limit=None)
-
-
 async def test_the_key_travels_to_no_other_host(mocked: Mocked) -> None:
     mocked.get(AGENTS, payload={"agents": [], "count": 0})
-    async with client() as chatloom:
+    async with client_at(BASE_URL) as chatloom:
         assert len(await chatloom.list_agents()) == 0
     (call,) = mocked.requests["GET", URL(AGENTS)]
     assert call.kwargs["headers"]["Authorization"] == f"Bearer {KEY}"
@@ -135,7 +129,7 @@ async def test_an_error_of_aiohttp_is_translated(
     mocked: Mocked, problem: Exception, reason: str, message: str
 ) -> None:
     mocked.get(AGENTS, exception=problem)
-    async with client() as chatloom:
+    async with client_at(BASE_URL) as chatloom:
         with pytest.raises(APIConnectionError) as caught:
             await chatloom.list_agents()
     assert caught.value.reason == reason
@@ -144,16 +138,13 @@ async def test_an_error_of_aiohttp_is_translated(
 
 async def test_a_slow_connect_is_a_timeout(mocked: Mocked) -> None:
     mocked.get(AGENTS, exception=aiohttp.ConnectionTimeoutError("slow"))
-    async with client() as chatloom:
-        with pytest.raises(
-            APITimeoutError, match=r"connecting to chatloom\.app took longer than 5 s"
-        ):
+    async with client_at(BASE_URL) as chatloom:
+        with pytest.raises(APITimeoutError, match=r"to chatloom\.app took longer than 5 s"):
             await chatloom.list_agents()
 
 
 async def test_aiohttps_refusal_to_send_is_a_configuration_error(mocked: Mocked) -> None:
     mocked.get(AGENTS, exception=ValueError("Cannot combine AUTHORIZATION header with AUTH"))
     async with ConnectionPool(trust_env=True) as pool:
-        chatloom = AsyncChatloom(KEY, base_url=BASE_URL, pool=pool)
         with pytest.raises(ConfigurationError, match="does netrc hold credentials"):
-            await chatloom.list_agents()
+            await client_at(BASE_URL, pool).list_agents()

@@ -13,14 +13,13 @@ import aiohttp
 import pytest
 from aiohttp import client_proto, http_exceptions, streams
 
-from chatloom_async import APIStatusError, AsyncChatloom, ConnectionPool, RetryPolicy
+from chatloom_async import APIStatusError, ConnectionPool
 from chatloom_async.network import exchange, pool
 from chatloom_async.network.connector import Connector
 from chatloom_async.network.direct import Direct
+from tests.clients import client_at
 from tests.faults.case import DOMAINS, answer
 from tests.faults.server import HOST, Server
-
-KEY = "clf_direct"
 
 
 @pytest.fixture
@@ -57,8 +56,7 @@ def asked_for(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Connector, Any]]:
 
 
 async def look_up(server: Server, pool: ConnectionPool) -> tuple[str, ...]:
-    client = AsyncChatloom(KEY, base_url=server.url, pool=pool, retry=RetryPolicy(attempts=1))
-    return tuple(await client.get_allowed_domains("agt_1"))
+    return tuple(await client_at(server.url, pool).get_allowed_domains("agt_1"))
 
 
 async def test_both_ways_send_the_same_lines(server: Server) -> None:
@@ -80,11 +78,14 @@ async def test_only_100_to_199_are_interim(
             await look_up(served, pool)
 
 
-async def test_a_get_goes_past_the_session(server: Server, by_session: list[str]) -> None:
+async def test_only_a_get_goes_past_the_session(server: Server, by_session: list[str]) -> None:
     async with ConnectionPool() as pool:
+        client = client_at(server.url, pool)
+        await client.send_raw("POST", "/api/plugin/next", json={})
+        await client.send_raw("DELETE", "/api/plugin/next")
         for _ in range(3):
             await look_up(server, pool)
-        assert (by_session, pool.opened) == ([], 1)
+        assert (by_session, pool.opened) == (["POST", "DELETE"], 1)
 
 
 async def test_a_connection_is_at_hand_for_two_turns(
@@ -104,19 +105,14 @@ async def test_a_connection_is_at_hand_for_two_turns(
 def test_a_connection_grows_old_while_the_loop_stands_still(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async def begin() -> tuple[Server, ConnectionPool]:
-        return await Server([(answer(),)]).__aenter__(), ConnectionPool()
-
-    async def end(server: Server, pool: ConnectionPool) -> None:
-        await pool.aclose()
-        await server.__aexit__()
-
+    pool, server = ConnectionPool(), Server([(answer(),)])
     with asyncio.Runner() as runner:
-        server, pool = runner.run(begin())
+        runner.run(server.__aenter__())
         runner.run(look_up(server, pool))
         monkeypatch.setattr("chatloom_async.network.direct._KEPT", -1.0)  # for longer than that
         runner.run(look_up(server, pool))
-        runner.run(end(server, pool))
+        runner.run(pool.aclose())
+        runner.run(server.__aexit__())
     assert server.connections == 2
 
 
@@ -134,14 +130,6 @@ async def test_a_connection_at_hand_must_be_sound(
             protocol.data_received(answer())
         assert await look_up(server, pool) == DOMAINS
         assert pool.opened == 2
-
-
-async def test_a_body_goes_through_the_session(server: Server, by_session: list[str]) -> None:
-    async with ConnectionPool() as pool:
-        client = AsyncChatloom(KEY, base_url=server.url, pool=pool)
-        await client.send_raw("POST", "/api/plugin/next", json={})
-        await client.send_raw("DELETE", "/api/plugin/next")
-        assert (by_session, pool.opened) == (["POST", "DELETE"], 1)
 
 
 @pytest.mark.parametrize("unusual", ["hooks", "environment", "session", "proxy", "switched off"])
