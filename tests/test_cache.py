@@ -29,7 +29,9 @@ from chatloom_async import (
 )
 from chatloom_async.calls.request import build_request
 from chatloom_async.events import AttemptEnded, CacheAnswered, CallStarted, Event
-from chatloom_async.testing import FakeClock, Sandbox, StubReply, StubTransport, make_workspace
+from chatloom_async.testing import FakeClock, Sandbox, StubReply, StubTransport
+from tests.clients import KEY as ACME
+from tests.threads import in_threads
 from tests.virtual import now
 
 pytestmark = pytest.mark.virtual
@@ -400,31 +402,21 @@ def test_one_loop_after_another_finds_what_was_kept() -> None:
     assert found == ["v1.example"] * 3
 
 
-def test_loops_in_threads_share_answers_and_no_request(sandbox: Sandbox) -> None:
+def test_loops_in_threads_share_answers_and_no_request(served: Sandbox) -> None:
     pool, found, start = ConnectionPool(), [], threading.Barrier(4)
 
     async def ask() -> None:
-        client = AsyncChatloom(KEY, base_url=sandbox.base_url, pool=pool, cache=Cache())
+        client = AsyncChatloom(ACME, base_url=served.base_url, pool=pool, cache=Cache())
         start.wait()
         for number in range(200):
             agents = await client.list_agents()
-            domains = await client.get_allowed_domains(agents[number % 5].id)
+            domains = await client.get_allowed_domains(agents[number % 2].id)
             found.append(len(domains))
 
-    threads = [threading.Thread(target=asyncio.run, args=(ask(),)) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(4, ask)
     asyncio.run(pool.aclose())
     assert len(found) == 800
-    assert sandbox.count() <= 4 * 6
-
-
-@pytest.fixture
-def sandbox() -> Any:
-    with Sandbox([make_workspace("acme", KEY, agents=5)]).in_thread() as sandbox:
-        yield sandbox
+    assert served.count() <= 4 * 3
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=repr)

@@ -10,7 +10,7 @@ import textwrap
 import threading
 import time
 import warnings
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,35 +23,19 @@ from chatloom_async import (
     ClientClosedError,
     ConfigurationError,
     ConnectionPool,
-    FanOut,
     RateLimit,
-    Success,
 )
 from chatloom_async.ratelimit.limiter import RateLimiter
 from chatloom_async.ratelimit.registry import LimiterRegistry
-from chatloom_async.testing import Fault, Sandbox, make_workspace
+from chatloom_async.testing import Fault, Sandbox
+from tests.clients import KEY, client_at, outcomes
 from tests.faults.case import says
 from tests.faults.server import Hang, Script, Server
 from tests.ratelimit.test_shared import hang, strange
+from tests.threads import in_threads
 
-KEY = "clf_lifecycle"
 FREE = RateLimit(per_minute=None)
 SILENT: Script = (Hang(),)
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox([make_workspace("acme", KEY, agents=20)]).in_thread() as served:
-        yield served
-
-
-def in_threads(number: int, work: Callable[[], Coroutine[None, None, None]]) -> None:
-    """Do the same work in so many threads, each with an event loop of its own."""
-    threads = [threading.Thread(target=lambda: asyncio.run(work())) for _ in range(number)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
 
 
 @contextmanager
@@ -110,44 +94,32 @@ async def test_nothing_asks_a_shared_store_after_closing() -> None:
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-def test_one_client_serves_three_runs_with_few_connections(sandbox: Sandbox) -> None:
-    chatloom = AsyncChatloom(
-        KEY, base_url=sandbox.base_url, rate_limit=None, pool=(pool := ConnectionPool(16))
-    )
-
-    async def run() -> int:
-        ids = [agent.id for agent in await chatloom.list_agents()]
-        wanted = (ids[n % 20] for n in range(333))
-        async with FanOut(chatloom.get_allowed_domains, wanted, concurrency=50) as answers:
-            return sum([isinstance(outcome, Success) async for outcome in answers])
-
-    assert [asyncio.run(run()) for _ in range(3)] == [333] * 3
-    assert sandbox.connections <= 50
+def test_one_client_serves_three_runs_with_few_connections(served: Sandbox) -> None:
+    pool = ConnectionPool(16)
+    chatloom = client_at(served.base_url, pool)
+    for _ in range(3):
+        found = asyncio.run(outcomes(chatloom, 333))
+        assert [len(agents) for agents in found] == [2] * 333
+    assert served.connections <= 50
     asyncio.run(pool.aclose())
     with pytest.raises(ClientClosedError):
-        asyncio.run(run())
+        asyncio.run(chatloom.list_agents())
 
 
-def test_one_client_works_in_several_threads_at_once(sandbox: Sandbox) -> None:
-    chatloom = AsyncChatloom(KEY, base_url=sandbox.base_url, rate_limit=FREE)
-    outcomes: list[object] = []
+def test_one_client_works_in_several_threads_at_once(served: Sandbox) -> None:
+    chatloom = client_at(served.base_url, rate_limit=FREE)
+    found: list[object] = []
 
     async def run() -> None:
-        calls = (chatloom.get_allowed_domains(f"agt_acme_{n % 20 + 1}") for n in range(150))
-        outcomes.extend(await asyncio.gather(*calls, return_exceptions=True))
+        found.extend(await outcomes(chatloom, 150))
 
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        in_threads(4, run)
-    finally:
-        sys.setswitchinterval(interval)
-        asyncio.run(chatloom.aclose())
-    assert [error for error in outcomes if isinstance(error, BaseException)] == []
-    assert (len(outcomes), chatloom.stats().in_flight) == (600, 0)
+    in_threads(4, run)
+    asyncio.run(chatloom.aclose())
+    assert [error for error in found if isinstance(error, BaseException)] == []
+    assert (len(found), chatloom.stats().in_flight) == (600, 0)
 
 
-def test_threads_wait_at_gates_of_their_own(sandbox: Sandbox) -> None:
+def test_threads_wait_at_gates_of_their_own(served: Sandbox) -> None:
     pauses = itertools.cycle((0.004, 0.0, 0.001, 0.007, 0.0))
 
     class SlowGates(LimiterRegistry):
@@ -158,52 +130,43 @@ def test_threads_wait_at_gates_of_their_own(sandbox: Sandbox) -> None:
 
     pool = ConnectionPool()
     pool.shared.limiters = SlowGates()
-    chatloom = AsyncChatloom(
-        KEY, base_url=sandbox.base_url, rate_limit=RateLimit(6_000, burst=1), pool=pool
-    )
-    outcomes: list[object] = []
+    chatloom = client_at(served.base_url, pool, rate_limit=RateLimit(6_000, burst=1))
+    found: list[object] = []
 
     async def run() -> None:
         for _ in range(60):
-            outcomes.extend(await asyncio.gather(chatloom.list_agents(), return_exceptions=True))
+            found.extend(await outcomes(chatloom, 1))
 
     in_threads(3, run)
     asyncio.run(pool.aclose())
-    assert [error for error in outcomes if isinstance(error, BaseException)] == []
-    assert len(outcomes) == 180
+    assert [error for error in found if isinstance(error, BaseException)] == []
+    assert len(found) == 180
 
 
-def test_closing_ends_the_calls_of_another_thread() -> None:
-    hanging = Sandbox([make_workspace("acme", KEY)], faults=[Fault.hang(times=None)])
-    with hanging.in_thread() as sandbox:
-        chatloom = AsyncChatloom(KEY, base_url=sandbox.base_url)
-        outcome: list[BaseException] = []
+def test_closing_ends_the_calls_of_another_thread(served: Sandbox) -> None:
+    served.plant(Fault.hang(times=None))
+    chatloom = client_at(served.base_url)
+    found: list[object] = []
 
-        def run() -> None:
-            try:
-                asyncio.run(chatloom.list_agents())
-            except ClientClosedError as error:
-                outcome.append(error)
+    async def close() -> None:
+        while not served.requests:
+            await asyncio.sleep(0.001)
+        await chatloom.aclose()
 
-        async def close() -> None:
-            while not sandbox.requests:
-                await asyncio.sleep(0.001)
-            await chatloom.aclose()
-
-        thread = threading.Thread(target=run)
-        thread.start()
-        asyncio.run(close())
-        thread.join(5)
-        assert (thread.is_alive(), len(outcome)) == (False, 1)
+    thread = threading.Thread(target=lambda: found.extend(asyncio.run(outcomes(chatloom, 1))))
+    thread.start()
+    asyncio.run(close())
+    thread.join(5)
+    assert [type(each) for each in found] == [ClientClosedError]
 
 
-def test_a_loop_ending_amid_closing_gets_no_coroutine(sandbox: Sandbox) -> None:
+def test_a_loop_ending_amid_closing_gets_no_coroutine(served: Sandbox) -> None:
     blocked, closed, pools = threading.Event(), threading.Event(), []
 
     async def use() -> None:
         async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
             pools.append(ConnectionPool(session=session))
-            await AsyncChatloom(KEY, base_url=sandbox.base_url, pool=pools[0]).list_agents()
+            await client_at(served.base_url, pools[0]).list_agents()
 
     def work() -> None:
         loop = asyncio.new_event_loop()
@@ -229,7 +192,7 @@ def test_a_loop_ending_amid_closing_gets_no_coroutine(sandbox: Sandbox) -> None:
     assert not told
 
 
-def test_a_thread_closes_an_ending_loops_pool(sandbox: Sandbox) -> None:
+def test_a_thread_closes_an_ending_loops_pool(served: Sandbox) -> None:
     errors: list[str] = []
     pool = ConnectionPool()
 
@@ -244,7 +207,7 @@ def test_a_thread_closes_an_ending_loops_pool(sandbox: Sandbox) -> None:
     async def work() -> None:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: errors.append(context["message"]))
-        await AsyncChatloom(KEY, base_url=sandbox.base_url, pool=pool).list_agents()
+        await client_at(served.base_url, pool).list_agents()
         left = loop.create_task(cleans_up())
         await asyncio.sleep(0)
         assert not left.done()
@@ -253,34 +216,34 @@ def test_a_thread_closes_an_ending_loops_pool(sandbox: Sandbox) -> None:
     assert errors == []
 
 
-def test_a_pool_survives_a_loop_closed_without_ceremony(sandbox: Sandbox) -> None:
-    chatloom = AsyncChatloom(KEY, base_url=sandbox.base_url)
+def test_a_pool_survives_a_loop_closed_without_ceremony(served: Sandbox) -> None:
+    chatloom = client_at(served.base_url)
     loop = asyncio.new_event_loop()
     loop.run_until_complete(chatloom.list_agents())
     loop.run_until_complete(loop.shutdown_asyncgens())
     loop.close()
-    assert len(asyncio.run(chatloom.list_agents())) == 20
+    assert len(asyncio.run(chatloom.list_agents())) == 2
     asyncio.run(chatloom.aclose())
 
 
-def test_calls_of_a_closed_loop_are_let_go(sandbox: Sandbox) -> None:
+def test_calls_of_a_closed_loop_are_let_go(served: Sandbox) -> None:
     async def begin() -> Any:
         return asyncio.current_task()
 
     pool = ConnectionPool()
     lost: Any = type("Lost", (), {"task": asyncio.run(begin())})()
     pool.shared.in_flight.calls.add(lost)
-    asyncio.run(AsyncChatloom(KEY, base_url=sandbox.base_url, pool=pool).list_agents())
+    asyncio.run(client_at(served.base_url, pool).list_agents())
     assert pool.stats().calls == 0
     asyncio.run(pool.aclose())
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forking is for POSIX")
-def test_a_client_works_on_both_sides_of_fork(sandbox: Sandbox) -> None:
+def test_a_client_works_on_both_sides_of_fork(served: Sandbox) -> None:
     script = """
         chatloom = AsyncChatloom(KEY, base_url=URL)
         async def both():
-            assert len(await chatloom.list_agents()) == 20
+            assert len(await chatloom.list_agents()) == 2
         asyncio.run(both())
         child = os.fork()
         asyncio.run(both())
@@ -288,7 +251,7 @@ def test_a_client_works_on_both_sides_of_fork(sandbox: Sandbox) -> None:
         if child:
             assert os.waitpid(child, 0)[1] == 0
     """
-    assert run_strictly(script, URL=sandbox.base_url) == ""
+    assert run_strictly(script, URL=served.base_url) == ""
 
 
 STAR = """
@@ -372,13 +335,13 @@ def forgotten(recorded: list[warnings.WarningMessage]) -> list[str]:
 
 
 @pytest.mark.parametrize("what", ["client", "pool", "prompt"])
-def test_a_forgotten_pool_names_where_it_was_made(sandbox: Sandbox, what: str) -> None:
+def test_a_forgotten_pool_names_where_it_was_made(served: Sandbox, what: str) -> None:
     async def forget() -> None:
         if what == "client":
-            chatloom = AsyncChatloom(KEY, base_url=sandbox.base_url)  # made here
+            chatloom = AsyncChatloom(KEY, base_url=served.base_url)  # made here
         else:
             pool = ConnectionPool() if what == "pool" else eval("ConnectionPool()")  # noqa: S307
-            chatloom = AsyncChatloom(KEY, base_url=sandbox.base_url, pool=pool)
+            chatloom = client_at(served.base_url, pool)
         await chatloom.list_agents()
 
     with warned() as recorded:
@@ -390,9 +353,9 @@ def test_a_forgotten_pool_names_where_it_was_made(sandbox: Sandbox, what: str) -
     assert [w.category for w in recorded] == [ResourceWarning]
 
 
-def test_forgetting_a_client_in_a_loop_warns_once(sandbox: Sandbox) -> None:
+def test_forgetting_a_client_in_a_loop_warns_once(served: Sandbox) -> None:
     async def forget() -> None:
-        await AsyncChatloom(KEY, base_url=sandbox.base_url).list_agents()
+        await AsyncChatloom(KEY, base_url=served.base_url).list_agents()
         gc.collect()
         await asyncio.sleep(0.01)
 

@@ -1,13 +1,12 @@
 """The seam's own parts: an alarm in a loop that was blocked, and what threads share."""
 
 import asyncio
-import sys
-from threading import Event, Thread
 
 import pytest
 
 from chatloom_async import ApiKey, Cache
 from chatloom_async.transport import Alarm, Shared
+from tests.threads import in_threads
 from tests.virtual import virtual
 
 
@@ -44,18 +43,11 @@ async def test_an_alarm_that_is_cancelled_never_rings() -> None:
 
 def test_caches_are_forgotten_while_threads_add_some() -> None:
     shared, workspace = Shared(), (ApiKey("clf_shared"), "https://chatloom.app")
-    caches = [shared.answers(Cache(ttl=number)) for number in range(1, 1000)]
-    ended = Event()
+    caches = []
 
-    def add() -> None:
-        caches.extend(shared.answers(Cache(ttl=number)) for number in range(1000, 3000))
-        ended.set()
-
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        Thread(target=add).start()
-        while not ended.is_set():
+    async def work() -> None:
+        for number in range(1, 500):
+            caches.append(shared.answers(Cache(ttl=len(caches) + number)))
             shared.forget(workspace)
-    finally:
-        sys.setswitchinterval(interval)
+
+    in_threads(3, work)
