@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import pickle
+import re
 import traceback
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
@@ -32,8 +33,8 @@ from chatloom_async import (
 from chatloom_async.testing import StubReply, StubTransport
 from tests.faults.case import answer, says
 from tests.faults.server import Close, Hang, Pause, Reset, Script, Server
-from tests.test_auth import MALFORMED, SECRET
 
+SECRET = "SecretThatNobodyMaySee"  # noqa: S105 - the point
 KEY = f"clf_{SECRET}"
 PASSWORD = "PasswordThatNobodyMaySee"  # noqa: S105 - the point
 TESTS = os.path.dirname(__file__)  # noqa: PTH120 - to compare with the names of files
@@ -278,10 +279,28 @@ async def test_no_proxys_error_holds_key_or_password(proxy: str) -> None:
         assert PASSWORD not in shown(caught.value)
 
 
-@pytest.mark.parametrize("value", [value for value, _ in MALFORMED])
+INSIDE = " ", "\n", "\rX: 1", "\r\nX-Admin: 1", "\t", "\u00a0", "\x00", "\x7f", "é", "\u200b", "“"
+BAD_KEYS: dict[str, list[Any]] = {
+    "no API key: generate one": ["", "  \n"],
+    "starts with clf_ and goes on": ["clf_"],
+    "an API key starts with clf_": [f"sk_{SECRET}", f"CLF_{SECRET}"],
+    "white space or other than printable": [
+        f"Bearer clf_{SECRET}",
+        *(f"clf_12{inside}{SECRET}" for inside in INSIDE),
+    ],
+    "is text, not bytes": [f"clf_{SECRET}".encode()],
+    "is text, not list": [[f"clf_{SECRET}"]],
+    "is text, not dict": [{"key": f"clf_{SECRET}"}],
+}
+MALFORMED = [(key, problem) for problem, keys in BAD_KEYS.items() for key in keys]
+
+
+@pytest.mark.parametrize(("value", "problem"), MALFORMED)
 async def test_no_refusal_of_a_malformed_key_holds_it(
-    value: Any, logged: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    value: Any, problem: str, logged: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("CHATLOOM_API_KEY", "clf_other")  # which takes the place of none
+
     async def asked() -> Any:
         return value
 
@@ -297,10 +316,11 @@ async def test_no_refusal_of_a_malformed_key_holds_it(
         monkeypatch.setenv("CHATLOOM_API_KEY", value)
         attempts.append(AsyncChatloom)
     for attempt in attempts:
-        with raises_silently(ConfigurationError):
+        with raises_silently(ConfigurationError) as caught:
             outcome = attempt()
             if isinstance(outcome, Awaitable):
                 await outcome
+        assert re.search(problem, str(caught.value))
     assert_logs_silent(logged, SECRET)
 
 
