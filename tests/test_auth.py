@@ -24,6 +24,7 @@ from chatloom_async import (
     RetryPolicy,
 )
 from chatloom_async.testing import FakeClock, StubReply, StubTransport
+from tests.clients import outcomes, scripted
 from tests.virtual import now
 
 pytestmark = pytest.mark.virtual
@@ -39,13 +40,13 @@ def fingerprint(key: str) -> str:
 class Source:
     """A key source that gives these answers, the last one for ever, and counts its questions."""
 
-    def __init__(self, *answers: str | ApiKey | Exception, after: float = 0.0) -> None:
+    def __init__(self, *answers: str | ApiKey | BaseException, after: float = 0.0) -> None:
         self.answers, self.after, self.asked = list(answers), after, 0
 
     def __call__(self) -> str | ApiKey:
         self.asked += 1
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        if isinstance(answer, Exception):
+        if isinstance(answer, BaseException):
             raise answer
         return answer
 
@@ -55,15 +56,10 @@ class Source:
 
 
 def made(
-    api_key: Any,
-    *replies: StubReply | ChatloomError,
-    retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - immutable
-    cache: Cache | None = None,
+    api_key: Any, *replies: StubReply | ChatloomError, **options: Any
 ) -> tuple[AsyncChatloom, StubTransport]:
-    transport = StubTransport(replies)
     # Without a limiter: calls that are to fail together leave together.
-    client = AsyncChatloom(api_key, pool=transport, retry=retry, rate_limit=None, cache=cache)
-    return client, transport
+    return scripted(*replies, key=api_key, rate_limit=None, **options)
 
 
 def test_a_missing_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,19 +124,6 @@ async def test_a_callable_that_failed_first_is_asked_again() -> None:
     with pytest.raises(LookupError):
         await client.list_agents()
     assert len(await client.list_agents()) == 0
-
-
-async def outcomes(client: AsyncChatloom, calls: int) -> list[object]:
-    asked = (client.list_agents() for _ in range(calls))
-    return list(await asyncio.gather(*asked, return_exceptions=True))
-
-
-async def cancelled() -> str:
-    """A key source that waits for what somebody else has cancelled."""
-    lost = asyncio.get_running_loop().create_future()
-    lost.cancel()
-    answer: str = await lost
-    return answer
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
@@ -209,7 +192,7 @@ async def test_a_slow_callable_outlives_calls_that_give_up() -> None:
 
 
 async def test_a_callable_cancelled_from_inside_is_an_error() -> None:
-    client, transport = made(cancelled)
+    client, transport = made(Source(asyncio.CancelledError()).later)
     with pytest.raises(ConfigurationError, match="the key source was cancelled"):
         await client.list_agents()
     assert transport.requests == []
@@ -219,15 +202,8 @@ async def test_a_callable_cancelled_from_inside_is_an_error() -> None:
 @pytest.mark.parametrize("stay", [0.5, 2.0])
 async def test_an_abandoned_callable_is_quiet(problem: BaseException | None, stay: float) -> None:
     complaints: list[dict[str, Any]] = []
-
-    async def source() -> str:
-        await asyncio.sleep(1)
-        if problem is not None:
-            raise problem
-        return KEY
-
     asyncio.get_running_loop().set_exception_handler(lambda _, told: complaints.append(told))
-    client, _ = made(source)
+    client, _ = made(Source(problem or KEY, after=1.0).later)
     call = asyncio.create_task(client.list_agents())
     await asyncio.sleep(0.1)
     call.cancel()
@@ -312,20 +288,11 @@ async def test_a_key_replaced_meanwhile_is_taken_unasked() -> None:
 
 
 async def test_a_key_refused_as_it_came_is_renewed() -> None:
-    answers: list[asyncio.Future[str]] = []
-
-    async def source() -> str:
-        answers.append(asyncio.get_running_loop().create_future())
-        return await answers[-1]
-
-    client, transport = made(source, REFUSED, NO_AGENTS, NO_AGENTS)
+    source = Source("clf_old", "clf_new", after=1.0)
+    client, transport = made(source.later, REFUSED, NO_AGENTS, NO_AGENTS)
     first = asyncio.create_task(client.list_agents())
     await asyncio.sleep(1)
-    answers[0].set_result("clf_old")
-    second = asyncio.create_task(client.list_agents())
-    await asyncio.sleep(1)
-    answers[1].set_result("clf_new")
-    await asyncio.gather(first, second)
+    await asyncio.gather(first, client.list_agents())
     assert transport.requests[-1].fingerprint == fingerprint("clf_new")
 
 

