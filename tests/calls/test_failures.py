@@ -1,7 +1,6 @@
 """What headers ask to wait and what they tell of a limit: every form, and what is none."""
 
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -13,20 +12,15 @@ NOW = "Thu, 01 Jan 2026 00:00:00 GMT"  # where a FakeClock begins
 
 
 def waiting(retry_after: str, date: str | None = None) -> float | None:
-    headers = {"retry-after": retry_after}
-    if date is not None:
-        headers["date"] = date
-    return parse_retry_after(headers, FakeClock())
+    dated = {} if date is None else {"date": date}
+    return parse_retry_after({"retry-after": retry_after} | dated, FakeClock())
 
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
-        *(
-            (text, float(text))
-            for text in ("5", " 7 ", "005", "1.5", "5.", ".25", "0.001", "86400")
-        ),
-        *((text, 1.0) for text in ("0", "0.0", " 0 ")),  # at least a second
+        *((text, float(text)) for text in ("5", " 7 ", "1.5", ".25", "86400")),
+        *((text, 1.0) for text in ("0", " 0.0 ")),  # at least a second
     ],
 )
 def test_retry_after_in_seconds_is_understood(text: str, seconds: float) -> None:
@@ -40,28 +34,22 @@ def test_retry_after_in_seconds_is_understood(text: str, seconds: float) -> None
         "Thursday, 01-Jan-26 00:00:30 GMT",
         "Thu Jan  1 00:00:30 2026",
         "Thu, 01 Jan 2026 01:00:30 +0100",
-        "Thu, 01 Jan 2026 00:00:30 -0000",
         "1767225630",
         "1767225630000",
     ],
 )
-@pytest.mark.parametrize("date", [NOW, None, "garbage", ""])
+@pytest.mark.parametrize("date", [NOW, None, "garbage"])
 def test_retry_after_as_a_date_is_understood(text: str, date: str | None) -> None:
     assert waiting(text, date) == 30.0
 
 
-@pytest.fixture
-def _in_tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def test_a_date_without_zone_is_utc(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setenv("TZ", "Asia/Tokyo")
         time.tzset()
-        yield
+        waits = waiting("Thu, 01 Jan 2026 00:00:30 -0000", NOW)
     time.tzset()
-
-
-@pytest.mark.usefixtures("_in_tokyo")
-def test_a_date_without_zone_is_utc() -> None:
-    assert waiting("Thu, 01 Jan 2026 00:00:30 -0000", NOW) == 30.0
+    assert waits == 30.0
 
 
 NUMBERS = "-1 -0.5 +5 nan inf Infinity 1e3 0x10 1,5 . soon ٣ 2026-01-01T00:00:30Z 1767225570"
@@ -86,10 +74,8 @@ EPOCH = 1_767_225_600  # NOW
 @pytest.mark.parametrize(
     ("reset", "seconds"),
     [
-        ("7", 7.0),
         ("7.25", 7.25),
         ("7s", 7.0),
-        (f"{EPOCH + 7}", 7.0),
         (f"{EPOCH + 7}.5", 7.5),
         (f"{EPOCH * 1000 + 7250}", 7.25),
         (f"{EPOCH - 3}", 0.0),
@@ -109,7 +95,6 @@ def test_a_limit_in_three_headers_is_understood(reset: str, seconds: float, pref
     [
         ("limit=100, remaining=5, reset=7", "100;w=60", (5, 7, 100, 60)),
         ('"default";r=5;t=7', '"default";q=100;w=60', (5, 7, 100, 60)),
-        ('"default"; r=5; t=7', "", (5, 7, None, None)),
         ('"day";r=900;t=7000, "second";r=0;t=1', "", (0, 1, None, None)),
         ('"second";r=0;t=1, "day";r=0;t=7000', "", (0, 7000, None, None)),
     ],
@@ -133,7 +118,6 @@ def test_a_limits_window_is_read_beside_it() -> None:
     "headers",
     [
         {"x-ratelimit-remaining": "5"},
-        {"x-ratelimit-reset": "5"},
         {"x-ratelimit-remaining": "many", "x-ratelimit-reset": "7"},
         {"x-ratelimit-remaining": "-1", "x-ratelimit-reset": "7"},
         {"x-ratelimit-remaining": "5", "x-ratelimit-reset": "99999999"},
@@ -160,7 +144,6 @@ DURATIONS = {"1.5s": 1.5, "250ms": 0.25, "1m2.5s": 62.5, "1h0m1s": 3601.0, "900u
     [
         ({"retry-after": "9", "retry-after-ms": "1500"}, 1.5),
         ({"retry-after": "9", "retry-after-ms": "soon"}, 9.0),
-        ({"retry-after-ms": "250"}, 0.25),
         ({}, None),
         ({"retry-after": "Thu, 01 Jan 2026 01:00:12 GMT"} | DATE, 12.0),
         *(({"x-retry-in": text}, seconds) for text, seconds in DURATIONS.items()),
@@ -169,12 +152,10 @@ DURATIONS = {"1.5s": 1.5, "250ms": 0.25, "1m2.5s": 62.5, "1h0m1s": 3601.0, "900u
         ({"x-retry-in": "50ms", "retry-after": "9"}, 9.0),
         ({"x-ratelimit-remaining": "1", "x-ratelimit-reset": "7"}, None),
         (reset(f"{EPOCH + 3607}") | DATE, 7.0),
-        (reset("7"), 7.0),  # nothing else is told
         (reset("7", "0"), 7.0),
         (reset("30", "3"), 3.0),  # they speak of different things
         (reset(f"{EPOCH * 1000 + 7800}", "7"), 7.8),  # the same moment, rounded down
         (reset(f"{EPOCH * 1000 + 7200}", "8"), 7.2),  # and up
-        (reset("8", "7"), 8.0),
     ],
 )
 def test_whatever_asks_to_wait_is_understood(

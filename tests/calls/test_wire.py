@@ -28,31 +28,18 @@ def refusal(body: object, model: type[object] = AgentList) -> str:
     encoded = body if isinstance(body, bytes) else json.dumps(body).encode()
     with pytest.raises(ResponseDecodeError) as caught:
         decode(encoded, model)
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
     return caught.value.message
 
 
-def test_the_documented_agent_becomes_a_model() -> None:
-    assert agents(AGENT)[0] == Agent(
-        id="agt_1",
-        name="Sales Assistant",
-        primary_color="#611F69",
-        secondary_color="#764ba2",
-        position="bottom-right",
-        template="modern",
-        status="active",
-        created_at=datetime(2026, 1, 15, 9, tzinfo=UTC),
+def test_documented_answers_become_models() -> None:
+    texts = "Sales Assistant", "#611F69", "#764ba2", "bottom-right", "modern", "active"
+    moment = datetime(2026, 1, 15, 9, tzinfo=UTC)
+    listed = (Agent("agt_1", *texts, moment), Agent("a", *texts, moment))
+    assert agents(AGENT, AGENT | {"id": "a"}, count=7) == AgentList(listed, 7)
+    assert domains({"domains": ["b.example", "a.example"]}) == AllowedDomains(
+        ("b.example", "a.example")
     )
-
-
-def test_the_documented_domains_become_a_model() -> None:
-    assert domains({"domains": ["example.com", "support.example.com"]}) == AllowedDomains(
-        ("example.com", "support.example.com")
-    )
-
-
-def test_order_and_count_are_kept_as_sent() -> None:
-    listed = agents(*(AGENT | {"id": agent_id} for agent_id in "cab"), count=7)
-    assert ([agent.id for agent in listed], listed.count) == (["c", "a", "b"], 7)
 
 
 @pytest.mark.parametrize("field", AGENT)
@@ -74,34 +61,20 @@ def test_a_field_that_is_no_text_is_refused(field: str, value: object, kind: str
     ("model", "body", "message"),
     [
         (AgentList, None, "$: expected object, got NoneType"),
-        (AgentList, [], "$: expected object, got list"),
         (AgentList, {}, "$.agents: missing"),
         (AgentList, {"agents": []}, "$.count: missing"),
         (AgentList, {"agents": None, "count": 0}, "$.agents: expected list, got NoneType"),
-        (AgentList, {"agents": "ab", "count": 2}, "$.agents: expected list, got str"),
-        (AgentList, {"agents": [None], "count": 1}, "$.agents[0]: expected object, got NoneType"),
         (AgentList, {"agents": [AGENT, "x"], "count": 2}, "$.agents[1]: expected object, got str"),
-        (AgentList, {"agents": [], "count": None}, "$.count: expected int, got NoneType"),
-        (AgentList, {"agents": [], "count": "0"}, "$.count: expected int, got str"),
         (AgentList, {"agents": [], "count": 0.0}, "$.count: expected int, got float"),
         (AgentList, {"agents": [], "count": False}, "$.count: expected int, got bool"),
-        (AllowedDomains, {}, "$.domains: missing"),
         (AllowedDomains, {"domains": "example.com"}, "$.domains: expected list, got str"),
-        (AllowedDomains, {"domains": {"a.example": 1}}, "$.domains: expected list, got dict"),
         (AllowedDomains, {"domains": ["a", None]}, "$.domains[1]: expected str, got NoneType"),
-        (AllowedDomains, {"domains": [["a"]]}, "$.domains[0]: expected str, got list"),
     ],
 )
 def test_what_is_not_as_documented_is_refused(
     model: type[object], body: object, message: str
 ) -> None:
     assert refusal(body, model) == message
-
-
-def test_a_refused_answer_carries_no_foreign_error() -> None:
-    with pytest.raises(ResponseDecodeError) as caught:
-        decode(b"{}", AgentList)
-    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -112,10 +85,9 @@ def test_unknown_fields_are_kept(unknown: dict[str, object]) -> None:
     assert domains({"domains": []} | unknown).extra == unknown
 
 
-@pytest.mark.parametrize("name", ["position", "template", "status", "name"])
-def test_text_is_kept_as_sent(name: str) -> None:
+def test_text_is_kept_as_sent() -> None:
     text = " \U0001f916 <b>ünï</b>\u202e\x00 "
-    assert getattr(agents(AGENT | {name: text})[0], name) == text
+    assert agents(AGENT | {"name": text})[0].name == text
 
 
 @pytest.mark.parametrize(
@@ -124,7 +96,6 @@ def test_text_is_kept_as_sent(name: str) -> None:
         ("2026-01-15T09:00:00.123456Z", datetime(2026, 1, 15, 9, 0, 0, 123456, tzinfo=UTC)),
         ("2026-01-15T09:00:00+09:00", datetime(2026, 1, 15, 9, tzinfo=TOKYO)),
         ("2026-01-15T09:00:00", datetime(2026, 1, 15, 9, tzinfo=UTC)),
-        ("2026-01-15 09:00", datetime(2026, 1, 15, 9, tzinfo=UTC)),
         ("2026-W03-4", datetime(2026, 1, 15, tzinfo=UTC)),
         ("2026-01-15t09:00:00z", datetime(2026, 1, 15, 9, tzinfo=UTC)),
         ("2016-12-31T23:59:60Z", datetime(2016, 12, 31, 23, 59, 59, tzinfo=UTC)),
@@ -150,14 +121,11 @@ def test_what_is_no_timestamp_is_refused(text: str) -> None:
         (b"<p>", "Expecting value at line 1, column 1"),
         (b"\n<!DOCTYPE html>", "it is HTML"),
         (b'{"domains": [],\n 1: 2}', "Expecting property name enclosed in double quotes at line 2"),
-        (b'{"domains": []} {}', "Extra data at line 1, column 17"),
-        (b'{"domains": ["a.exa', "Unterminated string starting at"),
         (b'{"domains": ["\xff"]}', "not UTF-8"),
         (b'\xef\xbb\xbf\xef\xbb\xbf{"domains": []}', "Expecting value"),
         ('{"domains": []}'.encode("utf-16"), "not UTF-8"),
         (b"[" * 50_000, "nested too deeply"),
         (b'{"domains": [], "x": NaN}', "NaN is not a JSON value"),
-        (b'{"domains": [], "x": -Infinity}', "-Infinity is not a JSON value"),
         (b'{"domains": [], "x": ' + b"9" * 5_000 + b"}", "Exceeds the limit"),
     ],
 )
@@ -202,14 +170,9 @@ SIZE = 128 * 1024
 RIGHT = json.dumps(AGENT).encode()
 WRONG_ELEMENTS = {
     "empty objects": b"{}",
-    "objects of one field": b'{"a":1}',
     "numbers": b"1",
     "floats": b"1.5",
-    "nulls": b"null",
-    "texts": b'"a"',
-    "empty lists": b"[]",
     "nested lists": b"[[]]",
-    "short lists": b"[1,2,3,4]",
     "deep lists": b"[" * 900 + b"]" * 900,
     "long numbers": b"9" * 4_000,
 }
@@ -218,10 +181,8 @@ WRONG_BODIES = {
     + b",".join([RIGHT] * (SIZE // len(RIGHT)) + [RIGHT.replace(b'"active"', b"null")])
     + b'], "count": 1}',
     "a huge number": b'{"agents": [], "count": ' + b"9" * SIZE + b"}",
-    "a huge text": b'{"agents": "' + b"a" * SIZE + b'"}',
     "the same name again and again": b"{" + b'"agents":[],' * (SIZE // 12) + b'"a":0}',
     "no end of lists": b"[" * SIZE,
-    "spaces": b" " * SIZE,
     "fields of many names": b'{"agents":[],'
     + ",".join(f'"{at:x}":1' for at in range(SIZE // 9)).encode()
     + b',"count":null}',
@@ -250,20 +211,15 @@ def test_many_misplaced_floats_are_not_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "more",
+    ("more", "times"),
     [
-        {"seen": [1.5, -2e9] * 40},
-        {f"is{at}": at for at in range(30)},
-        {"days": {f"{at:03}": 1 for at in range(365)}},
+        ({"seen": [1.5, -2e9] * 40}, 311),
+        ({f"is{at}": at for at in range(30)}, 311),
+        ({"visits": {f"{at:08}": at % 10 for at in range(9_000)}}, 1),
     ],
 )
-def test_however_much_unknown_is_kept(more: dict[str, object]) -> None:
-    assert {each.extra == more for each in agents(*[AGENT | more] * 311)} == {True}
-
-
-def test_a_map_of_very_many_names_is_kept() -> None:
-    visits = {f"{at:08}": at % 10 for at in range(9_000)}
-    assert agents(AGENT | {"visits": visits})[0].extra == {"visits": visits}
+def test_however_much_unknown_is_kept(more: dict[str, object], times: int) -> None:
+    assert {each.extra == more for each in agents(*[AGENT | more] * times)} == {True}
 
 
 @pytest.mark.parametrize(
