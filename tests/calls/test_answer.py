@@ -29,19 +29,14 @@ def every(form: str) -> str:
 SPELLINGS = {
     "as it is": KEY,
     "without the prefix": KEY[4:],
-    "capitals": KEY.upper(),
-    "small letters": KEY.lower(),
     "the other case": KEY.swapcase(),
     "URL-encoded": quote(KEY, safe=""),
     "URL-encoded twice": quote(quote(KEY, safe=""), safe=""),
-    "URL-encoded letter by letter": every("%%%02x"),
     "escapes of JSON": every("\\u%04X"),
-    "one escape of JSON": KEY.replace("S", "\\u0053"),
     "escapes of JSON in JSON": every("\\\\u%04x"),
     "escapes of old browsers": every("%%u%04X"),
     "escapes of a shell": every("\\x%02x"),
     "references of HTML": every("&#%d;"),
-    "references of HTML in hexadecimal": every("&#x%x;"),
     "references of HTML without an end": every("&#%d"),
     "escapes of JavaScript": every("\\u{%x}"),
     "octal escapes": every("\\%03o"),
@@ -49,7 +44,6 @@ SPELLINGS = {
     "long escapes": every("\\U%08x"),
     "decimal, as a list": str(list(KEY.encode())),
     "base64": encoded(""),
-    "base64 one letter later": encoded("x", "y"),
     "base64 two letters later": encoded("xy"),
     "base64 of the header": encoded("Bearer ", "\r\n"),
     "base64 in lines": "\r\n".join(re.findall(".{1,12}", encoded("key="))),
@@ -59,14 +53,12 @@ SPELLINGS = {
     "hexadecimal in pairs": KEY.encode().hex(" ").upper(),
     "hexadecimal backwards": KEY[::-1].encode().hex(),
     "backwards": KEY[::-1],
-    "split by a blank": f"{KEY[:18]} {KEY[18:]}",
     "split by a line end": f"{KEY[:18]}\n{KEY[18:]}",
     "split by hyphens": "-".join(KEY[at : at + 4] for at in range(0, len(KEY), 4)),
     "spaced": " ".join(KEY),
     "between null bytes": "\0".join(KEY),
     "cut at the end": KEY[:14],
     "cut at the beginning": KEY[-12:],
-    "cut in capitals": KEY[:14].upper(),
 }
 
 
@@ -86,7 +78,6 @@ def error(body: bytes, headers: dict[str, str] | None = None) -> APIStatusError:
     "text",
     [
         lambda form: json.dumps({"error": f"the key {form} is not known"}),
-        lambda form: f"the key {form} is not known",
         lambda form: form,
         lambda form: f"<p>{form}</p>" + "and so on " * 300,
     ],
@@ -100,11 +91,6 @@ def test_no_spelling_of_the_key_is_shown(form: str, text: Callable[[str], str]) 
     assert "clf_[redacted]" in shown
 
 
-@pytest.mark.parametrize("limit", range(180, 230, 3))
-def test_no_excerpt_ends_in_a_keys_piece(limit: int) -> None:
-    assert KEY[:12] not in error(b"x " * (limit // 2 - 4) + KEY.encode()).message
-
-
 @pytest.mark.parametrize("room", range(1, len(SHORT)))
 def test_no_message_is_cut_within_a_key(room: int) -> None:
     body = json.dumps({"error": f"{'x' * (2_000 - room)}{SHORT}"}).encode()
@@ -116,10 +102,8 @@ def test_no_message_is_cut_within_a_key(room: int) -> None:
     "text",
     [
         "Agent not found",
-        "API key is required. Please provide it in Authorization or X-API-Key header.",
         "an API key starts with clf_ and goes on",
         "%41%42 \\u0041 &#65; é \U0001f916",
-        "0123456",
         "The quick brown fox " * 500,
         "",
     ],
@@ -128,26 +112,23 @@ def test_a_text_without_the_key_stays(text: str) -> None:
     assert redact(text) == text
 
 
-def test_what_stands_around_the_key_stays() -> None:
-    text = f"no {KEY}, not {KEY.upper()} nor {KEY[:20]}!"
-    assert redact(text) == "no clf_[redacted], not clf_[redacted] nor clf_[redacted]!"
-
-
-def test_a_short_key_goes_only_as_a_whole() -> None:
-    text = "clf_test is a test of clf tests"
-    assert redacted(ApiKey(SHORT, "X-API-Key"), [text]) == ["clf_[redacted] is a test of clf tests"]
-
-
-@pytest.mark.parametrize("length", range(len("clf_") + 1, len(SHORT)))
-def test_a_key_cut_at_the_end_goes(length: int) -> None:
-    assert redact(f"not {SHORT[:length]}", SHORT) == "not clf_[redacted]"
+@pytest.mark.parametrize(
+    ("key", "text", "shown"),
+    [
+        (KEY, f"no {KEY.upper()} nor {KEY[:20]}!", "no clf_[redacted] nor clf_[redacted]!"),
+        (SHORT, "clf_test is a test of clf tests", "clf_[redacted] is a test of clf tests"),
+        *((SHORT, f"not {SHORT[:end]}", "not clf_[redacted]") for end in range(5, len(SHORT))),
+    ],
+)
+def test_what_stands_around_the_key_stays(key: str, text: str, shown: str) -> None:
+    assert redact(text, key) == shown
 
 
 def test_a_text_full_of_pieces_is_cut() -> None:
     assert len(redact(f"{KEY.upper()} " * 2_000)) < 10_000
 
 
-@pytest.mark.parametrize("escape", ["%41", "%25", "\\", "\\u00e9", "&#", "&#0", "0x41"])
+@pytest.mark.parametrize("escape", ["%41", "\\", "&#0"])
 def test_a_text_full_of_escapes_keeps_its_beginning(escape: str) -> None:
     text = escape * 20_000
     assert redact(text).startswith(text[:1_000])

@@ -22,13 +22,10 @@ def domains_path(agent_id: Any) -> str:
 @pytest.mark.parametrize(
     ("given", "used"),
     [
-        ("https://chatloom.app", "https://chatloom.app"),
-        ("https://chatloom.app/", "https://chatloom.app"),
         ("https://chatloom.app:8443", "https://chatloom.app:8443"),
         ("https://proxy.example/chatloom/", "https://proxy.example/chatloom"),
         ("HTTPS://chatloom.app", "HTTPS://chatloom.app"),
         ("https://xn--bcher-kva.example", "https://xn--bcher-kva.example"),
-        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
         ("http://127.1.2.3", "http://127.1.2.3"),
         ("http://[::1]:8080", "http://[::1]:8080"),
         ("http://localhost:8080/", "http://localhost:8080"),
@@ -40,27 +37,18 @@ def test_a_base_url_loses_its_last_slash(given: str, used: str) -> None:
 
 REFUSED = {
     "http would send the key in the clear": f"http://chatloom.app http://chatloom.app/{PASSWORD}",
-    "is https": (
-        "http://localhost.evil.example http://127.0.0.1.evil.example http://10.0.0.1 "
-        "http://0.0.0.0 http://2130706433"
-    ),
+    "is https": ("http://localhost.evil.example http://127.0.0.1.evil.example http://0.0.0.0"),
     "starts with https:// and a host": (
-        "chatloom.app //chatloom.app ftp://chatloom.app file:///etc/passwd https:// "
-        "https:///agents https://:443"
+        "chatloom.app //chatloom.app ftp://chatloom.app https:///agents https://:443"
     ),
     "is not a URL": (
         f"https://u:{PASSWORD}@[::1 https://u:{PASSWORD}@chatloom.app:https "
         "https://chatloom.app:99999 https://256.1.1.1 https://192.168.1 "
-        f"https://chatloom.app[::1] https://chatloom..app https://{'a' * 64}.example"
+        f"https://chatloom.app[::1] https://{'a' * 64}.example"
     ),
     "is scheme, host, maybe a port and a path": "https://chatloom.app/a;b",
-    "carries no credentials": (
-        f"https://user@chatloom.app https://user:{PASSWORD}@chatloom.app "
-        f"http://localhost@evil.example http://{PASSWORD}@chatloom.app"
-    ),
-    "neither query nor fragment": (
-        f"https://chatloom.app?x={PASSWORD} https://chatloom.app? https://chatloom.app#{PASSWORD}"
-    ),
+    "carries no credentials": f"https://user:{PASSWORD}@chatloom.app http://localhost@a.example",
+    "neither query nor fragment": f"https://chatloom.app? https://chatloom.app#{PASSWORD}",
     "is an ASCII URL": "https://bücher.example",
 }
 
@@ -72,11 +60,8 @@ REFUSED = {
         ("", "starts with https:// and a host"),
         (f"https://chatloom.app/{PASSWORD} b", "without spaces"),
         ("https://chatloom.app\n", "is an ASCII URL"),
-        ("https://chatloom.app/\x00", "is an ASCII URL"),
         (b"https://chatloom.app", "is an ASCII URL"),
-        (443, "is an ASCII URL"),
         (0, "is an ASCII URL"),
-        (False, "is an ASCII URL"),
     ],
 )
 def test_a_base_url_that_cannot_work_is_refused(
@@ -114,16 +99,11 @@ def test_the_environment_may_name_the_base_url(
 @pytest.mark.parametrize(
     ("agent_id", "segment"),
     [
-        ("a-b_c~d", "a-b_c~d"),
-        ("...", "..."),
+        ("a-b_c~d...", "a-b_c~d..."),
         ("../agents", "..%2Fagents"),
-        ("a?b", "a%3Fb"),
-        ("a#b", "a%23b"),
-        ("%2e%2e", "%252e%252e"),
-        (" ", "%20"),
+        ("%2e%2e ", "%252e%252e%20"),
         ("a+b&c=d;e,f", "a%2Bb%26c%3Dd%3Be%2Cf"),
         ("\U0001f916", "%F0%9F%A4%96"),
-        ("\u202e", "%E2%80%AE"),
     ],
 )
 def test_an_agent_id_is_one_encoded_segment(agent_id: str, segment: str) -> None:
@@ -148,7 +128,6 @@ def test_what_is_no_agent_id_is_refused(agent_id: Any, problem: str) -> None:
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda client, key: client.get_allowed_domains(key),
         lambda client, key: client.get_allowed_domains(f"{key}\n"),
         lambda client, key: client.get_raw(f"/x/{key}/y z"),
         lambda client, key: client.send_raw("GET", "/x", query={"key": key}),
@@ -175,8 +154,6 @@ class Level(int, Enum):
         (Status.ACTIVE, "?a=active"),
         (Level.HIGH, "?a=3"),
         (True, "?a=true"),
-        (1.5, "?a=1.5"),
-        ("a b", "?a=a%20b"),
         (None, ""),
     ],
 )
@@ -188,8 +165,6 @@ def test_a_query_holds_plain_values(value: Any, encoded: str) -> None:
     "path",
     [
         "/",
-        "/api/plugin/agents",
-        "/api/plugin/agents/",
         "/api/v2/x?cursor=a%20b&limit=10",
         "/api/v2/x?next=/a/../b?c",
         "/a.b/..c/%2F",

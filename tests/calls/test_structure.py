@@ -78,22 +78,18 @@ def test_an_absent_optional_field_takes_a_default_of_its_own() -> None:
     assert first.extra is not second.extra
 
 
-@pytest.mark.parametrize("absent", ["satisfaction", "closedBy", "perChannel"])
-def test_unknown_fields_are_kept_beside_absent_ones(absent: str) -> None:
-    sent = {name: value for name, value in FULL.items() if name != absent}
+def test_unknown_fields_are_kept_beside_absent_ones() -> None:
+    sent = {"id": "c", "messages": [], "language": "sv"}
     assert page(sent).conversations[0].extra == {"language": "sv"}
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"satisfaction": "4"}, ".satisfaction: expected number, got str"),
         ({"satisfaction": True}, ".satisfaction: expected number, got bool"),
         ({"closedBy": {}}, ".closedBy.sentAt: missing"),
-        ({"closedBy": 5}, ".closedBy: expected object, got int"),
         ({"messages": [HELLO, HELLO | {"text": 5}]}, ".messages[1].text: expected str, got int"),
         ({"messages": [HELLO | {"fromVisitor": 1}]}, ".messages[0].fromVisitor: expected bool"),
-        ({"perChannel": []}, ".perChannel: expected object, got list"),
         ({"perChannel": {"w" * 99: None}}, f".perChannel['{'w' * 39}]: expected int, got NoneType"),
     ],
 )
@@ -116,19 +112,17 @@ def test_plain_values_are_read_as_strictly_as_answers() -> None:
 
 
 def agent() -> Agent:
-    sent = {each.name: "x" for each in attrs.fields(Agent)} | {"created_at": "2026-01-15"}
+    sent = dict.fromkeys(attrs.fields_dict(Agent), "x") | {"created_at": "2026-01-15"}
     return from_dict(sent | {"extra": {"a": [1]}}, Agent)
 
 
 def test_a_read_instance_is_frozen() -> None:
-    read = agent()
-    assert type(read) is Agent
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        read.name = "other"  # type: ignore[misc]  # the point
+        agent().name = "other"  # type: ignore[misc]  # the point
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        del read.name
+        del agent().name
     with pytest.raises(AttributeError):
-        read.other = 1  # type: ignore[attr-defined]  # the point
+        agent().other = 1  # type: ignore[attr-defined]  # the point
 
 
 def test_a_read_instance_equals_a_made_one() -> None:
