@@ -145,16 +145,6 @@ async def test_key_server_pool_and_cache_tell_answers_apart(other: dict[str, Any
     assert mine != theirs
 
 
-async def test_an_error_is_never_kept() -> None:
-    case = Case(StubReply(status=404), DOWN)
-    client = case.client()
-    with pytest.raises(NotFoundError):
-        await look_up(client)
-    with pytest.raises(InternalServerError):
-        await look_up(client)
-    assert await look_up(client) == "v1.example"
-
-
 async def test_plain_values_are_each_callers_own() -> None:
     case = Case(StubReply({"hooks": [1]}, after=1.0))
     client = case.client()
@@ -294,6 +284,7 @@ async def test_each_call_has_its_own_deadline(
     assert (now(), case.requests) == (3.0, 1)
     await asyncio.wait([late])
     assert told in str(late.exception() or late.result())
+    assert len(asyncio.all_tasks()) == 1
 
 
 async def test_a_call_joining_at_the_end_fails_too() -> None:
@@ -326,7 +317,6 @@ async def test_a_deadline_ends_what_nobody_waits_for() -> None:
     with pytest.raises(DeadlineExceededError) as caught:
         await look_up(client)
     assert isinstance(caught.value.last_failure, APITimeoutError)
-    assert caught.value.path == "/api/plugin/agents/agt_1/allowed-domains"
     assert (len(asyncio.all_tasks()), now()) == (1, 3.0)
 
 
@@ -362,17 +352,6 @@ async def test_closing_a_client_ends_its_own_calls_only() -> None:
         await look_up(mine)  # although it is kept
 
 
-async def test_closing_the_pool_ends_what_is_under_way() -> None:
-    case = Case(slow())
-    call = asyncio.create_task(look_up(case.client()))
-    await asyncio.sleep(1)
-    await case.pool.aclose()
-    with pytest.raises(ClientClosedError):
-        await call
-    await asyncio.sleep(0)
-    assert len(asyncio.all_tasks()) == 1
-
-
 async def test_a_renewed_keys_answer_is_for_its_holders() -> None:
     case = Case(StubReply(status=401, after=1.0), first("of the new key"), first("of the old key"))
     keys = iter([KEY, "clf_of_another_workspace"])
@@ -384,16 +363,6 @@ async def test_a_renewed_keys_answer_is_for_its_holders() -> None:
         "of the old key",
         "of the new key",
     ] * 2
-
-
-async def test_waiting_for_the_key_counts_against_the_deadline() -> None:
-    async def never() -> str:
-        await asyncio.sleep(60)
-        return KEY
-
-    with pytest.raises(DeadlineExceededError):
-        await look_up(Case().client(never, retry=RetryPolicy(deadline=2.0)))
-    assert now() == 2.0
 
 
 def test_one_loop_after_another_finds_what_was_kept() -> None:
@@ -434,10 +403,7 @@ async def test_an_old_answer_is_better_than_a_failure(
 
 
 async def test_a_very_old_answer_is_not_served() -> None:
-    case = Case(first("old.example"), DOWN)
-    client = case.client(cache=Cache(ttl=60, stale_if_error=300))
-    await look_up(client)
-    await asyncio.sleep(361)
+    client = await aged(Case(first("old.example"), DOWN), cache=Cache(ttl=60, stale_if_error=30))
     with pytest.raises(InternalServerError):
         await look_up(client)
 
