@@ -43,7 +43,7 @@ async def test_an_alarm_that_is_cancelled_never_rings() -> None:
 
 def test_caches_are_forgotten_while_threads_add_some() -> None:
     shared, workspace = Shared(), (ApiKey("clf_shared"), "https://chatloom.app")
-    caches = []
+    caches = list[object]()
 
     async def work() -> None:
         for number in range(1, 500):
