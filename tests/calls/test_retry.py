@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterable
 from itertools import pairwise, product
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from attrs import frozen
@@ -27,10 +28,10 @@ from chatloom_async import (
 )
 from chatloom_async.errors import ConnectionReason
 from chatloom_async.testing import FakeClock, StubReply, StubTransport
+from tests.clients import KEY, scripted
 from tests.virtual import now
 
 pytestmark = pytest.mark.virtual
-KEY = "clf_retry"
 OK = StubReply({"agents": [], "count": 0})
 FAILING = StubReply(status=503)
 LIMITED = StubReply(status=429)
@@ -268,8 +269,7 @@ def test_a_call_only_waiting_has_no_last_failure() -> None:
 
 
 async def test_what_closed_the_gate_is_the_last_failure() -> None:
-    transport = StubTransport([LIMITED, StubReply({"agents": [], "count": 0}, after=10)])
-    bulk = AsyncChatloom(KEY, pool=transport)
+    bulk, _ = scripted(LIMITED, StubReply({"agents": [], "count": 0}, after=10))
     waiting = asyncio.create_task(bulk.list_agents())
     await asyncio.sleep(1)
     with pytest.raises(DeadlineExceededError) as caught:
@@ -280,7 +280,7 @@ async def test_what_closed_the_gate_is_the_last_failure() -> None:
 
 
 async def test_a_wait_beyond_the_deadline_is_refused() -> None:
-    bulk = AsyncChatloom(KEY, pool=StubTransport([asking(429, 60), OK, OK]))
+    bulk, _ = scripted(asking(429, 60), OK, OK)
     brisk = bulk.with_options(retry=RetryPolicy(deadline=3))
     waiting = asyncio.create_task(bulk.list_agents())
     await asyncio.sleep(1)
@@ -294,8 +294,7 @@ async def test_a_wait_beyond_the_deadline_is_refused() -> None:
 
 async def test_those_waiting_learn_of_a_longer_wait() -> None:
     refusal = StubReply(status=429, headers={"Retry-After": "200"}, after=1.0)
-    transport = StubTransport([refusal, OK])
-    client = AsyncChatloom(KEY, pool=transport, rate_limit=RateLimit(per_minute=6, burst=1))
+    client, transport = scripted(refusal, OK, rate_limit=RateLimit(per_minute=6, burst=1))
     patient = client.with_options(retry=RetryPolicy(max_retry_after=300, patience=600))
 
     async def call_of(of: AsyncChatloom) -> tuple[float | None, float]:
@@ -311,8 +310,7 @@ async def test_those_waiting_learn_of_a_longer_wait() -> None:
 
 
 async def test_an_hours_wait_is_tried_after_two_minutes() -> None:
-    transport = StubTransport([asking(429, 3600), OK])
-    client = AsyncChatloom(KEY, pool=transport)
+    client, transport = scripted(asking(429, 3600), OK)
     for wait, left in ((60, 3600), (60.2, 3540)):
         with pytest.raises(RateLimitError) as told:
             await client.list_agents()
@@ -320,20 +318,6 @@ async def test_an_hours_wait_is_tried_after_two_minutes() -> None:
         await asyncio.sleep(wait)
     await client.list_agents()
     assert len(transport.requests) == 2
-
-
-async def test_hanging_until_the_deadlines_is_an_outage() -> None:
-    transport = StubTransport([StubReply(after=60)] * 200)
-    client = AsyncChatloom(KEY, pool=transport, retry=RetryPolicy(attempts=3, deadline=5))
-
-    async def call(number: int) -> None:
-        await asyncio.sleep(number / 5)
-        with pytest.raises(DeadlineExceededError):
-            await client.get_allowed_domains(f"agt_{number % 20}")
-
-    await asyncio.gather(*map(call, range(200)))
-    assert client.stats().limiter.state == "outage"  # type: ignore[union-attr]  # it has one
-    assert len(transport.requests) <= 60
 
 
 @pytest.mark.parametrize(
@@ -354,10 +338,8 @@ def test_a_backoff_past_the_deadline_is_squeezed(
 
 
 def test_a_key_sources_timeout_is_not_the_deadline() -> None:
-    def slow() -> str:
-        raise TimeoutError("the vault is slow")
-
-    client = AsyncChatloom(slow, pool=StubTransport([]), retry=RetryPolicy(deadline=2))
+    slow = Mock(side_effect=TimeoutError("the vault is slow"))
+    client, _ = scripted(key=slow, retry=RetryPolicy(deadline=2))
     with pytest.raises(TimeoutError, match="the vault is slow"):
         FakeClock().run(client.list_agents())
 
