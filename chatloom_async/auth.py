@@ -1,20 +1,18 @@
-"""API keys: checked early, shown never.
+"""API keys: checked early, shown never, and taken out of what a server says.
 
-Here: the key as a value, and where a client takes it from. Not here: how it travels
-(``network.exchange``, ``network.direct``), when another one is asked for after a 401
-(``calls.call``), and how it is taken out of what a server says (``calls.answer``).
+Not here: where a client takes its key from (``calls.credentials``), and how it travels
+(``network.exchange``, ``network.direct``).
 
 Keys, passwords and what holds them are deleted before an error is raised: tracebacks show locals.
 """
 
 from __future__ import annotations
 
-import asyncio
+import base64
 import hashlib
-import inspect
-import os
-from collections.abc import Awaitable, Callable, Mapping
-from types import TracebackType
+import re
+from collections.abc import Callable, Iterator, Mapping
+from string import ascii_letters, digits
 from typing import Literal, NoReturn
 
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -26,6 +24,22 @@ KeyHeader = Literal["Authorization", "X-API-Key"]
 PREFIX = "clf_"
 REDACTED = "clf_[redacted]"
 _HOW = "generate one under Settings, API Keys, and pass it or set CHATLOOM_API_KEY"
+
+_UNMISTAKABLE = 16  # fewer letters after the prefix may stand in any text
+_PIECE = 8  # so many letters of a key in a row are too many
+_GRAM = 5
+_KEPT = 4_000  # letters of a text that is looked at letter by letter
+_ESCAPES = 1_000  # in a longer text, each of which takes as long as a hundred letters
+# %53, %2553, %u0053, \u0053, \U00000053, \u{53}, \x53, 0x53, \123, &#x53; and &#83; are S;
+# \n is no n.
+_ESCAPE = (
+    r"(?ai:(?:%(?:25)*(?:u00)?|\\u(?:0000)?00|\\u\{0*|[\\0]x|&#x0*)(?P<hex>[0-9a-f]{2})[;}]?"
+    r"|&#0*(?P<dec>[0-9]{2,3});?|\\(?P<oct>[0-7]{3})|\\[bfnrt])"
+)
+_SIGNS = ("%", "\\", "&#", "0x", "0X")  # without one of them there is no escape
+_SIGN = _ESCAPE + "|[A-Za-z0-9]"
+_LOWER = bytes(range(256)).lower()
+_OTHERS = bytes({*range(256)} - {*(ascii_letters + digits).encode()})
 
 
 class ApiKey:
@@ -91,10 +105,6 @@ class ApiKey:
     __deepcopy__ = __copy__
 
 
-KeySource = Callable[[], str | ApiKey | Awaitable[str | ApiKey]]
-_Asked = ApiKey | tuple[Exception, TracebackType | None]
-
-
 def _check(value: object) -> tuple[str, str | None]:
     """Return the stripped key and what is wrong with it; raising here would show it as a local."""
     if not isinstance(value, str):
@@ -109,85 +119,86 @@ def _check(value: object) -> tuple[str, str | None]:
     return key, None
 
 
-class Credentials:
-    """Where a client's key comes from: a fixed key, or a callable asked when needed.
+def redacted(key: ApiKey, texts: list[str]) -> list[str]:
+    """Return the texts without the key, whole or in pieces.
 
-    A callable is asked at the first call and again after a 401, by one task per event loop, however
-    many calls need the key: all of them get what it brings, its key or its error, and none of them
-    can stop it. It ends when the callable does or with the event loop, not with the client: a
-    callable that may hang needs a timeout of its own.
+    A piece counts in any case and escape, backwards, in base64, hexadecimal and decimal, and with
+    other signs between its letters. Of a long text that holds one, or is full of escapes, only the
+    beginning is kept.
     """
+    (header,) = key.headers().values()
+    bare = header.removeprefix("Bearer ")
+    forms = [form for form in _spellings(bare) if len(form) >= _PIECE]
+    grams = {form[at : at + _GRAM] for form in forms for at in range(len(form) - _GRAM + 1)}
+    least = _PIECE if len(bare) - len(PREFIX) >= _UNMISTAKABLE else min(map(len, forms))
+    return [_without_pieces(grams, least, _without(bare, text)) for text in texts]
 
-    __slots__ = ("_asking", "_source", "current", "generation", "renewable")
 
-    def __init__(self, api_key: str | ApiKey | KeySource | None) -> None:
-        """Take the key, or CHATLOOM_API_KEY if it is None; ConfigurationError: it cannot be one."""
-        self.generation: int = 0  # how often the callable was asked
-        self.renewable: bool = False  # is there anybody to ask for another key?
-        self.current: ApiKey | None = None  # the key in use; None before the callable was asked
-        self._asking: dict[asyncio.AbstractEventLoop, asyncio.Task[_Asked]] = {}
-        try:
-            if isinstance(api_key, ApiKey):
-                self.current = api_key
-            elif callable(api_key):
-                self._source: KeySource = api_key
-                self.renewable = True
-            elif api_key is None:
-                self.current = ApiKey(os.environ.get("CHATLOOM_API_KEY", ""))
-            else:
-                self.current = ApiKey(api_key)
-        finally:
-            del api_key  # a traceback shows the locals of its frames
+def _without(key: str, text: str) -> str:
+    """Return the text without the key as it is, and without its beginning where the text ends."""
+    text = text.replace(key, REDACTED)
+    at = text.rfind(PREFIX, max(0, len(text) - len(key)))
+    end = text[at:] if at >= 0 else PREFIX  # a text may be cut off in the middle of the key
+    return text[:at] + REDACTED if end != PREFIX and key.startswith(end) else text
 
-    async def renew(self, generation: int) -> ApiKey:
-        """Return the key; ask the callable for it, once for all who want another one than this.
 
-        It is not asked if it was since ``generation``, and who comes while it is being asked waits.
-        What the callable raises, every call that waits raises, and a call that comes later uses the
-        key there is, or asks again if there is none.
+def _without_pieces(grams: set[str], least: int, text: str) -> str:
+    """Hide what are letters of the key in a row, if case, escapes and other signs do not count.
 
-        Raises:
-            ConfigurationError: the callable returned something that is not a key, or was cancelled.
-        """
-        loop = asyncio.get_running_loop()
-        asking = self._asking.get(loop)
-        if asking is None or asking.done():
-            known = not self.renewable or self.generation != generation
-            if known and self.current is not None:
-                return self.current
-            asking = self._asking[loop] = loop.create_task(self._ask())
-            asking.add_done_callback(self._asked)
-        await asyncio.wait([asking])  # unlike 'await asking': no cancellation crosses it
-        if asking.cancelled():
-            raise ConfigurationError("the key source was cancelled before it returned a key")
-        answer = asking.result()
-        if isinstance(answer, ApiKey):
-            return answer
-        error, way = answer
-        try:
-            raise error.with_traceback(way)  # else each call would lengthen it for the next
-        finally:
-            # The traceback holds this frame: each of them would close a circle.
-            del error, way, answer, asking
+    Of the key ``clf_MySecret12AndMore`` the text ``x=%53-e-c-r-e-t-1-2;`` holds eight letters in a
+    row. The text's letters are ``xsecret12``. Five of them each, ``secre``, ``ecret``, ``cret1``
+    and ``ret12``, are ``grams`` of the key. Side by side these reach from ``%53`` to ``2``. Eight
+    letters are not too few (``least``), so all that is between is hidden: ``x=clf_[redacted];``.
+    """
+    if len(text) > _KEPT and sum(map(text.count, _SIGNS)) > _ESCAPES:
+        text = f"{text[:_KEPT]} {REDACTED}"
+    plain = _letters(text)
+    # A piece that is to be hidden holds a whole one of these.
+    if grams.isdisjoint(
+        [plain[at : at + _GRAM] for at in range(0, len(plain), _PIECE - _GRAM + 1)]
+    ):
+        return text
+    if len(text) > _KEPT:
+        text = f"{text[:_KEPT]} {REDACTED}"
+        plain = _letters(text)
+    signs = re.finditer(_SIGN, text)
+    spans = [sign.span() for sign in signs if len(sign[0]) == 1 or _letter(sign)]  # of each letter
+    parts: list[str] = []
+    kept = begin = 0
+    for at in range(len(plain) + 1):
+        if plain[at : at + _GRAM] in grams:
+            continue
+        end = at - 1 + _GRAM  # of the piece, if one began
+        if at > begin and end - begin >= least:
+            parts += text[kept : spans[begin][0]], REDACTED
+            kept = spans[end - 1][1]
+        begin = at + 1
+    return "".join((*parts, text[kept:]))
 
-    async def _ask(self) -> _Asked:
-        """Return a key, or an error as a value: if all who waited are gone, nobody raises it."""
-        try:
-            try:
-                answer = self._source()
-                if inspect.isawaitable(answer):
-                    answer = await answer
-            finally:
-                self.generation += 1
-            try:
-                self.current = answer if isinstance(answer, ApiKey) else ApiKey(answer)
-            finally:
-                del answer  # a traceback shows the locals of its frames
-        except Exception as error:  # noqa: BLE001 - whatever a callable raises
-            return error, error.__traceback__
-        return self.current
 
-    def _asked(self, asking: asyncio.Task[_Asked]) -> None:
-        loop = asking.get_loop()
-        if self._asking.get(loop) is asking:  # not the next one, begun between end and callback
-            del self._asking[loop]
+def _spellings(key: str) -> Iterator[str]:
+    """Yield the key as servers and programs write it, letters and digits only."""
+    raw = key.encode()
+    for form in (raw, raw[::-1]):
+        yield _letters(form.decode())
+        yield form.hex()
+        yield "".join(map(str, form))
+        for before in range(3):  # in base64 three bytes are four letters: it may begin in each
+            padded = base64.b64encode(bytes(before) + form)
+            yield _letters(padded[-(-before * 8 // 6) : (before + len(form)) * 8 // 6].decode())
+
+
+def _letters(text: str) -> str:
+    if any(sign in text for sign in _SIGNS):
+        text = re.sub(_ESCAPE, _letter, text)
+    return text.encode("latin-1", "replace").translate(_LOWER, _OTHERS).decode()
+
+
+def _letter(sign: re.Match[str]) -> str:
+    """Return the lower-case ASCII letter or digit that this stands for, "" for any other sign."""
+    letter = sign[0]
+    if len(letter) > 1:
+        letter = chr(
+            int(sign["hex"] or "0", 16) or int(sign["dec"] or "0") or int(sign["oct"] or "0", 8)
+        )
+    return letter.lower() if letter.isascii() and letter.isalnum() else ""

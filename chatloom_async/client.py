@@ -18,12 +18,13 @@ from typing import Any, Self, cast
 
 from attrs import evolve, frozen
 
-from chatloom_async.auth import ApiKey, Credentials, KeySource
+from chatloom_async.auth import ApiKey
 from chatloom_async.cache import Cache
 from chatloom_async.calls import retry as retrying
 from chatloom_async.calls import wire
 from chatloom_async.calls.cached import CachedCalls
 from chatloom_async.calls.call import Caller, ClientState
+from chatloom_async.calls.credentials import Credentials, KeySource
 from chatloom_async.calls.request import Query, build_request, check_base_url, check_raw_path
 from chatloom_async.calls.retry import RetryPolicy
 from chatloom_async.calls.workspace import read_workspace

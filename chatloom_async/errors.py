@@ -18,7 +18,7 @@
         ├── RateLimitError          429
         └── InternalServerError     500 and above
 
-Not here: which of them are retried (``calls.failures``), how an answer becomes one
+Not here: which of them are retried (``calls.retry``), how an answer becomes one
 (``calls.answer``).
 """
 

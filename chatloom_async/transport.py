@@ -12,6 +12,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
 from itertools import count
 from operator import attrgetter
 from typing import Protocol
@@ -30,12 +31,22 @@ _MOST_CACHES = 16  # per pool; a time to live drawn for each client would make o
 _GRACE = 0.1  # seconds: time enough to read what lies in the sockets of a hundred requests
 
 
+class Ending(Enum):
+    """Why a call is ended from outside."""
+
+    CLOSED = "its client or its pool was closed"
+    DEADLINE = "its deadline came"
+
+
 class UnderWay(Protocol):
-    """What closing needs of a call: its task, the client that makes it, and room for a note."""
+    """What closing needs of a call: its task, the client that makes it, and how it is ended."""
 
     task: asyncio.Task[object] | None
     owner: object
-    closed: bool
+
+    def end(self, ending: Ending) -> None:
+        """Cancel the call, unless it is over or was ended before."""
+        ...
 
 
 @define(eq=False, repr=False)
@@ -51,14 +62,14 @@ class InFlight:
         return len(self.calls)
 
     def end(self, owner: object | None = None) -> None:
-        """Cancel the calls of one client, or all; each is told by its ``closed``."""
+        """Cancel the calls of one client, or all."""
         for call in self.calls.copy():
             task = call.task  # once: the call may end meanwhile, in another thread
             if task is None or not (owner is None or call.owner is owner):
                 continue
             loop = task.get_loop()
             if not loop.is_closed():
-                loop.call_soon_threadsafe(self._cancel, call, task)
+                loop.call_soon_threadsafe(call.end, Ending.CLOSED)
 
     def forget_lost(self) -> None:
         """Let go of calls whose loop was closed under them: each would keep its sockets open."""
@@ -66,12 +77,6 @@ class InFlight:
             task = call.task
             if task is not None and task.get_loop().is_closed():
                 self.calls.discard(call)
-
-    def _cancel(self, call: UnderWay, task: asyncio.Task[object]) -> None:
-        # Only if the call still is under way: its task has other things to do afterwards.
-        if call in self.calls and not call.closed:
-            call.closed = True
-            task.cancel()
 
 
 class Clock(Protocol):

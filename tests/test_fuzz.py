@@ -23,7 +23,7 @@ from chatloom_async import (
     ConfigurationError,
     ResponseDecodeError,
 )
-from chatloom_async.calls.failures import parse_retry_after
+from chatloom_async.calls.answer import parse_retry_after
 from chatloom_async.calls.request import check_base_url, check_raw_path
 from chatloom_async.calls.wire import decode, decode_error
 from chatloom_async.testing import FakeClock

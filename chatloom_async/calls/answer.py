@@ -1,22 +1,30 @@
-"""An answer that is no success, as the error its caller sees: without the key.
+"""An answer that is no success: as the error its caller sees, and what its headers ask for.
 
-A server may repeat what it was sent, in another spelling. Not here: the error of an exchange
-without an answer (``network.translation``), and which errors heal (``calls.failures``).
+There is no one way for headers to say how long to wait, or what they know of the server's rate
+limit. Understood are Retry-After (RFC 9110 §10.2.3), ``retry-after-ms`` and Traefik's
+``X-Retry-In``; ``X-RateLimit-*`` and ``X-Rate-Limit-*`` as GitHub, Envoy, Upstash and Discord send
+them; ``RateLimit-*`` of draft-ietf-httpapi-ratelimit-headers 3 to 6, and ``RateLimit`` of drafts 7
+and 8. A value that makes no sense is ignored, as if it had not been sent.
+
+Not here: the error of an exchange without an answer (``network.translation``), how the key is taken
+out of what a server says (``auth``), which errors heal (``calls.retry``), and how far a limit that
+was told is believed (``ratelimit.told``).
 """
 
 from __future__ import annotations
 
-import base64
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from string import ascii_letters, digits
 from urllib.parse import urlsplit
 
-from chatloom_async.auth import PREFIX, REDACTED, ApiKey
-from chatloom_async.calls.failures import parse_retry_after
+from chatloom_async.auth import ApiKey, redacted
 from chatloom_async.calls.wire import decode_error
 from chatloom_async.errors import APIStatusError, status_error_class
+from chatloom_async.ratelimit.values import ToldLimit
 from chatloom_async.transport import MAX_ERROR_BODY, Clock, Response
 
 _EXCERPT = 200
@@ -28,48 +36,54 @@ _CONTROL = (
 )
 _REDIRECTION = range(300, 400)
 _PHRASES = frozenset(HTTPStatus)
-_UNMISTAKABLE = 16  # fewer letters after the prefix may stand in any text
-_PIECE = 8  # so many letters of a key in a row are too many
-_GRAM = 5
-_KEPT = 4_000  # letters of a text that is looked at letter by letter
-_ESCAPES = 1_000  # in a longer text, each of which takes as long as a hundred letters
-# %53, %2553, %u0053, \u0053, \U00000053, \u{53}, \x53, 0x53, \123, &#x53; and &#83; are S;
-# \n is no n.
-_ESCAPE = (
-    r"(?ai:(?:%(?:25)*(?:u00)?|\\u(?:0000)?00|\\u\{0*|[\\0]x|&#x0*)(?P<hex>[0-9a-f]{2})[;}]?"
-    r"|&#0*(?P<dec>[0-9]{2,3});?|\\(?P<oct>[0-7]{3})|\\[bfnrt])"
-)
-_SIGNS = ("%", "\\", "&#", "0x", "0X")  # without one of them there is no escape
-_SIGN = _ESCAPE + "|[A-Za-z0-9]"
-_LOWER = bytes(range(256)).lower()
-_OTHERS = bytes({*range(256)} - {*(ascii_letters + digits).encode()})
+
+_NUMBER = re.compile(r"\d{1,15}(\.\d*)?|\.\d+", re.ASCII)
+_DURATION = r"(?a:\d{1,9}(\.\d{1,9})?(h|ms|m|s|us|µs|ns))+"  # Go's
+_PART = r"(?a:(\d+(?:\.\d+)?)(h|ms|m|s|us|µs|ns))"
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+_PARAMETER = re.compile(r"\b(limit|remaining|reset|q|r|t|w)\s*=\s*(\d{1,12}(?:\.\d{1,6})?)")
+
+_MILLISECOND = 0.001
+_AT_ONCE = 1.0  # seconds: what a refusal with "Retry-After: 0" is taken to ask for
+_ROUNDING = 1.0  # seconds by which a Retry-After in whole seconds may differ from a reset
+_EPOCH = 1e9  # a reset above this many seconds is a moment since 1970 …
+_EPOCH_MS = 1e11  # … and above this one in milliseconds
+_SKEW = 2.0  # seconds: a Date further from our clock shows that one of the two is wrong
+_LONGEST_RESET = 31 * 86_400.0  # seconds; quotas are counted by the month at most
+
+_PREFIXES = ("x-ratelimit-", "ratelimit-", "x-rate-limit-")
+# Whoever tells of a limit sends one of these.
+TELLING = ("ratelimit", *(prefix + "remaining" for prefix in _PREFIXES))
 
 
 def status_error(answer: Response, key: ApiKey, clock: Clock) -> APIStatusError:
     """Return the error for an answer, without the key: a server may repeat what it was sent."""
-    body, names, values = answer.body[:MAX_ERROR_BODY], [], []
+    message, longest = _message(answer)
+    headers: dict[str, str] = {}
     room = MAX_ERROR_BODY  # for the headers too: to redact each takes time
     for name, value in answer.headers.items():
         room -= len(name) + len(value)
         if room >= 0:
-            names.append(name.lower())
-            values.append(value)
-    message, longest = _message(answer, body)
+            headers[name.lower()] = value
+    retry_after = parse_retry_after(headers, clock)
     line = re.sub(_CONTROL, " ", message).encode(errors="replace").decode()  # fit for a log
-    text, line, *others = redacted(key, [body.decode("latin-1"), line, *names, *values])
-    headers = dict(zip(others[: len(names)], others[len(names) :], strict=True))
-    kind = status_error_class(answer.status)
+    body = answer.body[:MAX_ERROR_BODY].decode("latin-1")
+    body, line, *others = redacted(key, [body, line, *headers, *headers.values()])
     # Cut off when it is redacted: a piece of a short key would not be known for one.
     line = line if len(line) <= _LONGEST_MESSAGE else f"{line[:_LONGEST_MESSAGE]}…"
-    error = kind(answer.status, line[:longest], text.encode("latin-1"), headers)
-    error.retry_after = parse_retry_after(headers, clock)
+    names, values = others[: len(headers)], others[len(headers) :]
+    error = status_error_class(answer.status)(
+        answer.status, line[:longest], body.encode("latin-1"), dict(zip(names, values, strict=True))
+    )
+    error.retry_after = retry_after
     return error
 
 
-def _message(answer: Response, body: bytes) -> tuple[str, int | None]:
+def _message(answer: Response) -> tuple[str, int | None]:
     """Return what the answer says, and of how many letters that is an excerpt."""
     if answer.status in _REDIRECTION:
         return _redirect(answer.headers.get("location")), None
+    body = answer.body[:MAX_ERROR_BODY]
     message = decode_error(body)
     if message is not None:
         return message[: 2 * _LONGEST_MESSAGE], None
@@ -88,86 +102,106 @@ def _redirect(location: str | None) -> str:
     return f"a redirect to {where} is not followed; set base_url to the API itself"
 
 
-def redacted(key: ApiKey, texts: list[str]) -> list[str]:
-    """Return the texts without the key, whole or in pieces.
+def parse_retry_after(headers: Mapping[str, str], clock: Clock) -> float | None:
+    """Return how many seconds a refusal asks to wait, or None.
 
-    A piece counts in any case and escape, backwards, in base64, hexadecimal and decimal, and with
-    other signs between its letters. Of a long text that holds one, or is full of escapes, only the
-    beginning is kept.
+    The first usable of ``retry-after-ms``, Retry-After (seconds, whole or not, or an HTTP-date,
+    held against the answer's own Date) and ``X-Retry-In``; else the reset of the limit it tells.
+    A Retry-After rounded to whole seconds yields to an ``X-Retry-In`` or a reset that says the same
+    more exactly. Zero means a second.
     """
-    (header,) = key.headers().values()
-    bare = header.removeprefix("Bearer ")
-    forms = [form for form in _spellings(bare) if len(form) >= _PIECE]
-    grams = {form[at : at + _GRAM] for form in forms for at in range(len(form) - _GRAM + 1)}
-    least = _PIECE if len(bare) - len(PREFIX) >= _UNMISTAKABLE else min(map(len, forms))
-    return [_without_pieces(grams, least, _without(bare, text)) for text in texts]
+    asked = _asked(headers, clock)
+    told = parse_limit(headers, clock)
+    reset = told.reset if told is not None and told.remaining < 1 else None
+    if asked and reset and abs(reset - asked) <= _ROUNDING:
+        return reset if reset % 1 else max(asked, reset)
+    return asked or reset or (_AT_ONCE if asked == 0 else None)
 
 
-def _without(key: str, text: str) -> str:
-    """Return the text without the key as it is, and without its beginning where the text ends."""
-    text = text.replace(key, REDACTED)
-    at = text.rfind(PREFIX, max(0, len(text) - len(key)))
-    end = text[at:] if at >= 0 else PREFIX  # a text may be cut off in the middle of the key
-    return text[:at] + REDACTED if end != PREFIX and key.startswith(end) else text
+def parse_limit(headers: Mapping[str, str], clock: Clock) -> ToldLimit | None:
+    """Return what an answer tells of its limit; None if it tells nothing, or nonsense."""
+    for name in TELLING:
+        if name in headers:
+            break
+    else:
+        return None
+    if name == "ratelimit":
+        told = _tightest(headers[name])
+        remaining, reset = told.get("remaining", told.get("r")), told.get("reset", told.get("t"))
+        limit = told.get("limit", told.get("q"))
+    else:
+        prefix = name.removesuffix("remaining")
+        remaining = _number(headers[name])
+        reset = _seconds(headers.get(prefix + "reset-after", headers.get(prefix + "reset", "")))
+        limit = _number(headers.get(prefix + "limit", ""))
+    policy = _tightest(headers.get("ratelimit-policy", headers.get("x-ratelimit-limit", "")))
+    limit = policy.get("q", policy.get("limit")) if limit is None else limit
+    if remaining is None or reset is None:
+        return None
+    reset = _from_now(reset, headers, clock)
+    if reset > _LONGEST_RESET or (limit is not None and remaining > limit):
+        return None
+    return ToldLimit(name, remaining, max(0.0, reset), limit or None, policy.get("w") or None)
 
 
-def _without_pieces(grams: set[str], least: int, text: str) -> str:
-    """Hide what are letters of the key in a row, if case, escapes and other signs do not count.
-
-    Of the key ``clf_MySecret12AndMore`` the text ``x=%53-e-c-r-e-t-1-2;`` holds eight letters in a
-    row. The text's letters are ``xsecret12``. Five of them each, ``secre``, ``ecret``, ``cret1``
-    and ``ret12``, are ``grams`` of the key. Side by side these reach from ``%53`` to ``2``. Eight
-    letters are not too few (``least``), so all that is between is hidden: ``x=clf_[redacted];``.
-    """
-    if len(text) > _KEPT and sum(map(text.count, _SIGNS)) > _ESCAPES:
-        text = f"{text[:_KEPT]} {REDACTED}"
-    plain = _letters(text)
-    # A piece that is to be hidden holds a whole one of these.
-    if grams.isdisjoint(
-        [plain[at : at + _GRAM] for at in range(0, len(plain), _PIECE - _GRAM + 1)]
-    ):
-        return text
-    if len(text) > _KEPT:
-        text = f"{text[:_KEPT]} {REDACTED}"
-        plain = _letters(text)
-    signs = re.finditer(_SIGN, text)
-    spans = [sign.span() for sign in signs if len(sign[0]) == 1 or _letter(sign)]  # of each letter
-    parts: list[str] = []
-    kept = begin = 0
-    for at in range(len(plain) + 1):
-        if plain[at : at + _GRAM] in grams:
-            continue
-        end = at - 1 + _GRAM  # of the piece, if one began
-        if at > begin and end - begin >= least:
-            parts += text[kept : spans[begin][0]], REDACTED
-            kept = spans[end - 1][1]
-        begin = at + 1
-    return "".join((*parts, text[kept:]))
+def _asked(headers: Mapping[str, str], clock: Clock) -> float | None:
+    """Return what the headers that exist for nothing else ask; 0.0 if for no wait at all."""
+    milliseconds = headers.get("retry-after-ms", "").strip()
+    if _NUMBER.fullmatch(milliseconds) and float(milliseconds):
+        return float(milliseconds) * _MILLISECOND
+    text = headers.get("retry-after", "").strip()
+    if _NUMBER.fullmatch(text):
+        wait = _from_now(float(text), headers, clock)
+        if wait < 0:  # a moment that has passed
+            return None
+        exact = _seconds(headers.get("x-retry-in", ""))
+        return exact if exact and (not wait or abs(wait - exact) <= _ROUNDING) else wait
+    if (until := _http_date(text)) is not None:
+        now = _http_date(headers.get("date", ""))
+        wait = until - (clock.wall() if now is None else now)
+        return wait if wait > 0 else None
+    return _seconds(headers.get("x-retry-in", "")) or None
 
 
-def _spellings(key: str) -> Iterator[str]:
-    """Yield the key as servers and programs write it, letters and digits only."""
-    raw = key.encode()
-    for form in (raw, raw[::-1]):
-        yield _letters(form.decode())
-        yield form.hex()
-        yield "".join(map(str, form))
-        for before in range(3):  # in base64 three bytes are four letters: it may begin in each
-            padded = base64.b64encode(bytes(before) + form)
-            yield _letters(padded[-(-before * 8 // 6) : (before + len(form)) * 8 // 6].decode())
+def _tightest(field: str) -> dict[str, float]:
+    """Return the parameters of the policy with the fewest requests left, and the latest reset."""
+    items = field.split(",") if ";" in field else (field,)
+    found = ({name: float(value) for name, value in _PARAMETER.findall(each)} for each in items)
+    return min(
+        filter(None, found),
+        key=lambda each: (each.get("r", math.inf), -each.get("t", 0)),
+        default={},
+    )
 
 
-def _letters(text: str) -> str:
-    if any(sign in text for sign in _SIGNS):
-        text = re.sub(_ESCAPE, _letter, text)
-    return text.encode("latin-1", "replace").translate(_LOWER, _OTHERS).decode()
+def _number(text: str) -> float | None:
+    # "100, 100;w=60": the first is the limit in force, what follows are its policies.
+    text = text.partition(",")[0].partition(";")[0].strip()
+    return float(text) if _NUMBER.fullmatch(text) else None
 
 
-def _letter(sign: re.Match[str]) -> str:
-    """Return the lower-case ASCII letter or digit that this stands for, "" for any other sign."""
-    letter = sign[0]
-    if len(letter) > 1:
-        letter = chr(
-            int(sign["hex"] or "0", 16) or int(sign["dec"] or "0") or int(sign["oct"] or "0", 8)
-        )
-    return letter.lower() if letter.isascii() and letter.isalnum() else ""
+def _seconds(text: str) -> float | None:
+    """Read a number of seconds, or Go's way of writing a duration: "1m2.5s"."""
+    number = _number(text)
+    if number is None and re.fullmatch(_DURATION, text.strip()):
+        return sum(float(value) * _UNITS[unit] for value, unit in re.findall(_PART, text))
+    return number
+
+
+def _from_now(wait: float, headers: Mapping[str, str], clock: Clock) -> float:
+    """Return the seconds until then, where a moment is given, as resets and some waits are."""
+    if wait <= _EPOCH:
+        return wait
+    moment = wait * _MILLISECOND if wait > _EPOCH_MS else wait
+    now, theirs = clock.wall(), _http_date(headers.get("date", ""))
+    if theirs is not None and abs(theirs - now) > _SKEW:
+        now = theirs
+    return moment - now
+
+
+def _http_date(text: str) -> float | None:
+    try:
+        moment = parsedate_to_datetime(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None

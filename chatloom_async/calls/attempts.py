@@ -23,7 +23,7 @@ from chatloom_async.errors import (
 )
 from chatloom_async.events import AttemptEnded, CallEnded, CallStarted, LimiterWaited, Observer
 from chatloom_async.ratelimit.limiter import RateLimiter
-from chatloom_async.transport import Request, Shared
+from chatloom_async.transport import Alarm, Ending, Request, Shared
 
 log: logging.Logger = logging.getLogger("chatloom_async")
 log.addHandler(logging.NullHandler())  # silent unless the application sets up logging
@@ -40,12 +40,23 @@ class NextStep(Enum):
 
 @define(eq=False, repr=False)
 class FailedAttempt:
-    """A failed attempt: errors travel as values and are raised once, by the call."""
+    """A failed attempt: errors travel as values and are raised once, by the call.
+
+    Attributes:
+        error: why it failed.
+        next_step: what follows.
+        elapsed: seconds it took.
+        wait: seconds from its end to the next attempt.
+        refused: whether a rate limit refused it.
+        asked: how many seconds that refusal, or a 503, asks to wait; 0 if it does not say.
+    """
 
     error: ChatloomError
-    next_step: NextStep
-    elapsed: float
+    next_step: NextStep = NextStep.FINAL
+    elapsed: float = 0.0
     wait: float = 0.0
+    refused: bool = False
+    asked: float = 0.0
 
     def outcome(self) -> str:
         """Return the status, or the reason why there is none."""
@@ -59,20 +70,21 @@ class FailedAttempt:
 
 @define(eq=False, repr=False)
 class CallRecord:
-    """What one call remembers from attempt to attempt.
+    """What one call remembers from attempt to attempt; times are on the loop's clock.
 
     Attributes:
         request: what every attempt sends.
-        notify: the observer, told by ``begin``, ``waited``, ``attempt_ended`` and ``end``.
+        give_up_at: when its deadline comes.
+        leader: the call whose request this one waits for, if it does.
+        notify: the observer, told by ``begin``, ``waited``, ``attempt_ended`` and ``ended``.
         number: how the observer knows the call.
-        key: of the latest attempt; None while a callable has not given one.
-        began: when the call began, if somebody is told; on the loop's clock, as all times.
-        task: what makes the call; None while closing cannot end it.
+        began: when the call began, if somebody is told.
+        task: what makes the call, while it is under way.
         owner: whose closing ends it, the state of the client that makes it.
         cancelling: how often its task had been cancelled before.
-        closed: whether it was cancelled by closing.
-        give_up_at: when its deadline comes.
-        scope: what ends the call at its deadline; None while it has none.
+        ending: why the task was cancelled, if it was the deadline or closing.
+        alarm: rings at the deadline.
+        key: of the latest attempt; None while a callable has not given one.
         limiter: of the latest attempt.
         departure: when that left it, if there is one.
         failures: the failed attempts, oldest first.
@@ -80,21 +92,20 @@ class CallRecord:
         started: when the latest attempt left.
         failed_at: when the latest failed attempt was over.
         sent: how many requests were handed to the transport.
-        refused: whether the latest attempt was refused by a rate limit.
-        asked: how many seconds that refusal, or a 503, asks to wait; 0 if it does not say.
     """
 
     request: Request
+    give_up_at: float = math.inf
+    leader: CallRecord | None = None
     notify: Observer | None = None
     number: int = 0
-    key: ApiKey | None = None
     began: float = 0.0
     task: asyncio.Task[object] | None = None
     owner: object = None
     cancelling: int = 0
-    closed: bool = False
-    give_up_at: float = math.inf
-    scope: asyncio.Timeout | None = None
+    ending: Ending | None = None
+    alarm: Alarm | None = None
+    key: ApiKey | None = None
     limiter: RateLimiter | None = None
     departure: float = 0.0
     failures: list[FailedAttempt] = field(factory=list)
@@ -102,20 +113,15 @@ class CallRecord:
     started: float = 0.0
     failed_at: float = 0.0
     sent: int = 0
-    refused: bool = False
-    asked: float = 0.0
 
     def begin(self, shared: Shared, key: ApiKey | None) -> None:
         """Note when the call begins, and tell the observer if there is one."""
         self.key, self.began = key, asyncio.get_running_loop().time()
-        if shared.notify is None:
-            return
-        self.notify, self.number, request = shared.notify, next(shared.numbers), self.request
-        method, route, path = request.method, request.route, request.resource
-        started = CallStarted(
-            self.number, method, route, path, request.base_url, self.fingerprint()
-        )
-        self.notify(started)
+        if shared.notify is not None:
+            self.notify, self.number, request = shared.notify, next(shared.numbers), self.request
+            method, route, path = request.method, request.route, request.resource
+            key_of = self.fingerprint()
+            self.notify(CallStarted(self.number, method, route, path, request.base_url, key_of))
 
     def fingerprint(self) -> str:
         """Return what stands for the key of the latest attempt; "" if there is none yet."""
@@ -133,25 +139,55 @@ class CallRecord:
             key, seconds = self.fingerprint(), now - self.started
             self.notify(AttemptEnded(self.number, method, path, key, self.sent, outcome, seconds))
 
-    def end(self, error: BaseException | None, now: float, *, answered: bool) -> None:
-        """Tell the observer how the call ended."""
+    def ended(self, error: BaseException | None, now: float) -> None:
+        """Tell how the call ended: the observer, and of an answer (no error) the log."""
+        request, seconds = self.request, now - self.began
+        if error is None:
+            told = self.fingerprint(), request.method, request.target, seconds
+            log.debug("key %s: %s %s answered after %.3f s", *told, extra=self.log_fields())
         if self.notify is not None:
-            ending = (
-                "cancelled" if isinstance(error, asyncio.CancelledError) else type(error).__name__
+            outcome = "ok" if error is None else type(error).__name__
+            if isinstance(error, asyncio.CancelledError):
+                outcome = "cancelled"
+            method, route, path, key = (
+                request.method,
+                request.route,
+                request.resource,
+                self.fingerprint(),
             )
-            outcome = "ok" if answered else ending
-            method, route, path = self.request.method, self.request.route, self.request.resource
-            key, sent, seconds = self.fingerprint(), self.sent, now - self.began
-            self.notify(CallEnded(self.number, method, route, path, key, sent, outcome, seconds))
+            self.notify(
+                CallEnded(self.number, method, route, path, key, self.sent, outcome, seconds)
+            )
 
-    def claim_cancellation(self) -> bool:
-        """Return whether closing is the only reason for this cancellation, and withdraw it if so.
+    def ring_at_deadline(self) -> None:
+        """End the call when its deadline comes, which may move to a later time until then.
 
-        It is withdrawn with ``Task.uncancel()``; the call then ends with a ``ClientClosedError``.
-        False: somebody else cancelled; re-raise.
+        A call that waits for its ``leader`` is ended by that one if both deadlines are the same.
         """
-        task = self.task
-        return self.closed and task is not None and task.uncancel() <= self.cancelling
+        if self.give_up_at < math.inf:
+            self.alarm = Alarm(self.give_up_at, self._rung)
+
+    def _rung(self) -> None:
+        if self.alarm is None or self.alarm.at < self.give_up_at:
+            self.ring_at_deadline()
+        elif self.leader is None or self.leader.give_up_at > self.give_up_at:
+            # Not at once: an answer that was read just before is the next to be looked at.
+            asyncio.get_running_loop().call_soon(self.end, Ending.DEADLINE)
+
+    def end(self, ending: Ending) -> None:
+        """Cancel the call, unless it is over or was ended before."""
+        if self.task is not None and self.ending is None:
+            self.ending = ending
+            self.task.cancel()
+
+    def withdraw_cancellation(self) -> Ending | None:
+        """Return why ``end`` cancelled the call, and withdraw that with ``Task.uncancel()``.
+
+        None: it did not, or somebody else cancelled the task too; re-raise.
+        """
+        if self.ending is None or self.task is None or self.task.uncancel() > self.cancelling:
+            return None
+        return self.ending
 
     def last_failure(self) -> ChatloomError | None:
         """Return why the call was not finished: its own last failure, or its closed gate's."""
@@ -170,17 +206,6 @@ class CallRecord:
             "chatloom_path": self.request.target,
             "chatloom_key": self.fingerprint(),
         }
-
-    def log_success(self, now: float) -> None:
-        """Tell the log, at DEBUG, that the call is answered."""
-        log.debug(
-            "key %s: %s %s answered after %.3f s",
-            self.fingerprint(),
-            self.request.method,
-            self.request.target,
-            now - self.began,
-            extra=self.log_fields(),
-        )
 
     def finished(self, error: ChatloomError) -> ChatloomError:
         """Return the error as its caller sees it: with its request and what was tried."""

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -20,8 +19,8 @@ from attrs import define, evolve
 from chatloom_async.auth import ApiKey
 from chatloom_async.cache import AnswerStore, Flight, Identity, KeptAnswer
 from chatloom_async.calls.attempts import CallRecord
-from chatloom_async.calls.call import Caller
-from chatloom_async.calls.failures import heals
+from chatloom_async.calls.call import Caller, enter, leave
+from chatloom_async.calls.retry import heals
 from chatloom_async.calls.wire import decode
 from chatloom_async.errors import (
     APIConnectionError,
@@ -32,7 +31,7 @@ from chatloom_async.errors import (
     ResponseDecodeError,
 )
 from chatloom_async.events import CacheAnswered, Manner
-from chatloom_async.transport import Alarm, Request
+from chatloom_async.transport import Request
 
 Model = TypeVar("Model")
 
@@ -146,36 +145,24 @@ class CachedCalls:
         return copy.copy(answer) if isinstance(answer, ChatloomError) else answer
 
     async def _wait(
-        self, call: CallRecord, answer: Any, give_up_at: float, *, shared: bool = False
+        self, tried: CallRecord, answer: Awaitable[Any], give_up_at: float, *, shared: bool = False
     ) -> Any:
-        """Wait as a call of this client, for as long as its deadline allows."""
-        in_flight, loop = self.caller.transport.shared.in_flight, asyncio.get_running_loop()
-        scope, waiter = asyncio.timeout(None), CallRecord(call.request)
+        """Wait as a call of this client, for as long as its deadline allows.
 
-        def late() -> None:
-            if not shared or give_up_at < call.give_up_at:  # else the flight ends at this moment
-                scope.reschedule(loop.time())
-
-        alarm = None if give_up_at == math.inf else Alarm(give_up_at, late)
-        waiter.owner, waiter.task = self.caller.state, asyncio.current_task()
-        waiter.cancelling = 0 if waiter.task is None else waiter.task.cancelling()
-        in_flight.calls.add(waiter)
+        ``tried`` is the record of the attempts; of those that are ``shared``, the flight's.
+        """
+        in_flight = self.caller.transport.shared.in_flight
+        call = CallRecord(tried.request, give_up_at, tried if shared else None)
+        enter(call, in_flight, self.caller.state)
         try:
-            async with scope:
-                return await answer
-        except TimeoutError:
-            if not scope.expired():
-                raise
-            return call.finished(self.caller.too_late(call))
+            return await answer
         except asyncio.CancelledError:
-            if not waiter.claim_cancellation():
+            error = self.caller.why_ended(call, tried)
+            if error is None:
                 raise
-            return waiter.finished(ClientClosedError("the client was closed during the call"))
+            return (call if isinstance(error, ClientClosedError) else tried).finished(error)
         finally:
-            in_flight.calls.discard(waiter)
-            waiter.task = None  # which may hold an error that holds this frame
-            if alarm is not None:
-                alarm.cancel()
+            leave(call, in_flight)
 
     def _start(
         self, request: Request, identity: Identity, give_up_at: float, *, unattended: bool = False

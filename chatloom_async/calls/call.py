@@ -16,9 +16,12 @@ The way of a 429, as an example:
 4. Else the next ``_attempt`` follows at once, finds the gate closed, and waits at it. Without a
    rate limiter it follows after the policy's wait, of which the Retry-After is the least.
 
-Not here: the record of a call (``calls.attempts``), what a failure means (``calls.failures``), when
-it is repeated (``calls.retry``), the gate (``ratelimit.limiter``), one exchange
-(``network.pool``), calls that share one request (``calls.cached``).
+Closing and the deadline end a call by cancelling its task, which ``enter`` allows and ``leave``
+forbids again.
+
+Not here: the record of a call (``calls.attempts``), what a failure means and when it is repeated
+(``calls.retry``), the gate (``ratelimit.limiter``), one exchange (``network.pool``), calls that
+share one request (``calls.cached``).
 """
 
 from __future__ import annotations
@@ -26,19 +29,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import sys
+from asyncio import CancelledError
 from http import HTTPStatus
 from types import NoneType
 from typing import TypeVar
 
-from attrs import define, field
+from attrs import define, evolve, field, frozen
 
-from chatloom_async.auth import ApiKey, Credentials
+from chatloom_async.auth import ApiKey
 from chatloom_async.cache import Cache
-from chatloom_async.calls.answer import status_error
+from chatloom_async.calls.answer import TELLING, parse_limit, status_error
 from chatloom_async.calls.attempts import CallRecord, FailedAttempt, NextStep, log
-from chatloom_async.calls.failures import TELLING, judge, note, parse_limit
-from chatloom_async.calls.retry import RetryPolicy, engine_for
+from chatloom_async.calls.credentials import Credentials
+from chatloom_async.calls.retry import RetryPolicy, engine_for, judge
 from chatloom_async.calls.wire import decode
 from chatloom_async.errors import (
     APIConnectionError,
@@ -54,11 +57,9 @@ from chatloom_async.errors import (
 from chatloom_async.ratelimit.limiter import RateLimiter
 from chatloom_async.ratelimit.values import RateLimit
 from chatloom_async.ratelimit.waiting import WaitLimits
-from chatloom_async.transport import QUEUED, Alarm, Request, Response, Transport
+from chatloom_async.transport import QUEUED, Ending, InFlight, Request, Response, Transport
 
 Model = TypeVar("Model")
-
-_Gate = tuple[ApiKey, asyncio.AbstractEventLoop, RateLimiter | None]
 
 _OK = range(200, 300)
 _UNDONE = ("", "identity", "gzip", "deflate", "br", "zstd")  # codings that the transport undoes
@@ -81,6 +82,15 @@ class ClientState:
     limiter: RateLimiter | None = None  # of the key and loop of the latest attempt
 
 
+@frozen(eq=False, repr=False)
+class _Gate:
+    """The limiter of a key in a loop; None without a ``RateLimit``."""
+
+    key: ApiKey
+    loop: asyncio.AbstractEventLoop
+    limiter: RateLimiter | None
+
+
 @define(eq=False, repr=False)
 class Caller:
     """Makes the calls of one client; what they share and what they count."""
@@ -94,6 +104,7 @@ class Caller:
     cache: Cache | None = None
     until: float = math.inf  # when all its calls end, on the loop's clock
     state: ClientState = field(factory=ClientState)
+    # The latest. Replaced as a whole, for loops in several threads may share the client.
     _gate: _Gate | None = field(default=None, init=False)
     _limits: WaitLimits = field(init=False)  # of its calls, but for their deadline
 
@@ -157,7 +168,14 @@ class Caller:
         state.calls += 1
         return state
 
-    async def conclude(  # noqa: C901 - as for ``_attempt``
+    def give_up_at(self) -> float:
+        """Return when a call that begins now is to end, on the loop's clock."""
+        deadline = self.retry.deadline
+        if deadline is None:
+            return self.until
+        return min(asyncio.get_running_loop().time() + deadline, self.until)
+
+    async def conclude(
         self, call: CallRecord, model: type[Model], owner: object | None
     ) -> tuple[Model, bytes] | ChatloomError:
         """Run a call; return its model and the body, or its error as a value.
@@ -166,50 +184,45 @@ class Caller:
         share: each of those is ended by its own client (``CachedCalls``).
         """
         shared, loop = self.transport.shared, asyncio.get_running_loop()
-        logs = log.isEnabledFor(logging.DEBUG)
-        if logs or shared.notify is not None:
+        told = shared.notify is not None or log.isEnabledFor(logging.DEBUG)
+        if told:
             call.begin(shared, self.credentials.current)
-        if owner is not None:
-            call.owner, call.task = owner, asyncio.current_task(loop)  # slow to find the loop
-            call.cancelling = 0 if call.task is None else call.task.cancelling()
-            shared.in_flight.calls.add(call)
-        error: ChatloomError | None = None
-        answered = False
+        late = call.give_up_at <= loop.time()
+        enter(call, shared.in_flight, owner)
         try:
-            if call.give_up_at == math.inf:
-                outcome = await self._attempt(call)
-                if type(outcome) is FailedAttempt:
-                    outcome = await self._repeat(call, outcome)
-            else:
-                outcome = await self._until_deadline(call)
-            if isinstance(outcome, Response):
-                answer = _structured(outcome, call.request, model)
-                answered = True
-                if logs:
-                    call.log_success(loop.time())
-                return answer, outcome.body
-            error = outcome.error
-        except ResponseDecodeError as failure:
-            error = failure
-            call.failures.append(FailedAttempt(error, NextStep.FINAL, loop.time() - call.started))
-        except asyncio.CancelledError:
-            if not call.claim_cancellation():
+            outcome = FailedAttempt(self.too_late(call)) if late else await self._attempt(call)
+            if isinstance(outcome, FailedAttempt):
+                outcome = await self._repeat(call, outcome)
+        except BaseException as raised:
+            error = self.why_ended(call, call) if isinstance(raised, CancelledError) else None
+            if error is None:
+                call.ended(raised, loop.time())
                 raise
-            error = ClientClosedError("the client was closed during the call")
+            outcome = FailedAttempt(error)
         finally:
-            shared.in_flight.calls.discard(call)
-            call.task = None  # which holds the error that holds this frame
-            if call.notify is not None:
-                call.end(error or sys.exception(), loop.time(), answered=answered)
-        assert error is not None  # noqa: S101 - all else has returned or raised
-        return call.finished(error)
+            leave(call, shared.in_flight)
+        if isinstance(outcome, Response):
+            try:
+                answer = _structured(outcome, call.request, model), outcome.body
+            except ResponseDecodeError as failure:
+                outcome = _note(call, FailedAttempt(failure), loop.time())
+            else:
+                if told:
+                    call.ended(None, loop.time())
+                return answer
+        call.ended(outcome.error, loop.time())
+        return call.finished(outcome.error)
 
-    def give_up_at(self) -> float:
-        """Return when a call that begins now is to end, on the loop's clock."""
-        deadline = self.retry.deadline
-        if deadline is None:
-            return self.until
-        return min(asyncio.get_running_loop().time() + deadline, self.until)
+    def why_ended(self, call: CallRecord, tried: CallRecord) -> ChatloomError | None:
+        """Return the error of a cancelled call; None: neither deadline nor closing cancelled it.
+
+        ``tried`` is the record of its attempts: its own, or that of the call whose request it
+        shares.
+        """
+        ending = call.withdraw_cancellation()
+        if ending is Ending.CLOSED:
+            return ClientClosedError("the client was closed during the call")
+        return self.too_late(tried) if ending is Ending.DEADLINE else None
 
     def too_late(self, call: CallRecord) -> DeadlineExceededError:
         """Return the error of a call whose deadline has come."""
@@ -217,50 +230,14 @@ class Caller:
             f"not finished within {self.retry.deadline:g} s", call.last_failure()
         )
 
-    async def _until_deadline(self, call: CallRecord) -> Response | FailedAttempt:
-        """Run the call until its deadline.
-
-        A request that several cached calls share ends with the latest of their deadlines, which
-        moves when another call joins them.
-        """
-        loop = asyncio.get_running_loop()
-        scope, armed = asyncio.timeout(None), call.give_up_at
-        call.scope = scope
-        if armed <= loop.time():
-            return FailedAttempt(self.too_late(call), NextStep.FINAL, 0.0)
-        alarm: Alarm
-
-        def due() -> None:
-            nonlocal alarm, armed
-            if call.give_up_at <= armed:
-                scope.reschedule(loop.time())
-            elif call.give_up_at < math.inf:
-                armed = call.give_up_at
-                alarm = Alarm(armed, alarm.callback)
-
-        alarm = Alarm(armed, due)
-        try:
-            async with scope:
-                return await self._repeat(call, await self._attempt(call))
-        except TimeoutError:
-            if not scope.expired():  # a TimeoutError of the caller's own key source
-                raise
-        finally:
-            alarm.cancel()
-            del alarm  # which holds ``due``, and that holds its variable: a circle
-        return FailedAttempt(self.too_late(call), NextStep.FINAL, self.retry.deadline or 0.0)
-
-    async def _repeat(
-        self, call: CallRecord, first: Response | FailedAttempt
-    ) -> Response | FailedAttempt:
-        """Make the attempts after the first, if it failed and others may follow.
+    async def _repeat(self, call: CallRecord, first: FailedAttempt) -> Response | FailedAttempt:
+        """Make the attempts after the first, if others may follow.
 
         The first failure is replayed into tenacity as attempt 1, so that its stop, wait and hooks
         see every attempt while a call that succeeds at once never meets them.
         """
-        if isinstance(first, Response) or first.next_step is NextStep.FINAL:
+        if first.next_step is NextStep.FINAL:
             return first
-
         replayed = [first]
 
         async def next_attempt() -> Response | FailedAttempt:
@@ -270,98 +247,107 @@ class Caller:
         try:
             return await engine(next_attempt)
         finally:
+            self.state.retried += call.sent - 1
             engine.iter_state.reset()  # it holds the engine: a circle with the errors
 
-    async def _attempt(  # noqa: C901, PLR0912 - calls cost each request more than branches do
-        self, call: CallRecord
-    ) -> Response | FailedAttempt:
-        """Make one request: gate, exchange, judgement."""
-        clock, credentials = self.transport.shared.clock, self.credentials
-        key = credentials.current or await credentials.renew(credentials.generation)
-        gate, loop = self._gate, asyncio.get_running_loop()
-        if gate is None or gate[0] is not key or gate[1] is not loop:
-            gate = self._find_gate(key, loop)
-        limiter = call.limiter = gate[2]
-        call.key = key
-        if limiter is not None:
-            departure = limiter.try_acquire()
-            if departure is None:
-                waited = await self._wait(call, limiter, key)
-                if isinstance(waited, Response | FailedAttempt):
-                    return waited
-                departure = waited
-            call.departure = departure
-        generation = credentials.generation
-        started = loop.time()
-        if call.failures:
-            call.failures[-1].wait = started - call.failed_at
-            self.state.retried += 1
-        self.state.requests += 1
+    async def _attempt(self, call: CallRecord) -> Response | FailedAttempt:
+        """Make one request when the rate limiter lets it, and report what became of it."""
+        credentials, loop = self.credentials, asyncio.get_running_loop()
+        call.key = credentials.current or await credentials.renew(credentials.generation)
+        if not self._try_to_leave(call, call.key, loop):
+            unsent = await self._wait(call)
+            if unsent is not None:
+                return unsent
+        key, limiter, generation = call.key, call.limiter, credentials.generation
+        call.started = loop.time()
         call.sent += 1
-        call.started = started
+        self.state.requests += 1
         try:
             answer = await self.transport.exchange(call.request, key, self.timeout)
-        except ChatloomError as error:
-            failure = error.with_traceback(None)  # whose frame holds the error: a circle
-        except BaseException as error:
-            self._cut_short(call, error)
+        except ChatloomError as failure:
+            error = failure.with_traceback(None)  # whose frame holds the error: a circle
+        except BaseException as ending:
+            self._interrupted(call, ending)
             raise
         else:
+            clock = self.transport.shared.clock
+            if limiter is not None and any(map(answer.headers.__contains__, TELLING)):
+                limiter.heard(call.departure, parse_limit(answer.headers, clock))
             if answer.status in _OK:
                 if limiter is not None:
-                    for name in TELLING:
-                        if name in answer.headers:
-                            limiter.heard(call.departure, parse_limit(answer.headers, clock))
-                            break
                     limiter.admitted(call.departure, call.request.resource)
                 if call.notify is not None:
                     call.attempt_ended(str(answer.status), loop.time())
                 return answer
-            failure = status_error(answer, key, clock)
-        call.failed_at = loop.time()
-        next_step = judge(call, failure, self.retry.max_retry_after, clock)
-        failed = note(call, failure, next_step, call.failed_at - started)
-        if next_step is NextStep.FINAL:  # noted before: the deadline may end the asking for a key
-            failed.next_step = await self._renew(call, failure, key, generation)
-        return failed
+            error = status_error(answer, key, clock)
+        failed = judge(call, error, self.retry.max_retry_after)
+        return await self._failed(call, failed, key, generation)
 
-    async def _wait(
-        self, call: CallRecord, limiter: RateLimiter, key: ApiKey
-    ) -> float | Response | FailedAttempt:
-        """Wait at the rate limiter; return when the attempt left, or why it cannot.
+    def _try_to_leave(self, call: CallRecord, key: ApiKey, loop: asyncio.AbstractEventLoop) -> bool:
+        """Pass the rate limiter of the key, if there is one; False: it must be waited for."""
+        gate = self._gate
+        if gate is None or gate.key is not key or gate.loop is not loop:
+            limiter = None
+            if self.rate_limit is not None:
+                limiter = self.transport.shared.limiters.get(self.base_url, key, self.rate_limit)
+            self.state.limiter = limiter
+            self._gate = gate = _Gate(key, loop, limiter)
+        limiter = call.limiter = gate.limiter
+        if limiter is None:
+            return True
+        departure = limiter.try_acquire()
+        if departure is None:
+            return False
+        call.departure = departure
+        return True
 
-        If the key was renewed meanwhile, return what an attempt with the new one brings.
+    async def _wait(self, call: CallRecord) -> FailedAttempt | None:
+        """Wait at the rate limiter until the attempt leaves; return why it cannot, if so.
+
+        If the key is renewed meanwhile, the call waits at the limiter of the new one.
         """
-        loop = asyncio.get_running_loop()
-        since = loop.time()
+        credentials, loop = self.credentials, asyncio.get_running_loop()
+        refused, since = bool(call.failures) and call.failures[-1].refused, loop.time()
         try:
-            while True:
+            while (limiter := call.limiter) is not None:
                 limits = self._limits
                 if call.give_up_at < math.inf:
-                    limits = WaitLimits(
-                        call.give_up_at, limits.patience, limits.max_retry_after, limits.urgent
-                    )
+                    limits = evolve(limits, give_up_at=call.give_up_at)
                 try:
-                    departure = await limiter.wait(
-                        call.request.resource, limits, refused=call.refused
+                    call.departure = await limiter.wait(
+                        call.request.resource, limits, refused=refused
                     )
-                    break
                 except ChatloomError as error:
                     if call.give_up_at > limits.give_up_at:
                         continue  # another caller joined meanwhile, and may wait for longer
                     if call.failures:
                         call.failures[-1].wait = loop.time() - call.failed_at
                     vars(error).pop("__notes__", None)  # those of the call that sent the probe
-                    return FailedAttempt(error, NextStep.FINAL, 0.0)  # nothing was sent: no attempt
+                    return FailedAttempt(error)
+                if credentials.current is None or credentials.current == call.key:
+                    return None
+                limiter.abandoned(call.departure)
+                call.key = credentials.current
+                if self._try_to_leave(call, call.key, loop):
+                    return None
         finally:
             if call.notify is not None:
                 call.waited(loop.time() - since)
-        if self.credentials.current is key or self.credentials.current == key:
-            return departure
-        limiter.abandoned(departure)
-        return await self._attempt(call)
+        return None
 
-    def _cut_short(self, call: CallRecord, ending: BaseException) -> None:
+    async def _failed(
+        self, call: CallRecord, failed: FailedAttempt, key: ApiKey, generation: int
+    ) -> FailedAttempt:
+        """Take note of a failed attempt, and ask for another key if its own was refused."""
+        now = asyncio.get_running_loop().time()
+        _note(call, failed, now)
+        if call.notify is not None:
+            call.attempt_ended(failed.outcome(), now)
+        if isinstance(failed.error, AuthenticationError):
+            failed.next_step = await self._renew(call, failed.error, key, generation)
+        return failed
+
+    def _interrupted(self, call: CallRecord, ending: BaseException) -> None:
         """Take note of an attempt that ended without an answer, maybe by the call's own deadline.
 
         To the limiter it is a failure of the server if the deadline cut it off after some time, and
@@ -370,12 +356,11 @@ class Caller:
         now = asyncio.get_running_loop().time()
         elapsed = now - call.started
         queued = QUEUED in getattr(ending, "__notes__", ())
-        late = call.scope is not None and call.scope.expired()
+        late = call.ending is Ending.DEADLINE
         error = _cut_off(elapsed, queued=queued)
         if late:
-            call.cut = note(call, error, NextStep.FINAL, elapsed)
-        else:
-            call.attempt_ended("cancelled", now)
+            call.cut = _note(call, FailedAttempt(error), now)
+        call.attempt_ended(call.cut.outcome() if call.cut else "cancelled", now)
         if call.limiter is None:
             return
         if late and not queued and elapsed >= _LEAST:
@@ -383,24 +368,12 @@ class Caller:
         else:
             call.limiter.abandoned(call.departure)
 
-    def _find_gate(self, key: ApiKey, loop: asyncio.AbstractEventLoop) -> _Gate:
-        """Return the limiter of this key in the running loop, and remember it."""
-        self.state.limiter = limiter = (
-            None
-            if self.rate_limit is None
-            else self.transport.shared.limiters.get(self.base_url, key, self.rate_limit)
-        )
-        # In one piece: loops in several threads may share the client.
-        self._gate = key, loop, limiter
-        return self._gate
-
     async def _renew(
         self, call: CallRecord, error: ChatloomError, key: ApiKey, generation: int
     ) -> NextStep:
         """After a 401: ask for another key, once per call; only a different one is worth a try."""
-        refused = isinstance(error, AuthenticationError)
         refusals = sum(isinstance(each.error, AuthenticationError) for each in call.failures)
-        if not refused or refusals > 1 or not self.credentials.renewable:
+        if refusals > 1 or not self.credentials.renewable:
             return NextStep.FINAL
         try:
             fresh = await self.credentials.renew(generation)
@@ -408,6 +381,36 @@ class Caller:
             error.add_note(f"asking for another key failed: {type(problem).__name__}")
             return NextStep.FINAL
         return NextStep.FINAL if fresh == key else NextStep.AT_ONCE
+
+
+def enter(call: CallRecord, in_flight: InFlight, owner: object | None) -> None:
+    """Let the call's deadline, and closing its owner, cancel the running task."""
+    call.owner, call.task = owner, asyncio.current_task()
+    if call.task is not None:
+        call.cancelling = call.task.cancelling()
+    if owner is not None:
+        in_flight.calls.add(call)
+    if call.give_up_at < math.inf:
+        call.ring_at_deadline()
+
+
+def leave(call: CallRecord, in_flight: InFlight) -> None:
+    """Let nothing cancel the task any more: it has other things to do."""
+    in_flight.calls.discard(call)
+    call.task = None  # which may hold an error that holds this frame
+    if call.alarm is not None:
+        call.alarm.cancel()
+        call.alarm = None
+
+
+def _note(call: CallRecord, failed: FailedAttempt, now: float) -> FailedAttempt:
+    """Take note of a failed attempt, and return it."""
+    if call.failures:
+        call.failures[-1].wait = call.started - call.failed_at
+    failed.elapsed, call.failed_at = now - call.started, now
+    failed.error.method, failed.error.path = call.request.method, call.request.target
+    call.failures.append(failed)
+    return failed
 
 
 def _structured(answer: Response, request: Request, model: type[Model]) -> Model:

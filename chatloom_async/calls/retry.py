@@ -1,8 +1,11 @@
-"""When a failed request is repeated, and after how long: the only door of tenacity.
+"""When a failed attempt is repeated, after how long, and what it costs: the only door of tenacity.
 
-Here: the policy as an immutable value, and the engine that repeats the attempts of one call. Not
-here: what an attempt is (``calls.call``), which failures heal (``calls.failures``), and when the
-attempts of a key may leave (``ratelimit.schedule``).
+In the order of a call: ``judge`` reports a failed attempt to the rate limiter and says what follows
+it. If that is another attempt, ``engine_for`` makes what repeats the attempts of the call, by the
+call's ``RetryPolicy``.
+
+Not here: what an attempt is (``calls.call``), how an answer becomes an error (``calls.answer``),
+and when the attempts of a key may leave (``ratelimit.schedule``).
 """
 
 from __future__ import annotations
@@ -10,16 +13,37 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
 from chatloom_async.calls.attempts import CallRecord, FailedAttempt, NextStep, log
-from chatloom_async.errors import require_seconds, require_whole
+from chatloom_async.errors import (
+    APIConnectionError,
+    APIStatusError,
+    ChatloomError,
+    require_seconds,
+    require_whole,
+)
 from chatloom_async.models import shown
+from chatloom_async.ratelimit.values import Cost
+from chatloom_async.transport import Request
 
 if TYPE_CHECKING:
     from tenacity import AsyncRetrying, RetryCallState
+
+_HEALING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
+_REFUSING = (
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    HTTPStatus.FORBIDDEN,
+)
+# The server does not know how, and will not in a second either.
+_LASTING = (HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
+_LASTING_REASONS = ("dns", "encoding", "proxy", "tls", "too large")
+_NOTHING_SENT = ("connect", "local")
+_NOT_THE_SERVER = ("stale", "local")  # reasons that say nothing about the server
 
 
 @frozen
@@ -59,9 +83,8 @@ class RetryPolicy:
         require_whole("RetryPolicy.attempts", self.attempts)
         for name in ("deadline", "patience", "initial_delay", "max_delay", "max_retry_after"):
             value = getattr(self, name)
-            if name == "deadline" and value is None:
-                continue
-            require_seconds(f"RetryPolicy.{name}", value)
+            if name != "deadline" or value is not None:
+                require_seconds(f"RetryPolicy.{name}", value)
 
     def backoff(self, failures: int) -> float:
         """Return a random wait in seconds after that many counted failures (1 or more)."""
@@ -69,6 +92,100 @@ class RetryPolicy:
         return random.uniform(
             0, min(self.max_delay, self.initial_delay * 2 ** min(failures - 1, 64))
         )
+
+
+def judge(call: CallRecord, error: ChatloomError, longest: float) -> FailedAttempt:
+    """Report a failed attempt to the rate limiter; return it with what follows.
+
+    ``longest`` is the call's ``max_retry_after``: a gate that this refusal closes waits no longer
+    before its probe, whatever the server asks.
+    """
+    asked = asked_to_wait(error)
+    refused = _is_refusal(call, error, asked)
+    cost = _report(call, error, asked, longest if refused else None)
+    if cost is Cost.FINAL or not may_repeat(call.request, error):
+        next_step = NextStep.FINAL
+    elif cost is Cost.FREE:
+        next_step = NextStep.AT_THE_GATE
+    elif _is_stale(error) and not any(_is_stale(failed.error) for failed in call.failures):
+        next_step = NextStep.AT_ONCE
+    else:
+        next_step = NextStep.BACK_OFF
+    return FailedAttempt(error, next_step, refused=refused, asked=asked or 0.0)
+
+
+def _is_refusal(call: CallRecord, error: ChatloomError, asked: float | None) -> bool:
+    """Tell whether a rate limit refused the attempt; of a 503 its limiter, which hears of it."""
+    match error:
+        case APIStatusError(status=HTTPStatus.TOO_MANY_REQUESTS):
+            return True
+        case APIStatusError(status=HTTPStatus.FORBIDDEN):
+            return asked is not None
+        case APIStatusError(status=HTTPStatus.SERVICE_UNAVAILABLE) if call.limiter is not None:
+            told = asked is not None
+            return call.limiter.is_refusal(call.departure, call.request.resource, told=told)
+    return False
+
+
+def _report(
+    call: CallRecord, error: ChatloomError, asked: float | None, longest: float | None
+) -> Cost:
+    """Tell the limiter what became of the attempt; return what that costs the call.
+
+    A refusal (``longest`` is a number) closes the gate. Failures that another attempt may heal add
+    up to an outage. Any other answer shows that the server works.
+    """
+    limiter, departure, resource = call.limiter, call.departure, call.request.resource
+    if limiter is None:
+        return Cost.COUNTED
+    if longest is not None:
+        return limiter.refused(departure, error, asked, longest)
+    answered = isinstance(error, APIStatusError)
+    if not answered and getattr(error, "reason", "local") in _NOT_THE_SERVER:
+        limiter.abandoned(departure)
+    elif heals(error):
+        return limiter.failed(departure, resource, error, asked)
+    else:
+        limiter.admitted(departure, resource)
+    return Cost.COUNTED
+
+
+def may_repeat(request: Request, error: ChatloomError) -> bool:
+    """Tell whether another attempt may fare better, and does no harm.
+
+    A request that is not repeatable (a POST) is sent again only when nothing of it can have been
+    carried out: the connection was refused, or the server said that it refused the request.
+    """
+    if request.repeatable or not heals(error):
+        return heals(error)
+    if isinstance(error, APIStatusError):
+        too_many = error.status == HTTPStatus.TOO_MANY_REQUESTS
+        return too_many or asked_to_wait(error) is not None
+    return isinstance(error, APIConnectionError) and error.reason in _NOTHING_SENT
+
+
+def heals(error: ChatloomError) -> bool:
+    """Tell whether another attempt may fare better."""
+    if isinstance(error, APIStatusError):
+        status = error.status
+        failing = status >= HTTPStatus.INTERNAL_SERVER_ERROR and status not in _LASTING
+        return failing or status in _HEALING or asked_to_wait(error) is not None
+    return isinstance(error, APIConnectionError) and error.reason not in _LASTING_REASONS
+
+
+def asked_to_wait(error: ChatloomError) -> float | None:
+    """Return the Retry-After of a 429, 403 or 503, in seconds; None on any other status.
+
+    A 403 with a Retry-After is one (GitHub's "secondary rate limit"). On other statuses the header
+    means nothing: Flask-Limiter puts one on each answer, on a 500 too.
+    """
+    if isinstance(error, APIStatusError) and error.status in _REFUSING:
+        return error.retry_after
+    return None
+
+
+def _is_stale(error: ChatloomError) -> bool:
+    return isinstance(error, APIConnectionError) and error.reason == "stale"
 
 
 def prepare() -> None:
@@ -86,12 +203,12 @@ def engine_for(call: CallRecord, policy: RetryPolicy) -> AsyncRetrying:
     """
     from tenacity import AsyncRetrying  # noqa: PLC0415 - see prepare
 
-    schedule = _Schedule(policy, call)
+    hooks = _Hooks(policy, call)
     return AsyncRetrying(
-        retry=schedule.goes_on,
-        wait=schedule.wait,
-        stop=schedule.is_over,
-        before_sleep=schedule.log,
+        retry=hooks.goes_on,
+        wait=hooks.wait,
+        stop=hooks.is_over,
+        before_sleep=hooks.log,
         sleep=_sleep,
         retry_error_callback=_last,
     )
@@ -103,7 +220,7 @@ async def _sleep(seconds: float) -> None:
 
 
 @define(eq=False, repr=False)
-class _Schedule:
+class _Hooks:
     """tenacity's questions about one call, answered by the loop's clock.
 
     Asked in this order after each attempt: ``goes_on``, ``wait``, ``is_over``, ``log``.
@@ -124,21 +241,19 @@ class _Schedule:
 
     def wait(self, state: RetryCallState) -> float:
         failed = _last(state)
-        if failed.next_step is NextStep.AT_THE_GATE:
-            return 0.0
-        self.counted += 1
-        failed.wait = 0.0 if failed.next_step is NextStep.AT_ONCE else self._backoff()
+        self.counted += failed.next_step is not NextStep.AT_THE_GATE
+        if failed.next_step is NextStep.BACK_OFF:
+            failed.wait = self._backoff(failed.asked)
         return failed.wait
 
-    def _backoff(self) -> float:
+    def _backoff(self, asked: float) -> float:
         wait = self.policy.backoff(self.counted)
         left = self.call.give_up_at - asyncio.get_running_loop().time()
-        floor = self.call.asked
-        if floor:
-            # A little jitter above the floor, but not past the deadline: everyone was told the
+        if asked:
+            # A little jitter above what was asked, but not past the deadline: everyone was told the
             # same moment. Drawn below its bound, for cut off there many would return together.
-            bound = max(0.0, min(0.1 * floor + 0.1, (left - floor) / 2))
-            return floor + min(wait, random.uniform(0, bound))
+            bound = max(0.0, min(0.1 * asked + 0.1, (left - asked) / 2))
+            return asked + min(wait, random.uniform(0, bound))
         if wait < left or self.squeezed:
             return wait
         # The deadline would end inside the wait and waste what is left: one more try before it.
@@ -146,19 +261,20 @@ class _Schedule:
         return left / 2
 
     def is_over(self, state: RetryCallState) -> bool:
-        failed, asked = _last(state), self.call.asked
+        failed, policy = _last(state), self.policy
+        next_at = asyncio.get_running_loop().time() + max(failed.wait, failed.asked)
         over = (
-            self.policy.attempts == 1
-            or self.counted >= self.policy.attempts
-            or asked > self.policy.max_retry_after
-            or asyncio.get_running_loop().time() + max(failed.wait, asked) >= self.call.give_up_at
+            policy.attempts == 1
+            or self.counted >= policy.attempts
+            or failed.asked > policy.max_retry_after
+            or next_at >= self.call.give_up_at
         )
         if over:
             failed.wait = 0.0  # nobody waited
         return over
 
     def log(self, state: RetryCallState) -> None:
-        failed = _last(state)
+        failed, number = _last(state), state.attempt_number
         waits = failed.next_step is NextStep.AT_THE_GATE
         level = logging.DEBUG if waits else logging.INFO
         if not log.isEnabledFor(level):
@@ -167,12 +283,12 @@ class _Schedule:
             level,
             "key %s: attempt %d failed: %s; %s",
             self.call.fingerprint(),
-            state.attempt_number,
+            number,
             failed.error,
             "the next one waits at the rate limiter" if waits else f"next in {failed.wait:.2f} s",
             extra={
                 **self.call.log_fields(),
-                "chatloom_attempt": state.attempt_number,
+                "chatloom_attempt": number,
                 "chatloom_wait": failed.wait,
             },
         )

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Hashable, Mapping
 from datetime import UTC, datetime
 from functools import cache
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args, get_origin
 
 from attrs import NOTHING, Attribute, Factory, fields, has, resolve_types
@@ -56,8 +57,6 @@ def _converter(spelling: Spelling) -> Converter:
     def of_many(kind: Any) -> Reader:
         container = container_of(kind)
         of = get_args(kind)[container is dict]
-        if container is list and of is str:
-            return _texts
         return _each_reader(container, of, converter.get_structure_hook(of))
 
     converter.register_structure_hook_factory(has, of_object)
@@ -78,6 +77,10 @@ def _object_reader(model: Any, converter: Converter, spelling: Spelling) -> Read
     scope = {
         "make": _unfrozen(model),
         "model": model,
+        # In C: there is no suffix "", so that a text is returned, and anything else refused.
+        "text": str.removesuffix,
+        "elements": list.__iter__,
+        "repeat": repeat,
         "others": lambda value: {n: v for n, v in value.items() if n not in known},
     }
     lines = ["def read(value, _):", "result = make()"]
@@ -89,13 +92,17 @@ def _object_reader(model: Any, converter: Converter, spelling: Spelling) -> Read
             default = default.factory
         scope[f"default_{field}"] = default
         if field in names:
-            # Most fields are text, for which removesuffix is _text in C: it returns what it is
-            # given, for there is no suffix "", and refuses what is no text.
-            text = of is str
-            scope[f"read_{field}"] = str.removesuffix if text else converter.get_structure_hook(of)
-            scope[f"type_{field}"] = "" if text else of
             name = repr(names[field])
-            read = f"read_{field}(value[{name}], type_{field})"
+            if of is str:
+                read = f"text(value[{name}], '')"
+            elif of == tuple[str, ...]:
+                read = f"tuple(map(text, elements(value[{name}]), repeat('')))"
+            else:
+                scope[f"read_{field}"], scope[f"type_{field}"] = (
+                    converter.get_structure_hook(of),
+                    of,
+                )
+                read = f"read_{field}(value[{name}], type_{field})"
             taken = read if default is NOTHING else f"{read} if {name} in value else {taken}"
         elif field == "extra":
             taken = f"others(value) if len(value) > {required} else {{}}"
@@ -123,14 +130,6 @@ def _each_reader(container: type, of: Any, hook: Reader) -> Reader:
         return {name: hook(each, of) for name, each in value.items()}
 
     return structure
-
-
-def _texts(value: Any, _: Any) -> tuple[str, ...]:
-    """Do as ``_each_reader`` does, without a call for each text."""
-    if type(value) is not list:
-        raise _expected("list", value)
-    "".join(value)  # refuses what is no text
-    return tuple(value)
 
 
 @cache

@@ -1,6 +1,6 @@
 """What answers told of the limit, and how far that is believed: until a refusal contradicts it.
 
-Not here: the headers (``calls.failures``), and what is measured (``ratelimit.bucket``).
+Not here: the headers (``calls.answer``), and what is measured (``ratelimit.bucket``).
 """
 
 from __future__ import annotations

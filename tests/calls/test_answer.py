@@ -9,7 +9,8 @@ from urllib.parse import quote
 import pytest
 
 from chatloom_async import ApiKey, APIStatusError
-from chatloom_async.calls.answer import redacted, status_error
+from chatloom_async.auth import redacted
+from chatloom_async.calls.answer import status_error
 from chatloom_async.testing import FakeClock
 from chatloom_async.transport import Response
 

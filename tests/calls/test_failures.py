@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from chatloom_async.calls.failures import parse_limit, parse_retry_after
+from chatloom_async.calls.answer import parse_limit, parse_retry_after
 from chatloom_async.ratelimit.values import ToldLimit
 from chatloom_async.testing import FakeClock
 
