@@ -2,7 +2,7 @@
 
 nginx and others refuse with a 503. Among good answers, for whatever is asked, it is a refusal.
 
-Not here: what a failure is (``calls.failures``), what the server asks to wait, and what an opened
+Not here: what a failure is (``calls.retry``), what the server asks to wait, and what an opened
 gate learns of its pause (``ratelimit.schedule``).
 """
 
