@@ -1,7 +1,6 @@
 """The command ``doctor``: each thing that can be wrong is named, with what helps."""
 
 import json
-import socket
 import ssl
 from urllib.parse import urlsplit
 
@@ -48,47 +47,38 @@ def test_the_table_says_what_to_do(served: Sandbox, cli: Cli) -> None:
     assert "clf_key" not in shown
 
 
-@pytest.mark.parametrize(
-    ("key", "found", "advice"),
-    [
-        ("", "is not set", "generate one in the dashboard"),
-        ("'clf_key'", "CHATLOOM_API_KEY", "leave the quotes away"),
-        ("Bearer clf_key", "CHATLOOM_API_KEY", "leave 'Bearer' away"),
-        ("sk_secret", "starts with clf_", "copy it whole"),
-    ],
-)
-def test_a_key_that_cannot_be_one_is_named(
-    key: str, found: str, advice: str, cli: Cli, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CHATLOOM_API_KEY", key)
-    assert_problem(checks(cli, 1)["key"], "key", found, advice)
+KEY, SERVER, PROXY = "CHATLOOM_API_KEY", "CHATLOOM_BASE_URL", "HTTPS_PROXY"
+ABROAD = {SERVER: "https://chatloom.app"}
 
 
 @pytest.mark.parametrize(
-    ("base_url", "name", "found", "advice"),
+    ("environment", "name", "found", "advice"),
     [
-        ("http://chatloom.app", "server", "https", "mend CHATLOOM_BASE_URL"),
-        ("https://api.chatloom.invalid", "name", "is not known", "spelling"),
-        ("http://127.0.0.1:{closed}", "connection", "refused", "nothing listens there"),
-        ("http://[::1]:9", "connection", "[::1]:9: ", "nothing listens there"),
-        ("{served}/wrong", "answer", "404", "no such API"),
+        ({KEY: ""}, "key", "is not set", "generate one in the dashboard"),
+        ({KEY: "'clf_key'"}, "key", KEY, "leave the quotes away"),
+        ({KEY: "Bearer clf_key"}, "key", KEY, "leave 'Bearer' away"),
+        ({KEY: "sk_secret"}, "key", "starts with clf_", "copy it whole"),
+        ({SERVER: "http://chatloom.app"}, "server", "https", "mend CHATLOOM_BASE_URL"),
+        ({SERVER: "https://api.chatloom.invalid"}, "name", "is not known", "spelling"),
+        ({SERVER: "http://127.0.0.1:9"}, "connection", "refused", "nothing listens there"),
+        ({SERVER: "http://[::1]:9"}, "connection", "[::1]:9: ", "nothing listens there"),
+        ({SERVER: "{served}/wrong"}, "answer", "404", "no such API"),
+        ({**ABROAD, PROXY: "socks5://127.0.0.1"}, "proxy", "is not an HTTP", "mend HTTPS_PROXY"),
+        ({**ABROAD, PROXY: "http://127.0.0.1:9"}, "connection", "127.0.0.1:9", "look at HTTPS_P"),
     ],
 )
-def test_a_server_that_cannot_be_reached_is_named(  # noqa: PLR0913, PLR0917 - fixtures
-    served: Sandbox, base_url: str, name: str, found: str, advice: str, cli: Cli
+def test_what_is_wrong_with_the_environment_is_named(  # noqa: PLR0913, PLR0917 - fixtures
+    served: Sandbox, environment: dict[str, str], name: str, found: str, advice: str, cli: Cli
 ) -> None:
-    with socket.socket() as unused, pytest.MonkeyPatch.context() as patch:
-        unused.bind(("127.0.0.1", 0))
-        url = base_url.format(closed=unused.getsockname()[1], served=served.base_url)
-        patch.setenv("CHATLOOM_BASE_URL", url)
+    with pytest.MonkeyPatch.context() as patch:
+        for variable, value in environment.items():
+            patch.setenv(variable, value.format(served=served.base_url))
         assert_problem(checks(cli, 1)[name], name, found, advice)
 
 
 PAGE = Fault.status(200, body=b"<html>Log in", headers={"Content-Type": "text/html"})
 MOVED = Fault.status(301, headers={"Location": "https://elsewhere.example/"})
 PAST = Fault.status(200, headers={"Date": "Thu, 01 Jan 2026 00:00:00 GMT"}, body=b'{"agents":[]}')
-
-
 NUMBER = Fault.malformed(b'{"domains": [1]}', path="*/allowed-domains")
 
 
@@ -187,19 +177,3 @@ async def test_a_proxy_leads_through_to_the_certificate() -> None:
 async def test_a_name_server_that_says_nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reach, "PATIENCE", 0.0)
     assert_problem(await last("https://localhost"), "name", "not found", "is there a network")
-
-
-@pytest.mark.parametrize(
-    ("url", "name", "found", "advice"),
-    [
-        ("socks5://127.0.0.1", "proxy", "is not an HTTP proxy", "mend HTTPS_PROXY"),
-        ("http://127.0.0.1:9", "connection", "127.0.0.1:9", "look at HTTPS_PROXY or --proxy"),
-    ],
-)
-def test_a_proxy_that_is_none_is_named(
-    url: str, name: str, found: str, advice: str, cli: Cli
-) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CHATLOOM_BASE_URL", "https://chatloom.app")
-        patch.setenv("HTTPS_PROXY", url)
-        assert_problem(checks(cli, 1)[name], name, found, advice)
