@@ -9,10 +9,10 @@ from benchmarks.simulated_clients import NO_CEILING, Crew
 from benchmarks.simulated_jobs import Job, Outcome, run
 from chatloom_async import AsyncChatloom, RateLimitError
 from chatloom_async.auth import ApiKey
-from chatloom_async.testing import FakeClock, StubReply, StubTransport
-from chatloom_async.testing.quota import Quota
+from chatloom_async.testing import Quota, StubReply, StubTransport
+from tests.virtual import now
 
-AGENT = "agt_1"
+pytestmark = pytest.mark.virtual
 
 
 def play(quota: Quota, calls: int, keys: int) -> Outcome:
@@ -22,8 +22,8 @@ def play(quota: Quota, calls: int, keys: int) -> Outcome:
 class Address:
     """A server that refuses the keys it is told to; one key hangs."""
 
-    def __init__(self, clock: FakeClock, retry_after: str = "60") -> None:
-        self.transport = StubTransport(self.answers(), clock=clock)
+    def __init__(self, retry_after: str = "60") -> None:
+        self.transport = StubTransport(self.answers())
         self.refusal = StubReply(status=429, headers={"Retry-After": retry_after}, after=0.05)
         self.full: range | None = range(0)  # None: it refuses all
         self.hangs = range(0)
@@ -37,13 +37,13 @@ class Address:
                 hangs = asking in map(fingerprint, self.hangs)
                 yield StubReply({"domains": []}, after=14.0 if hangs else 0.05)
 
-    def client(self, number: int) -> AsyncChatloom:
-        return AsyncChatloom(f"clf_{number}", pool=self.transport, rate_limit=NO_CEILING)
-
     def ask(self, keys: range, times: int = 1) -> list[asyncio.Task[object]]:
-        clients = [self.client(number) for number in keys]
+        clients = [
+            AsyncChatloom(f"clf_{number}", pool=self.transport, rate_limit=NO_CEILING)
+            for number in keys
+        ]
         return [
-            asyncio.create_task(client.get_allowed_domains(AGENT))
+            asyncio.create_task(client.get_allowed_domains("agt_1"))
             for client in clients
             for _ in range(times)
         ]
@@ -69,15 +69,9 @@ def test_many_keys_behind_one_address_share_its_limit(quota: Quota, refused: flo
     assert outcome.refused < refused
 
 
-def test_many_keys_have_many_in_flight() -> None:
-    clock = FakeClock()
-    address = Address(clock)
-
-    async def read() -> None:
-        await asyncio.gather(*address.ask(range(1, 301)))
-
-    clock.run(read())
-    assert clock.monotonic() < 4 * 0.05
+async def test_many_keys_have_many_in_flight() -> None:
+    await asyncio.gather(*Address().ask(range(1, 301)))
+    assert now() < 4 * 0.05
 
 
 @pytest.mark.parametrize(
@@ -89,64 +83,42 @@ def test_keys_with_limits_of_their_own_go_alone(quota: Quota) -> None:
     assert outcome.time < 1.4
 
 
-def test_keys_that_hang_hold_up_no_other() -> None:
-    clock = FakeClock()
-    address = Address(clock)
+async def test_keys_that_hang_hold_up_no_other() -> None:
+    address = Address()
     address.hangs = range(3)
-
-    async def play() -> float:
-        hanging = address.ask(range(3), times=20)
-        await asyncio.gather(*address.ask(range(3, 50), times=5))
-        took = clock.monotonic()
-        await asyncio.gather(*hanging)
-        return took
-
-    assert clock.run(play()) < 2.5
+    hanging = address.ask(range(3), times=20)
+    await asyncio.gather(*address.ask(range(3, 50), times=5))
+    assert now() < 2.5
+    await asyncio.gather(*hanging)
 
 
-def test_a_key_with_room_goes_on_meanwhile() -> None:
-    clock = FakeClock()
-    address = Address(clock)
+async def test_a_key_with_room_goes_on_meanwhile() -> None:
+    address = Address()
     address.full = range(5)
-
-    async def play() -> float:
-        waiting = address.ask(range(5), times=2)
-        await clock.sleep(0.2)
-        await asyncio.gather(*address.ask(range(5, 10), times=3))
-        took = clock.monotonic()
-        address.full = range(0)
-        await asyncio.gather(*waiting)
-        return took
-
-    assert clock.run(play()) < 1.0
+    waiting = address.ask(range(5), times=2)
+    await asyncio.sleep(0.2)
+    await asyncio.gather(*address.ask(range(5, 10), times=3))
+    assert now() < 1.0
+    address.full = range(0)
+    await asyncio.gather(*waiting)
 
 
-def test_a_call_held_back_by_all_says_so() -> None:
-    clock = FakeClock()
-    address = Address(clock)
+async def test_a_call_held_back_by_all_says_so() -> None:
+    address = Address()
     address.full = None
-
-    async def play() -> str:
-        waiting = address.ask(range(5))
-        await clock.sleep(0.2)
-        statistics = address.transport.shared.limiters.statistics().values()
-        address.full = range(0)
-        await asyncio.gather(*waiting)
-        return {each.limited_by for each in statistics}.pop()
-
-    assert clock.run(play()) == "address"
+    waiting = address.ask(range(5))
+    await asyncio.sleep(0.2)
+    statistics = address.transport.shared.limiters.statistics().values()
+    assert {each.limited_by for each in statistics} == {"address"}
+    address.full = range(0)
+    await asyncio.gather(*waiting)
 
 
-def test_all_keys_end_at_once_before_long_pauses() -> None:
-    clock = FakeClock()
-    address = Address(clock, retry_after="300")
+async def test_all_keys_end_at_once_before_long_pauses() -> None:
+    address = Address(retry_after="300")
     address.full = None
-
-    async def play() -> float:
-        for keys in (range(200), range(200, 210)):
-            outcomes = await asyncio.gather(*address.ask(keys), return_exceptions=True)
-            assert all(isinstance(outcome, RateLimitError) for outcome in outcomes)
-        return clock.monotonic()
-
-    assert clock.run(play()) < 1.0
+    for keys in (range(200), range(200, 210)):
+        outcomes = await asyncio.gather(*address.ask(keys), return_exceptions=True)
+        assert all(isinstance(outcome, RateLimitError) for outcome in outcomes)
+    assert now() < 1.0
     assert len(address.transport.requests) < 80
