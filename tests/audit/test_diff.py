@@ -102,7 +102,6 @@ UNKNOWN = [
     ([BLIND], [BLIND], [], Unknown("acme", "agt_1", "both")),
     ([audited()], [LOST], [], Unknown("acme", None, "new")),
     ([LOST], [audited()], [], Unknown("acme", None, "old")),
-    ([LOST], [LOST], [], Unknown("acme", None, "both")),
     ([WHOLE], [PARTIAL], ["allowed_domains"] * 2, Unknown("acme", None, "new")),
     ([PARTIAL], [WHOLE], ["allowed_domains"] * 2, Unknown("acme", None, "old")),
     ([WorkspaceAudit("acme", (AGENT,))], [LATER], [None], Unknown("acme", "agt_3", "new")),
