@@ -32,7 +32,7 @@ ORDINARY = (
     "example.com support.example.com a-b.example.co.uk xn--mnchen-3ya.de münchen.de MÜNCHEN.de "
     "xn--wgv71a119e.jp xn--e1afmkfd.xn--p1ai company.github.io x.partners.example 1.example.com "
     "EXAMPLE.com mu\u0308nchen.de my_shop.example.com xn--ls8h.la \u0441\u043e\u0441\u043e.ru "
-    "hawai\u02bbi.example"
+    "hawai\u02bbi.example i\u2764\ufe0f.ws"
 )
 
 
@@ -98,10 +98,10 @@ def test_an_odd_entry_is_found_by_its_rules(domain: str, expected: str) -> None:
     assert rules(domain) == expected.split()
 
 
-# Zero-width space, soft hyphen, variation selector, fullwidth, mathematical, Kelvin, full stop.
+# Zero-width space, soft hyphen, variation selector, fullwidth, mathematical, Kelvin, full stop, %.
 DISGUISED = (
     "exam\u200bple.com exam\u00adple.com example\ufe0f.com \uff45xample.com \U0001d41example.com "
-    "\u212aite.com example\u3002com"
+    "\u212aite.com example\u3002com ex%61mple.com"
 )
 
 

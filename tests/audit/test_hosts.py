@@ -39,41 +39,6 @@ def test_a_url_is_read_as_by_browsers(url: str, host: str) -> None:
     assert reading.host == host
 
 
-HOSTS = {
-    "evil.com": r"evil.com\@example.com \\evil.com ///evil.com",
-    "example.com": (
-        "example.com:8080/path example.com:* example.com: *://example.com "
-        "http*://example.com:*/* someone@example.com"
-    ),
-    "": "/example.com",
-}
-
-
-@pytest.mark.parametrize(
-    ("text", "host"), [(text, host) for host, texts in HOSTS.items() for text in texts.split()]
-)
-def test_a_host_needs_no_scheme(text: str, host: str) -> None:
-    reading = read_host(text)
-    assert reading is not None
-    assert (reading.host, reading.url) == (host, True)
-
-
-@pytest.mark.parametrize(
-    "text", ["user:secret@example.com", "mailto:a@example.com", "data:", "file:///etc", "app://x"]
-)
-def test_a_scheme_without_hosts_is_refused(text: str) -> None:
-    assert read_host(text) is None
-
-
-SEEN = "MÜNCHEN.de mu\u0308nchen.de xn--mnchen-3ya.de https://user@example.com i\u2764\ufe0f.ws"
-HIDDEN = "e\ufe0fx.com ex%61mple.com \u212aite.com"
-
-
-def test_signs_read_as_others_are_noticed() -> None:
-    readings = {text: read_host(text) for text in f"{SEEN} {HIDDEN}".split()}
-    assert [text for text, each in readings.items() if each and each.hidden] == HIDDEN.split()
-
-
 @pytest.mark.parametrize(
     ("host", "right"),
     [

@@ -1,5 +1,3 @@
-import pickle
-
 import pytest
 from attrs import evolve
 
@@ -17,11 +15,6 @@ def test_a_judge_leaves_out_ignored_rules() -> None:
     twice = [WorkspaceAudit(name, (evolve(AGENT, allowed_domains=("a.de",)),)) for name in "ab"]
     assert judge.across(twice) == ()
     assert [each.rule for each in Judge().across(twice)] == ["shared-domain"]
-
-
-def test_a_judge_travels() -> None:
-    judge = Judge.of(["example.com"], ["wildcard"])
-    assert pickle.loads(pickle.dumps(judge)) == judge  # noqa: S301 - our own
 
 
 def test_a_rule_that_does_not_exist_is_refused() -> None:
