@@ -23,15 +23,10 @@ from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.results import WorkspaceAudit
 from chatloom_async.audit.run import AuditStream
 from chatloom_async.calls.request import check_base_url
-from chatloom_async.contrib.dask_worker import (
-    KeyByName,
-    WorkerState,
-    audit_here,
-    dask_setup,
-    unreadable,
-)
+from chatloom_async.contrib.dask_worker import KeyByName, WorkerState, audit_here, dask_setup
 from chatloom_async.errors import ChatloomError, ConfigurationError
 from chatloom_async.fanout import FanOut
+from chatloom_async.models import Gap
 from chatloom_async.ratelimit.values import RateLimit
 
 __all__ = ["LOCAL", "ClusterAudit", "KeyByName", "audit_on"]
@@ -180,20 +175,17 @@ class ClusterAudit:
         """Hand over one workspace and wait for it, on whichever worker it ends."""
         if self._lost:
             raise self._lost_error()
+        key = f"{self._id}-{name}"
         future = self._client.submit(
-            audit_here,
-            name,
-            self._id,
-            key=f"{self._id}-{name}",
-            pure=False,
-            retries=_RETRIES,
+            audit_here, name, self._id, key=key, pure=False, retries=_RETRIES
         )
         audit: WorkspaceAudit | None = None
         try:
             audit = await future.result()
         except Exception as error:  # noqa: BLE001 - one workspace's trouble is its own gap
             if self._client.status == "running" and not isinstance(error, _LOST):
-                return unreadable(name, error, "the task failed on the cluster")
+                gap = Gap(None, type(error).__name__, None, "the task failed on the cluster")
+                return WorkspaceAudit(name, gaps=(gap,))
         finally:
             future.release()
         if audit is None or self._client.status == "closed":

@@ -6,6 +6,7 @@ Here: the state of one worker process, which finds keys, keeps a pool and audits
 import inspect
 import signal
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import distributed
@@ -18,8 +19,6 @@ from chatloom_async.audit.results import WorkspaceAudit
 from chatloom_async.audit.workspace import LOOKUPS, audit_workspace
 from chatloom_async.auth import ApiKey
 from chatloom_async.client import AsyncChatloom
-from chatloom_async.errors import ChatloomError
-from chatloom_async.models import Gap
 from chatloom_async.network.pool import ConnectionPool
 from chatloom_async.ratelimit.values import RateLimit
 
@@ -55,17 +54,13 @@ class WorkerState(WorkerPlugin):  # dask accepts nothing but its subclasses
         """Audit one workspace on this worker."""
         if self._pool is None:
             self._pool = ConnectionPool()
-        try:
-            key = await self._find_key(name)
-            client = AsyncChatloom(
-                key, base_url=self.base_url, rate_limit=self.rate_limit, pool=self._pool
-            )
-        except ChatloomError as error:
-            return unreadable(name, error, error.message)
-        except Exception as error:  # noqa: BLE001 - whatever the caller's key source raises
-            return unreadable(name, error, "the source of keys failed on the worker")
-        async with client:
-            return await audit_workspace(name, client, LOOKUPS, self.judge)
+        client = AsyncChatloom(
+            partial(self._find_key, name),
+            base_url=self.base_url,
+            rate_limit=self.rate_limit,
+            pool=self._pool,
+        )
+        return await audit_workspace(name, client, LOOKUPS, self.judge)
 
     async def _find_key(self, name: str) -> str | ApiKey:
         if self._key_of is None:
@@ -86,8 +81,3 @@ async def audit_here(name: str, audit_id: str) -> WorkspaceAudit | None:
     """Run as the task, with this worker's state; None when the audit was left."""
     state: WorkerState | None = _dask.get_worker().plugins.get(audit_id)
     return None if state is None else await state.audit(name)
-
-
-def unreadable(name: str, error: Exception, message: str) -> WorkspaceAudit:
-    """Return a workspace of which nothing could be read."""
-    return WorkspaceAudit(name, gaps=(Gap(None, type(error).__name__, None, message),))

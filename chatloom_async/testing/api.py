@@ -17,13 +17,8 @@ AGENTS = "/api/plugin/agents"
 KEY_PREFIX = "clf_"
 JSON = {"Content-Type": "application/json; charset=utf-8"}
 
-MISSING_KEY = "API key is required. Please provide it in Authorization or X-API-Key header."
-WRONG_PREFIX = "Invalid API key format. API keys start with clf_."
-UNKNOWN_KEY = "Invalid API key."
-REVOKED_KEY = "This API key has been revoked or has expired."
 NO_AGENT = "Agent not found."
 RATE_LIMITED = "Rate limit exceeded. Back off and retry with exponential backoff."
-SERVER_ERROR = "Something went wrong on our side."
 
 
 @frozen
@@ -42,7 +37,7 @@ def error(status: int, message: str, headers: Mapping[str, str] | None = None) -
 
 def default_error(status: int) -> Reply:
     """The error object for a status, in the reference's words where it has some."""
-    documented = {404: NO_AGENT, 429: RATE_LIMITED, 500: SERVER_ERROR}
+    documented = {404: NO_AGENT, 429: RATE_LIMITED, 500: "Something went wrong on our side."}
     standard = HTTPStatus(status).phrase if status in set(HTTPStatus) else f"Status {status}"
     return error(status, documented.get(status, standard))
 
@@ -64,11 +59,13 @@ def refusal(key: str | None, *, revoked: bool = False) -> Reply:
     RFC 9110 §15.5.2 asks for the challenge.
     """
     if key is None:
-        message = MISSING_KEY
+        message = "API key is required. Please provide it in Authorization or X-API-Key header."
     elif revoked:
-        message = REVOKED_KEY
+        message = "This API key has been revoked or has expired."
+    elif key.startswith(KEY_PREFIX):
+        message = "Invalid API key."
     else:
-        message = UNKNOWN_KEY if key.startswith(KEY_PREFIX) else WRONG_PREFIX
+        message = "Invalid API key format. API keys start with clf_."
     return error(401, message, {"WWW-Authenticate": "Bearer"})
 
 

@@ -41,9 +41,7 @@ class RecordedRequest:
 class Ledger:
     """Counts every request, keeps the last ones."""
 
-    _counts: Counter[tuple[str | None, str, int]] = field(
-        factory=Counter[tuple[str | None, str, int]]
-    )
+    _counts: Counter[tuple[str | None, str, int]] = field(factory=Counter)
     _kept: deque[RecordedRequest] = field(factory=lambda: deque(maxlen=KEPT))
 
     def keep(self, last: int | None) -> None:

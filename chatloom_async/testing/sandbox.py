@@ -14,8 +14,6 @@ from threading import Lock, Thread
 from typing import Self
 
 from aiohttp import web
-from attrs import define, field
-from attrs.validators import ge, lt
 
 from chatloom_async.testing import api
 from chatloom_async.testing.delivery import spoilt, whole
@@ -38,7 +36,6 @@ _GRACE = 0.01
 _TURNS = 3
 
 
-@define(eq=False)
 class Sandbox:
     """A local server that behaves as the API reference says, on 127.0.0.1.
 
@@ -49,39 +46,40 @@ class Sandbox:
     from any thread, before, while and after it serves.
     """
 
-    # attrs would find the aliases itself; type checkers of users do not.
-    _workspaces: Iterable[Workspace] = field(default=(), alias="workspaces", repr=False)
-    _faults: Iterable[Fault] = field(default=(), alias="faults", kw_only=True, repr=False)
-    _quota: Quota | Iterable[Quota] | None = field(
-        default=None, alias="quota", kw_only=True, repr=False
-    )
-    _latency: float = field(
-        default=0.0, alias="latency", kw_only=True, repr=False, validator=[ge(0.0), lt(math.inf)]
-    )
-    _port: int = field(default=0, alias="port", kw_only=True, repr=False)
-    _ssl: SSLContext | None = field(default=None, alias="ssl", kw_only=True, repr=False)
-    _clock: Callable[[], float] | None = field(
-        default=None, alias="clock", kw_only=True, repr=False
-    )
-    connections: int = field(default=0, init=False, repr=False)
+    connections: int = 0
     """Connections opened so far, also those that never carried a request."""
-    peak_in_flight: int = field(default=0, init=False, repr=False)
+    peak_in_flight: int = 0
     """The most requests that waited for their answers at one time."""
-    _in_flight: int = field(default=0, init=False, repr=False)
-    _base_url: str | None = field(default=None, init=False)
-    _tenants: Tenants = field(factory=Tenants, init=False, repr=False)
-    _ledger: Ledger = field(factory=Ledger, init=False, repr=False)
-    _lock: Lock = field(factory=Lock, init=False, repr=False)
-    _now: Callable[[], float] = field(default=time.monotonic, init=False, repr=False)
-    _service: tuple[web.Server, asyncio.Server] | None = field(default=None, init=False, repr=False)
 
-    def __attrs_post_init__(self) -> None:
-        for quota in (self._quota,) if isinstance(self._quota, Quota) else self._quota or ():
-            self.limit(quota)
-        for workspace in self._workspaces:
+    def __init__(  # noqa: PLR0913 - what it serves, and how
+        self,
+        workspaces: Iterable[Workspace] = (),
+        *,
+        faults: Iterable[Fault] = (),
+        quota: Quota | Iterable[Quota] | None = None,
+        latency: float = 0.0,
+        port: int = 0,
+        ssl: SSLContext | None = None,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        """Take in what it serves; ValueError: the latency is no number of seconds."""
+        if not 0 <= latency < math.inf:
+            raise ValueError(f"latency is a number of seconds, 0 or more, not {latency!r}")
+        self._latency, self._port, self._ssl, self._clock = latency, port, ssl, clock
+        self._now: Callable[[], float] = time.monotonic
+        self._base_url: str | None = None
+        self._in_flight = 0
+        self._tenants, self._ledger, self._lock = Tenants(), Ledger(), Lock()
+        self._service: tuple[web.Server, asyncio.Server] | None = None
+        for each in (quota,) if isinstance(quota, Quota) else quota or ():
+            self.limit(each)
+        for workspace in workspaces:
             self.add(workspace)
-        for fault in self._faults:
+        for fault in faults:
             self.plant(fault)
+
+    def __repr__(self) -> str:
+        return f"Sandbox({self._base_url or 'not served yet'})"
 
     @property
     def base_url(self) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 import attrs
-from attrs import define, field, frozen
+from attrs import define, field
 
 from chatloom_async.testing import api
 from chatloom_async.testing.api import Reply
@@ -18,7 +18,7 @@ from chatloom_async.testing.records import NO_ANSWER
 from chatloom_async.testing.workspaces import Workspace
 
 
-@frozen
+@define(eq=False)
 class Delivery:
     """This reply, after ``wait`` seconds, spoilt in this way; to this workspace, if to any.
 
@@ -29,7 +29,7 @@ class Delivery:
     workspace: str | None
     wait: float = 0.0
     spoilt: Mishap | Drip | None = None
-    held: tuple[Callable[[], None], ...] = field(default=(), repr=False)
+    held: list[Callable[[], None]] = field(factory=list, repr=False)
 
     @property
     def status(self) -> int:
@@ -37,15 +37,13 @@ class Delivery:
         return NO_ANSWER if isinstance(self.spoilt, Mishap) else self.reply.status
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Tenants:
     """Every workspace of one sandbox, by name and by key; their quotas and faults."""
 
-    quotas: list[AppliedQuota] = field(factory=list[AppliedQuota], init=False)
-    planted: list[PlantedFault] = field(factory=list[PlantedFault], init=False)
-    _by_key: dict[str, tuple[Workspace, dict[str, Reply]]] = field(
-        factory=dict[str, tuple[Workspace, dict[str, Reply]]], init=False, repr=False
-    )
+    quotas: list[AppliedQuota] = field(factory=list)
+    planted: list[PlantedFault] = field(factory=list)
+    _by_key: dict[str, tuple[Workspace, dict[str, Reply]]] = field(factory=dict)
 
     def add(self, workspace: Workspace) -> None:
         """Take in a workspace, in place of one with the same name; ValueError for a key in use."""
@@ -78,34 +76,36 @@ class Tenants:
         """Decide about a request: is the key known, has it quota left, does a fault strike."""
         workspace, pages = self._by_key.get(key or "", (None, {}))
         if key is None or workspace is None or workspace.revoked:
-            refusal = api.refusal(key, revoked=workspace is not None)
-            return self._struck(Delivery(refusal, None), path)
-        name = workspace.name
-        told, held = dict[str, str](), list[Callable[[], None]]()
+            delivery = Delivery(api.refusal(key, revoked=workspace is not None), None)
+            self._strike(delivery, path)
+            return delivery
+        delivery = Delivery(api.answer(pages, method, path), workspace.name)
+        told = dict[str, str]()
         for applied in self.quotas:
-            if not applied.concerns(path, name):
+            if not applied.concerns(path, workspace.name):
                 continue
             whose = address if applied.quota.address else key
             standing = applied.admit(whose, now, wall)
             if not standing.admitted:
-                for give_back in held:
+                for give_back in delivery.held:
                     give_back()
                 # A limiter stands in front of what fails: a refused request meets no fault.
-                return Delivery(applied.quota.refusal(standing), name)
-            held.append(partial(applied.done, whose))
+                return Delivery(applied.quota.refusal(standing), workspace.name)
+            delivery.held.append(partial(applied.done, whose))
             told |= applied.quota.headers(standing)
-        reply = api.answer(pages, method, path)
-        delivery = self._struck(Delivery(reply, name, held=tuple(held)), path)
-        if not told:
-            return delivery
-        reply = attrs.evolve(delivery.reply, headers={**told, **delivery.reply.headers})
-        return attrs.evolve(delivery, reply=reply)
+        self._strike(delivery, path)
+        if told:
+            headers = {**told, **delivery.reply.headers}
+            delivery.reply = attrs.evolve(delivery.reply, headers=headers)
+        return delivery
 
-    def _struck(self, delivery: Delivery, path: str) -> Delivery:
+    def _strike(self, delivery: Delivery, path: str) -> None:
+        """Change what is delivered as the first fault wants it that hits the request."""
         for planted in self.planted:
             if planted.strikes(path, delivery.workspace):
-                effect, wait = planted.fault.effect, planted.fault.wait
-                if isinstance(effect, Reply):
-                    return attrs.evolve(delivery, reply=effect, wait=wait)
-                return attrs.evolve(delivery, wait=wait, spoilt=effect)
-        return delivery
+                delivery.wait = planted.fault.wait
+                if isinstance(planted.fault.effect, Reply):
+                    delivery.reply = planted.fault.effect
+                else:
+                    delivery.spoilt = planted.fault.effect
+                return
