@@ -21,6 +21,7 @@ import asyncio
 import gc
 import logging
 import random
+import resource
 import sys
 import time
 from collections import Counter
@@ -29,7 +30,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from statistics import median
 
-from attrs import asdict, define, field, frozen
+from attrs import define, field
 
 from benchmarks.processes import serving
 from chatloom_async import AsyncChatloom, ChatloomError, ConnectionPool, RetryPolicy
@@ -57,48 +58,33 @@ FAULTS = (
 SLACK = {"memory": 4.0, "descriptors": 10.0, "tasks": 10.0, "limiters": 50.0}
 
 
-@frozen
-class Look:
-    """What is held at one moment; memory in MiB, the rest as counts."""
-
-    minutes: float
-    visits: int
-    failed: int
-    memory: float
-    descriptors: float
-    tasks: float
-    limiters: float
-
-
 @define(eq=False)
 class Soak:
-    """The visits of one pool, and what became of them."""
+    """The visits of one pool, what became of them, and what was held on the way."""
 
     pool: ConnectionPool
     url: str
     visits: int = 0
     outcomes: Counter[str] = field(factory=Counter[str])
     running: set[asyncio.Task[None]] = field(factory=set[asyncio.Task[None]])
+    held: list[dict[str, float]] = field(factory=list)
     dice: random.Random = field(factory=lambda: random.Random(1))
 
-    async def go(self, seconds: float, per_second: float) -> list[Look]:
+    async def go(self, seconds: float, per_second: float) -> None:
         """Visit for so long, and look ``LOOKS`` times."""
-        looks, started = list[Look](), time.monotonic()
+        started = time.monotonic()
         while (passed := time.monotonic() - started) < seconds:
-            if passed >= len(looks) * seconds / LOOKS:
-                looks.append(self.look(passed))
+            if passed >= len(self.held) * seconds / LOOKS:
+                self._look(passed)
             for _ in range(CROWD if self.dice.random() < CROWDED else 1):
-                self._start_visit()
+                task = asyncio.create_task(self._visit())
+                self.running.add(task)
+                task.add_done_callback(self.running.discard)
+                if self.dice.random() < CUT_SHORT:
+                    asyncio.get_running_loop().call_later(self.dice.uniform(0, 0.2), task.cancel)
             await asyncio.sleep(self.dice.expovariate(per_second))
         await asyncio.gather(*self.running, return_exceptions=True)
-        return [*looks, self.look(time.monotonic() - started)]
-
-    def _start_visit(self) -> None:
-        task = asyncio.create_task(self._visit())
-        self.running.add(task)
-        task.add_done_callback(self.running.discard)
-        if self.dice.random() < CUT_SHORT:
-            asyncio.get_running_loop().call_later(self.dice.uniform(0, 0.2), task.cancel)
+        self._look(time.monotonic() - started)
 
     async def _visit(self) -> None:
         """Read one workspace, as a dashboard would."""
@@ -108,11 +94,9 @@ class Soak:
             _key(name), base_url=self.url, pool=self.pool, retry=RETRY, timeout=TIMEOUT
         )
         try:
-            agents = await client.list_agents()
-            async with asyncio.TaskGroup() as group:
-                for agent in agents:
-                    group.create_task(self._domains(client, agent.id))
+            workspace = await client.get_workspace()
             self.outcomes["read"] += 1
+            self.outcomes.update(gap.error for gap in workspace.gaps)
         except ChatloomError as error:
             self.outcomes[type(error).__name__] += 1
         except asyncio.CancelledError:
@@ -121,53 +105,45 @@ class Soak:
         except Exception as error:  # noqa: BLE001 - what should never come out is counted
             self.outcomes[f"! {type(error).__name__}"] += 1
 
-    async def _domains(self, client: AsyncChatloom, agent: str) -> None:
-        try:
-            await client.get_allowed_domains(agent)
-        except ChatloomError as error:
-            self.outcomes[type(error).__name__] += 1
-
-    def look(self, seconds: float) -> Look:
-        """Count what is held."""
+    def _look(self, seconds: float) -> None:
+        """Count what is held, memory in MiB, and print it."""
         gc.collect()
-        done = self.outcomes["read"] + self.outcomes["cut short"]
-        return Look(
-            minutes=seconds / 60,
-            visits=self.visits,
-            failed=sum(self.outcomes.values()) - done,
-            memory=_memory(),
-            descriptors=_descriptors(),
-            tasks=len(asyncio.all_tasks()),
-            limiters=len(self.pool.shared.limiters),
-        )
+        found = {
+            "memory": _memory(),
+            "descriptors": _descriptors(),
+            "tasks": len(asyncio.all_tasks()),
+            "limiters": len(self.pool.shared.limiters),
+        }
+        self.held.append(found)
+        figures = " ".join(f"{found[name]:11.1f}" for name in found)
+        print(f"{seconds / 60:7.1f} {self.visits:7} {figures}", flush=True)
+
+    def risen(self) -> list[str]:
+        """Tell what rose from the median of the second quarter to that of the last."""
+        quarter, found = max(1, len(self.held) // 4), list[str]()
+        for name, slack in SLACK.items():
+            values = [look[name] for look in self.held]
+            before, after = median(values[quarter : 2 * quarter]), median(values[-quarter - 1 : -1])
+            if after > before * 1.05 + slack:
+                found.append(f"{name}, from {before:.1f} to {after:.1f}")
+        return found
 
 
-def risen(looks: list[Look]) -> dict[str, tuple[float, float]]:
-    """Return each figure's medians over the second and the last quarter, where it rose."""
-    quarter = max(1, len(looks) // 4)
-    found = dict[str, tuple[float, float]]()
-    for name, slack in SLACK.items():
-        values = [float(asdict(look)[name]) for look in looks]
-        before, after = median(values[quarter : 2 * quarter]), median(values[-quarter - 1 : -1])
-        if after > before * 1.05 + slack:
-            found[name] = before, after
-    return found
-
-
-async def soak(url: str, seconds: float, per_second: float) -> tuple[Soak, list[Look], list[str]]:
-    """Run one; the soak, what was held, and what was left when it was over."""
+async def soak(url: str, seconds: float, per_second: float) -> bool:
+    """Run one and print what was held, what became of it and what was left; is all well?"""
     before = _descriptors()
     async with ConnectionPool() as pool:
         run = Soak(pool, url)
-        looks = await run.go(seconds, per_second)
+        await run.go(seconds, per_second)
     await asyncio.sleep(0.1)  # closed connections leave in the next turns of the loop
     gc.collect()
-    left = list[str]()
-    if len(asyncio.all_tasks()) > 1:
-        left.append(f"{len(asyncio.all_tasks()) - 1} tasks")
-    if (more := _descriptors() - before) > 0:
-        left.append(f"{more} descriptors")
-    return run, looks, left
+    tasks, descriptors = len(asyncio.all_tasks()) - 1, max(0, _descriptors() - before)
+    rising = run.risen()
+    print(", ".join(f"{name} {count}" for name, count in run.outcomes.most_common()))
+    print(f"risen: {'; '.join(rising) or 'nothing'}")
+    print(f"left at the end: {tasks} tasks, {descriptors} descriptors")
+    wrong = any(name.startswith("!") for name in run.outcomes)
+    return not (rising or wrong or tasks or descriptors)
 
 
 def _descriptors() -> int:
@@ -176,10 +152,8 @@ def _descriptors() -> int:
 
 def _memory() -> float:
     """Return the resident memory in MiB."""
-    for line in Path("/proc/self/status").read_text("utf-8").splitlines():
-        if line.startswith("VmRSS"):
-            return int(line.split()[1]) / 1024
-    return 0.0
+    pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+    return pages * resource.getpagesize() / 2**20
 
 
 def _key(name: str) -> str:
@@ -205,21 +179,10 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="exit with 1 when something rises")
     options = parser.parse_args()
     logging.getLogger("chatloom_async").setLevel(logging.ERROR)
+    print("minutes  visits  memory MiB descriptors       tasks    limiters")
     with serving(server) as url:
-        run, looks, left = asyncio.run(soak(url, options.minutes * 60, options.visits))
-    rising = risen(looks)
-    wrong = [name for name in run.outcomes if name.startswith("!")]
-    print("minutes  visits  failed  memory MiB  descriptors  tasks  limiters")
-    for look in looks:
-        print(
-            f"{look.minutes:7.1f} {look.visits:7} {look.failed:7} {look.memory:11.1f} "
-            f"{look.descriptors:12.0f} {look.tasks:6.0f} {look.limiters:9.0f}"
-        )
-    print(", ".join(f"{name} {count}" for name, count in run.outcomes.most_common()))
-    for name, (early, late) in rising.items():
-        print(f"risen: {name}, from {early:.1f} to {late:.1f}")
-    print(f"left at the end: {', '.join(left) or 'nothing'}")
-    return int(options.check and bool(rising or wrong or left))
+        well = asyncio.run(soak(url, options.minutes * 60, options.visits))
+    return int(options.check and not well)
 
 
 if __name__ == "__main__":
