@@ -15,7 +15,6 @@ STAIRS = (
     "errors events",
     "auth fanout",
     "cache ratelimit.values ratelimit.waiting",
-    "ratelimit.evidence",
     "ratelimit.departures",
     "ratelimit.bucket ratelimit.window",
     "ratelimit.told ratelimit.closings",

@@ -5,6 +5,6 @@
 (``departures``), what the server tells (``told``), what its refusals teach (``bucket``,
 ``window``), and why and for how long it is closed (``closings``). ``shared`` asks a store too where
 several processes share the limit, ``shared_file`` is such a store. ``common`` is the gate of
-several keys that seem to meet one limit (``evidence``). ``registry`` finds the limiter of a key.
-``values`` are what all of them exchange.
+several keys that seem to meet one limit. ``registry`` finds the limiter of a key. ``values`` are
+what all of them exchange.
 """

@@ -1,15 +1,13 @@
 """The gate that the keys of a base URL have in common: a proxy may limit each address.
 
-1. At first the attempts of all keys in flight are few together, 16 or one for every three keys, so
-   that a limit of the address wastes no more than those. Each good answer lets more be in flight.
-   After some hundreds of them the keys need not ask any more.
-2. Three keys that sent next to nothing are refused within a second: the limit seems to be the
-   address's. From then on an attempt passes a ``Schedule`` of all keys after its own. The keys take
-   turns, and a refusal is reported there.
-3. When that closes, and while a long pause was told, some keys send a trial now and then, first
-   those that were not refused (``ratelimit.evidence``). If enough in a row are answered, the limits
-   are the keys' own, and the gate sleeps until it is suspected again.
-4. What is in flight for long counts no more: no key that hangs holds up the others.
+``Stage`` says what it does, in the order in which it comes to that.
+
+- While it limits, an attempt passes its own key's ``Schedule`` first and that of all keys after.
+  The keys take turns, one attempt each. A refusal is reported here, and closes the gate for all.
+- While it is closed, some keys send a trial now and then, first those that were not refused. Under
+  one limit of all keys a trial is refused; where each key has its own, it is let in. If enough in a
+  row are let in, the gate rests.
+- What is in flight for long counts no more: no key that hangs holds up the others.
 
 Not here: the limiter of a key (``ratelimit.limiter``), and which keys have a gate in common
 (``ratelimit.registry``).
@@ -19,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import OrderedDict
+from enum import Enum
 from typing import Protocol
 from weakref import WeakSet
 
@@ -27,9 +25,8 @@ from attrs import define, field
 
 from chatloom_async.ratelimit.closings import LimiterLog
 from chatloom_async.ratelimit.departures import LearnedConcurrency
-from chatloom_async.ratelimit.evidence import Suspicion, Trial
 from chatloom_async.ratelimit.schedule import Schedule
-from chatloom_async.ratelimit.values import Cost, RateLimit, ToldLimit
+from chatloom_async.ratelimit.values import Cost, RateLimit
 
 # In quotes beside a constant: the row of ``benchmarks.politeness`` that it decides.
 _AT_FIRST = 16.0  # in flight, for all keys together ("50 keys, one address")
@@ -37,9 +34,24 @@ _FOR_EACH = 1 / 3  # key so many, where that is more ("first read of 500 keys")
 _GROWTH = 1 / 80  # of the first number, more in flight with each answer ("50 keys, one address")
 _ENOUGH = 8  # times the first number in flight: then the keys need not ask
 _OLD = 1.0  # seconds in flight (no key that hangs holds up others)
-_EARLY = 1.0  # seconds before the end of a pause that was told: it may be rounded up
+_KEYS, _TOGETHER = 3, 1.0  # refused within so many seconds ("50 keys, one address")
+_MODEST = 5  # accepted of a key in a minute: few keys' own limits are as low ("20 keys")
+_QUIET = 60.0  # seconds after a mistake before the next one (a mixed audit in test_run)
 _TRIALS = 2  # at once
+_SOON, _MORE, _SELDOM = 0.5, 4, 15.0  # seconds to the next; each time more ("50 keys, one address")
+# So many let in, in a row, show that the limits are the keys' own ("20 keys"). While a probe is in
+# vain each counts as three: a limit of all keys would let nobody in (a mixed audit in test_run).
+_SURE, _TRIPLE = 6, 3
 _TOLERANCE = 1e-6  # seconds: a timer for a shorter wait would spin
+
+
+class Stage(Enum):
+    """What the gate does."""
+
+    ALONE = "nothing: there is one key"
+    COUNTING = "few attempts of all keys are in flight together: no more are refused at once"
+    RESTING = "nothing, after some hundred good answers; it hears of refusals"
+    LIMITING = "several keys that had sent next to nothing were refused: they share one limit"
 
 
 class Member(Protocol):
@@ -48,16 +60,12 @@ class Member(Protocol):
     name: str
     patience: float  # of its call that sends the probe
 
-    def go_on(self) -> None:
-        """Let leave who may."""
+    def go_on(self, *, turn: bool = False) -> None:
+        """Let leave who may; the first one without asking the common gate, if it is its turn."""
         ...
 
     def accepted(self) -> int:
         """Return how many left in the last minute and came back, and were not refused."""
-        ...
-
-    def pardon(self) -> None:
-        """Forget what refusals taught: it was not the key's own limit."""
         ...
 
     def settle(self, schedule: Schedule, error: Exception, *, probe: bool) -> None:
@@ -66,13 +74,32 @@ class Member(Protocol):
 
 
 @define(eq=False, repr=False)
+class Suspicion:
+    """Whether there seems to be one limit of all keys."""
+
+    _refused: dict[str, float] = field(factory=dict)  # when, keys that had sent little
+    _quiet_until: float = -math.inf
+
+    def add(self, now: float, key: str, accepted: int) -> bool:
+        """Add the refusal of a key that got so many through in a minute; True: it is enough."""
+        if now < self._quiet_until or accepted > _MODEST:
+            return False
+        self._refused = {name: at for name, at in self._refused.items() if at > now - _TOGETHER}
+        self._refused[key] = now
+        return len(self._refused) >= _KEYS
+
+    def was_wrong(self, now: float) -> None:
+        """Suspect nothing for some time: the limits are the keys' own."""
+        self._quiet_until = now + _QUIET
+
+
+@define(eq=False, repr=False)
 class CommonGate:
     """The gate of several keys, made in the loop that it serves.
 
     Attributes:
-        several: whether more than one key joined; a key alone has nothing in common.
-        awake: whether there seems to be one limit of all keys.
-        asked: whether its keys ask it before an attempt leaves.
+        stage: what it does.
+        asked: whether its keys ask it before an attempt leaves: while it counts or limits.
         schedule: when the next attempt of any key may leave.
         log: what is told of it, and why it is closed.
 
@@ -80,74 +107,69 @@ class CommonGate:
 
     loop: asyncio.AbstractEventLoop
     log: LimiterLog
-    several: bool = False
-    awake: bool = False
+    stage: Stage = Stage.ALONE
     asked: bool = False
     schedule: Schedule = field(init=False)
     _members: WeakSet[Member] = field(factory=WeakSet)
-    _suspicion: Suspicion = field(factory=Suspicion)
-    _queue: OrderedDict[Member, None] = field(factory=OrderedDict)
-    _turn: Member | None = None  # who may leave though others wait
+    _queue: dict[Member, None] = field(factory=dict)
     _timer: asyncio.TimerHandle | None = None
-    _trial: Trial = field(init=False)
-    _trials_out: set[tuple[Member, float]] = field(init=False)  # trials in flight
-    # The moment of each key's latest good answer, or below zero that of its latest refusal.
-    _answered: dict[str, float] = field(init=False)
+    _suspicion: Suspicion = field(factory=Suspicion)
+    _trials: set[tuple[str, float]] = field(init=False)  # in flight: keys and departures
+    _let_in: int = field(init=False)  # of them, in a row
+    _next_trial: float = field(init=False)
+    _pause: float = field(init=False)  # between them, in seconds
+    # Whose trial is next: less than 0 after a good answer, more after a refusal, the oldest first.
+    _rank: dict[str, float] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Start, knowing nothing."""
-        self._begin()
+        self._enter(self.stage)
 
     def join(self, member: Member) -> None:
         """Take one more key in."""
         self._members.add(member)
         concurrency = self.schedule.concurrency
-        if not self.awake:
-            concurrency.room = max(concurrency.room, self._opening)
-        if not self.several and len(self._members) > 1:
-            self.several = self.asked = True
+        if self.stage is Stage.ALONE and len(self._members) > 1:
+            self._enter(Stage.COUNTING)
+        if self.stage is not Stage.LIMITING:
+            concurrency.room = max(concurrency.room, self._first_room)
 
-    def lets(self, member: Member, now: float) -> bool:
-        """Tell whether an attempt may leave; if not, its key is told to ``go_on`` when it may."""
-        if member is self._turn or not (self._queue or now < self.schedule.ready):
-            return True
+    def is_free(self, now: float) -> bool:
+        """Tell whether an attempt of any key may leave, and no key waits for its turn."""
+        return not self._queue and now >= self.schedule.ready
+
+    def queue(self, member: Member) -> None:
+        """Tell a key to ``go_on`` when it is its turn."""
         self._queue.setdefault(member)
         if self._timer is None:
-            self._set_timer(now)
-        return False
+            self._set_timer(self.loop.time())
 
-    def leave(self, member: Member, now: float, latest: float) -> float:
-        """Let an attempt leave; return when, later than its key's ``latest``."""
-        departure, self._turn = max(now, math.nextafter(latest, math.inf)), None
-        if now >= self.schedule.ready:
+    def leave(self, member: Member, departure: float) -> float:
+        """Let an attempt leave; return when, which is ``departure`` or later. None may: a trial."""
+        if departure >= self.schedule.ready:
             return self.schedule.leave(departure)
-        departure = self.schedule.count(departure)
-        self._trials_out.add((member, departure))
+        self._trials.add((member.name, departure))
         return departure
 
-    def heard(self, departure: float, told: ToldLimit) -> bool:
-        """Take note of what an answer tells; return whether it concerns all keys."""
-        if self.awake:
-            self.schedule.heard(self.loop.time(), departure, told)
-        return self.awake
-
     def admitted(self, member: Member, departure: float) -> None:
-        """Take note of an answer that is no refusal and no failure."""
-        now, schedule = self.loop.time(), self.schedule
-        if self._answered.get(member.name, 0.0) >= 0:
-            self._answered[member.name] = now
-        if (member, departure) in self._trials_out:
-            self._trials_out.discard((member, departure))
-            if self._trial.let_in():
+        """Take note of an answer that is no refusal, or of a failure: whoever limits let it in."""
+        now, schedule, trial = self.loop.time(), self.schedule, (member.name, departure)
+        if self._rank.get(member.name, 0.0) <= 0:
+            self._rank[member.name] = -now
+        if trial in self._trials:
+            self._trials.discard(trial)
+            self._next_trial = now
+            self._let_in += _TRIPLE if schedule.probed_in_vain else 1
+            if self._let_in >= _SURE:
                 self._suspicion.was_wrong(now)
-                self._sleep()
+                self._rest()
         elif schedule.admitted(now, departure, member.name):
             self.log.opened(now - schedule.closed_since)
-        elif not self.awake:
-            schedule.concurrency.room += _GROWTH * self._opening
-            if schedule.concurrency.room > _ENOUGH * self._opening:
-                self._sleep()
-        self._pump(now)
+        elif self.stage is Stage.COUNTING:
+            schedule.concurrency.room += _GROWTH * self._first_room
+            if schedule.concurrency.room > _ENOUGH * self._first_room:
+                self._rest()
+        self._give_turns(now)
 
     def is_refusal(self, member: Member, departure: float, *, told: bool) -> bool:
         """Take note of a 503; tell whether it is a refusal of all keys."""
@@ -162,105 +184,92 @@ class CommonGate:
         longest: float,
     ) -> Cost | None:
         """Take note of a refusal; return what it costs, None if it is the key's own affair."""
-        now, schedule = self.loop.time(), self.schedule
-        if (member, departure) in self._trials_out:
-            self._trials_out.discard((member, departure))
-            schedule.excuse(now, departure)
-            self._trial.refused(now)
-            self._answered[member.name] = -now
-            self._pump(now)
+        now, schedule, trial = self.loop.time(), self.schedule, (member.name, departure)
+        if trial in self._trials:
+            self._trials.discard(trial)
+            self._let_in = 0
+            self._rank[member.name] = now
+            self._give_turns(now)
             return Cost.FREE
-        if not self.awake and not self._suspicion.refused(now, member.name, member.accepted()):
-            if self.asked:
+        if self.stage is not Stage.LIMITING:
+            if not self._suspicion.add(now, member.name, member.accepted()):
                 schedule.excuse(now, departure)
-                self._pump(now)
-            return None
-        if not self.awake:
-            self._wake_up()
-        self._answered[member.name] = -now
+                self._give_turns(now)
+                return None
+            self.stage, self.asked = Stage.LIMITING, True
+        self._rank[member.name] = now
         probe = departure == schedule.probe
         schedule.refused(now, departure, retry_after, longest)
-        closes = schedule.closed and self.log.error is None
-        if schedule.closed:
+        if schedule.closed and (probe or self.log.error is None):
             self.log.closed(error, schedule.opens_in(now))
             self.log.error = error
-        if closes or probe:
-            self._trial.vain = probe
             self._send_trials(now)
         for other in list(self._queue):
             other.settle(schedule, error, probe=probe)
-        self._pump(now)
+        self._give_turns(now)
         over = probe and now - schedule.closed_since >= member.patience
         return Cost.FINAL if over else Cost.FREE
-
-    def failed(self, member: Member, departure: float) -> None:
-        """Take note of a failure: whoever limits let it in."""
-        if departure == self.schedule.probe:
-            self.admitted(member, departure)
-        else:
-            self.abandoned(member, departure)
 
     def abandoned(self, member: Member, departure: float) -> None:
         """Take note of an attempt that came to nothing."""
         now = self.loop.time()
-        self._trials_out.discard((member, departure))
+        self._trials.discard((member.name, departure))
         self.schedule.abandoned(now, departure)
-        self._pump(now)
+        self._give_turns(now)
 
     @property
-    def _opening(self) -> float:
+    def several(self) -> bool:
+        """Whether more than one key joined; a key alone has nothing in common."""
+        return self.stage is not Stage.ALONE
+
+    @property
+    def limits(self) -> bool:
+        """Whether there seems to be one limit of all keys."""
+        return self.stage is Stage.LIMITING
+
+    @property
+    def _first_room(self) -> float:
         """So many may be in flight at first."""
         return max(_AT_FIRST, _FOR_EACH * len(self._members))
 
-    def _begin(self) -> None:
+    def _enter(self, stage: Stage) -> None:
+        """Begin a stage, knowing nothing."""
+        self.stage, self.asked = stage, stage is Stage.COUNTING
         self.schedule = Schedule(RateLimit(per_minute=None), self.loop.time())
         self.schedule.concurrency = LearnedConcurrency(_AT_FIRST)
-        self._trial, self._trials_out, self._answered = Trial(), set(), {}
+        self._trials, self._rank, self._let_in = set(), {}, 0
+        self._next_trial, self._pause = -math.inf, _SOON
 
-    def _wake_up(self) -> None:
-        self.awake = self.asked = True
-        for member in list(self._members):
-            if member.name in self._suspicion.accused:
-                member.pardon()
-
-    def _sleep(self) -> None:
+    def _rest(self) -> None:
         self.log.opened(self.loop.time() - self.schedule.closed_since)
-        self.awake = self.asked = False
-        self._begin()
-        queue, self._queue = self._queue, OrderedDict()
+        self._enter(Stage.RESTING)
+        queue, self._queue = self._queue, {}
         for member in queue:
             member.go_on()
 
-    def _pump(self, now: float) -> None:
-        """Let everybody leave who may, the keys in turn."""
+    def _give_turns(self, now: float) -> None:
+        """Let the keys that wait send an attempt each, while attempts may leave, or a trial."""
         while self._queue and now >= self.schedule.ready:
-            self._let_pass(self._queue.popitem(last=False)[0])
-        if self._is_early(now):
+            member = next(iter(self._queue))
+            del self._queue[member]
+            member.go_on(turn=True)
+        if self.schedule.not_before > now:
             self._send_trials(now)
         self._set_timer(now)
 
-    def _let_pass(self, member: Member) -> None:
-        """Let one key try to leave, which asks ``lets`` for it, though others wait."""
-        self._turn = member
-        member.go_on()
-        self._turn = None
-
-    def _is_early(self, now: float) -> bool:
-        """Tell whether the server asked to stay away for longer yet."""
-        return self.schedule.closed and self.schedule.not_before > now + _EARLY
-
     def _send_trials(self, now: float) -> None:
-        """Let keys ask though nobody may, first those whose good answer is the most recent.
+        """Let keys ask though nobody may.
 
-        That order decides how an audit of 40 workspaces goes on while half of them are refused.
+        The order decides how an audit of 40 workspaces goes on while half of them are refused.
         """
-        if now < self._trial.at or self._trials_out or not self._queue or not self.awake:
+        if now < self._next_trial or self._trials or not self._queue:
             return
-        keys = sorted(self._queue, key=lambda one: -self._answered.get(one.name, 0.0))
-        for member in keys[:_TRIALS]:
-            self._let_pass(member)
-        if not self._trials_out:
-            self._trial.postpone(now)
+        self._next_trial = now + self._pause
+        ranked = sorted(self._queue, key=lambda one: self._rank.get(one.name, 0.0))
+        for member in ranked[:_TRIALS]:
+            member.go_on(turn=True)
+        if self._trials:
+            self._pause = min(_MORE * self._pause, _SELDOM)
 
     def _set_timer(self, now: float) -> None:
         if self._timer is not None:
@@ -270,12 +279,13 @@ class CommonGate:
             due = self.schedule.ready
             if due == math.inf:
                 due = min(self.schedule.concurrency.out, default=now) + _OLD
-            if self._is_early(now) and not self._trials_out:
-                due = min(due, self._trial.at)
+            if self.schedule.not_before > now and not self._trials:
+                due = min(due, self._next_trial)
             self._timer = self.loop.call_at(max(due, now + _TOLERANCE), self._wake)
 
     def _wake(self) -> None:
+        """Take those in flight for long as gone, and go on."""
         self._timer, now = None, self.loop.time()
         for departure in [one for one in self.schedule.concurrency.out if one < now - _OLD]:
             self.schedule.abandoned(now, departure)
-        self._pump(now)
+        self._give_turns(now)

@@ -101,9 +101,9 @@ class RateLimiter:
         if now < schedule.ready or schedule.closed or self._line.waiting or self._turns:
             return None
         if (common := self.common) is not None and common.asked:
-            if common.schedule.closed or not common.lets(self, now):
+            if common.schedule.closed or not common.is_free(now):
                 return None
-            now = common.leave(self, now, schedule.latest)
+            now = common.leave(self, max(now, math.nextafter(schedule.latest, math.inf)))
         self._sent += 1
         return schedule.leave(now)
 
@@ -127,10 +127,11 @@ class RateLimiter:
         self._line.add(waiter, first=refused)
         schedule = self._schedule
         ready = schedule.ready_for_people() if limits.urgent else schedule.ready
-        if ready <= start:
-            self.go_on()
-        elif ready < (math.inf if self._timer is None else self._alarm):
-            self._set_timer(max(ready, start + _TOLERANCE))
+        if ready < (math.inf if self._timer is None else self._alarm):
+            if ready <= start:
+                self.go_on()
+            else:
+                self._set_timer(max(ready, start + _TOLERANCE))
         try:
             outcome = await waiter.outcome
         except asyncio.CancelledError:
@@ -144,10 +145,9 @@ class RateLimiter:
 
     def heard(self, departure: float, told: ToldLimit | None) -> None:
         """Report what an answer tells of the server's limit, if so, before the answer itself."""
-        common = self._asks()
-        if told is None or (common is not None and common.heard(departure, told)):
-            return
-        self._schedule.heard(self.loop.time(), departure, told)
+        if told is not None:
+            schedule = self._schedule if (common := self._limits()) is None else common.schedule
+            schedule.heard(self.loop.time(), departure, told)
 
     def admitted(self, departure: float, resource: str) -> None:
         """Report an answer that is no refusal, or an error that waiting would not heal."""
@@ -196,7 +196,7 @@ class RateLimiter:
         """Report a 5xx, a lost connection or a timeout."""
         probe, now = departure == self._schedule.probe, self.loop.time()
         if (common := self._asks()) is not None:
-            common.failed(self, departure)
+            common.admitted(self, departure)
         self._schedule.failed(now, departure, resource, retry_after)
         return self._judge(now, error, Cost.COUNTED, probe=probe)
 
@@ -213,13 +213,6 @@ class RateLimiter:
     def accepted(self) -> int:
         """Return how many left in the last minute and came back, and were not refused."""
         return self._schedule.accepted(self.loop.time())
-
-    def pardon(self) -> None:
-        """Forget what refusals taught: it was not the key's own limit."""
-        now, before = self.loop.time(), self._schedule
-        self._log.opened(now - before.closed_since)
-        self._schedule = Schedule(self.limit, now)
-        self._schedule.take_over(before)
 
     def settle(self, schedule: Schedule, error: Exception, *, probe: bool) -> None:
         """End with this error what would wait for too long at a gate that goes by ``schedule``."""
@@ -248,7 +241,7 @@ class RateLimiter:
             rate = window.worth / window.span
         now, common = self.loop.time(), self.common
         limited_by = schedule.limited_by(now)
-        if common is not None and common.awake and now < common.schedule.ready:
+        if common is not None and common.limits and now < common.schedule.ready:
             limited_by = "address"
         elif limited_by == "nothing" and self._turns is not None and self._turns.opens_in(now):
             limited_by = "shared"
@@ -267,7 +260,7 @@ class RateLimiter:
 
     def is_as_good_as_new(self, now: float) -> bool:
         """Tell whether it may be forgotten when nobody holds it."""
-        used = self._line.waiting or (self.common is not None and self.common.awake)
+        used = self._line.waiting or (self.common is not None and self.common.limits)
         new = not used and self._schedule.is_as_good_as_new(now)
         return new and (self.earlier is None or self.earlier.is_as_good_as_new(now))
 
@@ -298,6 +291,10 @@ class RateLimiter:
     def _asks(self) -> CommonGate | None:
         """Return the gate of all keys, while it may say no."""
         return self.common if self.common is not None and self.common.asked else None
+
+    def _limits(self) -> CommonGate | None:
+        """Return the gate of all keys, while there seems to be one limit of all."""
+        return self.common if self.common is not None and self.common.limits else None
 
     def _hear(self) -> None:
         """Go on after an answer of the store, and end what would wait for too long."""
@@ -348,8 +345,11 @@ class RateLimiter:
             self.go_on()
         return cost
 
-    def go_on(self) -> None:
-        """Let everybody leave who may, together, and set the timer for the next one."""
+    def go_on(self, *, turn: bool = False) -> None:
+        """Let everybody leave who may, together, and set the timer for the next one.
+
+        ``turn``: the first one need not ask the gate of all keys.
+        """
         schedule, line, now = self._schedule, self._line, self.loop.time()
         turns, common, due = self._turns, self._asks(), math.inf
         while line.anyone():
@@ -357,13 +357,17 @@ class RateLimiter:
             if now < ready:
                 due = max(ready, now + _TOLERANCE)
                 break
-            if common is not None and not common.lets(self, now):
-                break  # it says when to go on
+            if common is not None and not turn and not common.is_free(now):
+                common.queue(self)
+                break
             if turns is not None and not turns.take(line.waiting):
-                break  # the store's answer wakes it too
+                break  # it goes on when the store has answered
+            turn, departure = False, now
+            if common is not None:
+                departure = max(now, math.nextafter(schedule.latest, math.inf))
+                departure = common.leave(self, departure)
             self._sent += 1
-            departs = now if common is None else common.leave(self, now, schedule.latest)
-            self._grant(schedule.leave(departs))
+            self._grant(schedule.leave(departure))
         if not line.waiting:
             self._line = _NOBODY
         self._set_timer(due)

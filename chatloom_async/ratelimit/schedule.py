@@ -200,26 +200,19 @@ class Schedule:
             self._hold(now)
         self._look(now)
 
-    def count(self, now: float) -> float:
-        """Take note of an attempt that leaves though none may; return when."""
-        departure = max(now, math.nextafter(self.latest, math.inf))
-        self._departures.add(departure)
-        return departure
-
     def excuse(self, now: float, departure: float) -> None:
         """Take note of a refusal that concerns all keys, and is judged by their common gate."""
         self._departures.drop(departure)
         self.abandoned(now, departure)
 
+    @property
+    def probed_in_vain(self) -> bool:
+        """Whether a probe was refused since the latest closing."""
+        return self._pause.vain > 0
+
     def accepted(self, now: float) -> int:
         """Return how many left in the last minute and came back, and were not refused."""
         return self._departures.count(now - _MINUTE) - len(self.concurrency.out)
-
-    def take_over(self, other: Schedule) -> None:
-        """Go on with what another one sent, but not with what it learned."""
-        self.ceiling, self.latest = other.ceiling, other.latest
-        self.concurrency.out = other.concurrency.out
-        self._hold(self.ready)
 
     def heard(self, now: float, departure: float, told: ToldLimit) -> None:
         """Take note of what an answer tells of the limit, before the answer itself."""

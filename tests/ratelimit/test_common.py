@@ -1,6 +1,7 @@
 """Several keys at one address: one limit of all, limits of their own, and one that hangs."""
 
 import asyncio
+import itertools
 from collections.abc import Iterator
 
 import pytest
@@ -9,10 +10,12 @@ from benchmarks.simulated_clients import NO_CEILING, Crew
 from benchmarks.simulated_jobs import Job, Outcome, run
 from chatloom_async import AsyncChatloom, RateLimitError
 from chatloom_async.auth import ApiKey
+from chatloom_async.ratelimit.common import Suspicion
 from chatloom_async.testing import Quota, StubReply, StubTransport
 from tests.virtual import now
 
 pytestmark = pytest.mark.virtual
+KEYS = "abc"
 
 
 def play(quota: Quota, calls: int, keys: int) -> Outcome:
@@ -122,3 +125,35 @@ async def test_all_keys_end_at_once_before_long_pauses() -> None:
         assert all(isinstance(outcome, RateLimitError) for outcome in outcomes)
     assert now() < 1.0
     assert len(address.transport.requests) < 80
+
+
+async def test_each_refused_trial_puts_off_the_next() -> None:
+    address = Address()
+    address.full = None
+    waiting = address.ask(range(8))
+    await asyncio.sleep(50)
+    for each in waiting:
+        each.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    trials = sorted({round(request.at, 1) for request in address.transport.requests})
+    pauses = [later - earlier for earlier, later in itertools.pairwise(trials)]
+    assert 3 <= len(pauses) <= 7
+    assert pauses == pytest.approx(sorted(pauses), abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("accepted", "apart", "suspected"), [(0, 0.1, True), (6, 0.1, False), (0, 1.1, False)]
+)
+def test_three_keys_refused_together_arouse_suspicion(
+    accepted: int, apart: float, *, suspected: bool
+) -> None:
+    suspicion = Suspicion()
+    found = [suspicion.add(10 + n * apart, key, accepted) for n, key in enumerate(KEYS)]
+    assert found == [False, False, suspected]
+
+
+def test_nothing_is_suspected_soon_after_a_mistake() -> None:
+    suspicion = Suspicion()
+    suspicion.was_wrong(10.0)
+    assert not any(suspicion.add(69.0, key, 0) for key in KEYS)
+    assert any(suspicion.add(71.0, key, 0) for key in KEYS)
