@@ -281,9 +281,9 @@ class CommonGate:
                 due = min(self.schedule.concurrency.out, default=now) + _OLD
             if self.schedule.not_before > now and not self._trials:
                 due = min(due, self._next_trial)
-            self._timer = self.loop.call_at(max(due, now + _TOLERANCE), self._wake)
+            self._timer = self.loop.call_at(max(due, now + _TOLERANCE), self._on_time)
 
-    def _wake(self) -> None:
+    def _on_time(self) -> None:
         """Take those in flight for long as gone, and go on."""
         self._timer, now = None, self.loop.time()
         for departure in [one for one in self.schedule.concurrency.out if one < now - _OLD]:

@@ -71,8 +71,9 @@ class RateLimiter:
     _line: WaitingLine = field(default=_NOBODY, init=False)
     _log: LimiterLog = field(init=False)
     _timer: asyncio.TimerHandle | None = field(default=None, init=False)
-    # When the timer fires: those of uvloop do not tell.
-    _alarm: float = field(default=math.inf, init=False)
+    _due: float = field(
+        default=math.inf, init=False
+    )  # when the timer fires; infinity: there is none
     _turns: SharedTurns | None = field(default=None, init=False)
     patience: float = field(default=math.inf, init=False)  # of the call that sends the probe
     _sent: int = field(default=0, init=False)
@@ -93,7 +94,7 @@ class RateLimiter:
         """Ask a store too, which several processes share, before anything leaves."""
         from chatloom_async.ratelimit.shared import SharedTurns  # noqa: PLC0415 - few share a limit
 
-        self._turns = SharedTurns(store, name, self.limit, self._hear)
+        self._turns = SharedTurns(store, name, self.limit, self._go_on_with_store)
 
     def try_acquire(self) -> float | None:
         """Leave at once, if the gate is open and nobody waits."""
@@ -117,9 +118,9 @@ class RateLimiter:
 
         """
         start = self.loop.time()
-        if self._log.error or limits.give_up_at < math.inf or self._turns or self._asks():
+        if self._log.error or limits.give_up_at < math.inf or self._turns or self._asked:
             ahead = 0 if refused else self._line.ahead(urgent=limits.urgent)
-            if (problem := self._objection(limits, start, ahead)) is not None:
+            if (problem := self._refusal(limits, start, ahead)) is not None:
                 raise problem
         waiter = Waiter(resource, limits, self.loop.create_future())
         if self._line is _NOBODY:
@@ -127,11 +128,10 @@ class RateLimiter:
         self._line.add(waiter, first=refused)
         schedule = self._schedule
         ready = schedule.ready_for_people() if limits.urgent else schedule.ready
-        if ready < (math.inf if self._timer is None else self._alarm):
-            if ready <= start:
-                self.go_on()
-            else:
-                self._set_timer(max(ready, start + _TOLERANCE))
+        if ready <= start < self._due:
+            self.go_on()
+        elif ready < self._due:
+            self._set_timer(max(ready, start + _TOLERANCE))
         try:
             outcome = await waiter.outcome
         except asyncio.CancelledError:
@@ -146,7 +146,9 @@ class RateLimiter:
     def heard(self, departure: float, told: ToldLimit | None) -> None:
         """Report what an answer tells of the server's limit, if so, before the answer itself."""
         if told is not None:
-            schedule = self._schedule if (common := self._limits()) is None else common.schedule
+            common = self.common
+            concerns_all = common is not None and common.limits
+            schedule = common.schedule if common is not None and concerns_all else self._schedule
             schedule.heard(self.loop.time(), departure, told)
 
     def admitted(self, departure: float, resource: str) -> None:
@@ -167,7 +169,7 @@ class RateLimiter:
     def is_refusal(self, departure: float, resource: str, *, told: bool) -> bool:
         """Report a 503; tell whether it is a refusal. ``told``: it says when to come back."""
         refused = self._schedule.is_refusal(self.loop.time(), departure, resource, told=told)
-        if (common := self._asks()) is not None:
+        if (common := self._asked) is not None:
             return common.is_refusal(self, departure, told=told) or refused
         return refused
 
@@ -195,7 +197,7 @@ class RateLimiter:
     ) -> Cost:
         """Report a 5xx, a lost connection or a timeout."""
         probe, now = departure == self._schedule.probe, self.loop.time()
-        if (common := self._asks()) is not None:
+        if (common := self._asked) is not None:
             common.admitted(self, departure)
         self._schedule.failed(now, departure, resource, retry_after)
         return self._judge(now, error, Cost.COUNTED, probe=probe)
@@ -205,7 +207,7 @@ class RateLimiter:
         if self.loop.is_closed():  # a task was thrown away that nobody ended
             self._schedule.concurrency.back(departure)
             return
-        if (common := self._asks()) is not None:
+        if (common := self._asked) is not None:
             common.abandoned(self, departure)
         self._schedule.abandoned(self.loop.time(), departure)
         self.go_on()
@@ -217,14 +219,14 @@ class RateLimiter:
     def settle(self, schedule: Schedule, error: Exception, *, probe: bool) -> None:
         """End with this error what would wait for too long at a gate that goes by ``schedule``."""
         now, line = self.loop.time(), self._line
-        closed_for, told = now - schedule.closed_since, schedule.not_before
+        closed_for, until = now - schedule.closed_since, schedule.not_before
         everywhere = not schedule.outage_backoff or schedule.outage.is_wide()
-        if not probe and told <= now:
+        if not probe and until <= now:
             return
         for waiter in line:
             concerned = probe and (everywhere or waiter.resource in schedule.outage.resources)
             impatient = concerned and closed_for >= waiter.limits.patience
-            if impatient or (told > now and not waiter.limits.allow(now, told)):
+            if impatient or (until > now and not waiter.limits.allow(now, until)):
                 line.settle(waiter, error)
 
     async def aclose(self) -> None:
@@ -268,18 +270,8 @@ class RateLimiter:
         """Take note that nobody is to use it any more: it counts as closed no longer."""
         self._log.opened(now - self._schedule.closed_since, forgotten=True)
 
-    def follow(self, latest: RateLimiter | None) -> None:
-        """Go on where the limiter of a closed loop ended, if there is one; others run beside."""
-        later, self.earlier = self, latest
-        while (earlier := later.earlier) is not None:
-            if earlier.loop.is_closed():
-                later.earlier, earlier.earlier = earlier.earlier, None
-                self._inherit(earlier)
-                return
-            later = earlier
-
-    def _inherit(self, other: RateLimiter) -> None:
-        """Take over what another one knows, if its clock goes on; what it had in flight is lost."""
+    def take_over(self, other: RateLimiter) -> None:
+        """Go on where that of a closed loop ended, if its clock goes on; nothing is in flight."""
         now = self.loop.time()
         if other._schedule.latest > now + _ONE_CLOCK:
             return
@@ -288,37 +280,30 @@ class RateLimiter:
         self._schedule.restart(now)
         self._sent, self._refused, self._waited = other._sent, other._refused, other._waited
 
-    def _asks(self) -> CommonGate | None:
-        """Return the gate of all keys, while it may say no."""
+    @property
+    def _asked(self) -> CommonGate | None:
+        """The gate of all keys, while it is asked."""
         return self.common if self.common is not None and self.common.asked else None
 
-    def _limits(self) -> CommonGate | None:
-        """Return the gate of all keys, while there seems to be one limit of all."""
-        return self.common if self.common is not None and self.common.limits else None
-
-    def _hear(self) -> None:
+    def _go_on_with_store(self) -> None:
         """Go on after an answer of the store, and end what would wait for too long."""
         now, turns = self.loop.time(), self._turns
         for waiter in self._line if turns is not None and turns.opens_in(now) else ():
-            if (problem := self._objection(waiter.limits, now)) is not None:
+            if (problem := self._refusal(waiter.limits, now)) is not None:
                 self._line.settle(waiter, problem)
         self.go_on()
 
-    def _objection(self, limits: WaitLimits, now: float, ahead: int = 0) -> Exception | None:
-        """Return the error of a call that is certain to wait for too long, if it is one."""
-        schedule, turns = self._schedule, self._turns
-        told = schedule.not_before if now < schedule.ready else now
-        if (error := self._log.error) is not None and not limits.allow(now, told):
-            return _copy(error, told - now)
-        if self.common is not None and (error := self.common.log.error) is not None:
-            told = self.common.schedule.not_before
-            if not limits.allow(now, told):
-                return _copy(error, told - now)
+    def _refusal(self, limits: WaitLimits, now: float, ahead: int = 0) -> Exception | None:
+        """Return the error of a call that would wait for too long, with so many ahead, if so."""
+        schedule, common, turns = self._schedule, self.common, self._turns
+        error = _still_closed(schedule, self._log, limits, now)
+        if error is None and common is not None:
+            error = _still_closed(common.schedule, common.log, limits, now)
         left = limits.give_up_at - now
-        if turns is not None and (closed := turns.refusal(limits, left)) is not None:
-            return closed
-        if left == math.inf:
-            return None
+        if error is None and turns is not None:
+            error = turns.refusal(limits, left)
+        if error is not None or left == math.inf:
+            return error
         wait = schedule.ceiling.opens_at(ahead + 1, urgent=limits.urgent) - now
         if turns is not None:
             wait = max(wait, turns.opens_in(now))
@@ -351,7 +336,7 @@ class RateLimiter:
         ``turn``: the first one need not ask the gate of all keys.
         """
         schedule, line, now = self._schedule, self._line, self.loop.time()
-        turns, common, due = self._turns, self._asks(), math.inf
+        turns, common, due = self._turns, self._asked, math.inf
         while line.anyone():
             ready = schedule.ready_for_people() if line.urgent else schedule.ready
             if now < ready:
@@ -373,20 +358,21 @@ class RateLimiter:
         self._set_timer(due)
 
     def _set_timer(self, due: float) -> None:
-        """Go on at that time; never, if an answer must come first."""
-        if self._timer is not None and self._alarm != due:
-            self._timer.cancel()
-            self._timer = None
-        if self._timer is None and due < math.inf:
-            self._timer, self._alarm = self.loop.call_at(due, self._wake), due
-
-    def _wake(self, latest: float = _BLOCKED) -> None:
-        now = self.loop.time()
-        if now - self._alarm > latest:  # once, answers that came meanwhile are read first
-            self._alarm = now + _GRACE
-            self._timer = self.loop.call_at(self._alarm, self._wake, math.inf)
+        """Go on at that time; at infinity an answer must come first."""
+        if due == self._due:
             return
-        self._timer, line = None, self._line
+        if self._timer is not None:
+            self._timer.cancel()
+        self._due = due
+        self._timer = self.loop.call_at(due, self._on_time) if due < math.inf else None
+
+    def _on_time(self, latest: float = _BLOCKED) -> None:
+        now, line = self.loop.time(), self._line
+        if now - self._due > latest:  # once, answers that came meanwhile are read first
+            self._due = now + _GRACE
+            self._timer = self.loop.call_at(self._due, self._on_time, math.inf)
+            return
+        self._timer, self._due = None, math.inf
         if line.waiting > 1 and line.bulk and not line.announced:
             wait = self._schedule.forecast(now, line.waiting)
             line.announced = self._log.queue(line.waiting, wait)
@@ -394,7 +380,7 @@ class RateLimiter:
 
     def _grant(self, departure: float) -> None:
         schedule, line = self._schedule, self._line
-        common = self._asks()
+        common = self._asked
         if departure == schedule.probe or (common and departure == common.schedule.probe):
             # Where nothing has failed yet, the probe of an outage says most.
             waiter = line.take_probe(schedule.outage.resources if schedule.outage_backoff else ())
@@ -412,9 +398,14 @@ class RateLimiter:
             self.abandoned(departure)
 
 
-def _copy(error: Exception, wait: float) -> Exception:
-    """Return a copy of why a gate is closed, with the seconds that are left."""
-    copied = copy.copy(error)
-    if isinstance(copied, ChatloomError) and copied.retry_after is not None:
-        copied.retry_after = wait
-    return copied
+def _still_closed(
+    schedule: Schedule, log: LimiterLog, limits: WaitLimits, now: float
+) -> Exception | None:
+    """Return a copy of why a gate is closed, if the server asks to wait for longer than allowed."""
+    until = schedule.not_before if now < schedule.ready else now
+    if log.error is None or limits.allow(now, until):
+        return None
+    error = copy.copy(log.error)
+    if isinstance(error, ChatloomError) and error.retry_after is not None:
+        error.retry_after = until - now
+    return error

@@ -62,7 +62,8 @@ class LimiterRegistry:
             common.join(limiter)
             if limit.shared is not None:
                 limiter.share(self._store(limit.shared), key.name_for(base_url))
-            limiter.follow(self._latest.get(identity))
+            limiter.earlier = self._latest.get(identity)
+            _go_on_from_closed_loop(limiter)
             self._limiters[id(loop), identity] = self._latest[identity] = limiter
             self._kept.append(limiter)
         return limiter
@@ -106,3 +107,14 @@ class LimiterRegistry:
                     limiter.forgotten(now)
                 else:
                     self._kept.append(limiter)
+
+
+def _go_on_from_closed_loop(limiter: RateLimiter) -> None:
+    """Let it take over from the latest limiter whose loop is closed; others run beside."""
+    later = limiter
+    while (earlier := later.earlier) is not None:
+        if earlier.loop.is_closed():
+            later.earlier, earlier.earlier = earlier.earlier, None
+            limiter.take_over(earlier)
+            return
+        later = earlier
