@@ -513,7 +513,7 @@ async def test_a_late_timer_lets_no_one_leave_before_the_answers_are_read() -> N
     first = await departure(gate)
     waiting = asyncio.create_task(departure(gate))
     await asyncio.sleep(0)
-    loop._virtual._jump(3.0)  # type: ignore[attr-defined] # noqa: SLF001 - a loop held up
+    loop._virtual._now += 3.0  # type: ignore[attr-defined] # noqa: SLF001 - a loop held up
     loop.call_later(0.01, gate.refused, first, ERROR, 60)  # what the sockets held
     await asyncio.sleep(0.5)
     assert not waiting.done()
@@ -525,7 +525,7 @@ async def test_a_loop_that_is_always_late_holds_nobody_up() -> None:
     waiting = asyncio.create_task(departure(gate))
     for _ in range(20):
         await asyncio.sleep(0)
-        loop._virtual._jump(0.1)  # type: ignore[attr-defined] # noqa: SLF001 - a loop held up
+        loop._virtual._now += 0.1  # type: ignore[attr-defined] # noqa: SLF001 - a loop held up
     assert waiting.done()
 
 
