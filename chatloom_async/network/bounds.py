@@ -173,6 +173,10 @@ class Timeouts:
             self._alarm = Alarm(until, self._expire)
         return watch
 
+    def in_use(self) -> bool:
+        """Tell whether it times anything."""
+        return bool(self._watches)
+
     def end(self, watch: Watch) -> None:
         """Stop watching."""
         self._watches.pop(watch, None)

@@ -6,13 +6,16 @@ answer through aiohttp's own protocol and parser.
 
 aiohttp does not promise all of the names that this needs. ``Direct.of`` lets them be tried first
 (``network.trial``), and where anything is out of the ordinary every request is the session's
-(``network.exchange``).
+(``network.exchange``). Here too: what both ways allow an answer, of time and of size.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
+from collections import deque
+from functools import lru_cache
 from typing import Any, cast
 
 import aiohttp
@@ -20,17 +23,15 @@ from attrs import define, field, frozen
 from yarl import URL
 
 from chatloom_async.auth import ApiKey
+from chatloom_async.errors import APIConnectionError
 from chatloom_async.network.connector import Connector
-from chatloom_async.network.exchange import (
-    MAX_FIELD,
-    connecting,
-    read_body,
-    unanswered,
-    within_limit,
-)
 from chatloom_async.network.trial import doubt, session_methods, try_out
 from chatloom_async.transport import MAX_ERROR_BODY, Request, Response
 
+MAX_BODY = 10 * 1024 * 1024
+MAX_FIELD = 64 * 1024  # of one header; a content security policy is longer than aiohttp's 8 KiB
+_CONNECT_TIMEOUT = 5.0
+_OK = range(200, 300)
 _log = logging.getLogger("chatloom_async")
 _aiohttp: Any = aiohttp  # with what it has and does not export
 # Statuses of 1xx are interim answers, all but 101, which ends HTTP there (RFC 9110 §15.2).
@@ -112,27 +113,22 @@ class Direct:
             and _aiohttp.ClientSession.request is self._methods[1]
         )
 
-    async def send(  # noqa: C901, PLR0912 - calls cost each request more than branches do
-        self, request: Request, key: ApiKey, timeout: float
-    ) -> Response:
+    async def send(self, request: Request, key: ApiKey, timeout: float) -> Response:
         """Make exactly one request and return its whole answer; raise as ``exchange.send`` does."""
         if self.connector.closed:
             raise RuntimeError("Session is closed")  # as aiohttp raises
         origin = self._origins.get(request.base_url) or self._learn(request.base_url)
         connection = self._at_hand(origin) if origin.at_hand else None
         if connection is None:
-            try:
-                connection = await self.connector.connect(origin.request, [], connecting(timeout))
-            except TimeoutError as error:
-                raise aiohttp.ConnectionTimeoutError from error
-        protocol = connection.protocol
+            connection = await self.connector.connect(origin.request, [], connecting(timeout))
+        protocol, whole = connection.protocol, False
         try:
             protocol.set_response_params(
                 read_until_eof=True, auto_decompress=True, max_field_size=MAX_FIELD
             )
             transport = protocol.transport
             if transport is None or transport.is_closing():
-                raise aiohttp.ServerDisconnectedError  # noqa: TRY301 - as if a read had raised it
+                raise aiohttp.ServerDisconnectedError
             transport.write(
                 f"GET {origin.path}{request.target}{origin.head}{key.line()}\r\n".encode("ascii")
             )
@@ -140,28 +136,18 @@ class Direct:
             while _INTERIM <= (status := message.code) < _FINAL and status != _SWITCHING:
                 message, content = await protocol.read()
             if content.is_eof():  # all of it has arrived, as nearly always
-                pieces = getattr(content, "_buffer", None)  # as ``exchange.arrived`` does
-                body, whole = b"".join(pieces or ()), True
-                if pieces:
-                    pieces.clear()
-                if len(body) > MAX_ERROR_BODY:  # the smallest of the limits
-                    body = within_limit(status, body)
+                body, whole = arrived(status, content), True
             else:
                 body, whole = await read_body(status, content)
-        except BaseException as error:
-            connection.close()  # what else arrives there belongs to no other request
-            if isinstance(error, _aiohttp.http_exceptions.HttpProcessingError):
-                reason = cast("Any", error).message  # of a class that aiohttp does not export
-                raise _aiohttp.ClientResponseError(None, (), message=reason) from error
-            if not isinstance(error, aiohttp.ClientOSError | aiohttp.ServerDisconnectedError):
-                raise
-        else:
+        except _aiohttp.http_exceptions.HttpProcessingError as error:
+            reason = cast("Any", error).message  # of a class that aiohttp does not export
+            raise _aiohttp.ClientResponseError(None, (), message=reason) from error
+        finally:
             if whole:
                 self._give_back(origin, connection)
             else:
-                connection.close()
-            return Response(status, message.headers, body)
-        raise unanswered(self.connector)
+                connection.close()  # what else arrives there belongs to no other request
+        return Response(status, message.headers, body)
 
     def _at_hand(self, origin: _Origin) -> Any:
         """Return a sound connection that was given back a moment ago, or None."""
@@ -208,3 +194,71 @@ class Direct:
         origin = _Origin(_Template(template), url.raw_path.rstrip("/"), f" HTTP/1.1\r\n{lines}")
         self._origins[base_url] = origin
         return origin
+
+
+def connect_seconds(timeout: float) -> float:
+    """Return how long connecting may take of an attempt of so many seconds."""
+    return min(timeout, _CONNECT_TIMEOUT)
+
+
+@lru_cache
+def connecting(timeout: float) -> aiohttp.ClientTimeout:
+    """Return what aiohttp may time: connecting. The whole attempt is timed by our own watch."""
+    # aiohttp rounds timeouts above the threshold up.
+    return aiohttp.ClientTimeout(connect=connect_seconds(timeout), ceil_threshold=math.inf)
+
+
+def arrived(status: int, content: aiohttp.StreamReader) -> bytes:
+    """Take a body out that has arrived as a whole, as ``read_body`` does.
+
+    ``read_nowait`` would have the parser look for more, which costs each answer some 3 %.
+    """
+    pieces = getattr(content, "_buffer", None)  # the reader of an empty body has none
+    if type(pieces) is deque:
+        body = b"".join(pieces)
+        pieces.clear()
+    else:
+        body = content.read_nowait()
+    return body if len(body) <= MAX_ERROR_BODY else within_limit(status, body)
+
+
+async def read_body(status: int, content: aiohttp.StreamReader) -> tuple[bytes, bool]:
+    """Return the body of an answer, never more than the limit, and whether that is all of it.
+
+    Of an error answer the status says enough, so its body may be cut, or missing. All that has
+    arrived is taken out, beyond the limit too: aiohttp would keep what is left with the connection,
+    and that may repeat the key.
+
+    Raises:
+        APIConnectionError: the body of a success is larger than the limit.
+        aiohttp.ClientPayloadError: that of a success is cut off or cannot be decoded.
+
+    """
+    limit = _limit(status)
+    pieces, size = [], 0
+    try:
+        while size <= limit and (piece := await content.readany()):
+            pieces.append(piece)
+            size += len(piece)
+    except aiohttp.ClientPayloadError:
+        if status in _OK:
+            raise
+        return b"", False
+    return within_limit(status, b"".join(pieces)), size <= limit
+
+
+def within_limit(status: int, body: bytes) -> bytes:
+    """Return the body, that of an error cut to the limit.
+
+    Raises:
+        APIConnectionError: the body of a success is larger than the limit.
+
+    """
+    limit = _limit(status)
+    if len(body) > limit and status in _OK:
+        raise APIConnectionError(f"the answer is larger than {limit} bytes", "too large")
+    return body[:limit]
+
+
+def _limit(status: int) -> int:
+    return MAX_BODY if status in _OK else MAX_ERROR_BODY

@@ -1,14 +1,12 @@
 """One HTTP exchange on an aiohttp session: the request, and its whole answer.
 
-Not here: the same without aiohttp's session (``network.direct``), sessions and how long they live
-(``network.pool``), which connections are sound (``network.connector``), what aiohttp's errors mean
-(``network.translation``).
+Not here: the same without aiohttp's session, and how a body is read (``network.direct``), sessions
+and how long they live (``network.pool``), which connections are sound (``network.connector``), what
+aiohttp's errors mean (``network.translation``).
 """
 
 from __future__ import annotations
 
-import math
-from collections import deque
 from collections.abc import Mapping
 from functools import lru_cache, partial
 from io import BytesIO
@@ -18,15 +16,10 @@ import aiohttp
 from yarl import URL
 
 from chatloom_async.auth import ApiKey
-from chatloom_async.errors import APIConnectionError, ConfigurationError
-from chatloom_async.network.connector import Connector
+from chatloom_async.errors import ConfigurationError
+from chatloom_async.network.direct import arrived, connecting, read_body
 from chatloom_async.network.options import CREDENTIALS
-from chatloom_async.transport import MAX_ERROR_BODY, Request, Response
-
-MAX_BODY = 10 * 1024 * 1024
-MAX_FIELD = 64 * 1024  # of one header; a content security policy is longer than aiohttp's 8 KiB
-_CONNECT_TIMEOUT = 5.0
-_OK = range(200, 300)
+from chatloom_async.transport import Request, Response
 
 
 def options_for(
@@ -63,7 +56,7 @@ async def send(
     ``options_for`` returned for this session.
 
     Raises:
-        APIConnectionError: the connection ended before an answer, or the body is too large.
+        APIConnectionError: the body is too large.
         aiohttp.ClientError, OSError, ValueError: anything else, for ``translate``.
         RuntimeError: the session is closed, maybe since this request began to wait for its slot.
 
@@ -76,21 +69,13 @@ async def send(
         options = {**options, "data": BytesIO(request.body)}
     if options:
         make = partial(make, **options)
-    answer: aiohttp.ClientResponse | None = None
-    try:
-        answer = await make(
-            request.method,
-            _url(request),
-            headers=headers,
-            allow_redirects=False,
-            timeout=connecting(timeout),
-        )
-    except aiohttp.ClientConnectorError:
-        raise
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
-        pass  # as in ``_guarded``, which a plain session's request does not pass
-    if answer is None:
-        raise unanswered(session.connector)
+    answer = await make(
+        request.method,
+        _url(request),
+        headers=headers,
+        allow_redirects=False,
+        timeout=connecting(timeout),
+    )
     whole = False
     try:
         content = answer.content
@@ -121,89 +106,8 @@ async def _guarded(
         return await handler(request)
     except aiohttp.ClientConnectorError:
         raise
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
-        pass
-    raise unanswered(request.session.connector)
-
-
-def unanswered(connector: aiohttp.BaseConnector | None) -> APIConnectionError:
-    """Return the error of the running request, whose connection ended before an answer.
-
-    If the connection was a kept one, the reason is "stale", and no other that is as old is used
-    any more.
-    """
-    stale = isinstance(connector, Connector) and connector.lost_kept()
-    return APIConnectionError(
-        "the connection ended before an answer", "stale" if stale else "disconnected"
-    )
-
-
-def arrived(status: int, content: aiohttp.StreamReader) -> bytes:
-    """Take a body out that has arrived as a whole, as ``read_body`` does.
-
-    ``read_nowait`` would have the parser look for more, which costs each answer some 3 %.
-    """
-    pieces = getattr(content, "_buffer", None)  # the reader of an empty body has none
-    if type(pieces) is deque:
-        body = b"".join(pieces)
-        pieces.clear()
-    else:
-        body = content.read_nowait()
-    return body if len(body) <= MAX_ERROR_BODY else within_limit(status, body)
-
-
-async def read_body(status: int, content: aiohttp.StreamReader) -> tuple[bytes, bool]:
-    """Return the body of an answer, never more than the limit, and whether that is all of it.
-
-    Of an error answer the status says enough, so its body may be cut, or missing. All that has
-    arrived is taken out, beyond the limit too: aiohttp would keep what is left with the connection,
-    and that may repeat the key.
-
-    Raises:
-        APIConnectionError: the body of a success is larger than the limit.
-        aiohttp.ClientPayloadError: that of a success is cut off or cannot be decoded.
-
-    """
-    limit = _limit(status)
-    pieces, size = [], 0
-    try:
-        while size <= limit and (piece := await content.readany()):
-            pieces.append(piece)
-            size += len(piece)
-    except aiohttp.ClientPayloadError:
-        if status in _OK:
-            raise
-        return b"", False
-    return within_limit(status, b"".join(pieces)), size <= limit
-
-
-def within_limit(status: int, body: bytes) -> bytes:
-    """Return the body, that of an error cut to the limit.
-
-    Raises:
-        APIConnectionError: the body of a success is larger than the limit.
-
-    """
-    limit = _limit(status)
-    if len(body) > limit and status in _OK:
-        raise APIConnectionError(f"the answer is larger than {limit} bytes", "too large")
-    return body[:limit]
-
-
-def _limit(status: int) -> int:
-    return MAX_BODY if status in _OK else MAX_ERROR_BODY
-
-
-def connect_seconds(timeout: float) -> float:
-    """Return how long connecting may take of an attempt of so many seconds."""
-    return min(timeout, _CONNECT_TIMEOUT)
-
-
-@lru_cache
-def connecting(timeout: float) -> aiohttp.ClientTimeout:
-    """Return what aiohttp may time: connecting. The whole attempt is timed by our own watch."""
-    # aiohttp rounds timeouts above the threshold up.
-    return aiohttp.ClientTimeout(connect=connect_seconds(timeout), ceil_threshold=math.inf)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise aiohttp.ClientConnectionError from error  # after which aiohttp sends nothing again
 
 
 def _url(request: Request) -> URL:

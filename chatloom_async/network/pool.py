@@ -14,7 +14,6 @@ import warnings
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn, Self
-from weakref import WeakValueDictionary
 
 import aiohttp
 from attrs import define, field
@@ -32,8 +31,8 @@ from chatloom_async.errors import (
 from chatloom_async.events import Observer, guarded
 from chatloom_async.network.bounds import Slots, Timeouts, Watch
 from chatloom_async.network.connector import Connector
-from chatloom_async.network.direct import Direct
-from chatloom_async.network.exchange import MAX_FIELD, connect_seconds, options_for, send
+from chatloom_async.network.direct import MAX_FIELD, Direct, connect_seconds
+from chatloom_async.network.exchange import options_for, send
 from chatloom_async.network.options import (
     hooks_problem,
     proxy_problem,
@@ -59,22 +58,20 @@ class _Connections:
     direct: Direct | None
     options: Mapping[str, Any]  # of each request of the session
     closing: list[asyncio.Task[None]]  # what another thread's loop asked for
-    # By their length. Only its timer keeps one alive, so it goes when nothing used it that long.
-    _timeouts: WeakValueDictionary[float, Timeouts] = field(factory=WeakValueDictionary)
-    latest: Timeouts | None = None  # mostly the one there is
+    timeouts: dict[float, Timeouts] = field(factory=dict)  # by their length
 
-    def timeouts(self, seconds: float) -> Timeouts:
-        """Return what times the requests that may last so long."""
-        timeouts = self._timeouts.get(seconds)
-        if timeouts is None:
-            timeouts = self._timeouts[seconds] = Timeouts(seconds)
-        self.latest = timeouts
-        return timeouts
+    def time(self, seconds: float) -> Timeouts:
+        """Return what times the requests that may last so long; let go of what times none."""
+        self.timeouts = {each: kept for each, kept in self.timeouts.items() if kept.in_use()}
+        return self.timeouts.setdefault(seconds, Timeouts(seconds))
 
-    def lost_kept(self) -> None:
-        """Take note that the connection of the running request died or fell silent."""
-        if isinstance(self.session.connector, Connector):
-            self.session.connector.lost_kept()
+    def lost_kept(self) -> bool:
+        """Report that the connection of the running request died or fell silent.
+
+        Returns whether it was a kept one, which ends the generation of those as old.
+        """
+        connector = self.session.connector
+        return isinstance(connector, Connector) and connector.lost_kept()
 
 
 @define(eq=False, slots=False)
@@ -203,9 +200,7 @@ class ConnectionPool:
         if not connections.slots.take(tenant):
             await _queue(connections.slots, tenant)
         try:
-            timeouts = connections.latest
-            if timeouts is None or timeouts.seconds != timeout:
-                timeouts = connections.timeouts(timeout)
+            timeouts = connections.timeouts.get(timeout) or connections.time(timeout)
             watch = timeouts.start()
             try:
                 direct = connections.direct
@@ -227,27 +222,29 @@ class ConnectionPool:
         self, error: BaseException, connections: _Connections, watch: Watch, request: Request
     ) -> BaseException:
         """Return what to raise for an error of ``send``, rid of aiohttp's: they hold the key."""
+        trust_env, url = (self.session or self).trust_env, request.base_url
+        found: ChatloomError | None = None
         if isinstance(error, asyncio.CancelledError):
             expired = watch.expired()
             if expired or watch.lasted() >= _SILENT:
                 connections.lost_kept()
             if expired:
-                error = APITimeoutError(f"no complete answer within {watch.seconds:g} s")
-        trust_env, url = (self.session or self).trust_env, request.base_url
-        found = (
-            error
-            if isinstance(error, ChatloomError)
-            else translate(error, url, connect_seconds(watch.seconds), trust_env=trust_env)
-        )
+                found = APITimeoutError(f"no complete answer within {watch.seconds:g} s")
+        elif isinstance(error, ChatloomError):
+            found = error
+        else:
+            found = translate(error, url, connect_seconds(watch.seconds), trust_env=trust_env)
+            untrace(error)
         ended = found is not None or isinstance(error, RuntimeError)  # as a closed session raises
         if ended and self.closed:
             return ClientClosedError("the connection pool was closed")
         if ended and self.session is not None and self.session.closed:
             return ClientClosedError("the aiohttp session you brought is closed")
-        if found is not None and found is not error:
-            untrace(error)
-        if isinstance(found, APIConnectionError) and (self.proxy or trust_env):
-            found = by_way_of_proxy(found, url, self.proxy, trust_env=trust_env)
+        if isinstance(found, APIConnectionError):
+            if found.reason == "disconnected" and connections.lost_kept():
+                found.reason = "stale"
+            if self.proxy or trust_env:
+                found = by_way_of_proxy(found, url, self.proxy, trust_env=trust_env)
         # Else it is a cancellation, or what a trace hook raised: itself, without where it has been.
         problem = error if found is None else found
         problem.__cause__ = problem.__context__ = None

@@ -62,7 +62,7 @@ def translate(
             )
         case aiohttp.InvalidURL() | UnicodeError():  # the URL of the request was checked
             return ConfigurationError(_NO_PROXY)
-        case aiohttp.ConnectionTimeoutError():
+        case TimeoutError():
             return APITimeoutError(f"connecting to {host} took longer than {connecting:g} s")
         case aiohttp.ClientConnectorError() | aiohttp.ServerFingerprintMismatch():
             return _unconnected(error, host, proxied=error.host != address.raw_host)
