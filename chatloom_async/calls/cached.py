@@ -2,7 +2,12 @@
 
 Identical calls that no kept answer serves share one request, a flight. It goes on as long as one of
 them waits: each has its own deadline, and the flight the latest of theirs. Every loop has flights
-of its own. Not here: what is kept, for how long, and the record of a flight (``cache``).
+of its own.
+
+A call that waits has a record of its own, by which its deadline and its client's closing end it.
+The attempts are the flight's: one ``Caller.conclude``, in a task.
+
+Not here: what is kept, for how long, and the record of a flight (``cache``).
 """
 
 from __future__ import annotations
@@ -54,43 +59,39 @@ class CachedCalls:
         if request.method != "GET" or request.body is not None:
             return await self.caller.fetch(request, model)
         self.caller.begin()
-        return await self._fetch(request, model)  # type: ignore[no-any-return]  # of any model
+        answer = await self._answer(request, model)
+        if not isinstance(answer, ChatloomError):
+            return answer  # type: ignore[no-any-return]  # of any model
+        try:
+            raise answer
+        finally:
+            del answer  # the traceback holds this frame
 
-    async def _fetch(self, request: Request, model: type[Any]) -> Any:
-        caller, store = self.caller, self.store
-        key, give_up_at = caller.credentials.current, caller.give_up_at()
+    async def _answer(self, request: Request, model: type[Any]) -> Any:
+        """Return the model, or an error as a value."""
+        store, credentials = self.store, self.caller.credentials
+        key, give_up_at = credentials.current, self.caller.give_up_at()
         if key is None:
-            asking = caller.credentials.renew(caller.credentials.generation)
-            found = await self._wait(CallRecord(request), asking, give_up_at)
-            if isinstance(found, ChatloomError):
-                try:
-                    raise found
-                finally:
-                    del found  # the traceback holds this frame
-            key = found
+            asking = credentials.renew(credentials.generation)
+            key = await self._wait(CallRecord(request), asking, give_up_at)
+            if isinstance(key, ChatloomError):
+                return key
         identity = ((key, request.base_url), request.resource, request.target, model)
         kept, now = store.get(identity), asyncio.get_running_loop().time()
         if kept is not None and now < kept.fresh_until:
             store.hits += 1
             self._tell(request, key, "hit")
             return kept.answer()
-        if kept is not None and now < kept.usable_until:
-            if store.is_failing(kept, identity[0]):
-                under_way = identity in store.flights_here()
-                if not under_way and store.may_retry(kept, identity[0], now):
-                    self._start(request, identity, give_up_at, unattended=True)
-                return self._old(kept, request, key)
-        else:
+        if kept is not None and now >= kept.usable_until:
             kept = None
+        if kept is not None and store.is_failing(kept, identity[0]):
+            if identity not in store.flights_here() and store.may_retry(kept, identity[0], now):
+                self._start(request, identity, give_up_at, unattended=True)
+            return self._old(kept, request, key)
         answer = await self._fly(request, identity, give_up_at)
         if not isinstance(answer, ChatloomError):
             return answer()
-        if kept is not None and _serves_old(answer):
-            return self._old(kept, request, key)
-        try:
-            raise answer
-        finally:
-            del answer  # the traceback holds this frame
+        return self._old(kept, request, key) if kept and _serves_old(answer) else answer
 
     def _old(self, kept: KeptAnswer, request: Request, key: ApiKey) -> Any:
         self.store.stale += 1

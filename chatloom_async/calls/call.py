@@ -338,13 +338,23 @@ class Caller:
     async def _failed(
         self, call: CallRecord, failed: FailedAttempt, key: ApiKey, generation: int
     ) -> FailedAttempt:
-        """Take note of a failed attempt, and ask for another key if its own was refused."""
-        now = asyncio.get_running_loop().time()
+        """Take note of a failed attempt.
+
+        After a 401 ask for another key, once per call; only a different one is worth a try.
+        """
+        now, error = asyncio.get_running_loop().time(), failed.error
+        refused_before = any(isinstance(each.error, AuthenticationError) for each in call.failures)
         _note(call, failed, now)
         if call.notify is not None:
             call.attempt_ended(failed.outcome(), now)
-        if isinstance(failed.error, AuthenticationError):
-            failed.next_step = await self._renew(call, failed.error, key, generation)
+        refused = isinstance(error, AuthenticationError) and not refused_before
+        if refused and self.credentials.renewable:
+            try:
+                fresh = await self.credentials.renew(generation)
+            except Exception as problem:  # noqa: BLE001 - whatever the caller's key source raises
+                error.add_note(f"asking for another key failed: {type(problem).__name__}")
+            else:
+                failed.next_step = NextStep.FINAL if fresh == key else NextStep.AT_ONCE
         return failed
 
     def _interrupted(self, call: CallRecord, ending: BaseException) -> None:
@@ -355,9 +365,13 @@ class Caller:
         """
         now = asyncio.get_running_loop().time()
         elapsed = now - call.started
-        queued = QUEUED in getattr(ending, "__notes__", ())
-        late = call.ending is Ending.DEADLINE
-        error = _cut_off(elapsed, queued=queued)
+        late, queued = call.ending is Ending.DEADLINE, QUEUED in getattr(ending, "__notes__", ())
+        error: APIConnectionError
+        if queued:
+            message = f"{QUEUED}, in {elapsed:.1f} s until the deadline"
+            error = APIConnectionError(message, "queued")
+        else:
+            error = APITimeoutError(f"no answer within the {elapsed:.1f} s that the deadline left")
         if late:
             call.cut = _note(call, FailedAttempt(error), now)
         call.attempt_ended(call.cut.outcome() if call.cut else "cancelled", now)
@@ -367,20 +381,6 @@ class Caller:
             call.limiter.failed(call.departure, call.request.resource, error)
         else:
             call.limiter.abandoned(call.departure)
-
-    async def _renew(
-        self, call: CallRecord, error: ChatloomError, key: ApiKey, generation: int
-    ) -> NextStep:
-        """After a 401: ask for another key, once per call; only a different one is worth a try."""
-        refusals = sum(isinstance(each.error, AuthenticationError) for each in call.failures)
-        if refusals > 1 or not self.credentials.renewable:
-            return NextStep.FINAL
-        try:
-            fresh = await self.credentials.renew(generation)
-        except Exception as problem:  # noqa: BLE001 - whatever the caller's key source raises
-            error.add_note(f"asking for another key failed: {type(problem).__name__}")
-            return NextStep.FINAL
-        return NextStep.FINAL if fresh == key else NextStep.AT_ONCE
 
 
 def enter(call: CallRecord, in_flight: InFlight, owner: object | None) -> None:
@@ -429,10 +429,3 @@ def _structured(answer: Response, request: Request, model: type[Model]) -> Model
             raise
         message = f"{error.message}; its Content-Encoding is none that is understood"
     raise ResponseDecodeError(message)
-
-
-def _cut_off(elapsed: float, *, queued: bool) -> APIConnectionError:
-    """Return the error of an attempt that the deadline ended."""
-    if queued:
-        return APIConnectionError(f"{QUEUED}, in {elapsed:.1f} s until the deadline", "queued")
-    return APITimeoutError(f"no answer within the {elapsed:.1f} s that the deadline left")

@@ -33,14 +33,9 @@ from chatloom_async.transport import Request
 if TYPE_CHECKING:
     from tenacity import AsyncRetrying, RetryCallState
 
-_HEALING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
-_REFUSING = (
-    HTTPStatus.TOO_MANY_REQUESTS,
-    HTTPStatus.SERVICE_UNAVAILABLE,
-    HTTPStatus.FORBIDDEN,
-)
-# The server does not know how, and will not in a second either.
-_LASTING = (HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
+_HEALING = (408, 429)  # beside those of 5xx …
+_LASTING = (501, 505)  # … but for these: the server will know no better in a second
+_REFUSING = (403, 429, 503)
 _LASTING_REASONS = ("dns", "encoding", "proxy", "tls", "too large")
 _NOTHING_SENT = ("connect", "local")
 _NOT_THE_SERVER = ("stale", "local")  # reasons that say nothing about the server

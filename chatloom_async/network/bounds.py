@@ -13,7 +13,7 @@ from collections import OrderedDict
 
 from attrs import define, field
 
-from chatloom_async.transport import Alarm
+from chatloom_async.transport import QUEUED, Alarm
 
 _Line = OrderedDict[asyncio.Future[None], None]
 
@@ -59,7 +59,8 @@ class Slots:
         self._waiting.setdefault(key, OrderedDict())[place] = None
         try:
             await place
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as cancellation:
+            cancellation.add_note(QUEUED)
             if place.cancelled():
                 self._leave(key, place)
             else:

@@ -41,7 +41,7 @@ from chatloom_async.network.options import (
 )
 from chatloom_async.network.statistics import PoolStatistics
 from chatloom_async.network.translation import by_way_of_proxy, translate, untrace
-from chatloom_async.transport import QUEUED, Request, Response, Shared
+from chatloom_async.transport import Request, Response, Shared
 from chatloom_async.version import __version__
 
 # An attempt that waited so long for its answer when somebody gave it up: its connection is doubted.
@@ -198,7 +198,7 @@ class ConnectionPool:
         connections = self._by_loop.get(asyncio.get_running_loop()) or await self._open()
         tenant = key.fingerprint
         if not connections.slots.take(tenant):
-            await _queue(connections.slots, tenant)
+            await connections.slots.wait(tenant)
         try:
             timeouts = connections.timeouts.get(timeout) or connections.time(timeout)
             watch = timeouts.start()
@@ -353,15 +353,6 @@ class ConnectionPool:
                 stacklevel=2,
                 source=self,
             )
-
-
-async def _queue(slots: Slots, tenant: str) -> None:
-    """Wait for a free place."""
-    try:
-        await slots.wait(tenant)
-    except asyncio.CancelledError as cancellation:
-        cancellation.add_note(QUEUED)
-        raise
 
 
 def _places(limit: int, connector: aiohttp.BaseConnector | None) -> int:
