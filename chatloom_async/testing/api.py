@@ -5,6 +5,7 @@ No socket, no fault and no quota lives here. Sentences quoted in docstrings are 
 
 import json
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, unquote
@@ -72,6 +73,15 @@ def refusal(key: str | None, *, revoked: bool = False) -> Reply:
 def domains_path(agent_id: str) -> str:
     """The path of an agent's domains; the id is one percent-encoded segment."""
     return f"{AGENTS}/{quote(agent_id, safe='')}/allowed-domains"
+
+
+def matches(target: str, pattern: str | None) -> bool:
+    """Whether a request target is this path or fits this shell pattern, query left aside.
+
+    None fits all of them.
+    """
+    path = target.partition("?")[0]
+    return pattern in (None, path, target) or fnmatchcase(path, pattern)
 
 
 def pages(workspace: Workspace) -> dict[str, Reply]:

@@ -1,6 +1,6 @@
-"""Delivery: one reply put on a connection, well or (on purpose) badly.
+"""Delivery: one reply, and how it is put on a connection, well or (on purpose) badly.
 
-What to deliver and when is decided in ``tenants``.
+What to deliver is decided in ``tenants``.
 """
 
 from __future__ import annotations
@@ -9,43 +9,61 @@ import asyncio
 import os
 import socket
 import struct
+from collections.abc import Callable
 
 from aiohttp import web
+from attrs import define, field
 
 from chatloom_async.testing.api import Reply
 from chatloom_async.testing.faults import Drip, Mishap
+from chatloom_async.testing.records import NO_ANSWER
 
 # Lingering on, for zero seconds: closing sends RST. Windows has shorts where others have ints.
 _NO_LINGER = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
 
 
-def whole(reply: Reply) -> web.Response:
-    """The reply as it should be."""
-    return web.Response(status=reply.status, body=reply.body, headers=reply.headers)
+@define(eq=False)
+class Delivery:
+    """This reply, after ``wait`` seconds, spoilt in this way; to this workspace, if to any.
 
+    ``held``: what gives a place in flight back to each quota, when the request is over.
+    """
 
-async def spoilt(request: web.BaseRequest, reply: Reply, how: Mishap | Drip) -> web.StreamResponse:
-    """The reply as a fault wants it."""
-    match how:
-        case Mishap.RESET:
-            _end(request, reset=True)
-        case Mishap.DISCONNECT:
-            _end(request)
-        case Mishap.HANG:
-            await asyncio.get_running_loop().create_future()
-        case Mishap.CUT_BODY:
-            response = await _head(request, reply)
-            await response.write(reply.body[: len(reply.body) // 2])
-            _end(request)
-            return response
-        case Drip(pause):
-            response = await _head(request, reply)
-            for position in range(len(reply.body)):
-                await response.write(reply.body[position : position + 1])
-                await asyncio.sleep(pause)
-            return response
-    # Nobody is left to read it; aiohttp wants a response all the same.
-    return whole(reply)
+    reply: Reply
+    workspace: str | None
+    wait: float = 0.0
+    spoilt: Mishap | Drip | None = None
+    held: list[Callable[[], None]] = field(factory=list, repr=False)
+
+    @property
+    def status(self) -> int:
+        """The status the client will see; 0 when it gets no whole answer."""
+        return NO_ANSWER if isinstance(self.spoilt, Mishap) else self.reply.status
+
+    async def carry_out(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer a request, without the wait."""
+        status, body, headers = self.reply.status, self.reply.body, self.reply.headers
+        match self.spoilt:
+            case Mishap.RESET:
+                _end(request, reset=True)
+            case Mishap.DISCONNECT:
+                _end(request)
+            case Mishap.HANG:
+                await asyncio.get_running_loop().create_future()
+            case Mishap.CUT_BODY | Drip():
+                response = web.StreamResponse(status=status, headers=headers)
+                response.content_length = len(body)
+                await response.prepare(request)
+                if isinstance(self.spoilt, Drip):
+                    for position in range(len(body)):
+                        await response.write(body[position : position + 1])
+                        await asyncio.sleep(self.spoilt.pause)
+                else:
+                    await response.write(body[: len(body) // 2])
+                    _end(request)
+                return response
+        # Where nobody is left to read it, aiohttp wants a response all the same.
+        return web.Response(status=status, body=body, headers=headers)
 
 
 def _end(request: web.BaseRequest, *, reset: bool = False) -> None:
@@ -58,10 +76,3 @@ def _end(request: web.BaseRequest, *, reset: bool = False) -> None:
         request.transport.abort()
     else:
         request.transport.close()
-
-
-async def _head(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
-    response = web.StreamResponse(status=reply.status, headers=reply.headers)
-    response.content_length = len(reply.body)
-    await response.prepare(request)
-    return response

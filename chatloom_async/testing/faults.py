@@ -15,8 +15,7 @@ from attrs import define, field, frozen
 from attrs.validators import ge, gt, le, lt
 from multidict import CIMultiDict
 
-from chatloom_async.testing.api import Reply, default_error
-from chatloom_async.testing.records import matches
+from chatloom_async.testing.api import Reply, default_error, matches
 
 
 class Mishap(Enum):

@@ -13,10 +13,9 @@ from attrs import define, field, frozen
 from attrs.validators import ge, lt
 
 from chatloom_async.testing import api, meters
-from chatloom_async.testing.api import Reply
+from chatloom_async.testing.api import Reply, matches
 from chatloom_async.testing.dialects import DIALECTS, Dialect
 from chatloom_async.testing.meters import InFlight, Meter, Standing
-from chatloom_async.testing.records import matches
 
 _TOLD = {True: DIALECTS["retry-after"], False: DIALECTS["silent"]}  # by ``retry_after``
 _PAGE = b"<html><head><title>Too many requests</title></head><body></body></html>"

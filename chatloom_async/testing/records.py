@@ -6,11 +6,12 @@ Keys never get in here: credentials are redacted before a request is kept.
 from collections import Counter, deque
 from collections.abc import Mapping
 from contextlib import suppress
-from fnmatch import fnmatchcase
 
 import attrs
 from attrs import define, field, frozen
 from multidict import CIMultiDict, CIMultiDictProxy
+
+from chatloom_async.testing.api import matches
 
 NO_ANSWER = 0
 """The status of a request that was reset, dropped, left hanging or given up by its client."""
@@ -77,15 +78,6 @@ class Ledger:
             for (name, target, answered), n in self._counts.items()
             if matches(target, path) and status in (None, answered) and workspace in (None, name)
         )
-
-
-def matches(target: str, pattern: str | None) -> bool:
-    """Whether a request target is this path or fits this shell pattern, query left aside.
-
-    None fits all of them.
-    """
-    path = target.partition("?")[0]
-    return pattern in (None, path, target) or fnmatchcase(path, pattern)
 
 
 def redacted(headers: Mapping[str, str]) -> Mapping[str, str]:

@@ -16,11 +16,11 @@ from typing import Self
 from aiohttp import web
 
 from chatloom_async.testing import api
-from chatloom_async.testing.delivery import spoilt, whole
+from chatloom_async.testing.delivery import Delivery
 from chatloom_async.testing.faults import Fault, PlantedFault
 from chatloom_async.testing.quota import AppliedQuota, Quota
 from chatloom_async.testing.records import Ledger, RecordedRequest, redacted
-from chatloom_async.testing.tenants import Delivery, Tenants
+from chatloom_async.testing.tenants import Tenants
 from chatloom_async.testing.workspaces import Workspace
 
 HOST = "127.0.0.1"
@@ -205,9 +205,7 @@ class Sandbox:
         try:
             if wait := self._latency + delivery.wait:
                 await asyncio.sleep(wait)
-            if delivery.spoilt is not None:
-                return await spoilt(request, delivery.reply, delivery.spoilt)
-            return whole(delivery.reply)
+            return await delivery.carry_out(request)
         except asyncio.CancelledError:
             with self._lock:
                 self._ledger.given_up(recorded)

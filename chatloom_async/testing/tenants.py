@@ -4,7 +4,6 @@ Pure and without I/O: carrying it out on a connection is ``delivery``'s business
 """
 
 import secrets
-from collections.abc import Callable
 from functools import partial
 
 import attrs
@@ -12,29 +11,10 @@ from attrs import define, field
 
 from chatloom_async.testing import api
 from chatloom_async.testing.api import Reply
-from chatloom_async.testing.faults import Drip, Mishap, PlantedFault
+from chatloom_async.testing.delivery import Delivery
+from chatloom_async.testing.faults import PlantedFault
 from chatloom_async.testing.quota import AppliedQuota
-from chatloom_async.testing.records import NO_ANSWER
 from chatloom_async.testing.workspaces import Workspace
-
-
-@define(eq=False)
-class Delivery:
-    """This reply, after ``wait`` seconds, spoilt in this way; to this workspace, if to any.
-
-    ``held``: what gives a place in flight back to each quota, when the request is over.
-    """
-
-    reply: Reply
-    workspace: str | None
-    wait: float = 0.0
-    spoilt: Mishap | Drip | None = None
-    held: list[Callable[[], None]] = field(factory=list, repr=False)
-
-    @property
-    def status(self) -> int:
-        """The status the client will see; 0 when it gets no whole answer."""
-        return NO_ANSWER if isinstance(self.spoilt, Mishap) else self.reply.status
 
 
 @define(eq=False, repr=False)
