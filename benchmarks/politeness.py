@@ -28,7 +28,7 @@ from statistics import fmean
 
 from attrs import asdict, astuple, frozen
 
-from benchmarks.simulated_jobs import Outcome, counted_closures, run
+from benchmarks.simulated_jobs import Outcome, collected_warnings, run
 from benchmarks.simulated_limits import rows
 from benchmarks.simulated_moments import moments
 from benchmarks.simulated_outages import OUTAGES, Survival, survive
@@ -52,7 +52,7 @@ def limits(chosen: re.Pattern[str], seeds: int, *, quick: bool) -> Iterator[Line
         if chosen.search(row.title):
             ours, bar = row.client == "chatloom_async", row.bar
             times = seeds if ours else min(seeds, PEER_SEEDS)
-            with counted_closures():
+            with collected_warnings():
                 runs = [run(job, row.client, seed) for job in row.jobs for seed in range(times)]
             found = Outcome(*map(fmean, zip(*map(astuple, runs), strict=True)))
             missed = {
@@ -81,7 +81,7 @@ def seconds(chosen: re.Pattern[str], seeds: int) -> Iterator[Line]:
     """Measure every moment whose title matches; the mean over the seeds."""
     for moment in moments():
         if chosen.search(moment.title):
-            with counted_closures():
+            with collected_warnings():
                 figure = fmean(moment.measure(seed) for seed in range(seeds))
             missed = figure > moment.bar
             text = f"{moment.title:52} {figure:8.2f} / {moment.bar:g} {moment.unit}"

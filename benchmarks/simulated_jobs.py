@@ -10,7 +10,6 @@ import logging
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
 from http import HTTPStatus
 
 from attrs import frozen
@@ -61,18 +60,13 @@ class Job:
         if seconds is None:
             shared = self.crew.keys if not self.quota.address else 1
             quota = self.fair or self.quota
-            seconds = _ideal(quota, self.calls // shared, self.phase(seed), self.moves)
+            seconds = ideal(quota, self.calls // shared, self.phase(seed), self.moves)
         ceiling = self.crew.ceiling
         if ceiling is not None and ceiling.per_minute is not None:
             clients = self.crew.keys * self.crew.processes
             beyond = self.calls / clients - ceiling.burst
             seconds = max(seconds, beyond * 60 / ceiling.per_minute)
         return seconds + WAYS + self.service
-
-
-@cache
-def _ideal(quota: Quota, calls: int, phase: float, moves: tuple[float, float] | None) -> float:
-    return ideal(quota, calls, phase=phase, change=moves)
 
 
 @frozen
@@ -90,19 +84,19 @@ class Outcome:
 
 
 @contextmanager
-def counted_closures() -> Iterator[list[str]]:
-    """Collect the warnings of closing limiters, and keep the log quiet."""
-    closures = list[str]()
+def collected_warnings() -> Iterator[list[str]]:
+    """Collect the package's warnings, and keep its log quiet."""
+    warnings = list[str]()
 
     def note(record: logging.LogRecord) -> bool:
         if record.levelno == logging.WARNING:
-            closures.append(record.getMessage())
+            warnings.append(record.getMessage())
         return False
 
     logger = logging.getLogger("chatloom_async")
     logger.addFilter(note)
     try:
-        yield closures
+        yield warnings
     finally:
         logger.removeFilter(note)
 

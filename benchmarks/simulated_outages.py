@@ -15,7 +15,7 @@ from itertools import count
 from attrs import frozen
 
 from benchmarks.simulated_clients import Call, Crew, agent_of, chatloom
-from benchmarks.simulated_jobs import counted_closures
+from benchmarks.simulated_jobs import collected_warnings
 from benchmarks.simulated_servers import Server, Trouble, wide
 from chatloom_async import ChatloomError
 from chatloom_async.testing.api import domains_path
@@ -109,7 +109,7 @@ def survive(outage: Outage, seed: int, *, quick: bool) -> Survival:
             for _ in range(TASKS):
                 group.create_task(task(call, agents))
 
-    with counted_closures() as closures:
+    with collected_warnings() as warnings:
         clock.run(job())
     before = sum(start - 5 <= at < start for at in server.answers) / 5
     known = min((at for at in server.failures if at >= start), default=end)
@@ -118,7 +118,7 @@ def survive(outage: Outage, seed: int, *, quick: bool) -> Survival:
         lost=sum(agent != poisoned for agent in failed),
         per_waiting=during / TASKS,
         back=recovery(server.answers, end, before) if outage.stops else 0.0,
-        closed=sum("fails" in message for message in closures),
+        closed=sum("fails" in message for message in warnings),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Mapping
+from functools import cache
 from random import Random
 
 from attrs import define, field, frozen
@@ -159,8 +160,9 @@ class SimulatedTransport:
         """Hold nothing."""
 
 
+@cache
 def ideal(
-    quota: Quota, calls: int, *, phase: float = 0.0, change: tuple[float, float] | None = None
+    quota: Quota, calls: int, phase: float = 0.0, change: tuple[float, float] | None = None
 ) -> float:
     """Return the seconds of a client that knows everything and has no latency."""
     meter, now, done = quota.meter(), 0.0, 0

@@ -31,7 +31,7 @@ from statistics import fmean
 
 from redis.asyncio import Redis
 
-from benchmarks.simulated_jobs import counted_closures
+from benchmarks.simulated_jobs import collected_warnings
 from chatloom_async import AsyncChatloom, Failure, FanOut, RateLimit
 from chatloom_async.contrib.redis import SharedRedis
 from chatloom_async.testing import Sandbox, make_workspace
@@ -46,7 +46,7 @@ Told = tuple[list[float], int, int]  # when a process sent, failed calls, warnin
 
 def work(tell: Connection, url: str, shared: str, begin: float, seconds: float) -> None:
     """Be one of the processes: list agents until the time is over, and tell of it."""
-    with counted_closures() as warnings:
+    with collected_warnings() as warnings:
         sent, failed = asyncio.run(_work(url, shared, begin, seconds))
     tell.send((sent, failed, sum("the shared rate limit fails" in line for line in warnings)))
 
