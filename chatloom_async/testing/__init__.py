@@ -1,4 +1,10 @@
-"""Test kit: for the tests of applications, and for our own."""
+"""Test kit: for the tests of applications, and for our own.
+
+What a request to a ``Sandbox`` gets is decided in ``tenants``: the documented answer (``api``), a
+refusal (``quota``, which counts by ``meters`` and tells by ``dialects``) or a fault (``faults``).
+It is put on the connection in ``delivery`` and remembered in ``records``. Two parts need no
+socket: ``StubTransport`` (``stub``), which is a script of replies, and ``FakeClock`` (``clock``).
+"""
 
 from chatloom_async.testing.clock import FakeClock
 from chatloom_async.testing.demo import demo_faults, demo_workspaces

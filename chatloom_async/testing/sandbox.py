@@ -1,7 +1,6 @@
 """Sandbox: the API served locally on real sockets, with faults, quotas and counters.
 
-Here are its life and its handles. What the API says is in ``api``, what a request gets in
-``tenants``, how it is carried out in ``delivery``, the memory of requests in ``records``.
+Here are its life and its handles. What a request gets is decided in ``tenants``.
 """
 
 import asyncio
