@@ -18,7 +18,6 @@ from chatloom_async import (
     AuthenticationError,
     Cache,
     ChatloomError,
-    ClientClosedError,
     ConfigurationError,
     DeadlineExceededError,
     RetryPolicy,
@@ -84,7 +83,7 @@ async def test_the_environment_gives_the_key_unless_given(
     assert transport.requests[0].fingerprint == fingerprint(KEY)
 
 
-@pytest.mark.parametrize("text", [KEY, f"{KEY}\n", f"  {KEY}\r\n", f"\t{KEY} "])
+@pytest.mark.parametrize("text", [KEY, f"\t {KEY}\r\n"])
 def test_a_header_holds_the_key_without_white_space(text: str) -> None:
     assert ApiKey(text).headers() == {"Authorization": f"Bearer {KEY}"}
     assert ApiKey(text, header="X-API-Key").headers() == {"X-API-Key": KEY}
@@ -101,7 +100,7 @@ def test_keys_are_equal_when_their_values_are() -> None:
     assert len({ApiKey(KEY), ApiKey(KEY, header="X-API-Key"), ApiKey("clf_other")}) == 2
 
 
-@pytest.mark.parametrize("show", [repr, str, lambda key: f"{key}", lambda key: "%s" % key])  # noqa: UP031
+@pytest.mark.parametrize("show", [repr, str, "{}".format])
 def test_a_key_shows_its_fingerprint_only(show: Callable[[ApiKey], str]) -> None:
     beginning = hashlib.sha256(KEY.encode()).hexdigest()[:8]
     assert show(ApiKey(KEY)) == f"ApiKey(clf_[redacted], fingerprint={beginning})"
@@ -117,13 +116,6 @@ def test_a_key_refuses_to_be_pickled(protocol: int) -> None:
 def test_a_copied_key_is_the_key_itself(duplicate: Callable[[ApiKey], ApiKey]) -> None:
     key = ApiKey(KEY)
     assert duplicate(key) is key
-
-
-async def test_a_callable_that_failed_first_is_asked_again() -> None:
-    client, _ = made(Source(LookupError("sealed"), KEY), NO_AGENTS)
-    with pytest.raises(LookupError):
-        await client.list_agents()
-    assert len(await client.list_agents()) == 0
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
@@ -214,19 +206,6 @@ async def test_an_abandoned_callable_is_quiet(problem: BaseException | None, sta
     assert complaints == []
 
 
-async def test_a_callable_goes_on_after_its_client_closed() -> None:
-    source = Source(KEY, after=1.0)
-    client, transport = made(source.later, NO_AGENTS)
-    closed = asyncio.create_task(client.list_agents())
-    other = asyncio.create_task(client.with_options(timeout=5.0).list_agents())
-    await asyncio.sleep(0.5)
-    await client.aclose()
-    with pytest.raises(ClientClosedError):
-        await closed
-    await other
-    assert (source.asked, len(transport.requests)) == (1, 1)
-
-
 async def test_every_401_comes_out_when_asking_again_fails() -> None:
     source = Source(KEY, LookupError(f"no {KEY}"), after=0.5)
     client, transport = made(source.later, *[StubReply(status=401, after=1.0)] * 20)
@@ -267,16 +246,15 @@ async def test_a_401_is_replayed_once(key: str | Source, attempts: int, requests
         assert not hasattr(caught.value, "__notes__")  # nobody was asked for another one
 
 
-@pytest.mark.parametrize("calls", [1, 50])
-async def test_many_calls_have_one_asker(calls: int) -> None:
+async def test_many_calls_have_one_asker() -> None:
     source = Source("clf_old", "clf_new", after=0.5)
     refused = StubReply(status=401, after=1.0)
-    client, transport = made(source.later, *[refused] * calls, *[NO_AGENTS] * calls)
+    client, transport = made(source.later, *[refused] * 50, *[NO_AGENTS] * 50)
     assert source.asked == 0
-    await asyncio.gather(*(client.list_agents() for _ in range(calls)))
+    await outcomes(client, 50)
     told = [(request.fingerprint, request.at) for request in transport.requests]
     old, new = (fingerprint("clf_old"), 0.5), (fingerprint("clf_new"), 2.0)
-    assert (source.asked, told) == (2, [old] * calls + [new] * calls)
+    assert (source.asked, told) == (2, [old] * 50 + [new] * 50)
 
 
 async def test_a_key_replaced_meanwhile_is_taken_unasked() -> None:

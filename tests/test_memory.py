@@ -26,10 +26,10 @@ from chatloom_async import (
     RetryPolicy,
 )
 from chatloom_async.network.bounds import Timeouts
+from tests.clients import KEY, client_at
 from tests.faults.case import answer, says
 from tests.faults.server import Close, Hang, Pause, Script, Server
 
-KEY = "clf_memory"
 pytestmark = pytest.mark.looptime
 OUTAGE = says({"error": "down"}, status=503)
 
@@ -46,7 +46,7 @@ def descriptors() -> int:
 @pytest.mark.parametrize("rate_limit", [None, RateLimit(per_minute=None)], ids=["free", "gated"])
 async def test_nothing_grows_over_ten_rounds(rate_limit: RateLimit | None) -> None:
     async with Server([(answer(),)]) as server, ConnectionPool(limit=20) as pool:
-        chatloom = AsyncChatloom(KEY, base_url=server.url, rate_limit=rate_limit, pool=pool)
+        chatloom = client_at(server.url, pool, rate_limit=rate_limit)
         opened, held = descriptors(), list[int]()
         tracemalloc.start()
         try:
@@ -93,7 +93,7 @@ async def test_an_ended_call_is_gone_without_the_collector(
         async with Server(scripts) as server, ConnectionPool() as pool:
             key = ApiKey(KEY)
             held = weakref.ref(key)
-            await way(AsyncChatloom(key, base_url=server.url, rate_limit=None, pool=pool))
+            await way(client_at(server.url, pool, key))
             del key
             assert held() is None
     finally:
@@ -103,30 +103,20 @@ async def test_an_ended_call_is_gone_without_the_collector(
 async def test_five_hundred_calls_queue_and_none_times_out() -> None:
     slow: Script = (Pause(0.9), answer())
     async with Server([slow]) as server, ConnectionPool(limit=10) as pool:
-        once = RetryPolicy(attempts=1)
-        chatloom = AsyncChatloom(
-            KEY, base_url=server.url, timeout=1.0, rate_limit=None, retry=once, pool=pool
-        )
-        assert await look_up(chatloom, 500) == {2: 500}
+        assert await look_up(client_at(server.url, pool, timeout=1.0), 500) == {2: 500}
         assert server.connections <= 10
 
 
 SILENCE: Script = (Hang(),)
 
 
-async def outcomes(chatloom: AsyncChatloom, number: int) -> list[tuple[float, Exception | None]]:
-    """Make calls at once and return how long each took, in virtual seconds, and its error."""
+async def fail(chatloom: AsyncChatloom, number: int) -> tuple[float, ChatloomError]:
+    """Make a call that fails; return how long that took, in virtual seconds, and its error."""
     now = asyncio.get_running_loop().time
-
-    async def one(agent_id: str) -> tuple[float, Exception | None]:
-        started = now()
-        try:
-            await chatloom.get_allowed_domains(agent_id)
-        except ChatloomError as error:
-            return now() - started, error
-        return now() - started, None
-
-    return await asyncio.gather(*(one(f"agt_{n}") for n in range(number)))
+    started = now()
+    with pytest.raises(ChatloomError) as caught:
+        await chatloom.get_allowed_domains(f"agt_{number}")
+    return now() - started, caught.value
 
 
 @pytest.mark.parametrize("deadline", [5.0, 60.0])
@@ -137,15 +127,10 @@ async def test_a_total_outage_costs_hardly_a_request_each(
 ) -> None:
     script: Script = (OUTAGE,) if kind == "errors" else SILENCE
     async with Server([script]) as server, ConnectionPool() as pool:
-        chatloom = AsyncChatloom(
-            KEY,
-            base_url="http://127.0.0.1:9" if kind == "refused" else server.url,
-            timeout=2.0,
-            retry=RetryPolicy(deadline=deadline),
-            rate_limit=rate_limit,
-            pool=pool,
-        )
-        results = await outcomes(chatloom, 1_000)
+        url = "http://127.0.0.1:9" if kind == "refused" else server.url
+        retry = RetryPolicy(deadline=deadline)
+        chatloom = client_at(url, pool, timeout=2.0, retry=retry, rate_limit=rate_limit)
+        results = await asyncio.gather(*(fail(chatloom, number) for number in range(1_000)))
         assert chatloom.stats().requests <= 1_100
         assert len(server.requests) <= 1_100
     for took, error in results:
