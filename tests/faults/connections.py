@@ -20,7 +20,7 @@ from tests.faults.case import (
     retried,
     says,
 )
-from tests.faults.server import Close, Flood, HalfClose, Hang, Pause, Reset, Script, Step
+from tests.faults.server import Close, Flood, Hang, Pause, Reset, Script, Step
 
 _GONE = Raises(APIConnectionError, "ended before an answer", {"reason": "disconnected"})
 _STALE = Raises(APIConnectionError, "ended before an answer", {"reason": "stale"})
@@ -61,7 +61,6 @@ CONNECTIONS: tuple[Case, ...] = (
     retried(one("reset without an answer, tried again", _GONE, Reset())),
     one("closed in the headers", _ENDED, _HALF, Close()),
     one("reset in the headers", _ENDED, _HALF, Reset()),
-    one("half-closed without an answer", _GONE, HalfClose(), Hang()),
     one("reset after the answer", OK, answer(), Pause(0.01), Reset()),
     late("silent after the headers", answer(200, b"", length=20), Hang()),
     late("silent in the headers", _HALF, Hang()),

@@ -43,11 +43,6 @@ class Close:
 
 
 @frozen
-class HalfClose:
-    """Send FIN and go on reading."""
-
-
-@frozen
 class Hang:
     """Say nothing more until the client goes away."""
 
@@ -57,7 +52,7 @@ class Tunnel:
     """Be a proxy after CONNECT: pass bytes to the port it asked for."""
 
 
-Step = bytes | Pause | Flood | Reset | Close | HalfClose | Hang | Tunnel
+Step = bytes | Pause | Flood | Reset | Close | Hang | Tunnel
 Script = tuple[Step, ...]
 
 
@@ -146,8 +141,6 @@ async def _do(
         case Hang():
             await reader.read()
             raise _EndedError
-        case HalfClose():
-            writer.write_eof()
         case Tunnel():
             await _tunnel(head, reader, writer)
             raise _EndedError
