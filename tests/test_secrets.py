@@ -40,7 +40,7 @@ PASSWORD = "PasswordThatNobodyMaySee"  # noqa: S105 - the point
 TESTS = os.path.dirname(__file__)  # noqa: PTH120 - to compare with the names of files
 # Its parser holds the last answer where no Python looks; the others know the key.
 LEFT_OUT = ("aiohttp._http_parser", "tests", "chatloom_async.testing")
-TWICE = RetryPolicy(attempts=2, initial_delay=0.01)
+TWICE = RetryPolicy(attempts=2, initial_delay=0.01, patience=1)
 pytestmark = pytest.mark.looptime
 
 ECHO = (f"X-Echo: Bearer {KEY}", f"Set-Cookie: key={KEY}", f"WWW-Authenticate: Bearer {KEY}")
@@ -134,6 +134,10 @@ def assert_logs_silent(logged: pytest.LogCaptureFixture, *secrets: str) -> None:
         assert leaks(vars(record), *secrets) == []
 
 
+def echo(status: int) -> bytes:
+    return says({"error": f"the key {KEY} will not do", "you sent": KEY}, *ECHO, status=status)
+
+
 @asynccontextmanager
 async def client(
     *scripts: Script, api_key: Any = None, retry: RetryPolicy = TWICE, **pool: Any
@@ -146,10 +150,6 @@ async def client(
             retry=retry,
             pool=connections,
         )
-
-
-def echo(status: int) -> bytes:
-    return says({"error": f"the key {KEY} will not do", "you sent": KEY}, *ECHO, status=status)
 
 
 ANSWERS: Mapping[str, Script] = {
@@ -187,24 +187,23 @@ async def test_no_error_holds_a_key_the_server_repeats(
     async with client(script, api_key=ApiKey(KEY, header)) as chatloom:
         # asyncio's own debug log shows handles and tasks.
         asyncio.get_running_loop().set_debug(True)
-        patient = chatloom.with_options(
-            retry=RetryPolicy(attempts=2, initial_delay=0.01, patience=1)
-        )
         with raises_silently():
-            await patient.get_allowed_domains("agt_1")
+            await chatloom.get_allowed_domains("agt_1")
     assert_logs_silent(logged, SECRET)
 
 
-async def test_no_deadline_error_holds_the_key() -> None:
-    retry = RetryPolicy(deadline=0.8, initial_delay=0.01)
-    async with client((echo(503),), (Hang(),), retry=retry) as chatloom:
-        with raises_silently():
-            await chatloom.list_agents()
-
-
-async def test_no_error_of_the_gate_holds_the_key(logged: pytest.LogCaptureFixture) -> None:
-    retry = RetryPolicy(patience=3.0, initial_delay=0.01)
-    async with client((echo(429),), retry=retry) as chatloom:
+@pytest.mark.parametrize(
+    ("retry", "scripts"),
+    [
+        (RetryPolicy(deadline=0.8, initial_delay=0.01), ((echo(503),), (Hang(),))),
+        (RetryPolicy(patience=3.0, initial_delay=0.01), ((echo(429),),)),
+    ],
+    ids=["deadline", "patience"],
+)
+async def test_no_error_of_waiting_holds_the_key(
+    retry: RetryPolicy, scripts: tuple[Script, ...], logged: pytest.LogCaptureFixture
+) -> None:
+    async with client(*scripts, retry=retry) as chatloom:
         calls = [chatloom.get_allowed_domains(f"agt_{n}") for n in range(5)]
         for error in await asyncio.gather(*calls, return_exceptions=True):
             assert isinstance(error, ChatloomError)
@@ -236,11 +235,7 @@ async def dawdle(*_: object) -> None:
 
 @pytest.mark.parametrize(
     ("name", "hook", "kind"),
-    [
-        ("on_request_start", fail, LookupError),
-        ("on_request_exception", fail, LookupError),
-        ("on_request_exception", dawdle, TimeoutError),
-    ],
+    [("on_request_start", fail, LookupError), ("on_request_exception", dawdle, TimeoutError)],
 )
 async def test_no_trace_hooks_error_holds_the_key(
     name: str, hook: Callable[..., Awaitable[None]], kind: type[Exception]
