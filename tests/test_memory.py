@@ -104,7 +104,8 @@ async def test_five_hundred_calls_queue_and_none_times_out() -> None:
     slow: Script = (Pause(0.9), answer())
     async with Server([slow]) as server, ConnectionPool(limit=10) as pool:
         assert await look_up(client_at(server.url, pool, timeout=1.0), 500) == {2: 500}
-        assert server.connections <= 10
+        assert pool.opened == server.connections <= 10
+        assert len(server.requests) == 500
 
 
 SILENCE: Script = (Hang(),)

@@ -31,6 +31,7 @@ _SLOW = Raises(APITimeoutError, "connecting to 127.0.0.1 took longer than 5 s")
 _LOST = Raises(APIConnectionError, having={"reason": "disconnected"})
 _ENDED = Raises(APIConnectionError)
 _OVERDUE = Raises(DeadlineExceededError, "within 40 s")
+_ERROR = answer(500, b"x" * 60_000)
 _CLOSING = answer(200, DOCUMENT, "Connection: close")
 _EVIL = says({"domains": ["evil.example"]})
 _COOKIES = ("Set-Cookie: ", "Set-Cookie: =;;;", "Set-Cookie: a=\udcff")
@@ -87,6 +88,7 @@ CONNECTIONS: tuple[Case, ...] = (
     ),
     _kept("an idle connection was closed", OK, (answer(), Close()), _OK),
     _kept("a connection is kept", OK, _OK, _OK, connections=0),
+    Case("kept after an error", ((_ERROR,), _OK), OK, requests=2, connections=1, retry=TWICE),
     _kept("Connection: close is honoured", OK, (_CLOSING,), _OK, connections=1),
     _kept("an answer nobody asked for is not the next one's", OK, (answer() + _EVIL,), _OK),
     _kept("nor is one that comes later", OK, (answer(), Pause(0.02), _EVIL), _OK, connections=1),

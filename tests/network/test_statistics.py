@@ -3,24 +3,23 @@
 import asyncio
 import json
 
-import aiohttp
 import pytest
 
 from chatloom_async import ApiKey, AsyncChatloom, Cache, ConnectionPool
 from chatloom_async.testing import Fault, Sandbox, make_workspace
+from tests.clients import KEY, client_at, outcomes
 
-KEY = "clf_statistics"
+ACME = make_workspace("acme", KEY)
 pytestmark = pytest.mark.looptime
 
 
 async def test_a_pool_tells_of_connections_and_its_queue() -> None:
     slow = Fault.delay(0.2, times=2)
     async with (
-        Sandbox([make_workspace("acme", KEY)], faults=[slow]) as sandbox,
+        Sandbox([ACME], faults=[slow]) as sandbox,
         ConnectionPool(limit=2) as pool,
     ):
-        client = AsyncChatloom(KEY, base_url=sandbox.base_url, pool=pool, rate_limit=None)
-        calls = asyncio.gather(*(client.list_agents() for _ in range(5)))
+        calls = asyncio.create_task(outcomes(client_at(sandbox.base_url, pool), 5))
         while sandbox.count() < 2:
             await asyncio.sleep(0)
         assert figures(pool) == (2, 0, 2, 3, 5)
@@ -36,35 +35,23 @@ def figures(pool: ConnectionPool) -> tuple[int, ...]:
 
 async def test_a_pool_tells_of_limiters_by_fingerprint() -> None:
     async with (
-        Sandbox([make_workspace("acme", KEY)], faults=[Fault.status(429)]) as sandbox,
+        Sandbox([ACME], faults=[Fault.status(429)]) as sandbox,
         ConnectionPool() as pool,
     ):
-        client = AsyncChatloom(KEY, base_url=sandbox.base_url, pool=pool)
-        await client.list_agents()
+        await AsyncChatloom(KEY, base_url=sandbox.base_url, pool=pool).list_agents()
         [(name, limiter)] = pool.stats().limiters.items()
         assert name == ApiKey(KEY).fingerprint
         assert (limiter.sent, limiter.refused, limiter.state) == (2, 1, "open")
 
 
 async def test_a_pool_tells_of_all_its_caches() -> None:
-    async with Sandbox([make_workspace("acme", KEY)]) as sandbox, ConnectionPool() as pool:
+    async with Sandbox([ACME]) as sandbox, ConnectionPool() as pool:
         for cache in (Cache(ttl=60), Cache(ttl=60), Cache(ttl=90)):
-            client = AsyncChatloom(KEY, base_url=sandbox.base_url, pool=pool, cache=cache)
-            await client.list_agents()
+            await client_at(sandbox.base_url, pool, cache=cache).list_agents()
         told = pool.stats().cache
         assert (told.hits, told.misses, told.stale, told.entries) == (1, 2, 0, 2)
         assert told.size > 2000
         assert json.loads(json.dumps(pool.stats().to_dict()))["cache"]["hits"] == 1
-
-
-async def test_a_brought_session_tells_what_is_used() -> None:
-    async with (
-        Sandbox([make_workspace("acme", KEY)]) as sandbox,
-        aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session,
-        ConnectionPool(session=session) as pool,
-    ):
-        await AsyncChatloom(KEY, base_url=sandbox.base_url, pool=pool).list_agents()
-        assert (pool.stats().connections, pool.stats().idle) == (0, 0)
 
 
 def test_a_pool_may_be_asked_without_loop() -> None:
