@@ -23,7 +23,7 @@ _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | getattr(os, "O_BIN
 
 @define(eq=False)
 class Draft:
-    """A file being written; ``publish`` or ``discard`` ends it, and so does its ``with`` block."""
+    """A file being written, until ``discard``, which also follows ``publish``."""
 
     place: Path  # where it will be; for a link that is there, what the link points to
     beside: Path  # where it is
@@ -62,17 +62,6 @@ class Draft:
         os.fsync(self.file.fileno())
         self.beside.replace(self.place)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        """Put it in its place, or remove it after an exception."""
-        try:
-            if kind is None:
-                self.publish()
-        finally:
-            self.discard()
-
     def discard(self) -> None:
         """Remove it; what is in its place stays."""
         self.file.close()
@@ -81,12 +70,15 @@ class Draft:
 
 def write_whole(path: str | Path, parts: Iterable[bytes]) -> None:
     """Put a file in its place when all of it is written; ConfigurationError: it cannot be."""
+    draft = Draft.begin(path)
     try:
-        with Draft.begin(path) as draft:
-            for part in parts:
-                write(draft.file, part)
+        for part in parts:
+            write(draft.file, part)
+        draft.publish()
     except OSError as error:
         raise ConfigurationError(f"cannot write {str(path)!r}: {error.strerror}") from None
+    finally:
+        draft.discard()
 
 
 def write(file: FileIO, data: bytes) -> None:

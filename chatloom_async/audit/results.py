@@ -6,6 +6,7 @@ and compared with yesterday's. Keys are in none of them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Literal, Self
@@ -90,14 +91,14 @@ class AuditTotals:
     retried: int = 0
     refused: int = 0
 
-    def plus(self, audit: WorkspaceAudit) -> AuditTotals:
+    def plus(self, audit: WorkspaceAudit) -> Self:
         """Return the totals with one more workspace in them."""
-        return AuditTotals(
+        return evolve(
+            self.plus_findings(audit.findings),
             workspaces=self.workspaces + 1,
             unreadable=self.unreadable + (not audit.agents and bool(audit.gaps)),
             agents=self.agents + len(audit.agents),
             domains=self.domains + sum(len(agent.allowed_domains or ()) for agent in audit.agents),
-            findings=_counted(self.findings, audit.findings),
             gaps=self.gaps + len(audit.gaps),
             requests=self.requests + audit.requests,
             retried=self.retried + audit.retried,
@@ -106,16 +107,10 @@ class AuditTotals:
 
     def plus_findings(self, findings: Iterable[Finding]) -> Self:
         """Return the totals with findings that belong to no single workspace."""
-        return evolve(self, findings=_counted(self.findings, findings))
+        more = Counter(finding.severity for finding in findings)
+        return evolve(self, findings={each: n + more[each] for each, n in self.findings.items()})
 
     to_dict = as_dict
-
-
-def _counted(before: Mapping[Severity, int], findings: Iterable[Finding]) -> dict[Severity, int]:
-    counts = dict(before)
-    for finding in findings:
-        counts[finding.severity] += 1
-    return counts
 
 
 @served

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from chatloom_async.audit.draft import Draft
+from chatloom_async.audit.draft import Draft, write_whole
 from chatloom_async.errors import ConfigurationError
 
 
@@ -41,8 +41,10 @@ def test_a_place_that_cannot_be_taken_is_told(tmp_path: Path, place: str, told: 
 
 
 def test_a_draft_that_is_written_is_left_alone(tmp_path: Path) -> None:
-    with Draft.begin(tmp_path / "page") as draft:
-        draft.file.write(b"one")
-        with pytest.raises(ConfigurationError, match="another run writes to it"):
-            Draft.begin(tmp_path / "page")
+    draft = Draft.begin(tmp_path / "page")
+    draft.file.write(b"one")
+    with pytest.raises(ConfigurationError, match="another run writes to it"):
+        write_whole(tmp_path / "page", [b"two"])
+    draft.publish()
+    draft.discard()
     assert (tmp_path / "page").read_text() == "one"
