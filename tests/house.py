@@ -30,7 +30,7 @@ STAIRS = (
     "audit.domains audit.draft",
     "audit.findings",
     "audit.judge",
-    "audit.workspace audit.files",
+    "audit.files",
     "audit.log",
     "audit.page audit.run audit.diff",
     "audit",

@@ -28,7 +28,7 @@ def test_every_module_stands_on_a_stair() -> None:
         ("calls.call", "from chatloom_async.network.pool import ConnectionPool"),
         ("network.pool", "from chatloom_async.calls.retry import RetryPolicy"),
         ("audit.results", "from chatloom_async.audit.run import audit"),
-        ("audit.workspace", "from chatloom_async.audit import audit"),
+        ("audit.files", "from chatloom_async.audit import audit"),
         ("client", "import aiohttp"),
         ("models", "from cattrs import Converter"),
         ("audit.run", "def later():\n    import rich"),

@@ -7,8 +7,7 @@ from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.log import AuditLog
 from chatloom_async.audit.page import ReportContext, write_report
 from chatloom_async.audit.results import AuditReport, AuditRun, AuditTotals, Finding, WorkspaceAudit
-from chatloom_async.audit.run import AuditStream, audit, stream_audit
-from chatloom_async.audit.workspace import AUDIT_RETRY
+from chatloom_async.audit.run import AUDIT_RETRY, AuditStream, audit, stream_audit
 from chatloom_async.models import AuditedAgent, Gap
 
 __all__ = [

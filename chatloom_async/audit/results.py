@@ -1,4 +1,4 @@
-"""What an audit found out, as frozen values; how it finds out lives in ``workspace``.
+"""What an audit found out, as frozen values; how it finds out lives in ``run``.
 
 One ``WorkspaceAudit`` is complete in itself: it can be written to a file, sent to another process
 and compared with yesterday's. Keys are in none of them.

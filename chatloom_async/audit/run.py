@@ -1,24 +1,32 @@
 """Audits: every agent of many workspaces with its allowed domains.
 
-Here: how many workspaces are audited at the same time, and handing out what was found. Not here:
-reading one of them (``workspace``), the values (``results``), what counts as a finding
-(``judge``), files (``files``).
+Not here: how a workspace is read (``calls.workspace``), the values (``results``), what counts as a
+finding (``judge``), files (``files``, ``log``).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any, Self
 
 from attrs import define
 
+from chatloom_async.audit.findings import list_findings
 from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.results import AuditReport, AuditTotals, WorkspaceAudit
-from chatloom_async.audit.workspace import LOOKUPS, audit_workspace
+from chatloom_async.calls.retry import RetryPolicy
+from chatloom_async.calls.workspace import gap, read_workspace
 from chatloom_async.client import AsyncChatloom
 from chatloom_async.errors import ConfigurationError, require_whole
 from chatloom_async.fanout import Failure, FanOut
+from chatloom_async.models import Gap, WorkspaceSnapshot
+
+AUDIT_RETRY = RetryPolicy(attempts=8, patience=600.0)
+"""What an audit uses in place of the default policy: runs of hours outlive outages of minutes."""
+
+LOOKUPS = 8  # calls of one workspace at once, if nothing else is asked for
 
 Workspaces = (
     Mapping[str, AsyncChatloom]
@@ -139,3 +147,47 @@ class AuditStream:
         if isinstance(answer, Failure):
             raise answer.error
         return answer.value
+
+
+async def audit_workspace(
+    name: str, client: AsyncChatloom, lookups: int, judge: Judge
+) -> WorkspaceAudit:
+    """Read all there is of one workspace, and judge it; ``lookups`` calls at once."""
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    refused_before: int | None = None
+    # With counters of its own and no cache; a policy that was chosen is kept.
+    retry = AUDIT_RETRY if client.retry == RetryPolicy() else client.retry
+    client = client.with_options(retry=retry, cache=None)
+
+    def note_refusals() -> None:
+        """Remember what the limiter, which may be older than the audit, saw before the answer."""
+        nonlocal refused_before
+        refused_before = _refused(client)
+
+    loop.call_soon(note_refusals)
+    try:
+        read = await read_workspace(client.list_agents, client.get_allowed_domains, lookups=lookups)
+    except Exception as error:  # noqa: BLE001 - also of the source of its key, see gap
+        read = WorkspaceSnapshot((), (gap(None, error),), 0)
+    listed, gaps = len(read.agents), read.gaps
+    if read.count > listed:  # agents that nobody has looked at
+        (missing,) = list_findings(read.count, listed)
+        gaps = (Gap(None, "ResponseDecodeError", None, missing.message), *gaps)
+    spent = client.stats()
+    return WorkspaceAudit(
+        name,
+        read.agents,
+        (*judge.listing(read.count, listed), *judge.agents(read.agents)),
+        gaps,
+        spent.requests,
+        spent.retried,
+        0 if refused_before is None else _refused(client) - refused_before,
+        loop.time() - started,
+        datetime.now(UTC),
+    )
+
+
+def _refused(client: AsyncChatloom) -> int:
+    limiter = client.stats().limiter
+    return 0 if limiter is None else limiter.refused

@@ -5,8 +5,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 
 from chatloom_async.audit.text import plural, visible
-from chatloom_async.cli.options import add_format
-from chatloom_async.cli.proxy import add_proxy, open_pool
+from chatloom_async.cli.options import add_format, add_proxy, open_pool
 from chatloom_async.cli.sinks import AGENT_COLUMNS, agent_cells, csv_writer
 from chatloom_async.cli.streams import say, tell
 from chatloom_async.cli.tables import Table, draw

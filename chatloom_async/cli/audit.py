@@ -19,9 +19,15 @@ from chatloom_async.audit.keys import STANDARD_INPUT, KeysFile
 from chatloom_async.auth import ApiKey
 from chatloom_async.calls.request import check_base_url
 from chatloom_async.cli.interrupts import INTERRUPTED
-from chatloom_async.cli.options import add_fail_on, add_force, add_format, check_free, reached
+from chatloom_async.cli.options import (
+    add_fail_on,
+    add_force,
+    add_format,
+    add_proxy,
+    check_free,
+    reached,
+)
 from chatloom_async.cli.progress import Progress
-from chatloom_async.cli.proxy import add_proxy
 from chatloom_async.cli.run import Run
 from chatloom_async.cli.sinks import is_parquet
 from chatloom_async.errors import ConfigurationError

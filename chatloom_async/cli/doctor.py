@@ -18,7 +18,7 @@ from chatloom_async.audit.text import duration, plural
 from chatloom_async.auth import ApiKey
 from chatloom_async.calls.answer import status_error
 from chatloom_async.calls.request import DEFAULT_BASE_URL, build_request, check_base_url
-from chatloom_async.cli.proxy import add_proxy, proxy_for
+from chatloom_async.cli.options import add_proxy, proxy_for
 from chatloom_async.cli.reach import Check, way
 from chatloom_async.cli.reference import agents_checks, domains_checks, error_check, header_check
 from chatloom_async.cli.streams import say

@@ -25,8 +25,8 @@ from chatloom_async.audit.run import stream_audit
 from chatloom_async.audit.text import duration, plural
 from chatloom_async.auth import ApiKey
 from chatloom_async.calls.retry import RetryPolicy
+from chatloom_async.cli.options import open_pool
 from chatloom_async.cli.progress import TICK, Counts, Progress
-from chatloom_async.cli.proxy import open_pool
 from chatloom_async.cli.sinks import Sink, csv_sink, parquet_sink
 from chatloom_async.cli.streams import discard_output, say, tell, tell_interrupted
 from chatloom_async.cli.summary import Overview

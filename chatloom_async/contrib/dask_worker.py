@@ -16,7 +16,7 @@ from distributed import WorkerPlugin
 from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.keys import KeysFile
 from chatloom_async.audit.results import WorkspaceAudit
-from chatloom_async.audit.workspace import LOOKUPS, audit_workspace
+from chatloom_async.audit.run import LOOKUPS, audit_workspace
 from chatloom_async.auth import ApiKey
 from chatloom_async.client import AsyncChatloom
 from chatloom_async.network.pool import ConnectionPool
