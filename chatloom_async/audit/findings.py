@@ -44,7 +44,7 @@ _TOO_MUCH = {
 }
 
 Judged = tuple[Entry, tuple[tuple[str, str], ...]]  # and the ids of rules that it breaks, with why
-Told = tuple[str, str | None, str]  # the id of a rule, the entry, the message
+Found = tuple[str, str | None, str]  # the id of a rule, the entry, the message
 
 
 @frozen
@@ -79,7 +79,7 @@ def agent_findings(
         if counts[rule] <= _ALIKE:
             found.append(_finding(rule, agent.id, domain and domain[:_LONGEST], message))
         elif counts[rule] <= _ALIKE + _NAMED_OF_OTHERS:
-            others[rule].append(_shown(domain or ""))
+            others[rule].append(_quote(domain or ""))
     for rule, domains in others.items():
         more = f"{counts[rule] - _ALIKE:,} more entries: {', '.join(domains)}, …"
         found.append(_finding(rule, agent.id, None, f"the same holds for {more}"))
@@ -114,7 +114,7 @@ def shared_domains(audits: Iterable[WorkspaceAudit]) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def told(finding: Finding) -> str:
+def text_of(finding: Finding) -> str:
     """Return what a finding says, the entry that it is about included."""
     domain = finding.domain
     if domain is None or finding.message.startswith(repr(domain[:_SHOWN])[:-1]):
@@ -126,16 +126,16 @@ def _finding(rule: str, agent: str | None, domain: str | None, message: str) -> 
     return Finding(rule, FINDING_RULES[rule].severity, agent, domain, message)
 
 
-def _about(agent: AuditedAgent, approved: ApprovedDomains | None) -> Iterator[Told]:
+def _about(agent: AuditedAgent, approved: ApprovedDomains | None) -> Iterator[Found]:
     if agent.position not in POSITIONS:
-        yield "unknown-value", None, f"position is {_shown(agent.position)}; not documented"
+        yield "unknown-value", None, f"position is {_quote(agent.position)}; not documented"
     if agent.status != _USUAL_STATUS:
-        yield "unknown-value", None, f"status is {_shown(agent.status)}; documented: usually active"
+        yield "unknown-value", None, f"status is {_quote(agent.status)}; documented: usually active"
     if agent.allowed_domains is not None:
         yield from _about_domains(agent.allowed_domains, approved)
 
 
-def _about_domains(domains: tuple[str, ...], approved: ApprovedDomains | None) -> Iterator[Told]:
+def _about_domains(domains: tuple[str, ...], approved: ApprovedDomains | None) -> Iterator[Found]:
     if not domains:
         yield "no-domain", None, "no domain is listed; what that means is not documented"
     seen: dict[str, str] = {}
@@ -147,14 +147,14 @@ def _about_domains(domains: tuple[str, ...], approved: ApprovedDomains | None) -
         entry, wrong = _judged(domain)
         odd += bool(wrong) or not entry.plain
         for rule, reason in wrong:
-            yield rule, domain, f"{_shown(domain)} {reason}"
+            yield rule, domain, f"{_quote(domain)} {reason}"
         if approved is not None and not approved.allows(entry):
-            yield "not-approved", domain, f"{_shown(domain)} is not on the approved list"
+            yield "not-approved", domain, f"{_quote(domain)} is not on the approved list"
         first = seen.setdefault(entry.identity, domain)
         if first is not domain:
-            yield "duplicate", domain, f"{_shown(domain)} names the same host as {_shown(first)}"
+            yield "duplicate", domain, f"{_quote(domain)} names the same host as {_quote(first)}"
         if count > 1:
-            yield "duplicate", domain, f"{_shown(domain)} is listed {count:,} times"
+            yield "duplicate", domain, f"{_quote(domain)} is listed {count:,} times"
     if odd > _MOST_ODD:
         yield "not-judged", None, f"{odd - _MOST_ODD:,} more odd entries are listed; not judged"
 
@@ -179,7 +179,7 @@ def _is_in_order(domain: str) -> bool:
 def _wrong_with(entry: Entry) -> Iterator[tuple[str, str]]:
     """Yield the id of each rule an entry breaks, and the rest of a sentence that begins with it."""
     meant = "it means" if entry.wildcard else "browsers go to"
-    host = f": {meant} {_shown(entry.identity)}" if entry.host else ""
+    host = f": {meant} {_quote(entry.identity)}" if entry.host else ""
     if entry.problem:
         yield "malformed", f"{entry.problem}{host if entry.hidden else ''}"
     if entry.url:
@@ -206,11 +206,11 @@ def _wrong_with_host(host: str, *, wildcard: bool) -> Iterator[tuple[str, str]]:
     elif is_local(host):
         yield "private-address", "is a name that means something else, or nothing, elsewhere"
     elif not is_suffix_or_above(top) and top != _DOCUMENTATION:
-        yield "unknown-top-level", f"ends in .{_shown(top)[1:-1]}, no known top-level domain"
+        yield "unknown-top-level", f"ends in .{_quote(top)[1:-1]}, no known top-level domain"
     reason = look_alike(shown(host)) if "xn--" in host else None
     if reason is not None:
         yield "look-alike", f"can be taken for another name: {reason}"
 
 
-def _shown(text: str) -> str:
+def _quote(text: str) -> str:
     return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")

@@ -55,7 +55,7 @@ class KeysFile:
         problems = [each for each in keys.values() if isinstance(each, str)]
         if problems:
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-            raise ConfigurationError(f"{_shown(self.path)}: {problems[0]}{more}")
+            raise ConfigurationError(f"{_named(self.path)}: {problems[0]}{more}")
         return {name: key for name, key in keys.items() if isinstance(key, ApiKey)}
 
     def open(self) -> Callable[[str], ApiKey]:
@@ -63,13 +63,13 @@ class KeysFile:
 
         ConfigurationError from both: the file as for ``read``, an unknown name, a wrong key.
         """
-        shown, keys = _shown(self.path), _entries(self.path)
+        named, keys = _named(self.path), _entries(self.path)
 
         def key_of(name: str) -> ApiKey:
             key = keys.get(name)
             if isinstance(key, ApiKey):
                 return key
-            raise ConfigurationError(f"{shown}: {key}" if key else f"{shown} has no entry {name!r}")
+            raise ConfigurationError(f"{named}: {key}" if key else f"{named} has no entry {name!r}")
 
         return key_of
 
@@ -87,7 +87,7 @@ def same_keys(keys: Mapping[str, ApiKey]) -> Iterator[tuple[str, str]]:
             yield known, name
 
 
-def _shown(path: str) -> str:
+def _named(path: str) -> str:
     return "the keys on standard input" if path == STANDARD_INPUT else f"keys file {path!r}"
 
 
@@ -98,7 +98,7 @@ def _entries(path: str) -> dict[str, ApiKey | str]:
     except ConfigurationError as error:
         problem = error.message
     # Raised out here, the error leads to no other error and no frame that holds keys.
-    raise ConfigurationError(f"{_shown(path)}: {problem}")
+    raise ConfigurationError(f"{_named(path)}: {problem}")
 
 
 def _values(path: str) -> dict[str, str]:

@@ -21,7 +21,7 @@ from attrs import frozen
 
 from chatloom_async.audit.domains import name_of
 from chatloom_async.audit.draft import write_whole
-from chatloom_async.audit.findings import FINDING_RULES, told
+from chatloom_async.audit.findings import FINDING_RULES, text_of
 from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.results import SEVERITIES, AuditTotals, Finding, Severity, WorkspaceAudit
 from chatloom_async.audit.text import plural, visible
@@ -137,7 +137,7 @@ def _environment() -> Environment:
         "shown": _shown,
         "plural": plural,
         "look": _look,
-        "told": told,
+        "message": text_of,
         "digest": _digest,
         "bars": _bars,
     }

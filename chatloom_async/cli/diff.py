@@ -6,7 +6,7 @@ from itertools import groupby
 
 from chatloom_async.audit.diff import AuditDiff, Change, FindingChange, Unknown, diff_files
 from chatloom_async.audit.files import AuditFile
-from chatloom_async.audit.findings import told
+from chatloom_async.audit.findings import text_of
 from chatloom_async.audit.text import plural, visible
 from chatloom_async.cli.options import add_fail_on, reached
 from chatloom_async.cli.streams import say, tell
@@ -78,7 +78,7 @@ def _finding(change: FindingChange) -> str:
     place = "several workspaces" if change.workspace is None else change.workspace
     where = [place, *([finding.agent] if finding.agent else [])]
     place = " · ".join(visible(each, _MOST) for each in where)
-    what = f"{change.kind} {finding.severity} {finding.rule}: {visible(told(finding), _MOST)}"
+    what = f"{change.kind} {finding.severity} {finding.rule}: {visible(text_of(finding), _MOST)}"
     return f"{'!' if change.kind == 'new' else '-'} {place}: {what}"
 
 

@@ -61,7 +61,7 @@ async def way(server: SplitResult, proxy: str | None) -> list[Check]:
     except OSError as error:
         return [resolved, _unconnected(peer, proxy, error)]
     try:
-        checks = [resolved, Check("connection", "ok", f"{_shown(peer)} answers")]
+        checks = [resolved, Check("connection", "ok", f"{_host_and_port(peer)} answers")]
         if proxy is not None:
             tunnel = await _tunnel(server, urlsplit(proxy), reader, writer)
             checks.append(tunnel)
@@ -98,7 +98,7 @@ def _unconnected(peer: SplitResult, proxy: str | None, error: OSError) -> Check:
         advice = "a firewall may swallow it: networks of companies need HTTPS_PROXY or --proxy"
     else:
         advice = "nothing listens there: look at CHATLOOM_BASE_URL, or start the sandbox"
-    return Check("connection", "problem", f"{_shown(peer)}: {why}", advice)
+    return Check("connection", "problem", f"{_host_and_port(peer)}: {why}", advice)
 
 
 async def _tunnel(
@@ -107,7 +107,7 @@ async def _tunnel(
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
 ) -> Check:
-    host, peer = server.hostname, _shown(server)
+    host, peer = server.hostname, _host_and_port(server)
     head = f"CONNECT {peer} HTTP/1.1\r\nHost: {peer}\r\n"
     if proxy.username:
         pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
@@ -161,7 +161,7 @@ def _address(url: SplitResult) -> tuple[str, int]:
     return url.hostname or "", url.port or _PORTS[url.scheme]
 
 
-def _shown(url: SplitResult) -> str:
+def _host_and_port(url: SplitResult) -> str:
     """Return host and port; a URL may hold a password."""
     host, port = _address(url)
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

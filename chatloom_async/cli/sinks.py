@@ -7,7 +7,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
-from chatloom_async.audit.findings import told
+from chatloom_async.audit.findings import text_of
 from chatloom_async.audit.results import WorkspaceAudit, rows
 from chatloom_async.audit.text import spreadsheet
 from chatloom_async.errors import ConfigurationError
@@ -69,7 +69,9 @@ def csv_sink(stream: TextIO) -> Sink:
             agent = row.agent
             cells = [""] * len(AGENT_COLUMNS) if agent is None else agent_cells(agent)
             domains = "" if agent is None else " ".join(agent.allowed_domains or ())
-            found = "; ".join(f"{each.severity} {each.rule}: {told(each)}" for each in row.findings)
+            found = "; ".join(
+                f"{each.severity} {each.rule}: {text_of(each)}" for each in row.findings
+            )
             gaps = "; ".join(f"{each.error}: {each.message}" for each in row.gaps)
             write((audit.workspace, *cells, domains, found, gaps))
 

@@ -10,7 +10,7 @@ from typing import TextIO
 
 from attrs import define, evolve, field
 
-from chatloom_async.audit.findings import told
+from chatloom_async.audit.findings import text_of
 from chatloom_async.audit.judge import Judge
 from chatloom_async.audit.results import SEVERITIES, AuditTotals, Finding, WorkspaceAudit
 from chatloom_async.audit.text import plural
@@ -62,7 +62,7 @@ class Overview:
         agent = f"{finding.agent} {name}".strip() if finding.agent else ""
         # What concerns all of them comes after what concerns one.
         weight = 2 * SEVERITIES.index(finding.severity) + (workspace is _ACROSS)
-        _keep(self._findings, weight, (finding.severity, workspace, agent, told(finding)))
+        _keep(self._findings, weight, (finding.severity, workspace, agent, text_of(finding)))
 
     def draw(self, stream: TextIO) -> None:
         """Print every table that has something to say."""
