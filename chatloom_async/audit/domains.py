@@ -148,7 +148,7 @@ def is_local(host: str) -> bool:
 def _parsed(bare: str) -> Entry:
     # "<all_urls>" is in the match patterns of browser extensions.
     if bare == "<all_urls>" or is_all_addresses(bare):
-        return Entry(bare, "", "*" in bare, covers="everything")
+        return Entry(bare, "", covers="everything")
     if len(bare) > _LONGEST_WORTH_PARSING:
         return Entry(bare, "", problem=f"is longer than {LONGEST} characters")
     if is_address_space(bare.lower()):
