@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from enum import Enum
 from typing import Protocol
 from weakref import WeakSet
 
@@ -26,7 +25,7 @@ from attrs import define, field
 from chatloom_async.ratelimit.closings import LimiterLog
 from chatloom_async.ratelimit.departures import LearnedConcurrency
 from chatloom_async.ratelimit.schedule import Schedule
-from chatloom_async.ratelimit.values import Cost, RateLimit
+from chatloom_async.ratelimit.values import Cost, RateLimit, Stage
 
 # In quotes beside a constant: the row of ``benchmarks.politeness`` that it decides.
 _AT_FIRST = 16.0  # in flight, for all keys together ("50 keys, one address")
@@ -43,15 +42,6 @@ _SOON, _MORE, _SELDOM = 0.5, 4, 15.0  # seconds to the next; each time more ("50
 # vain each counts as three: a limit of all keys would let nobody in (a mixed audit in test_run).
 _SURE, _TRIPLE = 6, 3
 _TOLERANCE = 1e-6  # seconds: a timer for a shorter wait would spin
-
-
-class Stage(Enum):
-    """What the gate does."""
-
-    ALONE = "nothing: there is one key"
-    COUNTING = "few attempts of all keys are in flight together: no more are refused at once"
-    RESTING = "nothing, after some hundred good answers; it hears of refusals"
-    LIMITING = "several keys that had sent next to nothing were refused: they share one limit"
 
 
 class Member(Protocol):
@@ -216,16 +206,6 @@ class CommonGate:
         self._trials.discard((member.name, departure))
         self.schedule.abandoned(now, departure)
         self._give_turns(now)
-
-    @property
-    def several(self) -> bool:
-        """Whether more than one key joined; a key alone has nothing in common."""
-        return self.stage is not Stage.ALONE
-
-    @property
-    def limits(self) -> bool:
-        """Whether there seems to be one limit of all keys."""
-        return self.stage is Stage.LIMITING
 
     @property
     def _first_room(self) -> float:

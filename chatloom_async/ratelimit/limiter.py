@@ -39,6 +39,7 @@ from chatloom_async.ratelimit.values import (
     LimiterStatistics,
     RateLimit,
     SharedStore,
+    Stage,
     ToldLimit,
 )
 from chatloom_async.ratelimit.waiting import Waiter, WaitingLine, WaitLimits
@@ -146,9 +147,9 @@ class RateLimiter:
     def heard(self, departure: float, told: ToldLimit | None) -> None:
         """Report what an answer tells of the server's limit, if so, before the answer itself."""
         if told is not None:
-            common = self.common
-            concerns_all = common is not None and common.limits
-            schedule = common.schedule if common is not None and concerns_all else self._schedule
+            schedule, common = self._schedule, self.common
+            if common is not None and common.stage is Stage.LIMITING:
+                schedule = common.schedule
             schedule.heard(self.loop.time(), departure, told)
 
     def admitted(self, departure: float, resource: str) -> None:
@@ -183,7 +184,7 @@ class RateLimiter:
         """Report a refusal; a probe waits for its ``retry_after``, for the ``longest`` at most."""
         self._refused += 1
         probe, now = departure == self._schedule.probe, self.loop.time()
-        if (common := self.common) is not None and common.several:
+        if (common := self.common) is not None and common.stage is not Stage.ALONE:
             cost = common.refused(self, departure, error, retry_after, longest)
             if cost is not None:
                 self._schedule.excuse(now, departure)
@@ -243,7 +244,7 @@ class RateLimiter:
             rate = window.worth / window.span
         now, common = self.loop.time(), self.common
         limited_by = schedule.limited_by(now)
-        if common is not None and common.limits and now < common.schedule.ready:
+        if common and common.stage is Stage.LIMITING and now < common.schedule.ready:
             limited_by = "address"
         elif limited_by == "nothing" and self._turns is not None and self._turns.opens_in(now):
             limited_by = "shared"
@@ -262,7 +263,8 @@ class RateLimiter:
 
     def is_as_good_as_new(self, now: float) -> bool:
         """Tell whether it may be forgotten when nobody holds it."""
-        used = self._line.waiting or (self.common is not None and self.common.limits)
+        common = self.common
+        used = self._line.waiting or (common is not None and common.stage is Stage.LIMITING)
         new = not used and self._schedule.is_as_good_as_new(now)
         return new and (self.earlier is None or self.earlier.is_as_good_as_new(now))
 
@@ -296,9 +298,9 @@ class RateLimiter:
     def _refusal(self, limits: WaitLimits, now: float, ahead: int = 0) -> Exception | None:
         """Return the error of a call that would wait for too long, with so many ahead, if so."""
         schedule, common, turns = self._schedule, self.common, self._turns
-        error = _still_closed(schedule, self._log, limits, now)
-        if error is None and common is not None:
-            error = _still_closed(common.schedule, common.log, limits, now)
+        error = self._log.error and _still_closed(self._log.error, schedule, limits, now)
+        if error is None and common is not None and common.log.error is not None:
+            error = _still_closed(common.log.error, common.schedule, limits, now)
         left = limits.give_up_at - now
         if error is None and turns is not None:
             error = turns.refusal(limits, left)
@@ -399,13 +401,13 @@ class RateLimiter:
 
 
 def _still_closed(
-    schedule: Schedule, log: LimiterLog, limits: WaitLimits, now: float
+    error: Exception, schedule: Schedule, limits: WaitLimits, now: float
 ) -> Exception | None:
     """Return a copy of why a gate is closed, if the server asks to wait for longer than allowed."""
     until = schedule.not_before if now < schedule.ready else now
-    if log.error is None or limits.allow(now, until):
+    if limits.allow(now, until):
         return None
-    error = copy.copy(log.error)
-    if isinstance(error, ChatloomError) and error.retry_after is not None:
-        error.retry_after = until - now
-    return error
+    copied = copy.copy(error)
+    if isinstance(copied, ChatloomError) and copied.retry_after is not None:
+        copied.retry_after = until - now
+    return copied

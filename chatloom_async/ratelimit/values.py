@@ -129,6 +129,15 @@ class Cost(Enum):
     FINAL = "its patience: the error is to be raised"
 
 
+class Stage(Enum):
+    """What the gate of all keys does, in the order in which it comes to that."""
+
+    ALONE = "nothing: there is one key"
+    COUNTING = "few attempts of all keys are in flight together: no more are refused at once"
+    RESTING = "nothing, after some hundred good answers; it hears of refusals"
+    LIMITING = "several keys that had sent next to nothing were refused: they share one limit"
+
+
 @served
 @frozen(repr=False)
 class LimiterStatistics:
