@@ -100,7 +100,7 @@ class RateLimiter:
     def try_acquire(self) -> float | None:
         """Leave at once, if the gate is open and nobody waits."""
         schedule, now = self._schedule, self.loop.time()
-        if now < schedule.ready or schedule.closed or self._line.waiting or self._turns:
+        if now < schedule.ready or schedule.closed or self._line is not _NOBODY or self._turns:
             return None
         if (common := self.common) is not None and common.asked:
             if common.schedule.closed or not common.is_free(now):
@@ -164,7 +164,7 @@ class RateLimiter:
             self._turns.answered(departure, opened=opened)
         if self.common is not None and self.common.asked:
             self.common.admitted(self, departure)
-        if self._line.waiting:
+        if self._line is not _NOBODY:
             self.go_on()
 
     def is_refusal(self, departure: float, resource: str, *, told: bool) -> bool:
@@ -327,7 +327,7 @@ class RateLimiter:
         if probe:
             self._log.error, closed_for = error, now - schedule.closed_since
             cost = Cost.FINAL if closed_for >= self.patience else Cost.FREE
-        if self._line.waiting:
+        if self._line is not _NOBODY:
             self.settle(schedule, error, probe=probe)
             self.go_on()
         return cost

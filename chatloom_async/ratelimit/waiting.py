@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Container, Iterator
 
 from attrs import define, field, frozen
 
 _URGENT_RUN = 3  # urgent calls in a row while bulk waits, which so keeps a quarter
-_FEW = 64  # calls that gave up: fewer are not worth clearing up
 
 
 @frozen(eq=False, repr=False)
@@ -52,46 +51,54 @@ class Waiter:
 
 @define(eq=False, repr=False)
 class WaitingLine:
-    """Two queues, for people and for bulk; who gives up stays in them until passed by."""
+    """Two queues, for people and for bulk.
 
-    waiting: int = 0
-    announced: bool = False  # whether the log tells of it
-    _urgent_waiting: int = 0
-    _urgent: deque[Waiter] = field(factory=deque)
-    _bulk: deque[Waiter] = field(factory=deque)
-    _run: int = 0
+    A call that was cancelled counts until its task has noticed.
+
+    Attributes:
+        announced: whether the log tells of it.
+
+    """
+
+    announced: bool = False
+    _urgent: OrderedDict[Waiter, None] = field(factory=OrderedDict)
+    _bulk: OrderedDict[Waiter, None] = field(factory=OrderedDict)
+    _run: int = 0  # urgent calls in a row
+
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return len(self._urgent) + len(self._bulk)
+
+    @property
+    def bulk(self) -> int:
+        """How many wait that are no people."""
+        return len(self._bulk)
+
+    @property
+    def urgent(self) -> bool:
+        """Whether a person waits (there is ``anyone``)."""
+        return bool(self._urgent)
 
     def add(self, waiter: Waiter, *, first: bool) -> None:
         """Queue at the end of its lane, or at its head."""
-        lane = self._urgent if waiter.limits.urgent else self._bulk
+        lane = self._lane(waiter)
+        lane[waiter] = None
         if first:
-            lane.appendleft(waiter)
-        else:
-            lane.append(waiter)
-        self._count(waiter, 1)
+            lane.move_to_end(waiter, last=False)
 
     def ahead(self, *, urgent: bool) -> int:
         """Return how many leave, at the least, before a call that would come in last."""
         if not urgent:
             return self.waiting
-        people = self._urgent_waiting
-        return people + min(people // _URGENT_RUN, self.waiting - people)
-
-    @property
-    def bulk(self) -> int:
-        """How many wait that are no people."""
-        return self.waiting - self._urgent_waiting
-
-    @property
-    def urgent(self) -> bool:
-        """Whether a person waits, who has not given up (there is ``anyone``)."""
-        return bool(self._urgent)
+        people = len(self._urgent)
+        return people + min(people // _URGENT_RUN, len(self._bulk))
 
     def anyone(self) -> bool:
-        """Tell whether somebody still waits; a cancelled one counts until its task has noticed."""
+        """Drop the cancelled ones from the heads of the lanes; tell whether somebody still waits."""
         for lane in (self._urgent, self._bulk):
-            while lane and lane[0].outcome.done():
-                lane.popleft()
+            while lane and next(iter(lane)).outcome.done():
+                lane.popitem(last=False)
         return bool(self._urgent or self._bulk)
 
     def take_probe(self, avoid: Container[str] = ()) -> Waiter:
@@ -101,43 +108,30 @@ class WaitingLine:
         preferably for a resource that is not to ``avoid``.
         """
         waiter = max(self, key=lambda one: (one.resource not in avoid, one.limits.give_up_at))
-        self._count(waiter, -1)
+        del self._lane(waiter)[waiter]
         return waiter
 
     def take(self) -> Waiter:
         """Choose the next in line (there is ``anyone``)."""
-        if self._urgent and (not self._bulk or self._run < _URGENT_RUN):
-            self._run += 1
-            waiter = self._urgent.popleft()
-        else:
-            self._run = 0
-            waiter = self._bulk.popleft()
-        self._count(waiter, -1)
-        return waiter
+        urgent = bool(self._urgent) and (not self._bulk or self._run < _URGENT_RUN)
+        self._run = self._run + 1 if urgent else 0
+        return (self._urgent if urgent else self._bulk).popitem(last=False)[0]
 
     def settle(self, waiter: Waiter, error: Exception) -> None:
         """End the wait of one of them with an error."""
-        self._count(waiter, -1)
+        del self._lane(waiter)[waiter]
         waiter.outcome.set_result(error)
 
     def forget(self, waiter: Waiter) -> bool:
         """Let a waiter give up; False if it no longer waits."""
         if not (waiter.outcome.cancel() or waiter.outcome.cancelled()):
             return False
-        self._count(waiter, -1)
-        if len(self._urgent) + len(self._bulk) > 2 * self.waiting + _FEW:
-            for lane in (self._urgent, self._bulk):
-                alive = [other for other in lane if not other.outcome.done()]
-                lane.clear()
-                lane.extend(alive)
+        self._lane(waiter).pop(waiter, None)
         return True
 
     def __iter__(self) -> Iterator[Waiter]:
-        """Go through those who wait, urgent ones first."""
-        for lane in (self._urgent, self._bulk):
-            yield from (waiter for waiter in lane if not waiter.outcome.done())
+        """Go through those who wait now, urgent ones first."""
+        return iter([one for one in (*self._urgent, *self._bulk) if not one.outcome.done()])
 
-    def _count(self, waiter: Waiter, change: int) -> None:
-        self.waiting += change
-        if waiter.limits.urgent:
-            self._urgent_waiting += change
+    def _lane(self, waiter: Waiter) -> OrderedDict[Waiter, None]:
+        return self._urgent if waiter.limits.urgent else self._bulk
