@@ -118,7 +118,7 @@ def _is_refusal(call: CallRecord, error: ChatloomError, asked: float | None) -> 
             return asked is not None
         case APIStatusError(status=HTTPStatus.SERVICE_UNAVAILABLE) if call.limiter is not None:
             told = asked is not None
-            return call.limiter.is_refusal(call.departure, call.request.resource, told=told)
+            return call.limiter.judge_503(call.departure, call.request.resource, told=told)
     return False
 
 

@@ -85,7 +85,7 @@ class OutageDetector:
         lately = (resource for resource, at in answered if at > now - _LATELY)
         return self._failures >= _FAILURES and (self.is_wide() or self.resources.issuperset(lately))
 
-    def is_refusal(self, now: float, resource: str, *, told: bool) -> bool:
+    def judge_503(self, now: float, resource: str, *, told: bool) -> bool:
         """Take note of a 503; tell whether it is a refusal. ``told``: it says when to return."""
         if self._latest is None:
             self._latest = deque([""] * min(self._good, _ALIKE), maxlen=_ALIKE)

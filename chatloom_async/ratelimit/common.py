@@ -161,9 +161,9 @@ class CommonGate:
                 self._rest()
         self._give_turns(now)
 
-    def is_refusal(self, member: Member, departure: float, *, told: bool) -> bool:
+    def judge_503(self, member: Member, departure: float, *, told: bool) -> bool:
         """Take note of a 503; tell whether it is a refusal of all keys."""
-        return self.schedule.is_refusal(self.loop.time(), departure, member.name, told=told)
+        return self.schedule.judge_503(self.loop.time(), departure, member.name, told=told)
 
     def refused(
         self,

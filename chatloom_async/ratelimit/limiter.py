@@ -59,7 +59,7 @@ class RateLimiter:
     """The gate of one key, made in the loop that it serves; ``name`` stands for the key.
 
     Whoever got a departure reports back by one of ``admitted``, ``refused``, ``failed`` and
-    ``abandoned``, before that maybe by ``heard`` and ``is_refusal``.
+    ``abandoned``, before that maybe by ``heard`` and ``judge_503``.
     """
 
     limit: RateLimit
@@ -167,11 +167,11 @@ class RateLimiter:
         if self._line is not _NOBODY:
             self.go_on()
 
-    def is_refusal(self, departure: float, resource: str, *, told: bool) -> bool:
+    def judge_503(self, departure: float, resource: str, *, told: bool) -> bool:
         """Report a 503; tell whether it is a refusal. ``told``: it says when to come back."""
-        refused = self._schedule.is_refusal(self.loop.time(), departure, resource, told=told)
+        refused = self._schedule.judge_503(self.loop.time(), departure, resource, told=told)
         if (common := self._asked) is not None:
-            return common.is_refusal(self, departure, told=told) or refused
+            return common.judge_503(self, departure, told=told) or refused
         return refused
 
     def refused(

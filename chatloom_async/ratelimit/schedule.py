@@ -228,7 +228,7 @@ class Schedule:
         if not self.closed:
             self._hold(self._learned(now, self.latest))
 
-    def is_refusal(self, now: float, departure: float, resource: str, *, told: bool) -> bool:
+    def judge_503(self, now: float, departure: float, resource: str, *, told: bool) -> bool:
         """Take note of a 503; tell whether it is a refusal, not a failure."""
         self._departures.drop(departure)
         if self.outage_backoff or (self.closed and self._pause.vain >= _VAIN_OUTAGE and not told):
@@ -236,7 +236,7 @@ class Schedule:
             self.concurrency.pardon()
             return False
         self.concurrency.halve()
-        refusal = self.outage.is_refusal(now, resource, told=told)
+        refusal = self.outage.judge_503(now, resource, told=told)
         if not refusal:
             self._crowd(now, departure, told=told)
         return refusal

@@ -95,7 +95,7 @@ class WaitingLine:
         return people + min(people // _URGENT_RUN, len(self._bulk))
 
     def anyone(self) -> bool:
-        """Drop the cancelled ones from the heads of the lanes; tell whether somebody still waits."""
+        """Drop cancelled ones from the heads of the lanes; tell whether somebody still waits."""
         for lane in (self._urgent, self._bulk):
             while lane and next(iter(lane)).outcome.done():
                 lane.popitem(last=False)

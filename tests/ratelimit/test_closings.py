@@ -42,7 +42,7 @@ def busy(detector: OutageDetector, *, good: int, bad: int, told: bool = False) -
     for number in range(good):
         detector.end(1.0, f"/{number}")
     for number in range(bad):
-        found = detector.is_refusal(1.0, f"/{number}", told=told)
+        found = detector.judge_503(1.0, f"/{number}", told=told)
     return found
 
 
@@ -56,14 +56,14 @@ def test_many_503s_among_good_answers_are_refusals() -> None:
 def test_503s_of_one_resource_are_no_refusals() -> None:
     detector = OutageDetector()
     busy(detector, good=5, bad=0)
-    assert not any(detector.is_refusal(1.0, "/poisoned", told=False) for _ in range(20))
+    assert not any(detector.judge_503(1.0, "/poisoned", told=False) for _ in range(20))
 
 
 def test_503s_are_failures_when_no_probe_succeeds() -> None:
     detector = OutageDetector()
     busy(detector, good=5, bad=10)
     detector.no_refusals()
-    assert not detector.is_refusal(2.0, "/a", told=False)
+    assert not detector.judge_503(2.0, "/a", told=False)
 
 
 @pytest.mark.parametrize(("rate", "wait"), [(None, 0.25), (100.0, 0.25), (2.0, 0.75)])

@@ -290,7 +290,7 @@ def test_no_answers_break_or_shut_the_gate(
         if answer == "200":
             paced.admitted(now, sent, resource)
         elif answer == "429" or (
-            answer == "503" and paced.is_refusal(now, sent, resource, told=asked is not None)
+            answer == "503" and paced.judge_503(now, sent, resource, told=asked is not None)
         ):
             paced.refused(now, sent, asked)
         elif answer == "given up":
