@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
@@ -92,18 +91,11 @@ def test_what_is_told_is_one_line_without_control_characters(capsys: Captured) -
     assert capsys.readouterr().err == "[bold]\\x1b[2J\\u202egnp\\ud800\\nred[/bold]\n"
 
 
-def _fail() -> NoReturn:
-    raise UnicodeError(HOSTILE)
-
-
-def test_a_traceback_shows_frames_as_lines_and_the_message_as_one() -> None:
-    caught = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "stderr", caught)
-        with pytest.raises(UnicodeError) as failed:
-            _fail()
-        tell_traceback(failed.value)
-    first, *frames, last = caught.getvalue().splitlines()
+def test_a_traceback_shows_frames_as_lines_and_the_message_as_one(capsys: Captured) -> None:
+    with pytest.raises(UnicodeError) as failed:
+        raise UnicodeError(HOSTILE)
+    tell_traceback(failed.value)
+    first, *frames, last = capsys.readouterr().err.splitlines()
     assert first == "Traceback (most recent call last):"
     assert "raise UnicodeError(HOSTILE)" in "\n".join(frames)
     assert last == "UnicodeError: [bold]\\x1b[2J\\u202egnp\\ud800\\nred[/bold]"

@@ -2,7 +2,6 @@
 
 import asyncio
 
-import aiohttp
 import pytest
 
 from chatloom_async.testing.faults import Fault
@@ -61,14 +60,6 @@ async def test_counters_go_on_when_few_requests_are_kept(most: int, kept: list[s
             await ask(sandbox, domains_of(agent_id))
     assert [request.path for request in sandbox.requests] == [*map(domains_of, kept)]
     assert sandbox.count() == 3
-
-
-async def test_a_connection_counts_once_for_many_requests() -> None:
-    async with Sandbox([ACME]) as sandbox, aiohttp.ClientSession(sandbox.base_url) as session:
-        for _ in range(3):
-            async with session.get(AGENTS, headers={"X-API-Key": KEY}) as response:
-                await response.read()
-        assert (sandbox.connections, sandbox.count()) == (1, 3)
 
 
 @pytest.mark.looptime

@@ -52,16 +52,6 @@ async def test_stopping_closes_idle_connections() -> None:
         writer.close()
 
 
-def test_it_serves_from_a_thread() -> None:
-    with Sandbox([ACME]).in_thread() as sandbox:
-        answer = asyncio.run(ask(sandbox, AGENTS))
-        sandbox.plant(Fault.status(500))
-        fault = asyncio.run(ask(sandbox, AGENTS))
-        old = sandbox.rotate("acme")
-    assert (answer.status, fault.status) == (200, 500)
-    assert (sandbox.count(), old.startswith("clf_")) == (2, True)
-
-
 def test_the_thread_ends_with_its_block() -> None:
     async def hang(sandbox: Sandbox) -> None:
         pending = asyncio.create_task(ask(sandbox, domains_of("agt_1")))

@@ -3,7 +3,7 @@
 import pytest
 
 from chatloom_async.testing import Sandbox, Workspace
-from tests.testing.asking import ACME, AGENTS, KEY, OTHER, ask, statuses
+from tests.testing.asking import ACME, AGENTS, KEY, OTHER, statuses
 
 
 async def test_rotating_replaces_a_key_even_a_revoked_one() -> None:
@@ -34,10 +34,3 @@ def test_two_workspaces_with_one_key_are_refused() -> None:
     with pytest.raises(ValueError, match="acme") as caught:
         Sandbox([ACME, Workspace("copy", KEY)])
     assert KEY not in str(caught.value)
-
-
-async def test_adding_a_workspace_again_replaces_it() -> None:
-    async with Sandbox([ACME]) as sandbox:
-        sandbox.add(Workspace("acme", KEY))
-        answer = await ask(sandbox, AGENTS)
-    assert answer.json == {"agents": [], "count": 0}
