@@ -15,6 +15,7 @@ from tests.cli.terminals import Cli
 Findings = tuple[Finding, ...]
 
 URL = Finding("url", "medium", "agt_1", "x.example/", "'x.example/' is a URL")
+REFUSED = Gap(None, "AuthenticationError", 401, "Invalid API key.")
 HIGH = Finding("look-alike", "high", "agt_1", "one.example", "'one.example' is like another")
 
 
@@ -24,32 +25,21 @@ def written(path: Path, *audits: WorkspaceAudit) -> str:
 
 
 def test_what_changed_is_told(tmp_path: Path, cli: Cli) -> None:
-    refused = Gap(None, "AuthenticationError", 401, "Invalid API key.")
+    one, two, four = agent("agt_1", "One"), agent("agt_2", "Two", None), agent("agt_4", "Four")
+    uno = agent("agt_1", "Uno", ("shop.example", "new.example"))
+    third = agent("agt_3", "Third\x1b[31m")
     failed = Gap("agt_2", "InternalServerError", 500, "later")
     old = written(
         tmp_path / "old.jsonl",
-        WorkspaceAudit(
-            "acme",
-            (agent("agt_1", "One"), agent("agt_2", "Two", None), agent("agt_4", "Four")),
-            (URL,),
-            (failed,),
-        ),
-        WorkspaceAudit("dark", gaps=(refused,)),
-        WorkspaceAudit("gone", gaps=(refused,)),
+        WorkspaceAudit("acme", (one, two, four), (URL,), (failed,)),
+        WorkspaceAudit("dark", gaps=(REFUSED,)),
+        WorkspaceAudit("gone", gaps=(REFUSED,)),
     )
     new = written(
         tmp_path / "new.jsonl",
-        WorkspaceAudit(
-            "acme",
-            (
-                agent("agt_1", "Uno", ("shop.example", "new.example")),
-                agent("agt_2", "Two"),
-                agent("agt_3", "Third\x1b[31m"),
-            ),
-            (HIGH,),
-        ),
-        WorkspaceAudit("dark", gaps=(refused,)),
-        WorkspaceAudit("fresh", gaps=(refused,)),
+        WorkspaceAudit("acme", (uno, agent("agt_2", "Two"), third), (HIGH,)),
+        WorkspaceAudit("dark", gaps=(REFUSED,)),
+        WorkspaceAudit("fresh", gaps=(REFUSED,)),
     )
     *told, counts = cli("diff", old, new, status=1).out.splitlines()
     assert told == [
@@ -114,9 +104,8 @@ def test_new_findings_set_the_exit_status(  # noqa: PLR0913, PLR0917 - fixtures
 
 
 def test_only_a_gap_in_the_new_audit_counts(tmp_path: Path, cli: Cli) -> None:
-    refused = Gap(None, "AuthenticationError", 401, "Invalid API key.")
     old = written(tmp_path / "old", WorkspaceAudit("acme", (agent("agt_1", "One"),)))
-    new = written(tmp_path / "new", WorkspaceAudit("acme", gaps=(refused,)))
+    new = written(tmp_path / "new", WorkspaceAudit("acme", gaps=(REFUSED,)))
     cli("diff", old, new, "--fail-on", "gap", status=1)
     cli("diff", new, old, "--fail-on", "gap")
     cli("diff", "/dev/null", "/dev/null", "--fail-on", "gap", status=1)

@@ -93,9 +93,7 @@ async def test_other_errors_are_not_made_a_problem(error: Exception) -> None:
 
 
 @pytest.mark.parametrize("reads", [True, False])
-async def test_a_visitor_who_leaves_ends_the_work(
-    reads: bool,  # noqa: FBT001 - a case
-) -> None:
+async def test_a_visitor_who_leaves_ends_the_work(*, reads: bool) -> None:
     heard: list[Any] = []
 
     async def app(_scope: Any, receive: Any, _send: Any) -> None:
@@ -128,9 +126,7 @@ async def test_a_visitor_who_leaves_amid_the_answer_gets_no_other() -> None:
 
 
 @pytest.mark.parametrize("fails", [True, False])
-async def test_a_leaving_that_the_application_swallows_is_over(
-    fails: bool,  # noqa: FBT001 - a case
-) -> None:
+async def test_a_leaving_that_the_application_swallows_is_over(*, fails: bool) -> None:
     async def app(*given: Any) -> None:
         try:
             await hang(*given)

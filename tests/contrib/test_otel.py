@@ -162,8 +162,7 @@ def test_a_closed_limiter_counts_until_it_opens(recorded: Recorded) -> None:
 @pytest.mark.parametrize("forgotten", [True, False])
 @virtual
 async def test_a_closed_limiter_without_clients_counts_no_longer(
-    recorded: Recorded,
-    forgotten: bool,  # noqa: FBT001 - or its pool is closed
+    recorded: Recorded, *, forgotten: bool
 ) -> None:
     observer = telemetry(recorded.tracers, recorded.meters)
     refused = StubReply(status=429, headers={"Retry-After": "1000"})
@@ -174,6 +173,6 @@ async def test_a_closed_limiter_without_clients_counts_no_longer(
     if forgotten:
         await asyncio.sleep(2000)
         await AsyncChatloom("clf_another", pool=pool).get_allowed_domains("agt_1")
-    else:
+    else:  # its pool is closed
         await pool.shared.limiters.aclose()
     assert [point.value for point in recorded.points("limiter.closed")] == [0]
