@@ -10,7 +10,6 @@ from chatloom_async.audit.look_alikes import look_alike
     [
         ("\u0261oogle.com", "kept out of identifiers"),  # a letter of phonetics
         ("g\u1d0f\u1d0fgle.com", "kept out of identifiers"),
-        ("\u0269nstagram.com", "kept out of identifiers"),
         ("\ua4f3ut.com", "kept out of identifiers"),  # Lisu
         ("com\u2044login.example.com", "kept out of identifiers"),  # a fraction's slash
         ("g\u043eogle.com", "mixes Cyrillic and Latin"),
@@ -18,11 +17,9 @@ from chatloom_async.audit.look_alikes import look_alike
         ("\u0430\u0440\u0440\u04cf\u0435.com", "looks like 'apple'"),
         ("\u0441\u043e\u0451.com", "looks like 'coe'"),  # an accent makes no difference
         ("\u03bf\u03c1.com", "looks like 'op'"),
-        ("\u0585\u0584.com", "looks like 'of'"),  # Armenian
         ("g\u0131thub.com", "looks like 'github'"),
         ("i\u0307stanbul.com", "looks like 'istanbul'"),  # two dots, one seen
         ("com\u30celogin.example.com", "looks like 'com/login'"),  # katakana
-        ("exa\u30fcmple.com", "looks like 'exa-mple'"),
     ],
 )
 def test_a_look_alike_is_told_why(host: str, reason: str) -> None:

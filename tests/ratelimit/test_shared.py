@@ -21,7 +21,8 @@ import pytest
 from attrs import define, evolve, field
 from fakeredis import FakeAsyncRedis, FakeRedis
 from redis.asyncio import Redis
-from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.asyncio.retry import Retry
+from redis.backoff import ConstantBackoff
 
 from chatloom_async import (
     ApiKey,
@@ -65,22 +66,13 @@ async def opened(kind: str, folder: Path) -> AsyncIterator[SharedStore]:
             *command, stdout=asyncio.subprocess.DEVNULL, cwd=folder
         )
         try:
-            async with Redis(unix_socket_path=socket) as client:
-                await _answers(client)
+            patient = Retry(ConstantBackoff(0.01), 1000)  # until it listens
+            async with Redis(unix_socket_path=socket, retry=patient) as client:
+                await client.ping()
                 yield SharedRedis(client)
         finally:
             server.terminate()
             await server.wait()
-
-
-async def _answers(client: Redis) -> None:
-    for _ in range(10_000):
-        try:
-            await client.ping()
-        except RedisConnectionError:
-            await asyncio.sleep(0.001)
-        else:
-            return
 
 
 @pytest.fixture(params=STORES)

@@ -15,27 +15,6 @@ def window(*, used: int = 100, failed: int = 0) -> LearnedWindow:
     return made
 
 
-def test_no_more_than_its_worth_leave() -> None:
-    assert window(used=0).due(0.0, 0.0) == pytest.approx(10 / 6 / 100)  # they are spaced
-    assert window(used=99).due(1.0, 1.0) < 1.1
-    assert window(used=100).due(1.0, 1.0) == pytest.approx(10.03)
-
-
-def test_a_window_ending_early_is_worth_less() -> None:
-    made = window(used=50)
-    made.refuse(1.0)
-    assert made.correct(1.0, vain=2, probe=10.1, told=False) is Finding.WINDOW
-    assert made.worth == 50
-
-
-def test_a_refusal_at_the_end_widens_the_margin() -> None:
-    made = window(used=100)
-    made.refuse(1.0)
-    assert made.correct(1.0, vain=0, probe=10.1, told=False) is Finding.WINDOW
-    assert made.worth == 100
-    assert made.margin > 0.1
-
-
 def test_refused_early_twice_it_is_a_rate() -> None:
     made = window(used=20)
     for sent_at in (0.5, 0.6):
