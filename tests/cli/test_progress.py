@@ -6,8 +6,11 @@ from contextlib import closing
 
 import pytest
 
-from chatloom_async.cli.progress import Progress
+from chatloom_async import APIConnectionError, AsyncChatloom
+from chatloom_async.cli.progress import Counts, Progress
+from chatloom_async.testing import StubReply, StubTransport
 from tests.cli.terminals import HOSTILE, Terminal
+from tests.virtual import virtual
 
 
 def standing(done: int) -> dict[str, int]:
@@ -60,3 +63,14 @@ def test_the_bar_does_not_guess_at_the_beginning_and_the_end(done: int) -> None:
     with closing(Progress(stream)) as bar:
         bar.show(**standing(done))
     assert "left" not in stream.getvalue()
+
+
+@virtual
+async def test_every_repeated_request_is_counted_by_what_it_followed() -> None:
+    counts, cut = Counts({}), APIConnectionError("cut", "cut off")
+    script = (cut, StubReply(status=429), StubReply([]))
+    transport = StubTransport(script, observer=counts.observe)
+    await AsyncChatloom("clf_counted", pool=transport).get_raw("/x")
+    assert (counts.requests, counts.refusals) == (3, 1)
+    causes = "cut answer \N{MULTIPLICATION SIGN}1, 429 \N{MULTIPLICATION SIGN}1"
+    assert counts.summary() == f"3 requests, 2 of them retries after {causes}"

@@ -441,7 +441,7 @@ async def test_each_closing_is_one_warning_and_one_info(caplog: pytest.LogCaptur
     ("limit", "rounds", "told"),
     [
         (ONE_A_SECOND, [20], ["key k: 19 calls wait, for about 18 s"]),
-        (RateLimit(burst=60), [60, 200], ["key k: 200 calls wait, for about 40 s"]),
+        (RateLimit(burst=60), [60, 200], ["key k: 199 calls wait, for about 40 s"]),
     ],
 )
 async def test_every_long_queue_is_a_line(
