@@ -5,7 +5,6 @@ import pytest
 from chatloom_async.ratelimit.bucket import LearnedBucket
 from chatloom_async.ratelimit.closings import OutageDetector, Pause
 from chatloom_async.ratelimit.departures import Departures
-from chatloom_async.ratelimit.window import LearnedWindow
 
 
 def failing(detector: OutageDetector, *resources: str, times: int = 10) -> bool:
@@ -70,15 +69,6 @@ def test_503s_are_failures_when_no_probe_succeeds() -> None:
 def test_the_first_probe_waits_for_a_token(rate: float | None, wait: float) -> None:
     bucket = LearnedBucket(Departures(), rate)
     assert Pause().first_probe(10.0, bucket, None) == pytest.approx(10 + wait)
-
-
-@pytest.mark.parametrize(("now", "probe"), [(2.0, 11.03), (12.0, 12.0)])
-def test_the_first_probe_waits_for_the_windows_end(now: float, probe: float) -> None:
-    departures = Departures()
-    window = LearnedWindow(departures, 10.0, 1, 0, 1.0)
-    departures.add(1.0)
-    bucket = LearnedBucket(departures)
-    assert Pause().first_probe(now, bucket, window) == pytest.approx(probe)
 
 
 @pytest.mark.parametrize(("opened_at", "troubled"), [(0.0, False), (99.0, True)])
