@@ -25,12 +25,7 @@ def audited(*domains: str) -> WorkspaceAudit:
 
 
 TWO = (AGENT, evolve(AGENT, id="agt_3"))
-SPELT = [
-    "a.de b.de, b.de a.de",
-    "A.com, a.COM",
-    "ü.de, xn--tda.de",
-    "*.A.com, *.a.com",
-]
+SPELT = ["a.de b.de, b.de a.de", "A.com, a.COM", "ü.de, xn--tda.de", "*.A.com, *.a.com"]
 SAME = [
     (WorkspaceAudit("acme", TWO, requests=3), WorkspaceAudit("acme", TWO[::-1], elapsed=9.0)),
     *([audited(*each.split()) for each in pair.split(",")] for pair in SPELT),
@@ -89,10 +84,7 @@ UNKNOWN = [
 
 @pytest.mark.parametrize(("old", "new", "fields", "unknown"), UNKNOWN)
 def test_what_was_not_read_is_unknown_and_no_change(
-    old: list[WorkspaceAudit],
-    new: list[WorkspaceAudit],
-    fields: list[str | None],
-    unknown: Unknown,
+    old: list[WorkspaceAudit], new: list[WorkspaceAudit], fields: list[str | None], unknown: Unknown
 ) -> None:
     told = diff_audits(old, new)
     assert [change.field for change in told.changes] == fields

@@ -8,12 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatloom_async.audit.domains import ApprovedDomains
-from chatloom_async.audit.findings import (
-    FINDING_RULES,
-    Rule,
-    agent_findings,
-    shared_domains,
-)
+from chatloom_async.audit.findings import FINDING_RULES, Rule, agent_findings, shared_domains
 from chatloom_async.audit.results import SEVERITIES, WorkspaceAudit
 from chatloom_async.models import AuditedAgent
 from tests.audit.samples import AGENT

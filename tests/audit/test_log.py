@@ -41,12 +41,8 @@ def test_what_an_outage_hid_is_read_again(path: Path) -> None:
 def test_a_run_cut_anywhere_is_resumed_with_every_workspace_once(path: Path) -> None:
     write(path, DEAD, ACME, resume=True)  # what never began
     whole, edge = path.read_bytes(), len(dump_audit(DEAD)) + 1
-    for size in (
-        *range(0, len(whole), 41),
-        *range(16),
-        *range(edge - 2, edge + 16),
-        len(whole) - 1,
-    ):
+    sizes = [*range(16), *range(edge - 2, edge + 16), *range(40, len(whole), 41), len(whole) - 1]
+    for size in sizes:
         path.write_bytes(whole[:size])
         read = [audit.workspace for audit in read_audits(path)]
         with AuditLog.open(path, resume=True) as log:
