@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from chatloom_async.errors import ConfigurationError
-from chatloom_async.ratelimit.departures import Ceiling, Departures
+from chatloom_async.ratelimit.departures import Ceiling, Departures, LearnedConcurrency
 from chatloom_async.ratelimit.values import RateLimit
 
 
@@ -88,3 +88,14 @@ def test_a_full_log_says_since_when_exactly() -> None:
     made = log(*(number / 1000 for number in range(6000)))
     assert made.known_since() == 1.0
     assert log(1, 2).known_since() == float("-inf")
+
+
+@pytest.mark.parametrize("pardoned", [True, False])
+def test_what_503s_reduced_returns_after_a_pardon(*, pardoned: bool) -> None:
+    concurrency = LearnedConcurrency()
+    concurrency.halve()
+    concurrency.refused(told=False)
+    if pardoned:
+        concurrency.pardon()
+    concurrency.restart(1.0)
+    assert (concurrency.room > 1) is pardoned
