@@ -48,6 +48,7 @@ def test_an_entry_covers_what_it_stands_for(text: str, covers: str) -> None:
         ("https://example.com@evil.com", "evil.com", True),
         ("127.1", "127.0.0.1", True),
         ("example.com:*", "example.com", False),
+        (r"\\evil.com", "evil.com", False),
         ("http://[0::1]:80", "::1", False),
         ("user:secret@example.com", "", False),
         ("my-.example.com", "my-.example.com", False),

@@ -113,7 +113,7 @@ def test_a_name_that_is_not_what_it_looks_like_is_malformed_and_not_approved(dom
     ("domains", "reason"),
     [
         (["xn--99999999.com"], "is no name that IDNA 2008 allows"),
-        (["a.0x1"], "ends in a number: browsers take it for an IPv4 address, or refuse it"),
+        (["a.0x1."], "ends in a number: browsers take it for an IPv4 address, or refuse it"),
         *(
             ([each], "has a scheme or port that no web page has")
             for each in ("data:x", "example.com:99999", "http://[::1]:65536/", "example.com:a")

@@ -440,7 +440,7 @@ async def test_each_closing_is_one_warning_and_one_info(caplog: pytest.LogCaptur
 @pytest.mark.parametrize(
     ("limit", "rounds", "told"),
     [
-        (ONE_A_SECOND, [20], ["key k: 19 calls wait, for about 18 s"]),
+        (ONE_A_SECOND, [5, 20], ["key k: 20 calls wait, for about 19 s"]),
         (RateLimit(burst=60), [60, 200], ["key k: 199 calls wait, for about 40 s"]),
     ],
 )

@@ -38,6 +38,7 @@ def test_a_dialect_tells_the_standing(name: str) -> None:
 
 
 @pytest.mark.parametrize(("wait", "header"), [(0.01, "1"), (1.0, "1"), (1.2, "2"), (59.5, "60")])
-def test_retry_after_is_rounded_up(wait: float, header: str) -> None:
+def test_retry_after_is_rounded_up_but_where_it_is_not(wait: float, header: str) -> None:
     refused = Standing(1, 9, 0, wait, wait=wait)
     assert DIALECTS["retry-after"](refused) == {"Retry-After": header}
+    assert DIALECTS["retry-after-floored"](REFUSED)["Retry-After"] == "5"
