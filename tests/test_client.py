@@ -17,7 +17,6 @@ from chatloom_async import (
     APITimeoutError,
     AsyncChatloom,
     AuthenticationError,
-    ChatloomError,
     ClientClosedError,
     ClientStatistics,
     ConfigurationError,
@@ -82,31 +81,18 @@ def test_another_client_reads_no_key_from_environment(
         scripted()[0].with_options(api_key=nothing)
 
 
-@pytest.mark.parametrize(
-    ("script", "options"),
-    [([SLOW, SLOW, SLOW], {"timeout": 1}), ([DOWN, DOWN, NO_AGENTS], {"retry": ONCE})],
-    ids=["timeout", "policy"],
-)
-async def test_another_option_holds_for_the_new_client_only(
-    script: list[StubReply], options: dict[str, Any]
-) -> None:
-    client, _ = scripted(*script, retry=RetryPolicy(attempts=2))
-    other = client.with_options(**options)
-    with pytest.raises(ChatloomError):
-        await other.list_agents()
-    assert len(await client.list_agents()) == 0
-
-
-async def test_what_with_options_is_not_told_is_kept() -> None:
+async def test_another_client_differs_in_what_is_told_only() -> None:
     kept = {"timeout": 2, "retry": ONCE, "rate_limit": None, "base_url": "https://a.example"}
-    client, transport = scripted(SLOW, **kept)
-    same = client.with_options()
-    with pytest.raises(APITimeoutError):
-        await same.list_agents()
-    assert (now(), same.stats().limiter) == (2, None)
-    (request,) = transport.requests
-    assert request.url.startswith("https://a.example/")
-    assert request.fingerprint == ApiKey(KEY).fingerprint
+    client, transport = scripted(SLOW, SLOW, SLOW, **kept)
+    other = client.with_options(retry=RetryPolicy(attempts=2, initial_delay=1e-6))
+    for each, ended in ((other, 4), (client, 6)):
+        with pytest.raises(APITimeoutError):
+            await each.list_agents()
+        assert now() == pytest.approx(ended, abs=0.001)
+        assert each.stats().limiter is None
+    for request in transport.requests:
+        assert request.url.startswith("https://a.example/")
+        assert request.fingerprint == ApiKey(KEY).fingerprint
 
 
 @pytest.mark.parametrize(

@@ -233,7 +233,9 @@ def test_an_errors_traceback_ends_in_the_call() -> None:
 def test_every_attempt_is_recorded_with_its_outcome() -> None:
     lost = APIConnectionError("gone", "disconnected")
     replies = (StubReply(status=503), StubReply(after=60), lost, StubReply(status=404, after=0.5))
-    attempts = raised(*replies, retry=RetryPolicy(), timeout=2).attempts
+    error = raised(*replies, retry=RetryPolicy(), timeout=2)
+    attempts = error.attempts
+    assert isinstance(error, NotFoundError)  # the last one
     assert [each.outcome for each in attempts] == ["503", "timeout", "disconnected", "404"]
     assert [each.elapsed for each in attempts] == pytest.approx([0, 2, 0, 0.5])
 

@@ -173,12 +173,6 @@ def test_one_attempt_is_exactly_one_request(reply: StubReply | ChatloomError) ->
     assert (len(told.at), told.succeeded) == (1, False)
 
 
-def test_the_last_error_comes_out_when_failures_differ() -> None:
-    told = call(FAILING, APIConnectionError("x", "connect"), FAILING, StubReply(status=500))
-    assert isinstance(told.error, InternalServerError)
-    assert told.error.status == 500
-
-
 @pytest.mark.parametrize("attempts", [2, 7])
 def test_calls_that_fail_together_keep_their_attempts_apart(attempts: int) -> None:
     policy = RetryPolicy(attempts=attempts)
@@ -187,14 +181,13 @@ def test_calls_that_fail_together_keep_their_attempts_apart(attempts: int) -> No
     assert len({one.error.attempts for one in told}) == 50
 
 
-@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504, 507, 520, 522, 524, 529, 599])
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504, 520, 599])
 def test_a_status_that_may_heal_is_tried_again(status: int) -> None:
     assert call(StubReply(status=status), OK, rate_limit=None).succeeded
 
 
 @pytest.mark.parametrize(
-    "status",
-    [301, 302, 304, 307, 400, 401, 402, 403, 404, 405, 409, 410, 413, 418, 422, 431, 451, 501, 505],
+    "status", [301, 304, 400, 401, 402, 403, 404, 405, 409, 413, 422, 451, 501, 505]
 )
 @pytest.mark.parametrize("retry_after", [None, "1"])
 def test_a_status_that_will_not_heal_is_final(status: int, retry_after: str | None) -> None:
