@@ -192,7 +192,9 @@ def test_an_option_of_another_kind_is_refused(option: str, value: Any) -> None:
 
 @pytest.mark.parametrize("proxy", ["https://proxy.corp", "http://user:p%40ss@[::1]:3128/"])
 def test_a_proxy_may_have_credentials_or_speak_tls(proxy: str) -> None:
-    assert ConnectionPool(proxy=proxy).proxy == proxy
+    pool = ConnectionPool(proxy=proxy)
+    assert pool.proxy == proxy
+    assert proxy not in repr(pool)
 
 
 @pytest.mark.parametrize("source", ["option", "environment", "session"])
