@@ -92,6 +92,11 @@ def test_no_spelling_of_the_key_is_shown(form: str, text: Callable[[str], str]) 
     assert "clf_[redacted]" in shown
 
 
+@pytest.mark.parametrize("limit", range(180, 230, 3))
+def test_no_excerpt_ends_in_a_keys_piece(limit: int) -> None:
+    assert KEY[:12] not in error(b"x " * (limit // 2 - 4) + KEY.encode()).message
+
+
 @pytest.mark.parametrize("room", range(1, len(SHORT)))
 def test_no_message_is_cut_within_a_key(room: int) -> None:
     body = json.dumps({"error": f"{'x' * (2_000 - room)}{SHORT}"}).encode()

@@ -240,6 +240,19 @@ def test_a_refused_call_tells_its_own_attempts_only() -> None:
     assert sum(len(one.error.attempts) for one in told) == len(told[0].at)
 
 
+async def test_hanging_until_the_deadlines_is_an_outage() -> None:
+    hangs = [StubReply(after=60)] * 200
+    client, transport = scripted(*hangs, retry=RetryPolicy(deadline=5))
+
+    async def call(number: int) -> None:
+        await asyncio.sleep(number / 5)
+        with pytest.raises(DeadlineExceededError):
+            await client.get_allowed_domains(f"agt_{number % 20}")
+
+    await asyncio.gather(*map(call, range(200)))
+    assert len(transport.requests) <= 60
+
+
 def test_waiting_at_the_gate_counts_against_the_deadline() -> None:
     told = call(LIMITED, retry=RetryPolicy(deadline=0.2))
     assert isinstance(told.error, DeadlineExceededError)
