@@ -294,6 +294,12 @@ def test_an_error_reads_as_message_and_request(error: ChatloomError, text: str) 
     assert str(error) == text
 
 
+def test_an_error_made_by_hand_has_empty_fields() -> None:
+    error = NotFoundError(404, "Agent not found")
+    assert (error.body, error.headers, error.retry_after) == (b"", {}, None)
+    assert (error.method, error.path, error.attempts) == ("", "", ())
+
+
 LATE = APITimeoutError("no complete answer within 15 s")
 LIMITED = RateLimitError(429, "Too many", b"secret body", {"x-secret": "1"}, 7.2)
 FOR_VISITORS: list[tuple[ChatloomError, int, int | None]] = [
