@@ -16,13 +16,7 @@ from attrs import frozen
 from benchmarks.simulated_clients import NO_CEILING, Crew, agent_of, chatloom, key_of
 from benchmarks.simulated_jobs import work
 from benchmarks.simulated_servers import Server, SimulatedTransport
-from chatloom_async import (
-    AsyncChatloom,
-    ChatloomError,
-    RateLimit,
-    RateLimitError,
-    RetryPolicy,
-)
+from chatloom_async import AsyncChatloom, ChatloomError, RateLimit, RateLimitError, RetryPolicy
 from chatloom_async.testing import api
 from chatloom_async.testing.clock import FakeClock
 from chatloom_async.testing.quota import Quota
@@ -46,11 +40,13 @@ def moments() -> Iterator[Moment]:
         yield Moment(title, partial(first_read, agents, latency), bar)
     yield Moment("first read of 500 keys, 10 calls each, at 100 ms", many_keys, 0.6)
     yield Moment("a person behind a job of 3,000 calls", person, 1.0)
-    yield Moment("a person behind a job at a bucket of 300/min", person_at_a_limit, 2.0)
+    # Where the server itself allows no more than the default ceiling.
+    at_a_limit = partial(person, quota=Quota.token_bucket(240, 60))
+    yield Moment("a person behind a job at a bucket of 300/min", at_a_limit, 2.0)
     yield Moment("an hour's quota, until the first error", hour, 1.0)
     yield Moment("10,000 look-ups without any limit ÷ no limiter", unlimited, 1.4, "x")
-    yield Moment("beyond the ceiling in 120 s", partial(beyond, loops=1), 0, "requests")
-    yield Moment("beyond the ceiling, six loops", partial(beyond, loops=6), 0, "requests")
+    yield Moment("beyond the ceiling in 120 s", partial(beyond, 1200, 1), 0, "requests")
+    yield Moment("beyond the ceiling, six loops", partial(beyond, 100, 6), 0, "requests")
     yield Moment("refused at 100/10 s, six loops", loops_refused, 0.03, "share")
 
 
@@ -127,11 +123,6 @@ def person(seed: int, quota: Quota | None = None) -> float:
     return max(waits)
 
 
-def person_at_a_limit(seed: int) -> float:
-    """Return the same where the server itself allows no more than the default ceiling."""
-    return person(seed, Quota.token_bucket(240, 60))
-
-
 def hour(seed: int) -> float:
     """Return the seconds from the first refusal to the first error that tells how long to wait."""
     server = _server(seed, Quota.fixed_window(100, 3600).telling("x-ratelimit-epoch-ms"))
@@ -175,21 +166,18 @@ def unlimited(seed: int) -> float:
     return seconds(NO_CEILING) / seconds(None)
 
 
-def beyond(seed: int, *, loops: int) -> float:
-    """Return the most requests above the default ceiling, in any span of a job in so many loops."""
+def beyond(calls: int, loops: int, seed: int) -> float:
+    """Return the most requests above the default ceiling, of so many calls in each loop."""
     server, limit = _server(seed), RateLimit()
     client = AsyncChatloom(key_of(0), pool=SimulatedTransport(server))
 
-    async def play(calls: int) -> None:
-        await asyncio.gather(*(client.get_allowed_domains(agent_of(n)) for n in range(calls)))
+    async def play() -> None:
+        agents = map(agent_of, range(calls))
+        tasks = [asyncio.create_task(client.get_allowed_domains(agent)) for agent in agents]
+        await asyncio.wait(tasks, timeout=120)
 
-    async def soak() -> None:
-        await asyncio.wait([asyncio.create_task(play(1200))], timeout=120)
-
-    if loops == 1:
-        server.clock.run(soak())
-    for _ in range(loops if loops > 1 else 0):
-        server.clock.run(play(100))
+    for _ in range(loops):
+        server.clock.run(play())
     return _excess(sorted(server.arrivals), limit)
 
 
