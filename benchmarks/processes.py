@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractAsyncContextManager, contextmanager
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -24,9 +23,10 @@ _SPAWN = get_context("spawn")
 
 
 def fresh(function: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
-    """Return what a function returns in a process of its own; raise what it raises there."""
-    with ProcessPoolExecutor(1, _SPAWN, initializer=_pin, initargs=(1,)) as process:
-        return process.submit(function, *arguments).result()
+    """Return what a function returns in a process of its own; EOFError: it failed, as is shown."""
+    with _started(_call, function, *arguments) as pipe:
+        answer: T = pipe.recv()
+    return answer
 
 
 @contextmanager
@@ -34,14 +34,21 @@ def serving(
     server: Callable[[*Arguments], AbstractAsyncContextManager[str]], *arguments: *Arguments
 ) -> Iterator[str]:
     """Yield the base URL of a server in a process of its own, which ends with the block."""
-    told, tell = _SPAWN.Pipe(duplex=False)
-    process = _SPAWN.Process(target=_serve, args=(tell, server, *arguments), daemon=True)
+    with _started(_serve, server, *arguments) as pipe:
+        yield pipe.recv()
+
+
+@contextmanager
+def _started(target: Callable[..., None], *arguments: object) -> Iterator[Connection]:
+    """Yield the pipe to a new process; it is closed, and the process waited for, at the end."""
+    here, there = _SPAWN.Pipe()
+    process = _SPAWN.Process(target=target, args=(there, *arguments))
     process.start()
-    tell.close()
+    there.close()
     try:
-        yield told.recv()
+        yield here
     finally:
-        process.terminate()
+        here.close()
         process.join()
 
 
@@ -68,15 +75,19 @@ def _pin(core: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def _call(pipe: Connection, function: Callable[..., object], *arguments: object) -> None:
+    _pin(1)
+    pipe.send(function(*arguments))
+
+
 def _serve(
-    tell: Connection,
-    server: Callable[[*Arguments], AbstractAsyncContextManager[str]],
-    *arguments: *Arguments,
+    pipe: Connection, server: Callable[..., AbstractAsyncContextManager[str]], *arguments: object
 ) -> None:
-    async def forever() -> None:
+    async def until_left() -> None:
         async with server(*arguments) as base_url:
-            tell.send(base_url)
-            await asyncio.get_running_loop().create_future()
+            pipe.send(base_url)
+            # Until the other end is closed, maybe because that process is gone.
+            await asyncio.get_running_loop().run_in_executor(None, pipe.poll, None)
 
     _pin(0)
-    asyncio.run(forever())
+    asyncio.run(until_left())

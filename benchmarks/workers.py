@@ -92,8 +92,9 @@ def run(
             _SPAWN.Process(target=work, args=(tell, sandbox.base_url, shared, begin, seconds))
             for _, tell in pipes
         ]
-        for worker in workers:
+        for worker, (_, tell) in zip(workers, pipes, strict=True):
             worker.start()
+            tell.close()  # else nobody hears of a worker that failed
         time.sleep(begin - time.time() + seconds / 4)
         if stop is not None:
             stop.send_signal(signal.SIGSTOP)
