@@ -26,6 +26,7 @@ from chatloom_async.ratelimit.closings import LimiterLog
 from chatloom_async.ratelimit.departures import LearnedConcurrency
 from chatloom_async.ratelimit.schedule import Schedule
 from chatloom_async.ratelimit.values import Cost, RateLimit, Stage
+from chatloom_async.ratelimit.waiting import Timer
 
 # In quotes beside a constant: the row of ``benchmarks.politeness`` that it decides.
 _AT_FIRST = 16.0  # in flight, for all keys together ("50 keys, one address")
@@ -41,7 +42,6 @@ _SOON, _MORE, _SELDOM = 0.5, 4, 15.0  # seconds to the next; each time more ("50
 # So many let in, in a row, show that the limits are the keys' own ("20 keys"). While a probe is in
 # vain each counts as three: a limit of all keys would let nobody in (a mixed audit in test_run).
 _SURE, _TRIPLE = 6, 3
-_TOLERANCE = 1e-6  # seconds: a timer for a shorter wait would spin
 
 
 class Member(Protocol):
@@ -102,7 +102,7 @@ class CommonGate:
     schedule: Schedule = field(init=False)
     _members: WeakSet[Member] = field(factory=WeakSet)
     _queue: dict[Member, None] = field(factory=dict)
-    _timer: asyncio.TimerHandle | None = None
+    _timer: Timer = field(init=False)
     _suspicion: Suspicion = field(factory=Suspicion)
     _trials: set[tuple[str, float]] = field(init=False)  # in flight: keys and departures
     _let_in: int = field(init=False)  # of them, in a row
@@ -113,6 +113,7 @@ class CommonGate:
 
     def __attrs_post_init__(self) -> None:
         """Start, knowing nothing."""
+        self._timer = Timer(self.loop)
         self._enter(self.stage)
 
     def join(self, member: Member) -> None:
@@ -131,7 +132,7 @@ class CommonGate:
     def queue(self, member: Member) -> None:
         """Tell a key to ``go_on`` when it is its turn."""
         self._queue.setdefault(member)
-        if self._timer is None:
+        if self._timer.due == math.inf:
             self._set_timer(self.loop.time())
 
     def leave(self, member: Member, departure: float) -> float:
@@ -252,20 +253,18 @@ class CommonGate:
             self._pause = min(_MORE * self._pause, _SELDOM)
 
     def _set_timer(self, now: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        due = math.inf
         if self._queue:
             due = self.schedule.ready
             if due == math.inf:
                 due = min(self.schedule.concurrency.out, default=now) + _OLD
             if self.schedule.not_before > now and not self._trials:
                 due = min(due, self._next_trial)
-            self._timer = self.loop.call_at(max(due, now + _TOLERANCE), self._on_time)
+        self._timer.set(due, self._on_time)
 
     def _on_time(self) -> None:
         """Take those in flight for long as gone, and go on."""
-        self._timer, now = None, self.loop.time()
+        now = self.loop.time()
         for departure in [one for one in self.schedule.concurrency.out if one < now - _OLD]:
             self.schedule.abandoned(now, departure)
         self._give_turns(now)

@@ -1,4 +1,4 @@
-"""The rate limiter of one key: the tasks that wait, one timer, the log, around the ``Schedule``.
+"""The rate limiter of one key: the tasks that wait, a timer, the log, around the ``Schedule``.
 
 A stranger's way through:
 
@@ -42,14 +42,12 @@ from chatloom_async.ratelimit.values import (
     Stage,
     ToldLimit,
 )
-from chatloom_async.ratelimit.waiting import Waiter, WaitingLine, WaitLimits
+from chatloom_async.ratelimit.waiting import Timer, Waiter, WaitingLine, WaitLimits
 
 if TYPE_CHECKING:
     from chatloom_async.ratelimit.common import CommonGate
     from chatloom_async.ratelimit.shared import SharedTurns
 
-_BLOCKED, _GRACE = 0.05, 0.02  # seconds: so late a timer is only in a loop that was held up
-_TOLERANCE = 1e-6  # seconds: a timer for a shorter wait would spin
 _ONE_CLOCK = 1.0  # seconds by which the clocks of two loops may differ
 _NOBODY = WaitingLine()  # of all limiters at which nobody waits: a fleet keeps thousands of them
 
@@ -71,10 +69,7 @@ class RateLimiter:
     _schedule: Schedule = field(init=False)
     _line: WaitingLine = field(default=_NOBODY, init=False)
     _log: LimiterLog = field(init=False)
-    _timer: asyncio.TimerHandle | None = field(default=None, init=False)
-    _due: float = field(
-        default=math.inf, init=False
-    )  # when the timer fires; infinity: there is none
+    _timer: Timer = field(init=False)
     _turns: SharedTurns | None = field(default=None, init=False)
     patience: float = field(default=math.inf, init=False)  # of the call that sends the probe
     _sent: int = field(default=0, init=False)
@@ -84,6 +79,7 @@ class RateLimiter:
     def __attrs_post_init__(self) -> None:
         """Open the gate."""
         self._schedule = Schedule(self.limit, self.loop.time())
+        self._timer = Timer(self.loop)
         self._log = LimiterLog(self.name, self.notify)
 
     @property
@@ -129,10 +125,10 @@ class RateLimiter:
         self._line.add(waiter, first=refused)
         schedule = self._schedule
         ready = schedule.ready_for_people() if limits.urgent else schedule.ready
-        if ready <= start < self._due:
+        if ready <= start < self._timer.due:
             self.go_on()
-        elif ready < self._due:
-            self._set_timer(max(ready, start + _TOLERANCE))
+        elif ready < self._timer.due:
+            self._timer.set(ready, self._on_time)
         try:
             outcome = await waiter.outcome
         except asyncio.CancelledError:
@@ -239,9 +235,8 @@ class RateLimiter:
     def statistics(self) -> LimiterStatistics:
         """Return a snapshot."""
         schedule = self._schedule
-        rate, window = schedule.bucket.rate, schedule.window
-        if window is not None:
-            rate = window.worth / window.span
+        window = schedule.window
+        rate = schedule.bucket.rate if window is None else window.rate
         now, common = self.loop.time(), self.common
         limited_by = schedule.limited_by(now)
         if common and common.stage is Stage.LIMITING and now < common.schedule.ready:
@@ -342,7 +337,7 @@ class RateLimiter:
         while line.anyone():
             ready = schedule.ready_for_people() if line.urgent else schedule.ready
             if now < ready:
-                due = max(ready, now + _TOLERANCE)
+                due = ready
                 break
             if common is not None and not turn and not common.is_free(now):
                 common.queue(self)
@@ -357,26 +352,12 @@ class RateLimiter:
             self._grant(schedule.leave(departure))
         if not line.waiting:
             self._line = _NOBODY
-        self._set_timer(due)
+        self._timer.set(due, self._on_time)
 
-    def _set_timer(self, due: float) -> None:
-        """Go on at that time; at infinity an answer must come first."""
-        if due == self._due:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._due = due
-        self._timer = self.loop.call_at(due, self._on_time) if due < math.inf else None
-
-    def _on_time(self, latest: float = _BLOCKED) -> None:
-        now, line = self.loop.time(), self._line
-        if now - self._due > latest:  # once, answers that came meanwhile are read first
-            self._due = now + _GRACE
-            self._timer = self.loop.call_at(self._due, self._on_time, math.inf)
-            return
-        self._timer, self._due = None, math.inf
+    def _on_time(self) -> None:
+        line = self._line
         if line.waiting > 1 and line.bulk and not line.announced:
-            wait = self._schedule.forecast(now, line.waiting)
+            wait = self._schedule.forecast(self.loop.time(), line.waiting)
             line.announced = self._log.queue(line.waiting, wait)
         self.go_on()
 

@@ -1,4 +1,4 @@
-"""The queue in front of a gate: who is next.
+"""The queue in front of a gate: who is next, and the timer that lets it go on.
 
 People first: a call with a deadline of some seconds leaves before those that can wait, which keep
 every fourth departure.
@@ -11,10 +11,12 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import OrderedDict
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 
 from attrs import define, field, frozen
 
+_BLOCKED, _GRACE = 0.05, 0.02  # seconds: so late a timer is only in a loop that was held up
+_TOLERANCE = 1e-6  # seconds: a timer for a shorter wait would spin
 _URGENT_RUN = 3  # urgent calls in a row while bulk waits, which so keeps a quarter
 
 
@@ -135,3 +137,40 @@ class WaitingLine:
 
     def _lane(self, waiter: Waiter) -> OrderedDict[Waiter, None]:
         return self._urgent if waiter.limits.urgent else self._bulk
+
+
+@define(eq=False, repr=False)
+class Timer:
+    """The one moment at which a gate goes on; another one takes its place.
+
+    Where it is late, because something held up the loop, answers that came meanwhile are read
+    first.
+
+    Attributes:
+        due: the moment; infinity: there is none.
+
+    """
+
+    loop: asyncio.AbstractEventLoop
+    due: float = math.inf
+    _handle: asyncio.TimerHandle | None = None
+
+    def set(self, due: float, callback: Callable[[], None]) -> None:
+        """Call back at that time, once, and not at the time set before; at infinity never."""
+        if due == self.due:
+            return
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+        self.due = max(due, self.loop.time() + _TOLERANCE)
+        if due < math.inf:
+            self._handle = self.loop.call_at(self.due, self._call_back, callback)
+
+    def _call_back(self, callback: Callable[[], None], latest: float = _BLOCKED) -> None:
+        now = self.loop.time()
+        if now - self.due > latest:
+            self.due = now + _GRACE
+            self._handle = self.loop.call_at(self.due, self._call_back, callback, math.inf)
+            return
+        self.due, self._handle = math.inf, None
+        callback()
