@@ -1,13 +1,20 @@
 """The gate that the keys of a base URL have in common: a proxy may limit each address.
 
-``Stage`` says what it does, in the order in which it comes to that.
+``Stage`` names what it does, in this order:
 
-- While it limits, an attempt passes its own key's ``Schedule`` first and that of all keys after.
-  The keys take turns, one attempt each. A refusal is reported here, and closes the gate for all.
-- While it is closed, some keys send a trial now and then, first those that were not refused. Under
-  one limit of all keys a trial is refused; where each key has its own, it is let in. If enough in a
-  row are let in, the gate rests.
-- What is in flight for long counts no more: no key that hangs holds up the others.
+1. ALONE. There is one key, and the gate does nothing.
+2. COUNTING, from the second key on. Few attempts of all keys are in flight together, so that a
+   limit of the address refuses no more than those. Each good answer lets more be in flight.
+3. RESTING, after some hundreds of good answers. The keys ask no more, but report their refusals.
+4. LIMITING, from 2 or 3, when several keys that sent next to nothing are refused within a second.
+   An attempt passes its own key's ``Schedule`` first and that of all keys after. The keys take
+   turns, one attempt each. A refusal closes the gate for all.
+
+While it is closed, some keys send a trial now and then, first those that were not refused. Under
+one limit of all keys a trial is refused; where each key has its own, it is let in. If enough in a
+row are let in, the gate rests.
+
+What is in flight for long counts no more: no key that hangs holds up the others.
 
 Not here: the limiter of a key (``ratelimit.limiter``), and which keys have a gate in common
 (``ratelimit.registry``).
@@ -203,9 +210,11 @@ class CommonGate:
 
     def abandoned(self, member: Member, departure: float) -> None:
         """Take note of an attempt that came to nothing."""
-        now = self.loop.time()
-        self._trials.discard((member.name, departure))
-        self.schedule.abandoned(now, departure)
+        now, trial = self.loop.time(), (member.name, departure)
+        if trial in self._trials:
+            self._trials.discard(trial)
+        else:
+            self.schedule.abandoned(now, departure)
         self._give_turns(now)
 
     @property

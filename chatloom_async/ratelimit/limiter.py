@@ -117,8 +117,8 @@ class RateLimiter:
         start = self.loop.time()
         if self._log.error or limits.give_up_at < math.inf or self._turns or self._asked:
             ahead = 0 if refused else self._line.ahead(urgent=limits.urgent)
-            if (problem := self._refusal(limits, start, ahead)) is not None:
-                raise problem
+            if (error := self._too_long(limits, start, ahead)) is not None:
+                raise error
         waiter = Waiter(resource, limits, self.loop.create_future())
         if self._line is _NOBODY:
             self._line = WaitingLine()
@@ -286,12 +286,12 @@ class RateLimiter:
         """Go on after an answer of the store, and end what would wait for too long."""
         now, turns = self.loop.time(), self._turns
         for waiter in self._line if turns is not None and turns.opens_in(now) else ():
-            if (problem := self._refusal(waiter.limits, now)) is not None:
-                self._line.settle(waiter, problem)
+            if (error := self._too_long(waiter.limits, now)) is not None:
+                self._line.settle(waiter, error)
         self.go_on()
 
-    def _refusal(self, limits: WaitLimits, now: float, ahead: int = 0) -> Exception | None:
-        """Return the error of a call that would wait for too long, with so many ahead, if so."""
+    def _too_long(self, limits: WaitLimits, now: float, ahead: int = 0) -> Exception | None:
+        """Return the error of a call that would wait for too long, behind so many; else None."""
         schedule, common, turns = self._schedule, self.common, self._turns
         error = self._log.error and _still_closed(self._log.error, schedule, limits, now)
         if error is None and common is not None and common.log.error is not None:

@@ -41,7 +41,7 @@ def this_process() -> int:
 
 @define(eq=False, repr=False)
 class SharedTurns:
-    """What a store lets one limiter do; ``wake`` is called when it has answered.
+    """What a store lets one limiter do; ``go_on`` is called when it has answered.
 
     While the store fails, the limiter keeps its share: the limit divided by the processes that the
     store knew last, or all of it where the store has never answered. One warning tells of it, and
@@ -54,7 +54,7 @@ class SharedTurns:
     store: SharedStore
     name: str
     limit: RateLimit
-    wake: Callable[[], None]
+    go_on: Callable[[], None]
     _granted: int = 0
     _granted_at: float = -math.inf
     _probe_since: float = math.inf  # since when a departure is the probe
@@ -81,7 +81,7 @@ class SharedTurns:
             if not fresh:  # nobody asked: that tries no one's patience
                 self._closed_since = None
             self._asking = loop.create_task(self._ask(waiting))
-            self._asking.add_done_callback(self._asked)
+            self._asking.add_done_callback(self._end_asking)
         return False
 
     def opens_in(self, now: float) -> float:
@@ -133,7 +133,7 @@ class SharedTurns:
             self._opens_at = loop.time() + grant.wait
             if not grant.count and self._closed_since is None:
                 self._closed_since = loop.time()
-            loop.call_soon(self.wake)  # not within ``take``, where tasks are eager
+            loop.call_soon(self.go_on)  # not within ``take``, where tasks are eager
             await asyncio.sleep(grant.wait)
             if not count or grant.probe:  # the key is closed to all but its probe
                 break
@@ -155,11 +155,11 @@ class SharedTurns:
             self._rests_until = now + grant.wait + rest
             self._early -= rest / grant.wait
 
-    def _asked(self, asking: asyncio.Task[None]) -> None:
+    def _end_asking(self, asking: asyncio.Task[None]) -> None:
         self._asking = None
         if asking.cancelled():  # by something inside the store, perhaps: whoever waits goes on
             self._failed_at = asking.get_loop().time()
-        self.wake()
+        self.go_on()
 
     async def _grant(self, wanted: int) -> Grant:
         """Ask the store, or the local share while it fails."""

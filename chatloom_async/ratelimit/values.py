@@ -130,12 +130,12 @@ class Cost(Enum):
 
 
 class Stage(Enum):
-    """What the gate of all keys does, in the order in which it comes to that."""
+    """What the gate of all keys does (``ratelimit.common``)."""
 
     ALONE = "nothing: there is one key"
-    COUNTING = "few attempts of all keys are in flight together: no more are refused at once"
-    RESTING = "nothing, after some hundred good answers; it hears of refusals"
-    LIMITING = "several keys that had sent next to nothing were refused: they share one limit"
+    COUNTING = "it keeps few attempts of all keys in flight together"
+    RESTING = "it hears of refusals"
+    LIMITING = "it goes by one limit of all keys"
 
 
 @served
