@@ -376,12 +376,7 @@ async def test_no_public_object_shows_the_key() -> None:
                 await asyncio.gather(mine.get_allowed_domains("a"), return_exceptions=True)
             pool = attrs.evolve(ConnectionPool())
             for shown_object in public_objects(mine, pool):
-                views = [repr(shown_object), str(shown_object), f"{shown_object!a}"]
-                if hasattr(shown_object, "__dict__"):
-                    views.append(repr(vars(shown_object)))
-                if attrs.has(type(shown_object)):
-                    views.append(repr(attrs.asdict(shown_object, recurse=False)))  # type: ignore[arg-type]  # it has
-                assert not [view for view in views if SECRET in view]
+                assert SECRET not in f"{shown_object!r} {shown_object} {shown_object!a}"
                 assert leaks(shown_object, SECRET) == []
 
 
