@@ -106,10 +106,9 @@ def test_a_key_shows_its_fingerprint_only(show: Callable[[ApiKey], str]) -> None
     assert show(ApiKey(KEY)) == f"ApiKey(clf_[redacted], fingerprint={beginning})"
 
 
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_a_key_refuses_to_be_pickled(protocol: int) -> None:
+def test_a_key_refuses_to_be_pickled() -> None:
     with pytest.raises(TypeError, match="name of a secret"):
-        pickle.dumps(ApiKey(KEY), protocol)
+        pickle.dumps(ApiKey(KEY))
 
 
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy])
