@@ -189,16 +189,13 @@ async def test_what_exceeds_the_cache_is_not_kept() -> None:
     assert [await look_up(client), await look_up(client)] == ["v1.example", "v2.example"]
 
 
-@pytest.mark.parametrize(("agent_id", "other"), [(None, "v5.example"), ("agt_1", "v2.example")])
+@pytest.mark.parametrize(("agent_id", "other"), [(None, "5"), ("agt_1", "2")])
 async def test_what_is_invalidated_is_asked_again(agent_id: str | None, other: str) -> None:
     case = Case()
     client, foreign = case.client(), case.client("clf_other")
-    for expected in (
-        ("v1.example", "v2.example", "v3.example"),
-        ("v4.example", other, "v3.example"),
-    ):
+    for expected in ("123", f"4{other}3"):
         found = await look_up(client), await look_up(client, "agt_2"), await look_up(foreign)
-        assert found == expected
+        assert "".join(domain[1] for domain in found) == expected
         client.invalidate(agent_id)
 
 

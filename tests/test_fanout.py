@@ -261,7 +261,7 @@ async def test_a_call_cancelling_its_task_ends_the_reading() -> None:
 
 
 async def test_a_fan_out_runs_once() -> None:
-    answers = FanOut(double, [])
+    answers = FanOut(double, list[int]())
     await collect(answers)
     with pytest.raises(ConfigurationError, match="runs once"):
         await collect(answers)
