@@ -83,8 +83,7 @@ def test_only_what_does_no_harm_is_repeated(
 
 
 @pytest.mark.parametrize(
-    ("method", "status"),
-    [("DELETE", 204), ("DELETE", 200), ("POST", 201), ("POST", 205), ("HEAD", 200)],
+    ("method", "status"), [("DELETE", 204), ("POST", 201), ("POST", 205), ("HEAD", 200)]
 )
 def test_an_answer_without_content_is_none(method: str, status: int) -> None:
     answer, _ = send(StubReply(status=status, body=b""), method=method)
