@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 from chatloom_async.testing.quota import Quota
 
 Step = tuple[float, int, int] | tuple[float, int, int, float]
+IMPATIENT: list[Step] = [(0, 1, 1), (0.5, 1, 0), (1.0, 1, 0), (1.5, 1, 0)]
 COUNTED: dict[str, tuple[Quota, list[Step]]] = {
     "a bucket refills": (Quota.token_bucket(60, 10), [(0, 50, 10), (3, 50, 3), (1000, 50, 10)]),
     "a bucket tells when": (Quota.token_bucket(60, 1), [(0, 1, 1), (0.25, 1, 0, 0.75)]),
@@ -26,6 +26,10 @@ COUNTED: dict[str, tuple[Quota, list[Step]]] = {
         Quota.sliding_window(2, 10),
         [(0, 1, 1), (4, 1, 1), (9, 1, 0, 1), (10, 5, 1), (14, 5, 1)],
     ),
+    # Who asks too soon is let in later where refusals count.
+    "a bucket of refusals": (Quota.token_bucket(60, 1, count_refused=True), IMPATIENT),
+    "gcra of refusals": (Quota.gcra(60, 1, count_refused=True), IMPATIENT),
+    "a log of refusals": (Quota.sliding_window(1, 1, count_refused=True), IMPATIENT),
     "two counters": (Quota.sliding_counters(10, 10), [(9, 50, 10), (10, 50, 0), (15, 50, 5)]),
 }
 
@@ -48,20 +52,6 @@ def test_a_meter_tells_when_it_is_reset(quota: Quota, reset: float) -> None:
     meter = quota.meter()
     assert [meter.admit(15.0) for _ in range(3)] == [0, 0, 0]
     assert meter.standing(15.0).reset == pytest.approx(reset)
-
-
-@pytest.mark.parametrize(
-    ("make", "patient"),
-    [
-        (partial(Quota.token_bucket, 60, 1), 10),
-        (partial(Quota.gcra, 60, 1), 10),
-        (partial(Quota.sliding_window, 1, 3), 4),
-    ],
-)
-def test_counted_refusals_starve_the_impatient(make: Callable[..., Quota], patient: int) -> None:
-    for counted, let_in in ((False, patient), (True, 1)):
-        meter = make(count_refused=counted).meter()
-        assert [meter.admit(number / 2) for number in range(20)].count(0) == let_in
 
 
 QUOTAS = (
