@@ -26,7 +26,6 @@ def main() -> None:
     """Count and print."""
     counts = dict[str, int]()
     for name, statement in STATEMENTS.items():
-        instructions(statement)  # writes the bytecode
         counts[name] = instructions(statement)
         ratio = counts[name] / counts["import aiohttp"]
         print(f"{name:22} {counts[name]:13,} instructions  {ratio:.3f}")

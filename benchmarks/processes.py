@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -54,12 +55,19 @@ def _started(target: Callable[..., None], *arguments: object) -> Iterator[Connec
 
 def instructions(statement: str) -> int:
     """Return how many instructions a Python process takes for a statement, under valgrind."""
+    kept = {name: value for name, value in os.environ.items() if "BYTECODE" not in name}
+    run = partial(
+        subprocess.run,
+        check=True,
+        env={**kept, "PYTHONHASHSEED": "0"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    command = [sys.executable, "-c", statement]
+    run(command)  # writes the bytecode, which is not to be counted
     with tempfile.NamedTemporaryFile() as counts:
         tool = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--quiet"]
-        command = [*tool, f"--cachegrind-out-file={counts.name}", sys.executable, "-c", statement]
-        kept = {name: value for name, value in os.environ.items() if "BYTECODE" not in name}
-        environment, nowhere = {**kept, "PYTHONHASHSEED": "0"}, subprocess.DEVNULL
-        subprocess.run(command, check=True, env=environment, stdout=nowhere, stderr=nowhere)
+        run([*tool, f"--cachegrind-out-file={counts.name}", *command])
         summary = re.search(r"^summary: (\d+)", Path(counts.name).read_text("utf-8"), re.MULTILINE)
     if summary is None:
         raise RuntimeError("cachegrind wrote no summary")
