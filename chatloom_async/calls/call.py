@@ -187,8 +187,7 @@ class Caller:
         told = shared.notify is not None or log.isEnabledFor(logging.DEBUG)
         if told:
             call.begin(shared, self.credentials.current)
-        late = call.give_up_at <= loop.time()
-        enter(call, shared.in_flight, owner)
+        late = enter(call, shared.in_flight, owner)
         try:
             outcome = FailedAttempt(self.too_late(call)) if late else await self._attempt(call)
             if isinstance(outcome, FailedAttempt):
@@ -203,13 +202,16 @@ class Caller:
             leave(call, shared.in_flight)
         if isinstance(outcome, Response):
             try:
-                answer = _structured(outcome, call.request, model), outcome.body
+                if model is object or model is NoneType:
+                    answer = _plain(outcome, call.request, model)
+                else:
+                    answer = decode(outcome.body, model)
             except ResponseDecodeError as failure:
-                outcome = _note(call, FailedAttempt(failure), loop.time())
+                outcome = _note(call, FailedAttempt(_coded(failure, outcome)), loop.time())
             else:
                 if told:
                     call.ended(None, loop.time())
-                return answer
+                return answer, outcome.body
         call.ended(outcome.error, loop.time())
         return call.finished(outcome.error)
 
@@ -383,15 +385,21 @@ class Caller:
             call.limiter.abandoned(call.departure)
 
 
-def enter(call: CallRecord, in_flight: InFlight, owner: object | None) -> None:
-    """Let the call's deadline, and closing its owner, cancel the running task."""
-    call.owner, call.task = owner, asyncio.current_task()
+def enter(call: CallRecord, in_flight: InFlight, owner: object | None) -> bool:
+    """Let the call's deadline, and closing its owner, cancel the running task.
+
+    Returns whether the deadline has passed already.
+    """
+    loop = asyncio.get_running_loop()
+    call.owner, call.task = owner, asyncio.current_task(loop)  # slow to find the loop
     if call.task is not None:
         call.cancelling = call.task.cancelling()
     if owner is not None:
         in_flight.calls.add(call)
-    if call.give_up_at < math.inf:
-        call.ring_at_deadline()
+    if call.give_up_at == math.inf:
+        return False
+    call.ring_at_deadline()
+    return call.give_up_at <= loop.time()
 
 
 def leave(call: CallRecord, in_flight: InFlight) -> None:
@@ -413,19 +421,20 @@ def _note(call: CallRecord, failed: FailedAttempt, now: float) -> FailedAttempt:
     return failed
 
 
-def _structured(answer: Response, request: Request, model: type[Model]) -> Model:
-    """Return what the answer says.
+def _plain(answer: Response, request: Request, model: type[Model]) -> Model:
+    """Return what an answer says whose body need not matter (``NoneType``) or be there.
 
-    For ``object`` and ``NoneType`` that is None where the answer has no content (RFC 9110 §15.3.5).
-    Any other model needs a body. Many servers answer a POST or PUT with 200 or 201 and no body.
+    No content (RFC 9110 §15.3.5) is None. Many servers answer a POST or PUT with 200 or 201 and no
+    body.
     """
     empty = answer.status in _NO_CONTENT or (request.method != "GET" and not answer.body)
-    if model is NoneType or (empty and model is object):
+    if empty or model is NoneType:
         return None  # type: ignore[return-value]  # the model is NoneType or object: None is one
-    try:
-        return decode(answer.body, model)
-    except ResponseDecodeError as error:
-        if answer.headers.get("content-encoding", "").strip().lower() in _UNDONE:
-            raise
-        message = f"{error.message}; its Content-Encoding is none that is understood"
-    raise ResponseDecodeError(message)
+    return decode(answer.body, model)
+
+
+def _coded(error: ResponseDecodeError, answer: Response) -> ResponseDecodeError:
+    """Return the error of a body that cannot be read, with the reason if that is its coding."""
+    if answer.headers.get("content-encoding", "").strip().lower() in _UNDONE:
+        return error
+    return ResponseDecodeError(f"{error.message}; its Content-Encoding is none that is understood")
