@@ -32,7 +32,7 @@ from chatloom_async.errors import ConfigurationError
 from chatloom_async.models import AgentList, AllowedDomains, WorkspaceSnapshot, as_dict, served
 from chatloom_async.network.pool import ConnectionPool
 from chatloom_async.ratelimit.values import LimiterStatistics, RateLimit
-from chatloom_async.transport import Request, Transport
+from chatloom_async.transport import Transport
 
 
 class _Unchanged(Enum):
@@ -42,6 +42,7 @@ class _Unchanged(Enum):
 
 
 _UNCHANGED = _Unchanged.UNCHANGED
+_DOMAINS = "/api/plugin/agents/{agent_id}/allowed-domains"
 
 
 @served
@@ -133,9 +134,9 @@ class AsyncChatloom:
             ResponseDecodeError: the answer is not what is documented.
             ChatloomError: any other failure, after the retries the policy allows.
         """
-        return await self._calls.fetch(
-            _domains_request(self._caller.base_url, agent_id), AllowedDomains
-        )
+        values = {"agent_id": agent_id}
+        request = build_request("GET", self._caller.base_url, _DOMAINS, values)
+        return await self._calls.fetch(request, AllowedDomains)
 
     async def get_workspace(self) -> WorkspaceSnapshot:
         """Return all agents with their domains, with up to 100 look-ups at the same time.
@@ -162,7 +163,10 @@ class AsyncChatloom:
                 asked yet, so that it is not known which workspace this is.
         """
         mine = self._caller
-        resource = None if agent_id is None else _domains_request(mine.base_url, agent_id).resource
+        resource = None
+        if agent_id is not None:
+            values = {"agent_id": agent_id}
+            resource = build_request("GET", mine.base_url, _DOMAINS, values).resource
         key = mine.credentials.current
         if key is None:
             raise ConfigurationError(
@@ -329,8 +333,3 @@ def _calls(caller: Caller) -> Caller | CachedCalls:
     if caller.cache is None:
         return caller
     return CachedCalls(caller, caller.transport.shared.answers(caller.cache))
-
-
-def _domains_request(base_url: str, agent_id: str) -> Request:
-    route = "/api/plugin/agents/{agent_id}/allowed-domains"
-    return build_request("GET", base_url, route, {"agent_id": agent_id})

@@ -174,6 +174,12 @@ class CallRecord:
             # Not at once: an answer that was read just before is the next to be looked at.
             asyncio.get_running_loop().call_soon(self.end, Ending.DEADLINE)
 
+    def silence(self) -> None:
+        """Forget the deadline."""
+        if self.alarm is not None:
+            self.alarm.cancel()
+            self.alarm = None
+
     def end(self, ending: Ending) -> None:
         """Cancel the call, unless it is over or was ended before."""
         if self.task is not None and self.ending is None:

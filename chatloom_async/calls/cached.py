@@ -24,7 +24,7 @@ from attrs import define, evolve
 from chatloom_async.auth import ApiKey
 from chatloom_async.cache import AnswerStore, Flight, Identity, KeptAnswer
 from chatloom_async.calls.attempts import CallRecord
-from chatloom_async.calls.call import Caller, enter, leave
+from chatloom_async.calls.call import Caller, enter
 from chatloom_async.calls.retry import heals
 from chatloom_async.calls.wire import decode
 from chatloom_async.errors import (
@@ -163,7 +163,9 @@ class CachedCalls:
                 raise
             return (call if isinstance(error, ClientClosedError) else tried).finished(error)
         finally:
-            leave(call, in_flight)
+            in_flight.calls.discard(call)
+            call.task = None  # which may hold an error that holds this frame
+            call.silence()
 
     def _start(
         self, request: Request, identity: Identity, give_up_at: float, *, unattended: bool = False

@@ -16,8 +16,7 @@ The way of a 429, as an example:
 4. Else the next ``_attempt`` follows at once, finds the gate closed, and waits at it. Without a
    rate limiter it follows after the policy's wait, of which the Retry-After is the least.
 
-Closing and the deadline end a call by cancelling its task, which ``enter`` allows and ``leave``
-forbids again.
+Closing and the deadline end a call by cancelling its task, as long as the call knows that.
 
 Not here: the record of a call (``calls.attempts``), what a failure means and when it is repeated
 (``calls.retry``), the gate (``ratelimit.limiter``), one exchange (``network.pool``), calls that
@@ -198,20 +197,22 @@ class Caller:
                 call.ended(raised, loop.time())
                 raise
             outcome = FailedAttempt(error)
-        finally:
-            leave(call, shared.in_flight)
+        finally:  # its task has other things to do
+            shared.in_flight.calls.discard(call)
+            call.task = None  # which may hold an error that holds this frame
+            if call.alarm is not None:
+                call.silence()
         if isinstance(outcome, Response):
             try:
-                if model is object or model is NoneType:
-                    answer = _plain(outcome, call.request, model)
-                else:
-                    answer = decode(outcome.body, model)
+                plain = model is object or model is NoneType
+                body, request = outcome.body, call.request
+                answer = _plain(outcome, request, model) if plain else decode(body, model)
             except ResponseDecodeError as failure:
                 outcome = _note(call, FailedAttempt(_coded(failure, outcome)), loop.time())
             else:
                 if told:
                     call.ended(None, loop.time())
-                return answer, outcome.body
+                return answer, body
         call.ended(outcome.error, loop.time())
         return call.finished(outcome.error)
 
@@ -255,11 +256,16 @@ class Caller:
     async def _attempt(self, call: CallRecord) -> Response | FailedAttempt:
         """Make one request when the rate limiter lets it, and report what became of it."""
         credentials, loop = self.credentials, asyncio.get_running_loop()
-        call.key = credentials.current or await credentials.renew(credentials.generation)
-        if not self._try_to_leave(call, call.key, loop):
-            unsent = await self._wait(call)
-            if unsent is not None:
-                return unsent
+        key = call.key = credentials.current or await credentials.renew(credentials.generation)
+        gate = self._gate
+        if gate is None or gate.key is not key or gate.loop is not loop:
+            gate = self._find_gate(key, loop)
+        limiter = call.limiter = gate.limiter
+        departure = 0.0 if limiter is None else limiter.try_acquire()
+        call.departure = departure or 0.0
+        unsent = await self._wait(call) if departure is None else None
+        if unsent is not None:
+            return unsent
         key, limiter, generation = call.key, call.limiter, credentials.generation
         call.started = loop.time()
         call.sent += 1
@@ -285,23 +291,14 @@ class Caller:
         failed = judge(call, error, self.retry.max_retry_after)
         return await self._failed(call, failed, key, generation)
 
-    def _try_to_leave(self, call: CallRecord, key: ApiKey, loop: asyncio.AbstractEventLoop) -> bool:
-        """Pass the rate limiter of the key, if there is one; False: it must be waited for."""
-        gate = self._gate
-        if gate is None or gate.key is not key or gate.loop is not loop:
-            limiter = None
-            if self.rate_limit is not None:
-                limiter = self.transport.shared.limiters.get(self.base_url, key, self.rate_limit)
-            self.state.limiter = limiter
-            self._gate = gate = _Gate(key, loop, limiter)
-        limiter = call.limiter = gate.limiter
-        if limiter is None:
-            return True
-        departure = limiter.try_acquire()
-        if departure is None:
-            return False
-        call.departure = departure
-        return True
+    def _find_gate(self, key: ApiKey, loop: asyncio.AbstractEventLoop) -> _Gate:
+        """Return the limiter of this key in the running loop, and remember it."""
+        limiter = None
+        if self.rate_limit is not None:
+            limiter = self.transport.shared.limiters.get(self.base_url, key, self.rate_limit)
+        self.state.limiter = limiter
+        self._gate = gate = _Gate(key, loop, limiter)
+        return gate
 
     async def _wait(self, call: CallRecord) -> FailedAttempt | None:
         """Wait at the rate limiter until the attempt leaves; return why it cannot, if so.
@@ -330,8 +327,7 @@ class Caller:
                     return None
                 limiter.abandoned(call.departure)
                 call.key = credentials.current
-                if self._try_to_leave(call, call.key, loop):
-                    return None
+                call.limiter = self._find_gate(call.key, loop).limiter
         finally:
             if call.notify is not None:
                 call.waited(loop.time() - since)
@@ -400,15 +396,6 @@ def enter(call: CallRecord, in_flight: InFlight, owner: object | None) -> bool:
         return False
     call.ring_at_deadline()
     return call.give_up_at <= loop.time()
-
-
-def leave(call: CallRecord, in_flight: InFlight) -> None:
-    """Let nothing cancel the task any more: it has other things to do."""
-    in_flight.calls.discard(call)
-    call.task = None  # which may hold an error that holds this frame
-    if call.alarm is not None:
-        call.alarm.cancel()
-        call.alarm = None
 
 
 def _note(call: CallRecord, failed: FailedAttempt, now: float) -> FailedAttempt:
