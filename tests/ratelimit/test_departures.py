@@ -99,3 +99,35 @@ def test_what_503s_reduced_returns_after_a_pardon(*, pardoned: bool) -> None:
         concurrency.pardon()
     concurrency.restart(1.0)
     assert (concurrency.room > 1) is pardoned
+
+
+def blamed() -> LearnedConcurrency:
+    """Return one whose first six were refused when the first of them came back."""
+    concurrency = LearnedConcurrency(out=dict.fromkeys(range(5), 0))
+    concurrency.refused(told=False)
+    assert concurrency.most == 5
+    return concurrency
+
+
+def test_a_refused_probe_blames_others_in_flight() -> None:
+    concurrency = blamed()
+    for departure in (1, 2, 3):
+        concurrency.back(departure)
+    assert concurrency.probe_refused()
+    assert concurrency.most == 2
+
+
+def test_one_more_is_tried_until_refused() -> None:
+    concurrency = blamed()
+    for number in range(410):
+        concurrency.accepted(0.0, number)
+    assert concurrency.most == 6
+    concurrency.refused(told=False)
+    assert concurrency.most == 5
+
+
+def test_what_is_told_left_may_be_in_flight() -> None:
+    concurrency = LearnedConcurrency()
+    concurrency.restart(1.0)
+    concurrency.allow(9.0)
+    assert concurrency.room == 9
