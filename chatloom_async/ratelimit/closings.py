@@ -93,15 +93,14 @@ class OutageDetector:
         busy = [path for path in self._latest if path]
         enough = _TOLD if told else _FAILURES
         mixed = enough <= len(busy) < len(self._latest) and len(set(busy)) >= _RESOURCES
-        if mixed or now < self._refusing_until:
+        if mixed or self.refuses(now):
             self._refusing_until = now + _LATELY
             return True
         return False
 
-    def no_refusals(self) -> None:
-        """Take note that the 503s are failures after all."""
-        self._refusing_until = 0.0
-        self._latest = deque(maxlen=_ALIKE)
+    def refuses(self, now: float) -> bool:
+        """Tell whether 503s were refusals lately."""
+        return now < self._refusing_until
 
 
 @define(eq=False, repr=False)

@@ -89,6 +89,7 @@ class Schedule:
     _crowded_at: float = -math.inf  # when the latest refusal arrived that is no echo
     _failed: int = 0  # requests since the opening, as far as they are counted
     _nothing_known: bool = True  # of limits: then ``leave`` need not look at what was learned
+    _busy: bool = False  # whether 503s came again after a pause: they are refusals
     _windowed: bool = True  # whether it may be a window
 
     def __attrs_post_init__(self) -> None:
@@ -231,8 +232,10 @@ class Schedule:
     def judge_503(self, now: float, departure: float, resource: str, *, told: bool) -> bool:
         """Take note of a 503; tell whether it is a refusal, not a failure."""
         self._departures.drop(departure)
-        if self.outage_backoff or (self.closed and self._pause.vain >= _VAIN_OUTAGE and not told):
-            self.outage.no_refusals()
+        new = not self.closed and departure > self._pause.closed_at
+        self._busy |= new and self.outage.refuses(now)
+        vain = self.closed and self._pause.vain >= _VAIN_OUTAGE
+        if self.outage_backoff or (vain and not told and not self._busy):
             self.concurrency.pardon()
             return False
         self.concurrency.halve()

@@ -58,11 +58,11 @@ def test_503s_of_one_resource_are_no_refusals() -> None:
     assert not any(detector.judge_503(1.0, "/poisoned", told=False) for _ in range(20))
 
 
-def test_503s_are_failures_when_no_probe_succeeds() -> None:
+def test_503s_stay_refusals_for_a_minute() -> None:
     detector = OutageDetector()
     busy(detector, good=5, bad=10)
-    detector.no_refusals()
-    assert not detector.judge_503(2.0, "/a", told=False)
+    busy(detector, good=30, bad=0)
+    assert detector.judge_503(60.0, "/a", told=False)
 
 
 @pytest.mark.parametrize(("rate", "wait"), [(None, 0.25), (100.0, 0.25), (2.0, 0.75)])

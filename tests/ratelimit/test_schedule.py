@@ -257,6 +257,35 @@ def test_a_refused_probe_makes_outage_a_refusal() -> None:
     assert paced.limited_by(START + 2) == "refused"
 
 
+def test_503s_that_come_again_are_no_outage() -> None:
+    paced, now = schedule(), START
+
+    def send(number: int, *, busy: bool = True) -> bool:
+        departure, resource = paced.leave(now), f"/{number}"
+        refusal = busy and paced.judge_503(now, departure, resource, told=False)
+        if refusal:
+            paced.refused(now, departure, None)
+        elif busy:
+            paced.failed(now, departure, resource)
+        else:
+            paced.admitted(now, departure, resource)
+        return refusal
+
+    for number in range(16):
+        send(number, busy=False)
+    for number in range(14):  # the last four of them are probes
+        now = max(now, paced.ready)
+        send(number)
+    assert paced.outage_backoff
+    now = paced.ready
+    send(0, busy=False)
+    for number in range(8):
+        now = max(now, paced.ready)
+        assert send(number)
+    assert paced.closed
+    assert not paced.outage_backoff
+
+
 ANSWERS = st.sampled_from(["200", "200", "200", "429", "429", "503", "500", "given up"])
 
 
