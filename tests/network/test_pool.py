@@ -297,11 +297,12 @@ async def test_a_session_raising_for_statuses_gives_our_errors(served: Sandbox) 
         assert not session.closed  # it is its owner's
 
 
+@pytest.mark.looptime
 async def test_a_session_that_does_not_decompress_gives_models() -> None:
     compressed = answer(200, gzip.compress(DOCUMENT), "Content-Encoding: gzip")
     async with (
         own_session(auto_decompress=False) as session,
-        Server([(compressed,)]) as server,
+        Server([(compressed[:-9], Pause(1), compressed[-9:])]) as server,
         ConnectionPool(session=session) as pool,
     ):
         assert tuple(await client_at(server.url, pool).get_allowed_domains("agt_1")) == DOMAINS
