@@ -16,7 +16,8 @@ The way of a 429, as an example:
 4. Else the next ``_attempt`` follows at once, finds the gate closed, and waits at it. Without a
    rate limiter it follows after the policy's wait, of which the Retry-After is the least.
 
-Closing and the deadline end a call by cancelling its task, as long as the call knows that.
+Closing and the deadline end a call by cancelling its task (``CallRecord.end``), from ``enter`` on
+until the call forgets its task.
 
 Not here: the record of a call (``calls.attempts``), what a failure means and when it is repeated
 (``calls.retry``), the gate (``ratelimit.limiter``), one exchange (``network.pool``), calls that

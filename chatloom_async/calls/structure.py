@@ -13,7 +13,6 @@ import re
 from collections.abc import Callable, Hashable, Mapping
 from datetime import UTC, datetime
 from functools import cache
-from itertools import repeat
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args, get_origin
 
 from attrs import NOTHING, Attribute, Factory, fields, has, resolve_types
@@ -77,10 +76,9 @@ def _object_reader(model: Any, converter: Converter, spelling: Spelling) -> Read
     scope = {
         "make": _unfrozen(model),
         "model": model,
-        # In C: there is no suffix "", so that a text is returned, and anything else refused.
+        # Both refuse, in C, what is no text. There is no suffix "", so that a text is returned.
         "text": str.removesuffix,
-        "elements": list.__iter__,
-        "repeat": repeat,
+        "join": "".join,
         "others": lambda value: {n: v for n, v in value.items() if n not in known},
     }
     lines = ["def read(value, _):", "result = make()"]
@@ -95,13 +93,16 @@ def _object_reader(model: Any, converter: Converter, spelling: Spelling) -> Read
             name = repr(names[field])
             if of is str:
                 read = f"text(value[{name}], '')"
-            elif of == tuple[str, ...]:
-                read = f"tuple(map(text, elements(value[{name}]), repeat('')))"
+            elif of == tuple[str, ...] and default is NOTHING:
+                lines += [
+                    f"texts = value[{name}]",
+                    "if type(texts) is not list: raise TypeError",
+                    "join(texts)",
+                ]
+                read = "tuple(texts)"
             else:
-                scope[f"read_{field}"], scope[f"type_{field}"] = (
-                    converter.get_structure_hook(of),
-                    of,
-                )
+                scope[f"read_{field}"] = converter.get_structure_hook(of)
+                scope[f"type_{field}"] = of
                 read = f"read_{field}(value[{name}], type_{field})"
             taken = read if default is NOTHING else f"{read} if {name} in value else {taken}"
         elif field == "extra":
