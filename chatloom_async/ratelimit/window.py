@@ -16,7 +16,9 @@ from attrs import define, field
 from chatloom_async.ratelimit.departures import Departures
 
 ROUND = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0)  # seconds that people choose for windows
-_OFTEN = 5.0  # seconds between two probes after a minute of them ("fixed window, four processes")
+# Seconds between two probes after a minute of them ("fixed window, four processes": at 20 calls
+# fail; at 5 a server that counts what it refuses never lets one in).
+_OFTEN = 10.0
 _GAP = 0.1  # seconds between two probes at the least
 _MARGIN, _WIDEST = 0.03, 0.12  # seconds after a window's end: requests may overtake each other
 _SHORT = 0.9  # of its worth: refused after less, it is no window, or not ours alone
@@ -185,16 +187,15 @@ class LearnedWindow:
 
 
 def round_up(seconds: float) -> float:
-    """Return the next round time: those of a minute, again in each minute.
+    """Return the next round time.
 
-    After a whole minute there are others on the key, who use each window up as it begins. When that
-    is cannot be known, so no five seconds are left out.
+    After a whole minute there are others on the key, who use each window up as it begins, or the
+    server counts what it refuses. When a window begins cannot be known, so the probes come evenly.
     """
-    minutes, rest = divmod(seconds + _GAP, 60.0)
-    step = next(step for step in ROUND if step > rest)
-    if minutes:
-        step = min(step, _OFTEN * (rest // _OFTEN + 1))
-    return minutes * 60 + step
+    waited = seconds + _GAP
+    if waited < ROUND[-1]:
+        return next(step for step in ROUND if step > waited)
+    return _OFTEN * (waited // _OFTEN + 1)
 
 
 def round_down(seconds: float) -> float:
