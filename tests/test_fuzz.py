@@ -14,22 +14,32 @@ from urllib.parse import unquote, unquote_to_bytes
 
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
 
 from chatloom_async import (
     AgentList,
     AllowedDomains,
     AsyncChatloom,
     ChatloomError,
+    ClientClosedError,
     ConfigurationError,
+    ConnectionPool,
     ResponseDecodeError,
 )
 from chatloom_async.calls.answer import parse_retry_after
 from chatloom_async.calls.request import check_base_url, check_raw_path
 from chatloom_async.calls.wire import decode, decode_error
 from chatloom_async.testing import FakeClock
-from tests.clients import client_at
+from tests.clients import KEY, ONCE, client_at
 from tests.faults.case import AGENT, DOCUMENT, answer
-from tests.faults.server import Close, Script, Server
+from tests.faults.server import Close, Hang, Script, Server
 
 FEW = settings(
     max_examples=max(20, settings.default.max_examples // 4) if settings.default else 20,
@@ -255,3 +265,98 @@ def test_any_noisy_answer_ends_as_documented() -> None:
             assert chatloom.stats().in_flight == 0
 
         answered()
+
+
+class LifeCycles(RuleBasedStateMachine):
+    """Clients made, used, left waiting, cancelled and closed in any order, on one loop and pool."""
+
+    clients: Bundle[AsyncChatloom] = Bundle("clients")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.stack = AsyncExitStack()
+        self.closed: set[int] = set()
+        self.waiting: list[tuple[AsyncChatloom, asyncio.Task[AllowedDomains]]] = []
+        self.pool = ConnectionPool(limit=50)
+
+    @initialize(target=clients)
+    def serve(self) -> AsyncChatloom:
+        self.good = self.runner.run(self.stack.enter_async_context(Server([(answer(),)])))
+        self.silent = self.runner.run(self.stack.enter_async_context(Server([(Hang(),)])))
+        return self.made("clf_first")
+
+    def made(self, key: str) -> AsyncChatloom:
+        return AsyncChatloom(key, base_url=self.good.url, retry=ONCE, pool=self.pool)
+
+    @rule(target=clients, key=st.sampled_from(["clf_first", "clf_second"]))
+    def make(self, key: str) -> AsyncChatloom:
+        return self.made(key)
+
+    @rule(target=clients, client=clients, timeout=st.sampled_from([1.0, 15.0]))
+    def derive(self, client: AsyncChatloom, timeout: float) -> AsyncChatloom:
+        return client.with_options(timeout=timeout)
+
+    @rule(client=clients)
+    def call(self, client: AsyncChatloom) -> None:
+        try:
+            domains = self.runner.run(client.get_allowed_domains("a"))
+        except ClientClosedError:
+            assert id(client) in self.closed
+        else:
+            assert id(client) not in self.closed
+            assert len(domains) == 2
+
+    @rule()
+    def leave_waiting(self) -> None:
+        client = AsyncChatloom(KEY, base_url=self.silent.url, retry=ONCE, pool=self.pool)
+
+        async def start() -> None:
+            self.waiting.append((client, asyncio.create_task(client.get_allowed_domains("a"))))
+            await asyncio.sleep(0.001)
+
+        self.runner.run(start())
+
+    @precondition(lambda self: self.waiting)
+    @rule(data=st.data(), how=st.sampled_from(["cancel", "close"]))
+    def interrupt(self, data: st.DataObject, how: str) -> None:
+        client, task = self.waiting.pop(data.draw(st.integers(0, len(self.waiting) - 1)))
+
+        async def end() -> BaseException | None:
+            if how == "cancel":
+                task.cancel()
+            else:
+                await client.aclose()
+            await asyncio.wait([task])
+            return None if task.cancelled() else task.exception()
+
+        assert isinstance(self.runner.run(end()), ClientClosedError) == (how == "close")
+
+    @rule(client=clients)
+    def close(self, client: AsyncChatloom) -> None:
+        self.runner.run(client.aclose())
+        self.closed.add(id(client))
+
+    @invariant()
+    def only_those_who_wait_are_in_flight(self) -> None:
+        assert len(self.pool.shared.in_flight) == len(self.waiting)
+
+    def teardown(self) -> None:
+        async def close() -> list[object]:
+            await self.pool.aclose()
+            tasks = [task for _, task in self.waiting]
+            return list(await asyncio.gather(*tasks, return_exceptions=True))
+
+        outcomes = self.runner.run(close())
+        assert {type(outcome) for outcome in outcomes} <= {ClientClosedError}
+        self.runner.run(self.stack.aclose())
+        self.runner.close()
+
+
+TestLifeCycles = LifeCycles.TestCase
+TestLifeCycles.settings = settings(
+    max_examples=15 if settings.default is None else max(15, settings.default.max_examples // 10),
+    stateful_step_count=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
