@@ -1,86 +1,25 @@
-"""API keys and where they come from: checked early, shown never, renewed by one asker."""
+"""API keys: checked early, shown never, and hidden in whatever a server repeats of them."""
 
-import asyncio
+import base64
 import copy
-import gc
 import hashlib
+import json
 import pickle
-import traceback
-import weakref
+import re
 from collections.abc import Callable
-from typing import Any
+from urllib.parse import quote
 
 import pytest
 
-from chatloom_async import (
-    ApiKey,
-    AsyncChatloom,
-    AuthenticationError,
-    Cache,
-    ChatloomError,
-    ConfigurationError,
-    DeadlineExceededError,
-    RetryPolicy,
-)
-from chatloom_async.testing import FakeClock, StubReply, StubTransport
-from tests.clients import outcomes, scripted
-from tests.virtual import now
+from chatloom_async import ApiKey, APIStatusError, ConfigurationError
+from chatloom_async.auth import redacted
+from chatloom_async.calls.answer import status_error
+from chatloom_async.testing import FakeClock
+from chatloom_async.transport import Response
 
-pytestmark = pytest.mark.virtual
-KEY = "clf_current"
-NO_AGENTS = StubReply({"agents": [], "count": 0})
-REFUSED = StubReply({"error": "Invalid API key"}, 401)
-
-
-def fingerprint(key: str) -> str:
-    return ApiKey(key).fingerprint
-
-
-class Source:
-    """A key source that gives these answers, the last one for ever, and counts its questions."""
-
-    def __init__(self, *answers: str | ApiKey | BaseException, after: float = 0.0) -> None:
-        self.answers, self.after, self.asked = list(answers), after, 0
-
-    def __call__(self) -> str | ApiKey:
-        self.asked += 1
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        if isinstance(answer, BaseException):
-            raise answer
-        return answer
-
-    async def later(self) -> str | ApiKey:
-        await asyncio.sleep(self.after)
-        return self()
-
-
-def made(
-    api_key: Any, *replies: StubReply | ChatloomError, **options: Any
-) -> tuple[AsyncChatloom, StubTransport]:
-    # Without a limiter: calls that are to fail together leave together.
-    return scripted(*replies, key=api_key, rate_limit=None, **options)
-
-
-def test_a_missing_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CHATLOOM_API_KEY", raising=False)
-    with pytest.raises(ConfigurationError, match=r"^no API key: .* set CHATLOOM_API_KEY"):
-        AsyncChatloom()
-
-
-@pytest.mark.parametrize(
-    ("given", "environment"),
-    [
-        (None, f"{KEY}\n"),
-        *((each, "clf_other") for each in (KEY, Source(f"{KEY}\n"), Source(ApiKey(KEY)).later)),
-    ],
-)
-async def test_the_environment_gives_the_key_unless_given(
-    given: Any, environment: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CHATLOOM_API_KEY", environment)
-    client, transport = made(given, NO_AGENTS)
-    await client.list_agents()
-    assert transport.requests[0].fingerprint == fingerprint(KEY)
+KEY = "clf_S3cr3t+Key/0123456789=abcdefXYZ"
+SHORT = "clf_test"
+LONGEST = 11  # letters of a piece that may stay: the tests of others look for twelve
 
 
 @pytest.mark.parametrize("text", [KEY, f"\t {KEY}\r\n"])
@@ -117,164 +56,111 @@ def test_a_copied_key_is_the_key_itself(duplicate: Callable[[ApiKey], ApiKey]) -
     assert duplicate(key) is key
 
 
-@pytest.mark.parametrize("kind", ["sync", "async"])
-@pytest.mark.parametrize(
-    ("answer", "told"),
-    [(OSError("vault is down"), (OSError, "vault")), ("sk_wrong", (ConfigurationError, "an API"))],
-    ids=["an error", "no key"],
-)
-async def test_a_failing_callable_is_asked_once_for_many(
-    kind: str, answer: str | Exception, told: tuple[type[Exception], str]
-) -> None:
-    source = Source(answer, after=2.0)
-    client, transport = made(source if kind == "sync" else source.later)
-    found = await outcomes(client, 20)
-    assert {(type(each), str(each)[: len(told[1])]) for each in found} == {told}
-    assert (len(found), source.asked, transport.requests) == (20, 1, [])
-    assert now() == (0 if kind == "sync" else 2)
+def encoded(before: str, after: str = "") -> str:
+    return base64.b64encode(f"{before}{KEY}{after}".encode()).decode()
 
 
-async def test_calls_do_not_lengthen_the_sources_traceback() -> None:
-    client, _ = made(Source(OSError("vault is down")))
-    for _ in range(2):
-        for each in await outcomes(client, 20):
-            assert isinstance(each, OSError)
-            frames = traceback.extract_tb(each.__traceback__)
-            assert frames[-1].name == "__call__"
-            assert len(frames) < 15
+def every(form: str) -> str:
+    return "".join(form % ord(letter) for letter in KEY)
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"cache": Cache(), "retry": RetryPolicy(deadline=3.0)}], ids=["raised", "late"]
-)
-def test_a_callables_error_needs_no_garbage_collection(options: Any) -> None:
-    class VaultError(Exception):
-        pass
-
-    async def source() -> str:
-        await asyncio.sleep(5)
-        raise VaultError
-
-    async def main() -> list[weakref.ref[Exception]]:
-        client, _ = made(source, **options)
-        alive: list[weakref.ref[Exception]] = []
-        for call in [asyncio.create_task(client.list_agents()) for _ in range(3)]:
-            try:
-                await call
-            except (VaultError, DeadlineExceededError) as error:
-                alive.append(weakref.ref(error))
-            del call
-        return alive
-
-    gc.disable()
-    try:
-        assert [alive() for alive in FakeClock().run(main())] == [None] * 3
-    finally:
-        gc.enable()
-
-
-async def test_a_slow_callable_outlives_calls_that_give_up() -> None:
-    source = Source(KEY, after=5.0)
-    client, transport = made(source.later, NO_AGENTS, retry=RetryPolicy(deadline=3.0))
-    with pytest.raises(DeadlineExceededError):
-        await client.list_agents()
-    await client.list_agents()
-    assert (source.asked, len(transport.requests), now()) == (1, 1, 5)
+SPELLINGS = {
+    "as it is": KEY,
+    "without the prefix": KEY[4:],
+    "the other case": KEY.swapcase(),
+    "URL-encoded": quote(KEY, safe=""),
+    "URL-encoded twice": quote(quote(KEY, safe=""), safe=""),
+    "escapes of JSON": every("\\u%04X"),
+    "escapes of JSON in JSON": every("\\\\u%04x"),
+    "escapes of old browsers": every("%%u%04X"),
+    "escapes of a shell": every("\\x%02x"),
+    "references of HTML": every("&#%d;"),
+    "references of HTML without an end": every("&#%d"),
+    "escapes of JavaScript": every("\\u{%x}"),
+    "octal escapes": every("\\%03o"),
+    "bytes of a program": every("0x%02x, "),
+    "long escapes": every("\\U%08x"),
+    "decimal, as a list": str(list(KEY.encode())),
+    "base64": encoded(""),
+    "base64 two letters later": encoded("xy"),
+    "base64 of the header": encoded("Bearer ", "\r\n"),
+    "base64 in lines": "\r\n".join(re.findall(".{1,12}", encoded("key="))),
+    "URL-encoded base64": quote(encoded(""), safe=""),
+    "URL-safe base64": base64.urlsafe_b64encode(f"?{KEY}".encode()).decode(),
+    "hexadecimal": KEY.encode().hex(),
+    "hexadecimal in pairs": KEY.encode().hex(" ").upper(),
+    "hexadecimal backwards": KEY[::-1].encode().hex(),
+    "backwards": KEY[::-1],
+    "split by a line end": f"{KEY[:18]}\n{KEY[18:]}",
+    "split by hyphens": "-".join(KEY[at : at + 4] for at in range(0, len(KEY), 4)),
+    "spaced": " ".join(KEY),
+    "between null bytes": "\0".join(KEY),
+    "cut at the end": KEY[:14],
+    "cut at the beginning": KEY[-12:],
+}
 
 
-async def test_a_callable_cancelled_from_inside_is_an_error() -> None:
-    client, transport = made(Source(asyncio.CancelledError()).later)
-    with pytest.raises(ConfigurationError, match="the key source was cancelled"):
-        await client.list_agents()
-    assert transport.requests == []
+def pieces(form: str) -> set[str]:
+    return {form[at : at + LONGEST + 1] for at in range(len(form) - LONGEST)} or {form}
 
 
-@pytest.mark.parametrize("problem", [None, LookupError("sealed"), asyncio.CancelledError()])
-@pytest.mark.parametrize("stay", [0.5, 2.0])
-async def test_an_abandoned_callable_is_quiet(problem: BaseException | None, stay: float) -> None:
-    complaints: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, told: complaints.append(told))
-    client, _ = made(Source(problem or KEY, after=1.0).later)
-    call = asyncio.create_task(client.list_agents())
-    await asyncio.sleep(0.1)
-    call.cancel()
-    await asyncio.wait([call])
-    await asyncio.sleep(stay)
-    del client
-    gc.collect()
-    assert complaints == []
+def redact(text: str, key: str = KEY) -> str:
+    return redacted(ApiKey(key), [text])[0]
 
 
-async def test_every_401_comes_out_when_asking_again_fails() -> None:
-    source = Source(KEY, LookupError(f"no {KEY}"), after=0.5)
-    client, transport = made(source.later, *[StubReply(status=401, after=1.0)] * 20)
-    for each in await outcomes(client, 20):
-        assert isinstance(each, AuthenticationError)
-        assert each.__notes__ == ["asking for another key failed: LookupError"]
-    assert (source.asked, len(transport.requests)) == (2, 20)
-
-
-async def test_a_401_is_told_when_asking_ends_late() -> None:
-    source = Source(KEY, KEY, after=10.0)
-    client, _ = made(source.later, REFUSED, retry=RetryPolicy(deadline=15.0))
-    with pytest.raises(DeadlineExceededError) as caught:
-        await client.list_agents()
-    assert [attempt.outcome for attempt in caught.value.attempts] == ["401"]
-    assert isinstance(caught.value.last_failure, AuthenticationError)
+def error(body: bytes, headers: dict[str, str] | None = None) -> APIStatusError:
+    return status_error(Response(400, headers or {}, body), ApiKey(KEY), FakeClock())
 
 
 @pytest.mark.parametrize(
-    ("key", "attempts", "requests"),
+    "text",
     [
-        (KEY, 4, 1),
-        (Source(KEY), 4, 1),
-        (Source("clf_1", "clf_2", "clf_3"), 4, 2),
-        (Source("clf_1", "clf_2"), 1, 1),
+        lambda form: json.dumps({"error": f"the key {form} is not known"}),
+        lambda form: form,
+        lambda form: f"<p>{form}</p>" + "and so on " * 300,
     ],
-    ids=["a fixed key", "the same key", "another and another", "one attempt"],
 )
-async def test_a_401_is_replayed_once(key: str | Source, attempts: int, requests: int) -> None:
-    client, transport = made(key, *[REFUSED] * 2, retry=RetryPolicy(attempts=attempts))
-    with pytest.raises(AuthenticationError, match="Invalid API key") as caught:
-        await client.list_agents()
-    assert [attempt.outcome for attempt in caught.value.attempts] == ["401"] * requests
-    assert len(transport.requests) == requests
-    if isinstance(key, Source):
-        assert key.asked == 2
-    else:
-        assert not hasattr(caught.value, "__notes__")  # nobody was asked for another one
+@pytest.mark.parametrize("form", SPELLINGS.values(), ids=SPELLINGS)
+def test_no_spelling_of_the_key_is_shown(form: str, text: Callable[[str], str]) -> None:
+    headers = {"X-Echo": text(form), f"X-{form}": "1", "X-Request-Id": form}
+    failure = error(text(form).encode(), headers)
+    shown = f"{failure!r} {failure} {failure.body!r} {failure.headers} {failure.request_id}"
+    assert not [piece for piece in pieces(form) if piece in shown or piece in json.dumps(shown)]
+    assert "clf_[redacted]" in shown
 
 
-async def test_many_calls_have_one_asker() -> None:
-    source = Source("clf_old", "clf_new", after=0.5)
-    refused = StubReply(status=401, after=1.0)
-    client, transport = made(source.later, *[refused] * 50, *[NO_AGENTS] * 50)
-    assert source.asked == 0
-    await outcomes(client, 50)
-    told = [(request.fingerprint, request.at) for request in transport.requests]
-    old, new = (fingerprint("clf_old"), 0.5), (fingerprint("clf_new"), 2.0)
-    assert (source.asked, told) == (2, [old] * 50 + [new] * 50)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Agent not found",
+        "an API key starts with clf_ and goes on",
+        "%41%42 \\u0041 &#65; é \U0001f916",
+        "The quick brown fox " * 500,
+        "",
+    ],
+)
+def test_a_text_without_the_key_stays(text: str) -> None:
+    assert redact(text) == text
 
 
-async def test_a_key_replaced_meanwhile_is_taken_unasked() -> None:
-    source = Source("clf_old", "clf_new")
-    late = StubReply(status=401, after=5.0)
-    client, _ = made(source, late, REFUSED, NO_AGENTS, NO_AGENTS)
-    await asyncio.gather(client.list_agents(), client.list_agents())
-    assert source.asked == 2
+@pytest.mark.parametrize(
+    ("key", "text", "shown"),
+    [
+        (KEY, f"no {KEY.upper()} nor {KEY[:20]}!", "no clf_[redacted] nor clf_[redacted]!"),
+        (SHORT, "clf_test is a test of clf tests", "clf_[redacted] is a test of clf tests"),
+        *((SHORT, f"not {SHORT[:end]}", "not clf_[redacted]") for end in range(5, len(SHORT))),
+    ],
+)
+def test_what_stands_around_the_key_stays(key: str, text: str, shown: str) -> None:
+    assert redact(text, key) == shown
 
 
-async def test_a_key_refused_as_it_came_is_renewed() -> None:
-    source = Source("clf_old", "clf_new", after=1.0)
-    client, transport = made(source.later, REFUSED, NO_AGENTS, NO_AGENTS)
-    first = asyncio.create_task(client.list_agents())
-    await asyncio.sleep(1)
-    await asyncio.gather(first, client.list_agents())
-    assert transport.requests[-1].fingerprint == fingerprint("clf_new")
+def test_a_text_full_of_pieces_is_cut() -> None:
+    assert len(redact(f"{KEY.upper()} " * 2_000)) < 10_000
 
 
-def test_one_client_asks_in_every_event_loop() -> None:
-    client, transport = made(Source(KEY), NO_AGENTS, NO_AGENTS)
-    for _ in range(2):
-        FakeClock().run(client.list_agents())
-    assert len(transport.requests) == 2
+@pytest.mark.parametrize("escape", ["%41", "\\", "&#0"])
+def test_a_text_full_of_escapes_keeps_its_beginning(escape: str) -> None:
+    text = escape * 20_000
+    assert redact(text).startswith(text[:1_000])
+    assert len(redact(text)) < 10_000
