@@ -389,6 +389,6 @@ def _still_closed(
     if limits.allow(now, until):
         return None
     copied = copy.copy(error)
-    if isinstance(copied, ChatloomError) and copied.retry_after is not None:
+    if isinstance(copied, ChatloomError):  # maybe of a refusal that asks for no wait, as others did
         copied.retry_after = until - now
     return copied
