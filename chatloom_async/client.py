@@ -57,6 +57,7 @@ class ClientStatistics:
         in_flight: calls under way on its pool, of all clients there.
         limiter: the gate of its key in the latest event loop; None before the first call, and
             without a rate limit.
+        refused: attempts that were refused: by a 429, or by what stands for one.
     """
 
     calls: int
@@ -64,6 +65,7 @@ class ClientStatistics:
     retried: int
     in_flight: int
     limiter: LimiterStatistics | None
+    refused: int = 0
 
     to_dict = as_dict
 
@@ -288,6 +290,7 @@ class AsyncChatloom:
             retried=mine.state.retried,
             in_flight=len(mine.transport.shared.in_flight),
             limiter=None if mine.state.limiter is None else mine.state.limiter.statistics(),
+            refused=mine.state.refused,
         )
 
     async def aclose(self) -> None:

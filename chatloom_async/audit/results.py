@@ -52,7 +52,7 @@ class WorkspaceAudit:
         gaps: what is missing from ``agents``.
         requests: requests sent.
         retried: those of them that repeated another one.
-        refused: answers with status 429 which its key's rate limiter saw meanwhile.
+        refused: attempts of these that were refused: by a 429, or by what stands for one.
         elapsed: seconds from opening the workspace to its last answer, waiting included.
         read_at: when that last answer had come, as an aware datetime; None: an old file.
     """

@@ -155,17 +155,9 @@ async def audit_workspace(
     """Read all there is of one workspace, and judge it; ``lookups`` calls at once."""
     loop = asyncio.get_running_loop()
     started = loop.time()
-    refused_before: int | None = None
     # With counters of its own and no cache; a policy that was chosen is kept.
     retry = AUDIT_RETRY if client.retry == RetryPolicy() else client.retry
     client = client.with_options(retry=retry, cache=None)
-
-    def note_refusals() -> None:
-        """Remember what the limiter, which may be older than the audit, saw before the answer."""
-        nonlocal refused_before
-        refused_before = _refused(client)
-
-    loop.call_soon(note_refusals)
     try:
         read = await read_workspace(client.list_agents, client.get_allowed_domains, lookups=lookups)
     except Exception as error:  # noqa: BLE001 - also of the source of its key, see gap
@@ -182,12 +174,7 @@ async def audit_workspace(
         gaps,
         spent.requests,
         spent.retried,
-        0 if refused_before is None else _refused(client) - refused_before,
+        spent.refused,
         loop.time() - started,
         datetime.now(UTC),
     )
-
-
-def _refused(client: AsyncChatloom) -> int:
-    limiter = client.stats().limiter
-    return 0 if limiter is None else limiter.refused

@@ -79,6 +79,7 @@ class ClientState:
     calls: int = 0
     requests: int = 0
     retried: int = 0
+    refused: int = 0
     limiter: RateLimiter | None = None  # of the key and loop of the latest attempt
 
 
@@ -290,6 +291,7 @@ class Caller:
                 return answer
             error = status_error(answer, key, clock)
         failed = judge(call, error, self.retry.max_retry_after)
+        self.state.refused += failed.refused
         return await self._failed(call, failed, key, generation)
 
     def _find_gate(self, key: ApiKey, loop: asyncio.AbstractEventLoop) -> _Gate:

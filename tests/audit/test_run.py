@@ -113,14 +113,16 @@ def test_every_agent_comes_with_its_domains(wire: Wire) -> None:
     assert (empty.agents, empty.gaps, empty.requests) == ((), (), 1)
 
 
+@pytest.mark.parametrize("key", ["clf_w0", lambda: "clf_w0"])
 @virtual
-async def test_a_workspace_knows_what_the_audit_cost(wire: Wire) -> None:
-    # What its client did before is none of it.
+async def test_a_workspace_knows_what_the_audit_cost(wire: Wire, key: Any) -> None:
+    # What was done with its key before is none of it.
     trouble = iter([error(429, "early"), None, None, error(429, "late"), error(503, "later")])
     wire.trouble = lambda *_: next(trouble, None)
-    client = AsyncChatloom("clf_w0", pool=wire)
-    await client.list_agents()
+    earlier = AsyncChatloom("clf_w0", pool=wire)
+    await earlier.list_agents()
     before = datetime.now(UTC)
+    client = AsyncChatloom(key, pool=wire)
     (found,) = (await audit({"w0": client}, lookups=1)).workspaces
     assert (found.requests, found.retried, found.refused) == (6, 2, 1)
     assert found.elapsed > 0
