@@ -28,6 +28,7 @@ class Draft:
     place: Path  # where it will be; for a link that is there, what the link points to
     beside: Path  # where it is
     file: FileIO = field(repr=False)  # open for writing, unbuffered; ``publish`` leaves it open
+    _published: bool = field(default=False, init=False, repr=False)
 
     @classmethod
     def begin(cls, path: str | Path, suffix: str = ".draft") -> Self:
@@ -61,11 +62,13 @@ class Draft:
         """Put it in its place; after an OSError call ``discard``."""
         os.fsync(self.file.fileno())
         self.beside.replace(self.place)
+        self._published = True  # what is beside from here on is another run's
 
     def discard(self) -> None:
-        """Remove it; what is in its place stays."""
+        """Remove it unless it is published; what is in its place stays."""
         self.file.close()
-        self.beside.unlink(missing_ok=True)
+        if not self._published:
+            self.beside.unlink(missing_ok=True)
 
 
 def write_whole(path: str | Path, parts: Iterable[bytes]) -> None:

@@ -48,3 +48,14 @@ def test_a_draft_that_is_written_is_left_alone(tmp_path: Path) -> None:
     draft.publish()
     draft.discard()
     assert (tmp_path / "page").read_text() == "one"
+
+
+def test_a_published_draft_leaves_the_next_one_alone(tmp_path: Path) -> None:
+    first = Draft.begin(tmp_path / "page")
+    first.publish()
+    second = Draft.begin(tmp_path / "page")
+    first.discard()
+    second.file.write(b"two")
+    second.publish()
+    second.discard()
+    assert (tmp_path / "page").read_text() == "two"
