@@ -2,8 +2,9 @@
 
 The kernel gives the lock back when its holder dies, however it dies. All times are
 ``time.monotonic()``, which the processes of one machine have in common. After a restart of the
-machine it begins anew, so a record of a time that is yet to come counts as unset. Not here: what a
-limiter does with the answers (``ratelimit.shared``).
+machine it begins anew: a file that nobody has written to since is emptied, and a record of a time
+that is yet to come counts as unset. Not here: what a limiter does with the answers
+(``ratelimit.shared``).
 """
 
 from __future__ import annotations
@@ -178,6 +179,8 @@ def _changed(file: FileIO, name: str, change: Callable[[Record, float], T]) -> T
         file.write(_MAGIC)
     elif head != _MAGIC:
         raise _stranger(file.name)
+    elif time.time() - os.fstat(file.fileno()).st_mtime > now:  # last written before a restart
+        file.truncate(len(_MAGIC))
     digest = blake2b(name.encode(), digest_size=16).digest()
     group = len(_MAGIC) + int.from_bytes(digest[:4], "little") % _GROUPS * _GROUP * _SIZE
     file.seek(group)

@@ -206,11 +206,17 @@ async def test_a_file_that_was_emptied_is_made_anew(tmp_path: Path, end: object)
     assert (await SharedFile(path).take(NAME, LIMIT, 3)).count == 1
 
 
-async def test_a_restart_forgets_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store, now = SharedFile(tmp_path / "limits"), time.monotonic()
-    monkeypatch.setattr(time, "monotonic", lambda: now + 90_000.0)
+@pytest.mark.parametrize(("before", "after", "ago"), [(90_000.0, 20.0, 0), (10.0, 20.0, 1000)])
+async def test_a_restart_forgets_a_limit(
+    before: float, after: float, ago: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = SharedFile(tmp_path / "limits")
+    monkeypatch.setattr(time, "monotonic", lambda: before)
     await store.close(NAME, 60.0)
-    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: after)
+    written = time.time() - ago
+    os.utime(store.path, (written, written))
+    await store.take("another", LIMIT, 1)
     assert (await store.take(NAME, LIMIT, 1)).count == 1
 
 
