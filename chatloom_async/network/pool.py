@@ -253,7 +253,11 @@ class ConnectionPool:
     async def _open(self) -> _Connections:
         if self.closed:
             raise ClientClosedError("the connection pool is closed")
-        if self.session is not None and self._by_loop:
+        here = asyncio.get_running_loop()
+        # aiohttp tells a session's loop nowhere else, but with a DeprecationWarning.
+        if self.session is not None and (
+            self._by_loop or getattr(self.session, "_loop", here) is not here
+        ):
             raise ConfigurationError(
                 "a session you bring works on one event loop; let the pool make it"
             )
@@ -277,7 +281,7 @@ class ConnectionPool:
         plain = self.session is None and self.proxy is None and not self.trust_env
         options = options_for(session, self.proxy, plain=plain)
         connections = _Connections(session, slots, keeper, direct, options, closing)
-        self._by_loop[asyncio.get_running_loop()] = connections
+        self._by_loop[here] = connections
         self._used = True
         await anext(keeper)
         if self.closed:  # by another thread's loop, which may not have met these

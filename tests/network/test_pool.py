@@ -369,6 +369,14 @@ def test_a_second_loop_refuses_a_session(served: Sandbox) -> None:
         asyncio.run(client_at(served.base_url, pools[0]).list_agents())
 
 
+async def test_a_session_works_on_its_own_loop_only(served: Sandbox) -> None:
+    async with own_session() as session:
+        client = client_at(served.base_url, ConnectionPool(session=session))
+        with pytest.raises(ConfigurationError, match="works on one event loop"):
+            await asyncio.to_thread(lambda: asyncio.run(client.list_agents()))
+        assert await client.list_agents()
+
+
 async def test_keys_get_their_own_answers(served: Sandbox) -> None:
     async with ConnectionPool(limit=4) as pool:
         clients = [client_at(served.base_url, pool, key) for key in (KEY, OTHER)]
