@@ -6,7 +6,8 @@ observer. Not here: what it observes (``events``).
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TextIO
 from urllib.parse import unquote
 
@@ -80,21 +81,32 @@ class Progress:
             if len(f"{line} · {part}") > room:
                 break
             line = f"{line} · {part}"
-        self._bar.start()
-        self._bar.update(audited.id, completed=done, total=total, figures=line, refresh=True)
+        with self._drawing():
+            self._bar.start()
+            self._bar.update(audited.id, completed=done, total=total, figures=line, refresh=True)
 
     def note(self, sign: str, text: str) -> None:
         """Print a line that stays, behind one of the signs that have a colour."""
         line = f"{sign} {visible(text)}"
         if not self._bar.disable:
             # Text, never a str: rich would take what stands in brackets for markup.
-            self._bar.console.print(Text(line, _COLOURS[sign]), soft_wrap=True)
+            with self._drawing():
+                self._bar.console.print(Text(line, _COLOURS[sign]), soft_wrap=True)
         elif self.notes_anywhere:
             tell(line)
 
     def close(self) -> None:
         """Leave the terminal clean."""
-        self._bar.stop()
+        with self._drawing():
+            self._bar.stop()
+
+    @contextmanager
+    def _drawing(self) -> Iterator[None]:
+        """Draw no more when the terminal is gone: the run goes on without it."""
+        try:
+            yield
+        except (OSError, ValueError):
+            self._bar.disable = True
 
 
 @define(eq=False)

@@ -103,6 +103,8 @@ class Run:
             tell(f"note: reading {plural(len(log.again), 'workspace')} again, hidden by an outage")
         for each in read_audits(log.path) if log.done else ():
             self._take(each)
+        if gaps := self.overview.totals.gaps:
+            tell(f"note: keeping {plural(gaps, 'gap')} too; only a new run (--force) asks again")
         self._sinks.insert(0, log.append)
 
     async def go(self) -> None:

@@ -1,5 +1,6 @@
 """The command ``audit``: whole runs, cut ones, and what is refused before the first request."""
 
+import errno
 import json
 import os
 import subprocess
@@ -19,7 +20,7 @@ from chatloom_async.contrib import dask
 from chatloom_async.models import Gap
 from chatloom_async.testing import Fault, Sandbox
 from tests.audit.samples import write
-from tests.cli.terminals import COMMAND, ROOT, Cli
+from tests.cli.terminals import COMMAND, ROOT, Cli, Failing
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 LOST = WorkspaceAudit("beta", gaps=(Gap(None, "APIConnectionError", None, "refused"),))
@@ -112,13 +113,27 @@ def test_a_resumed_run_judges_anew(served: Sandbox, keys: str, here: Path, cli: 
     assert served.count() == 6
 
 
+def test_an_audit_outlives_its_terminal(
+    served: Sandbox, keys: str, out: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = Failing(errno.EIO)
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    cli("audit", keys, "--out", out)
+    assert workspaces_in(out) == ["acme", "beta"]
+    assert served.count() == 6
+
+
 def test_what_is_missing_is_asked(served: Sandbox, keys: str, out: Path, cli: Cli) -> None:
-    write(out, WorkspaceAudit("acme", read_at=datetime(2026, 3, 1, 12, tzinfo=UTC)), LOST)
+    gaps = (Gap(None, "AuthenticationError", 401, "no"),)
+    kept = WorkspaceAudit("acme", gaps=gaps, read_at=datetime(2026, 3, 1, 12, tzinfo=UTC))
+    write(out, kept, LOST)
     out.write_text(f'{out.read_text()}{{"workspace":"be')  # as a killed run leaves it
     shown = cli("audit", keys, "--out", out, "--resume")
     assert {each.workspace: len(each.agents) for each in read_audits(out)} == {"acme": 0, "beta": 2}
     assert served.count(workspace="acme") == 0
     assert f"keeping 1 workspace of {out}, the first of them read 2026-03-01 12:00" in shown.err
+    assert "keeping 1 gap too; only a new run (--force) asks again" in shown.err
     assert "reading 1 workspace again, hidden by an outage" in shown.err
     assert "2 workspaces" in shown.out
 
