@@ -76,7 +76,7 @@ class CallEnded:
     """A call returned or raised, in the task that made it.
 
     Attributes:
-        attempts: how many requests were made.
+        attempts: how many were made, one that queued until its end among them.
         outcome: ``"ok"``, ``"cancelled"``, or the name of the error's class.
         seconds: everything the caller waited for.
     """

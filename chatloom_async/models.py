@@ -1,6 +1,6 @@
 """What the API returns, as frozen values, and how values become plain JSON values.
 
-Not here: how an answer becomes one of them (``calls.wire``).
+Not here: how an answer becomes one of them (``calls.structure``).
 """
 
 from collections.abc import Iterator, Mapping

@@ -38,7 +38,7 @@ _LASTING = (501, 505)  # … but for these: the server will know no better in a 
 _REFUSING = (403, 429, 503)
 _LASTING_REASONS = ("dns", "encoding", "proxy", "tls", "too large")
 _NOTHING_SENT = ("connect", "local")
-_NOT_THE_SERVER = ("stale", "local")  # reasons that say nothing about the server
+_NOT_THE_SERVER = ("stale", "local")
 
 
 @frozen
@@ -136,7 +136,8 @@ def _report(
     if longest is not None:
         return limiter.refused(departure, error, asked, longest)
     answered = isinstance(error, APIStatusError)
-    if not answered and getattr(error, "reason", "local") in _NOT_THE_SERVER:
+    silent = isinstance(error, APIConnectionError) and error.reason not in _NOT_THE_SERVER
+    if not answered and not silent:  # it says nothing about the server
         limiter.abandoned(departure)
     elif heals(error):
         return limiter.failed(departure, resource, error, asked)

@@ -1,4 +1,4 @@
-"""One rate limiter per API key.
+"""One rate limiter per API key (and base URL, limit and event loop).
 
 ``limiter`` is the gate that calls wait at: it asks ``schedule`` when the next one may leave, and
 ``waiting`` who that is. ``schedule`` goes by the user's limit and what is in flight

@@ -61,7 +61,7 @@ class LimiterRegistry:
             limiter = RateLimiter(limit, key.fingerprint, self.notify, common)
             common.join(limiter)
             if limit.shared is not None:
-                limiter.share(self._store(limit.shared), key.name_for(base_url))
+                limiter.share(_store(limit.shared), key.name_for(base_url))
             limiter.earlier = self._latest.get(identity)
             _go_on_from_closed_loop(limiter)
             self._limiters[id(loop), identity] = self._latest[identity] = limiter
@@ -91,14 +91,6 @@ class LimiterRegistry:
             self._common[id(loop), base_url] = gate
         return gate
 
-    def _store(self, shared: str | os.PathLike[str] | SharedStore) -> SharedStore:
-        if isinstance(shared, SharedStore):
-            return shared
-        # Imported here: most applications share no limit, and everybody pays for an import.
-        from chatloom_async.ratelimit.shared_file import SharedFile  # noqa: PLC0415 - said above
-
-        return SharedFile(os.path.abspath(shared))  # noqa: PTH100 - it must not ask the disk
-
     def _forget_some(self, now: float) -> None:
         with suppress(IndexError):  # there are none, or another thread's loop looks at the last one
             for _ in range(_AT_ONCE):
@@ -118,3 +110,12 @@ def _go_on_from_closed_loop(limiter: RateLimiter) -> None:
             limiter.take_over(earlier)
             return
         later = earlier
+
+
+def _store(shared: str | os.PathLike[str] | SharedStore) -> SharedStore:
+    if isinstance(shared, SharedStore):
+        return shared
+    # Imported here: most applications share no limit, and everybody pays for an import.
+    from chatloom_async.ratelimit.shared_file import SharedFile  # noqa: PLC0415 - said above
+
+    return SharedFile(os.path.abspath(shared))  # noqa: PTH100 - it must not ask the disk
