@@ -43,6 +43,7 @@ class Job:
     service: float = 0.03
     troubles: tuple[Trouble, ...] = ()
     limited_first: bool = True
+    connecting: float = 0.0
     moves: tuple[float, float] | None = None
     period: float = 0.0
     neighbour: float = 0.0
@@ -114,6 +115,7 @@ def run(job: Job, client: str, seed: int) -> Outcome:
         job.phase(seed),
         job.troubles,
         limited_first=job.limited_first,
+        connecting=job.connecting,
     )
     done, failed, theirs = list[str](), list[str](), list[int]()
 

@@ -157,6 +157,10 @@ def _windows() -> Iterator[Row]:
     for told in ("retry-after", "silent"):
         job = Job(Quota.fixed_window(100, 10).telling(DIALECTS[told]), 500, latency=far)
         yield Row(f"window 100/10 s at 300 ms, {told}", (job,), Bar(1.25, 0.02, 40))
+    for limit, seconds in ((10, 1), (100, 10)):
+        quota = Quota.fixed_window(limit, seconds).telling("silent")
+        job = Job(quota, 300, connecting=0.15)
+        yield Row(f"connecting takes 150 ms, {limit}/{seconds} s, silent", (job,), SHORT)
     for name, (make, _) in list(kinds.items())[::3]:
         quota = make(30, 10).telling("silent")
         job = Job(quota, 200, crew=Crew(ceiling=RateLimit()), period=10)

@@ -77,6 +77,7 @@ class Server:
     troubles: tuple[Trouble, ...] = ()
     pages: Mapping[str, bytes] = field(factory=dict[str, bytes])
     limited_first: bool = True  # what fails was counted by the limiter, too
+    connecting: float = 0.0  # seconds before a request for which there is no connection yet
     arrivals: list[float] = field(factory=list[float], init=False)
     answers: list[float] = field(factory=list[float], init=False)
     failures: list[float] = field(factory=list[float], init=False)
@@ -147,14 +148,22 @@ class SimulatedTransport:
     server: Server
     shared: Shared = field(init=False)
     closed: bool = field(default=False, init=False)
+    _kept: int = field(default=0, init=False)  # connections at hand
 
     def __attrs_post_init__(self) -> None:
         """Live in the server's time."""
         self.shared = Shared(self.server.clock)
 
     async def exchange(self, request: Request, key: ApiKey, timeout: float) -> Response:
-        """Make one request."""
-        return await self.server.answer(request.resource, key.fingerprint, timeout)
+        """Make one request, on a connection that is at hand or a new one."""
+        if self._kept:
+            self._kept -= 1
+        else:
+            await asyncio.sleep(self.server.connecting)
+        try:
+            return await self.server.answer(request.resource, key.fingerprint, timeout)
+        finally:
+            self._kept += 1
 
     async def aclose(self) -> None:
         """Hold nothing."""

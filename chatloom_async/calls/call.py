@@ -277,7 +277,7 @@ class Caller:
         except ChatloomError as failure:
             error = failure.with_traceback(None)  # whose frame holds the error: a circle
         except BaseException as ending:
-            self._interrupted(call, ending, loop.time())  # maybe of a loop that was closed
+            self._interrupted(call, ending)
             raise
         else:
             clock = self.transport.shared.clock
@@ -358,12 +358,13 @@ class Caller:
                 failed.next_step = NextStep.FINAL if fresh == key else NextStep.AT_ONCE
         return failed
 
-    def _interrupted(self, call: CallRecord, ending: BaseException, now: float) -> None:
+    def _interrupted(self, call: CallRecord, ending: BaseException) -> None:
         """Take note of an attempt that ended without an answer, maybe by the call's own deadline.
 
         To the limiter it is a failure of the server if the deadline cut it off after some time, and
         an attempt that was given up otherwise.
         """
+        now = asyncio.get_running_loop().time()
         elapsed = now - call.started
         late, queued = call.ending is Ending.DEADLINE, QUEUED in getattr(ending, "__notes__", ())
         error: APIConnectionError

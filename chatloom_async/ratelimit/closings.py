@@ -137,19 +137,26 @@ class Pause:
         return now + (max(_SOON, _TOKENS / bucket.rate) if bucket.rate else _SOON)
 
     def next_probe(
-        self, now: float, opened_at: float, window: LearnedWindow | None, *, troubled: bool
+        self,
+        now: float,
+        opened_at: float,
+        late: float,
+        window: LearnedWindow | None,
+        *,
+        troubled: bool,
     ) -> float:
         """Return when the next one may leave: a round time after the opening, as windows end.
 
-        Open for long, the gate's opening is no window's beginning; with 503s (``troubled``) it is
-        doubtful.
+        The server's window may have begun so many seconds ``late``. Open for long, the gate's
+        opening is no window's beginning; with 503s (``troubled``) it is doubtful.
         """
         fresh = self.closed_at - opened_at < _FRESH and not troubled
         base = opened_at if fresh else self.closed_at
         waited = now - base
         period = self.period if window is None else window.span
-        step = period if waited < period < _LONGEST and self.vain == 1 else round_up(waited)
-        return base + step + _MARGIN
+        if waited < period < _LONGEST and self.vain == 1:
+            return base + period + _MARGIN
+        return base + round_up(waited) + (max(late, _MARGIN) if fresh else _MARGIN)
 
 
 @define(eq=False, repr=False)

@@ -151,8 +151,9 @@ class RateLimiter:
     def admitted(self, departure: float, resource: str) -> None:
         """Report an answer that is no refusal, or an error that waiting would not heal."""
         schedule = self._schedule
-        # A look at the clock is saved: the schedule uses the time only where it waits for answers.
-        now = self.loop.time() if schedule.ready == math.inf else schedule.latest
+        # Else a look at the clock is saved: the schedule has no use for the time.
+        needed = math.inf in (schedule.ready, schedule.first_answer)
+        now = self.loop.time() if needed else schedule.latest
         opened = schedule.admitted(now, departure, resource)
         if opened:
             self._log.opened(now - schedule.closed_since)
@@ -389,6 +390,6 @@ def _still_closed(
     if limits.allow(now, until):
         return None
     copied = copy.copy(error)
-    if isinstance(copied, ChatloomError):  # maybe of a refusal that asks for no wait, as others did
+    if isinstance(copied, ChatloomError) and copied.retry_after is not None:
         copied.retry_after = until - now
     return copied

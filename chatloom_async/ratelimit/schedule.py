@@ -46,6 +46,8 @@ _VAIN_LIE = 2  # the second one after the reset, show that what was told is wron
 _VAIN_HICCUP = 2  # by 503, the next one let in, show that there is no limit ("a hiccup of 2 s")
 _VAIN_OUTAGE = 3  # by 503 are an outage ("30 s of 503s")
 _HELD, _MINUTE = 10.0, 60.0  # seconds for which a window's rate holds ("counters 10/1 s")
+# Seconds at the most that connecting holds up the first request ("connecting takes 150 ms").
+_CONNECTING = 1.0
 _CAUTIOUS = 1.0  # in flight after a pause, and after a reset that was told ("counters 300/60 s")
 _AGAIN = 4.0  # in flight at a window's beginning ("100/10 s at 300 ms")
 
@@ -63,6 +65,7 @@ class Schedule:
         not_before: until when the server asked to stay away.
         latest: the latest departure.
         told: what answers tell of the limit; None as long as none did.
+        first_answer: when the first good answer since the opening came; infinity before.
 
     """
 
@@ -79,6 +82,7 @@ class Schedule:
     bucket: LearnedBucket = field(init=False)
     concurrency: LearnedConcurrency = field(factory=LearnedConcurrency)
     told: ToldQuota | None = None
+    first_answer: float = math.inf
     window: LearnedWindow | None = None
     outage: OutageDetector = field(factory=OutageDetector)
     _departures: Departures = field(factory=Departures)
@@ -123,7 +127,7 @@ class Schedule:
         rested = departure - self.latest
         if self.window is not None and not self.closed and rested > 0.2 * self.window.span:
             self.concurrency.restart(_AGAIN)
-            self._opened_at = departure
+            self._opened_at, self.first_answer = departure, math.inf
             self.window.begin(departure)
         if self.told and self.told.spend(now):
             self.concurrency.restart(_CAUTIOUS)
@@ -140,6 +144,8 @@ class Schedule:
         opens = departure == self.probe
         if opens:
             self._reopen(now)
+        if self.first_answer == math.inf:
+            self.first_answer = now
         self.concurrency.accepted(now, departure)
         self.outage.end(departure, resource)
         if self.ready == math.inf:
@@ -350,6 +356,11 @@ class Schedule:
         self.closed_since = self.closed_since if self.closed else now
         self.closed, self.outage_backoff = True, 0.0  # the outage's server is up, and only full
 
+    @property
+    def _late(self) -> float:
+        """Seconds by which a window may have begun after the opening: connecting takes time."""
+        return min(self.first_answer - self._opened_at, _CONNECTING)
+
     def _await_probe(self, now: float, wait: float) -> None:
         """Set when a probe may leave, after a refusal."""
         pause, window = self._pause, self.window
@@ -359,7 +370,8 @@ class Schedule:
             until = pause.first_probe(now, self.bucket, window)
         else:
             troubled = self.concurrency.troubled
-            until = pause.next_probe(now, self._opened_at, window, troubled=troubled)
+            late = self._late
+            until = pause.next_probe(now, self._opened_at, late, window, troubled=troubled)
         self._hold(until + self.uniform(0, 0.05))
 
     def _reopen(self, now: float) -> None:
@@ -374,7 +386,7 @@ class Schedule:
                 self.concurrency.pardon()
             self.concurrency.restart(_CAUTIOUS)
         self.concurrency.back(probe)
-        self._opened_at, self._failed = probe, 0
+        self._opened_at, self._failed, self.first_answer = probe, 0, now
         self.closed, self.outage_backoff, self.not_before = False, 0.0, -math.inf
         self._hold(self._learned(now, probe))
 
@@ -404,7 +416,7 @@ class Schedule:
         long = cycle < 2 * (now - pause.closed_at) and SHORTEST < cycle < _OUTDATED
         waited = (told or pause.vain >= _VAIN_WINDOW) and not (self.told and self.told.guides)
         if self._windowed and waited and long and worth > 0:
-            vain = 0.0 if told else pause.vain_at - self._opened_at
+            vain = 0.0 if told else max(0.0, pause.vain_at - self._opened_at - self._late)
             span = math.floor(cycle + 0.05) if told and cycle > 1 else round_down(cycle)
             self.window = LearnedWindow(self._departures, span, worth, self._failed, probe, vain)
             self.window.begin(probe)

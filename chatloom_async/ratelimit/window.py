@@ -90,9 +90,10 @@ class LearnedWindow:
             return
         if self.shorter:
             self.span, self.shorter, self._proving = self.shorter, 0.0, False
-        middle = float(math.ceil(math.sqrt(min(self.vain, self.span) * self.span)))
+        middle = math.ceil(math.sqrt(min(self.vain, self.span) * self.span))
+        middle = min(middle, math.ceil(self.span) - 1)
         if self.vain < middle < self.span:
-            self.shorter = middle
+            self.shorter = float(middle)
 
     def failed(self, departure: float) -> None:
         """Take one out of account that failed, as long as the server seems to do so too."""

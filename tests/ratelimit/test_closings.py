@@ -76,7 +76,7 @@ def test_a_meaningless_opening_counts_for_nothing(opened_at: float, *, troubled:
     pause = Pause()
     pause.begin(100.0, 99.9)
     pause.in_vain(100.3)
-    assert pause.next_probe(100.3, opened_at, None, troubled=troubled) == pytest.approx(100.53)
+    assert pause.next_probe(100.3, opened_at, 0.0, None, troubled=troubled) == pytest.approx(100.53)
 
 
 @pytest.mark.parametrize(("period", "probe"), [(45.0, 45.03), (170.0, 2.03)])
@@ -84,7 +84,7 @@ def test_what_repeats_within_a_minute_is_a_window(period: float, probe: float) -
     pause = Pause(period=period)
     pause.begin(1.0, 0.9)
     pause.in_vain(1.3)
-    assert pause.next_probe(1.3, 0.0, None, troubled=False) == pytest.approx(probe)
+    assert pause.next_probe(1.3, 0.0, 0.0, None, troubled=False) == pytest.approx(probe)
 
 
 @pytest.mark.parametrize(("waited", "probe"), [(16.0, 30), (60.0, 70), (75.0, 80), (131.0, 140)])
@@ -92,5 +92,5 @@ def test_probes_come_evenly_after_a_minute_of_them(waited: float, probe: float) 
     pause = Pause()
     pause.begin(1.0, 0.9)
     pause.in_vain(waited)
-    found = pause.next_probe(waited, 0.0, None, troubled=False)
+    found = pause.next_probe(waited, 0.0, 0.0, None, troubled=False)
     assert found == pytest.approx(probe + 0.03)

@@ -14,7 +14,7 @@ from attrs import define, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatloom_async.errors import DeadlineExceededError, RateLimitError
+from chatloom_async.errors import DeadlineExceededError
 from chatloom_async.ratelimit.limiter import RateLimiter
 from chatloom_async.ratelimit.values import Cost, RateLimit
 from chatloom_async.ratelimit.waiting import Waiter, WaitingLine, WaitLimits
@@ -414,16 +414,6 @@ async def test_the_last_error_is_known_while_the_gate_is_closed() -> None:
     assert now() == 0
     await lookup(gate)
     assert gate.last_error is None
-
-
-async def test_an_error_tells_the_wait_that_another_refusal_asks() -> None:
-    gate = limiter()
-    silent, asking = await departure(gate), await departure(gate)
-    gate.refused(silent, RateLimitError(429, "too many"), None)
-    gate.refused(asking, RateLimitError(429, "too many"), 300)
-    with pytest.raises(RateLimitError) as caught:
-        await gate.wait("/a", WaitLimits())
-    assert caught.value.retry_after == 300
 
 
 async def test_each_closing_is_one_warning_and_one_info(caplog: pytest.LogCaptureFixture) -> None:
