@@ -198,8 +198,8 @@ class AnswerStore:
         """Tell whether asking is known to be in vain: the old answer is served at once."""
         return bool(kept.retry_at) or workspace in self._failing
 
-    def may_retry(self, kept: KeptAnswer, workspace: Workspace, now: float) -> bool:
-        """Tell whether it is time for one call to find out if the API works again."""
+    def take_retry(self, kept: KeptAnswer, workspace: Workspace, now: float) -> bool:
+        """Tell one call that it is to find out if the API works again; others wait a while."""
         with self._lock:
             if now < max(kept.retry_at, self._failing.get(workspace, 0.0)):
                 return False

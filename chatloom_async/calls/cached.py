@@ -85,7 +85,7 @@ class CachedCalls:
         if kept is not None and now >= kept.usable_until:
             kept = None
         if kept is not None and store.is_failing(kept, identity[0]):
-            if identity not in store.flights_here() and store.may_retry(kept, identity[0], now):
+            if identity not in store.flights_here() and store.take_retry(kept, identity[0], now):
                 self._start(request, identity, give_up_at, unattended=True)
             return self._old(kept, request, key)
         answer = await self._fly(request, identity, give_up_at)
