@@ -27,9 +27,12 @@ from chatloom_async import (
     RateLimit,
     RetryPolicy,
 )
+from chatloom_async.calls.attempts import CallRecord
+from chatloom_async.calls.call import enter
 from chatloom_async.calls.request import build_request
 from chatloom_async.events import AttemptEnded, CacheAnswered, CallStarted, Event
 from chatloom_async.testing import FakeClock, Sandbox, StubReply, StubTransport
+from chatloom_async.transport import Ending, InFlight
 from tests.clients import KEY as ACME
 from tests.threads import in_threads
 from tests.virtual import now
@@ -282,16 +285,36 @@ async def test_each_call_has_its_own_deadline(
     assert len(asyncio.all_tasks()) == 1
 
 
-async def test_a_call_joining_at_the_end_fails_too() -> None:
+@pytest.mark.parametrize("turns", range(2))
+async def test_a_call_joining_at_the_end_is_answered(turns: int) -> None:
     case, loop = Case(slow()), asyncio.get_running_loop()
     early = asyncio.create_task(look_up(case.client(retry=RetryPolicy(deadline=1.0))))
     await asyncio.sleep(0)
     late: list[asyncio.Task[str]] = []
-    loop.call_at(1.0, lambda: late.append(loop.create_task(look_up(case.client()))))
-    errors = await asyncio.gather(early, asyncio.sleep(2), return_exceptions=True)
-    assert isinstance(errors[0], DeadlineExceededError)
+
+    async def join() -> str:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        return await look_up(case.client())
+
+    loop.call_at(1.0, lambda: late.append(loop.create_task(join())))
     with pytest.raises(DeadlineExceededError, match="within 1 s"):
-        await late[0]
+        await early
+    assert now() < 1.5
+    assert await late[0] in ("slow.example", "v1.example")
+
+
+async def test_a_deadline_holds_though_the_shared_one_moves() -> None:
+    request = build_request("GET", "https://chatloom.app", "/x")
+    flight = CallRecord(request, 1.0)
+    call = CallRecord(request, 1.0, flight)
+    enter(call, InFlight(), None)
+    asyncio.get_running_loop().call_at(1.05, setattr, flight, "give_up_at", math.inf)
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.sleep(10)
+    assert call.withdraw_cancellation() is Ending.DEADLINE
+    assert now() == pytest.approx(1.2)
+    call.silence()
 
 
 async def test_a_later_call_waits_longer_for_the_gate() -> None:

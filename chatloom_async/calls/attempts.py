@@ -27,6 +27,7 @@ from chatloom_async.transport import Alarm, Ending, Request, Shared
 
 log: logging.Logger = logging.getLogger("chatloom_async")
 log.addHandler(logging.NullHandler())  # silent unless the application sets up logging
+_AGAIN = 0.2  # seconds: by then a leader with the same deadline has ended, however late its alarm
 
 
 class NextStep(Enum):
@@ -75,7 +76,7 @@ class CallRecord:
     Attributes:
         request: what every attempt sends.
         give_up_at: when its deadline comes.
-        leader: the call whose request this one waits for, if it does.
+        leader: the record of the flight that this call waits for, if it does (``calls.cached``).
         notify: the observer, told by ``begin``, ``waited``, ``attempt_ended`` and ``ended``.
         number: how the observer knows the call.
         began: when the call began, if somebody is told.
@@ -91,7 +92,7 @@ class CallRecord:
         cut: the attempt that the deadline ended.
         started: when the latest attempt left.
         failed_at: when the latest failed attempt was over.
-        sent: how many requests were handed to the transport.
+        sent: how many requests were handed to the transport, those that queued there included.
     """
 
     request: Request
@@ -168,11 +169,18 @@ class CallRecord:
             self.alarm = Alarm(self.give_up_at, self._rung)
 
     def _rung(self) -> None:
-        if self.alarm is None or self.alarm.at < self.give_up_at:
+        # Not at once: an answer that was read just before is the next to be looked at.
+        asyncio.get_running_loop().call_soon(self._end_at_deadline)
+
+    def _end_at_deadline(self) -> None:
+        if self.alarm is None:  # the call is over
+            return
+        if self.alarm.at < self.give_up_at:
             self.ring_at_deadline()
         elif self.leader is None or self.leader.give_up_at > self.give_up_at:
-            # Not at once: an answer that was read just before is the next to be looked at.
-            asyncio.get_running_loop().call_soon(self.end, Ending.DEADLINE)
+            self.end(Ending.DEADLINE)
+        else:  # another call may still move the leader's
+            self.alarm = Alarm(self.alarm.at + _AGAIN, self._rung)
 
     def silence(self) -> None:
         """Forget the deadline."""

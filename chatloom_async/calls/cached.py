@@ -7,6 +7,14 @@ of its own.
 A call that waits has a record of its own, by which its deadline and its client's closing end it.
 The attempts are the flight's: one ``Caller.conclude``, in a task.
 
+Who ends whom:
+
+- A waiting call's deadline, or its client's closing, ends that call alone.
+- The flight's deadline, the latest of theirs, ends the flight, and its error is everybody's.
+- The last call that leaves ends the flight, unless it is ``unattended``: a renewal of what is kept.
+- Closing the pool ends all waiting calls, and unattended flights.
+- A flight that is being ended is nobody's to join: a later call starts another.
+
 Not here: what is kept, for how long, and the record of a flight (``cache``).
 """
 
@@ -110,8 +118,8 @@ class CachedCalls:
         caller, store, joined = self.caller, self.store, 0
         while True:
             flight = store.flights_here().get(identity)
-            leads = flight is None
-            if flight is None:
+            leads = flight is None or flight.call.ending is not None  # too late to join it
+            if flight is None or leads:
                 store.misses += 1
                 flight = self._start(request, identity, give_up_at)
             else:
