@@ -2,8 +2,8 @@
 
 ``ConnectionPool`` (``network``) is the transport of an application, ``StubTransport``
 (``testing``) the one of a test. Here too: what all clients of one transport share (``Shared``),
-and how closing ends their calls (``InFlight``). Not here: how a request is built and checked
-(``calls.request``), and what becomes of an answer (``calls.call``).
+how closing ends their calls (``InFlight``), and what rings at a deadline (``Alarm``). Not here: how
+a request is built and checked (``calls.request``), and what becomes of an answer (``calls.call``).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from enum import Enum
 from itertools import count
 from operator import attrgetter
@@ -53,6 +54,7 @@ class UnderWay(Protocol):
 class InFlight:
     """The calls of one pool. A call adds itself to ``calls``, and leaves in a ``finally``.
 
+    A flight (``calls.cached``) that calls wait for is not among them, they are.
     Only the loop that runs a call touches its entry, so that loops in several threads may share it.
     """
 
@@ -67,9 +69,8 @@ class InFlight:
             task = call.task  # once: the call may end meanwhile, in another thread
             if task is None or not (owner is None or call.owner is owner):
                 continue
-            loop = task.get_loop()
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(call.end, Ending.CLOSED)
+            with suppress(RuntimeError):  # its loop is closed, maybe at this moment
+                task.get_loop().call_soon_threadsafe(call.end, Ending.CLOSED)
 
     def forget_lost(self) -> None:
         """Let go of calls whose loop was closed under them: each would keep its sockets open."""

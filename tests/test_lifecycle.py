@@ -23,7 +23,9 @@ from chatloom_async import (
     ConnectionPool,
     RateLimit,
 )
+from chatloom_async.calls.attempts import CallRecord
 from chatloom_async.testing import Fault, Sandbox
+from chatloom_async.transport import Request
 from tests.clients import KEY, client_at, outcomes
 from tests.faults.server import Hang, Script, Server
 from tests.ratelimit.test_shared import hang, strange
@@ -53,6 +55,29 @@ async def test_closing_the_pool_ends_all_clients_calls() -> None:
         assert [type(outcome) for outcome in outcomes] == [ClientClosedError] * 3
         with pytest.raises(ClientClosedError):
             await clients[0].list_agents()
+
+
+async def test_closing_cut_short_is_finished_again(
+    served: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool, closed = ConnectionPool(), list[aiohttp.ClientSession]()
+    await client_at(served.base_url, pool).list_agents()
+    finish = aiohttp.ClientSession.close
+
+    async def close(session: aiohttp.ClientSession) -> None:
+        closed.append(session)
+        if len(closed) < 2:
+            await asyncio.Event().wait()
+        await finish(session)
+
+    monkeypatch.setattr(aiohttp.ClientSession, "close", close)
+    first = asyncio.create_task(pool.aclose())
+    while not closed:
+        await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.wait([first])
+    await pool.aclose()
+    assert closed[-1].closed
 
 
 @pytest.mark.parametrize("used", [False, True])
@@ -201,6 +226,20 @@ def test_calls_of_a_closed_loop_are_let_go(served: Sandbox) -> None:
     asyncio.run(client_at(served.base_url, pool).list_agents())
     assert pool.stats().calls == 0
     asyncio.run(pool.aclose())
+
+
+async def test_a_loop_closed_at_this_moment_keeps_nobody() -> None:
+    """Another thread may close its loop between any two steps of ours."""
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("Event loop is closed")
+
+    loop = type("Loop", (), {"is_closed": lambda _: False, "call_soon_threadsafe": refuse})()
+    task: Any = type("Task", (), {"get_loop": lambda _: loop})()
+    pool = ConnectionPool()
+    pool.shared.in_flight.calls.add(CallRecord(Request("GET", "", "/x", "/x"), task=task))
+    await pool.aclose()
+    assert pool.closed
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forking is for POSIX")

@@ -66,10 +66,7 @@ class _Connections:
         return self.timeouts.setdefault(seconds, Timeouts(seconds))
 
     def lost_kept(self) -> bool:
-        """Report that the connection of the running request died or fell silent.
-
-        Returns whether it was a kept one, which ends the generation of those as old.
-        """
+        """Report a lost connection to a connector of ours; return whether it was a kept one."""
         connector = self.session.connector
         return isinstance(connector, Connector) and connector.lost_kept()
 
@@ -292,22 +289,22 @@ class ConnectionPool:
     async def aclose(self) -> None:
         """End the calls in flight and close what the pool opened; idempotent.
 
+        What a cancelled ``aclose`` left open, the next one closes.
+
         The calls of all its clients raise ``ClientClosedError``, those in flight and later ones.
 
         A loop that runs in another thread closes its own connections. So does one that stands
         still, in its ``shutdown_asyncgens``, which ``asyncio.run`` and ``asyncio.Runner`` see to.
         """
-        if self.closed:
-            return
-        self.closed = True
-        self.shared.in_flight.end()
         here = asyncio.get_running_loop()
-        mine = self._by_loop.get(here)
-        for loop, connections in list(self._by_loop.items()):
-            if loop is not here and loop.is_running():
-                with suppress(RuntimeError):  # it has ended since, and its connections with it
-                    loop.call_soon_threadsafe(self._close_soon, loop, connections)
-        await self._close(mine)
+        if not self.closed:
+            self.closed = True
+            self.shared.in_flight.end()
+            for loop, connections in list(self._by_loop.items()):
+                if loop is not here and loop.is_running():
+                    with suppress(RuntimeError):  # it has ended since, and its connections with it
+                        loop.call_soon_threadsafe(self._close_soon, loop, connections)
+        await self._close(self._by_loop.get(here))
 
     def _close_soon(self, loop: asyncio.AbstractEventLoop, connections: _Connections) -> None:
         """Close what belongs to the running loop, which goes on with other things."""
