@@ -110,8 +110,8 @@ def build_request(  # noqa: PLR0913 - what a request is
             HEAD, PUT and DELETE may (RFC 9110 §9.2.2).
 
     Raises:
-        ConfigurationError: the method is none, a value cannot be a segment, there are two queries,
-            or the body is not JSON.
+        ConfigurationError: the method is none, a value cannot be a segment or is missing, there are
+            two queries, or the body is not JSON.
     """
     if method not in _METHODS:
         raise ConfigurationError(f"the method is one of {', '.join(sorted(_METHODS))}")
@@ -132,6 +132,8 @@ def build_request(  # noqa: PLR0913 - what a request is
         # plain: nothing to encode
         segment = value if plain and PREFIX not in value else _segment(name, value)
         resource = resource.replace(f"{{{name}}}", segment)
+    if "{" in resource:
+        raise ConfigurationError(f"no value was given for a name in braces: {resource}")
     body = None if json is None else _json(json, "the body").encode()
     target = f"{resource}?{inline}" if inline else resource
     return Request(method, base_url, route, resource, target, body, repeatable)

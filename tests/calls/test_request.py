@@ -125,6 +125,11 @@ def test_what_is_no_agent_id_is_refused(agent_id: Any, problem: str) -> None:
     assert caught.value.http_status == 404
 
 
+def test_a_name_without_a_value_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"braces: /api/x/\{agent_id\}"):
+        build_request("GET", "", "/api/{version}/{agent_id}", {"version": "x", "agent": "a"})
+
+
 @pytest.mark.parametrize(
     "ask",
     [
