@@ -1,4 +1,4 @@
-"""An answer that is no success: as the error its caller sees, and what its headers ask for.
+"""What an answer says beside its model: a refusal as an error, and the limit its headers tell.
 
 There is no one way for headers to say how long to wait, or what they know of the server's rate
 limit. Understood are Retry-After (RFC 9110 §10.2.3), ``retry-after-ms`` and Traefik's
@@ -44,7 +44,7 @@ _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6,
 _PARAMETER = re.compile(r"\b(limit|remaining|reset|q|r|t|w)\s*=\s*(\d{1,12}(?:\.\d{1,6})?)")
 
 _MILLISECOND = 0.001
-_AT_ONCE = 1.0  # seconds: what a refusal with "Retry-After: 0" is taken to ask for
+_ZERO_MEANS = 1.0  # seconds: what a refusal with "Retry-After: 0" is taken to ask for
 _ROUNDING = 1.0  # seconds by which a Retry-After in whole seconds may differ from a reset
 _EPOCH = 1e9  # a reset above this many seconds is a moment since 1970 …
 _EPOCH_MS = 1e11  # … and above this one in milliseconds
@@ -52,6 +52,7 @@ _SKEW = 2.0  # seconds: a Date further from our clock shows that one of the two 
 _LONGEST_RESET = 31 * 86_400.0  # seconds; quotas are counted by the month at most
 
 _PREFIXES = ("x-ratelimit-", "ratelimit-", "x-rate-limit-")
+_LISTS = ("ratelimit", "ratelimit-policy")  # in one line or in several (RFC 9110 §5.3)
 # Whoever tells of a limit sends one of these.
 TELLING = ("ratelimit", *(prefix + "remaining" for prefix in _PREFIXES))
 
@@ -64,7 +65,9 @@ def status_error(answer: Response, key: ApiKey, clock: Clock) -> APIStatusError:
     for name, value in answer.headers.items():
         room -= len(name) + len(value)
         if room >= 0:
-            headers[name.lower()] = value
+            lower = name.lower()
+            several = lower in headers and lower in _LISTS
+            headers[lower] = f"{headers[lower]}, {value}" if several else value
     retry_after = parse_retry_after(headers, clock)
     line = re.sub(_CONTROL, " ", message).encode(errors="replace").decode()  # fit for a log
     body = answer.body[:MAX_ERROR_BODY].decode("latin-1")
@@ -115,7 +118,7 @@ def parse_retry_after(headers: Mapping[str, str], clock: Clock) -> float | None:
     reset = told.reset if told is not None and told.remaining < 1 else None
     if asked and reset and abs(reset - asked) <= _ROUNDING:
         return reset if reset % 1 else max(asked, reset)
-    return asked or reset or (_AT_ONCE if asked == 0 else None)
+    return asked or reset or (_ZERO_MEANS if asked == 0 else None)
 
 
 def parse_limit(headers: Mapping[str, str], clock: Clock) -> ToldLimit | None:
@@ -126,7 +129,7 @@ def parse_limit(headers: Mapping[str, str], clock: Clock) -> ToldLimit | None:
     else:
         return None
     if name == "ratelimit":
-        told = _tightest(headers[name])
+        told = _tightest(_all_of(name, headers))
         remaining, reset = told.get("remaining", told.get("r")), told.get("reset", told.get("t"))
         limit = told.get("limit", told.get("q"))
     else:
@@ -134,7 +137,8 @@ def parse_limit(headers: Mapping[str, str], clock: Clock) -> ToldLimit | None:
         remaining = _number(headers[name])
         reset = _seconds(headers.get(prefix + "reset-after", headers.get(prefix + "reset", "")))
         limit = _number(headers.get(prefix + "limit", ""))
-    policy = _tightest(headers.get("ratelimit-policy", headers.get("x-ratelimit-limit", "")))
+    policies = _all_of("ratelimit-policy", headers) or headers.get("x-ratelimit-limit", "")
+    policy = _tightest(policies)
     limit = policy.get("q", policy.get("limit")) if limit is None else limit
     if remaining is None or reset is None:
         return None
@@ -161,6 +165,12 @@ def _asked(headers: Mapping[str, str], clock: Clock) -> float | None:
         wait = until - (clock.wall() if now is None else now)
         return wait if wait > 0 else None
     return _seconds(headers.get("x-retry-in", "")) or None
+
+
+def _all_of(name: str, headers: Mapping[str, str]) -> str:
+    """Return a list that may be in several lines, as a multidict of aiohttp's has them."""
+    lines = getattr(headers, "getall", None)
+    return headers.get(name, "") if lines is None else ", ".join(lines(name, ()))
 
 
 def _tightest(field: str) -> dict[str, float]:

@@ -4,6 +4,7 @@ import json
 import time
 
 import pytest
+from multidict import CIMultiDict
 
 from chatloom_async import ApiKey, APIStatusError
 from chatloom_async.calls.answer import parse_limit, parse_retry_after, status_error
@@ -183,6 +184,16 @@ def test_no_message_is_cut_within_a_key(room: int) -> None:
     body = json.dumps({"error": f"{'x' * (2_000 - room)}{SHORT}"}).encode()
     message = status_error(Response(400, {}, body), ApiKey(SHORT), FakeClock()).message
     assert message == f"{'x' * (2_000 - room)}{'clf_[redacted]'[:room]}…"
+
+
+def test_a_limit_in_two_lines_is_read_whole() -> None:
+    lines = [("RateLimit", '"a";r=90;t=60'), ("RateLimit", '"b";r=0;t=30')]
+    headers, clock = CIMultiDict([*lines, ("RateLimit-Policy", '"a";q=9'), lines[0]]), FakeClock()
+    for given in (headers, CIMultiDict([*lines[::-1], lines[0]])):
+        told = parse_limit(given, clock)
+        refusal = status_error(Response(429, given, b""), ApiKey(KEY), clock)
+        assert told == parse_limit(refusal.headers, clock)
+        assert (refusal.retry_after, told and told.reset) == (30, 30)
 
 
 def test_of_endless_headers_the_first_are_kept() -> None:
