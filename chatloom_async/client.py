@@ -6,6 +6,9 @@ attrs class in ``models``, named in ``wire.prepare`` too. One that a GET returns
 ``answered_at`` and ``is_stale``, which a cache sets; if it is about one agent, ``invalidate`` names
 its resource too. ``NoneType`` stands for an answer whose body does not matter.
 
+A paged GET is one request per page, each with the whole deadline and its own place in a cache. A
+method that walks the pages makes a reader that has ``until``, as ``get_workspace`` does.
+
 Not here: how a request is checked (``calls.request``), one call (``calls.call``), and how JSON
 becomes a model (``calls.structure``).
 """

@@ -105,14 +105,18 @@ async def test_the_rate_limit_paces_calls(rate_limit: RateLimit | None, took: fl
 
 
 async def test_statistics_count_calls_requests_and_retries() -> None:
-    client, _ = scripted(SLOW, StubReply(status=503), NO_AGENTS, StubReply(status=404))
+    client, _ = scripted(SLOW, StubReply(status=503), SLOW, StubReply(status=404))
     other = client.with_options(api_key=OTHER)
     assert client.stats() == ClientStatistics(0, 0, 0, 0, None)
     under_way = asyncio.create_task(other.list_agents())
     await asyncio.sleep(1)
     assert client.stats().in_flight == 1  # on the pool
     await under_way
-    await client.list_agents()
+    repeating = asyncio.create_task(client.list_agents())
+    while client.stats().requests < 2:
+        await asyncio.sleep(0.1)
+    assert client.stats().retried == 1  # already while the call is under way
+    await repeating
     with pytest.raises(NotFoundError):
         await client.list_agents()
     stats = client.stats()

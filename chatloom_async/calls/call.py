@@ -206,15 +206,17 @@ class Caller:
                 call.silence()
         if isinstance(outcome, Response):
             try:
-                plain = model is object or model is NoneType
-                body, request = outcome.body, call.request
-                answer = _plain(outcome, request, model) if plain else decode(body, model)
+                answer = (
+                    _plain(outcome, call.request, model)
+                    if model is object or model is NoneType
+                    else decode(outcome.body, model)
+                )
             except ResponseDecodeError as failure:
                 outcome = _note(call, FailedAttempt(_coded(failure, outcome)), loop.time())
             else:
                 if told:
                     call.ended(None, loop.time())
-                return answer, body
+                return answer, outcome.body
         call.ended(outcome.error, loop.time())
         return call.finished(outcome.error)
 
@@ -252,7 +254,6 @@ class Caller:
         try:
             return await engine(next_attempt)
         finally:
-            self.state.retried += call.sent - 1
             engine.iter_state.reset()  # it holds the engine: a circle with the errors
 
     async def _attempt(self, call: CallRecord) -> Response | FailedAttempt:
@@ -265,13 +266,13 @@ class Caller:
         limiter = call.limiter = gate.limiter
         departure = 0.0 if limiter is None else limiter.try_acquire()
         call.departure = departure or 0.0
-        unsent = await self._wait(call) if departure is None else None
-        if unsent is not None:
+        if departure is None and (unsent := await self._wait(call)) is not None:
             return unsent
         key, limiter, generation = call.key, call.limiter, credentials.generation
         call.started = loop.time()
         call.sent += 1
         self.state.requests += 1
+        self.state.retried += call.sent > 1
         try:
             answer = await self.transport.exchange(call.request, key, self.timeout)
         except ChatloomError as failure:
@@ -280,16 +281,16 @@ class Caller:
             self._interrupted(call, ending)
             raise
         else:
-            clock = self.transport.shared.clock
             if limiter is not None and any(map(answer.headers.__contains__, TELLING)):
-                limiter.heard(call.departure, parse_limit(answer.headers, clock))
+                told = parse_limit(answer.headers, self.transport.shared.clock)
+                limiter.heard(call.departure, told)
             if answer.status in _OK:
                 if limiter is not None:
                     limiter.admitted(call.departure, call.request.resource)
                 if call.notify is not None:
                     call.attempt_ended(str(answer.status), loop.time())
                 return answer
-            error = status_error(answer, key, clock)
+            error = status_error(answer, key, self.transport.shared.clock)
         failed = judge(call, error, self.retry.max_retry_after)
         self.state.refused += failed.refused
         return await self._failed(call, failed, key, generation)
