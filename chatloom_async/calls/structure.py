@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Spelling = Literal["camelCase", "snake_case"]
 Reader = Callable[[Any, Any], Any]
+_origin: Callable[[Any], Any] = get_origin  # which typeshed describes without ``Literal``
 
 
 @cache
@@ -36,10 +37,6 @@ def reader(kind: Hashable, spelling: Spelling = "camelCase") -> Reader:
 def container_of(kind: Any) -> Any:
     """Return what a JSON value of this type has to be, if it holds several; else None."""
     return _CONTAINERS.get(_origin(kind))
-
-
-def _origin(kind: Any) -> Any:
-    return get_origin(kind)
 
 
 @cache

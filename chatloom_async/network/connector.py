@@ -1,6 +1,7 @@
 """Which of the connections that aiohttp keeps open may carry another request, and which did.
 
-Not here: sessions and their loops (``network.pool``), the request itself (``network.exchange``).
+Not here: sessions and their loops (``network.pool``), the request itself
+(``network.direct``, ``network.exchange``).
 """
 
 from __future__ import annotations
