@@ -82,7 +82,7 @@ class LearnedBucket:
     def close(self, now: float, sent_at: float, in_flight: int) -> None:
         """Measure the limit and empty the bucket: at a refusal the server has nothing left."""
         self._measure(now, sent_at, in_flight)
-        # A bit more than empty: jitter must not find the bottom of the server's bucket.
+        # A token and 0.2 s more than empty: jitter must not find the bottom of the server's bucket.
         self._level, self._level_at = -(1 + 0.2 * self.rate) if self.rate else 0.0, now
         self._refused_at, self._opened_at = sent_at, math.inf
 
@@ -102,6 +102,7 @@ class LearnedBucket:
         self.reopen(now, sent_at)
 
     def _raised(self, now: float) -> float:
+        """Return the rate, which rises slowly at first once it has held for as long as trusted."""
         rate, beyond = self.rate or 0.0, (now - self._opened_at) / self._trust - 1
         return rate if beyond <= 0 else rate * (1 + 0.8 * beyond**3)
 
@@ -120,17 +121,16 @@ class LearnedBucket:
             return
         age = sent_at - self._anchor
         span = min(_MINUTE, age, sent_at - sent.known_since())
-        measured = (
-            max(1, sent.count(sent_at - span, sent_at) - 1) / span
-        )  # the lower end of ±1 token
+        accepted = max(1, sent.count(sent_at - span, sent_at) - 1)  # the lower end of ±1 token
+        measured = accepted / span
         mature = self._trust >= _MINUTE
         self._trust = min(_TRUSTED, age)
         if self.rate is not None:
             since = sent_at - self._refused_at
             lately = (sent.count(self._refused_at, sent_at) + 1) / since
             if self._first <= max(_LITTLE, measured) or self._cap < _NOTHING:
-                # It stores little: what it refilled while the gate was closed was lost in part,
-                # so the measured rate is a lower bound, as the rate in use is an upper one.
+                # It stores little, so what it refilled while the gate was closed was lost in part.
+                # The measured rate is too low, and the rate in use was refused: take one between.
                 if raised > measured:
                     measured = measured**0.4 * raised**0.6
             elif (

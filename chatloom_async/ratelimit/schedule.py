@@ -321,11 +321,12 @@ class Schedule:
         return max(self._due, self.ceiling.opens_at(urgent=True))
 
     def _learned(self, now: float, after: float) -> float:
-        """Return when what was told and learned lets the next one leave."""
+        """Return when the next one may leave by what is known; drop a refuted window."""
         due = max(after, self.told.due(now) if self.told else now)
         if self.window is not None:
-            due = max(due, self.window.due(now, after))
-            if self.window.is_refuted(now):
+            self.window.begin_trial(now)
+            due = max(due, self.window.due(after))
+            if self.window.end_trial(now):
                 self.window, self._windowed = None, False
                 self.bucket.forget()
             return due

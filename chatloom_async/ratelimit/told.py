@@ -1,4 +1,9 @@
-"""What answers told of the limit, and how far that is believed: until a refusal contradicts it.
+"""What answers told of the limit, and how far that is believed.
+
+Any answer is believed that tells how many requests are left and when more come, unless it left in
+an earlier window. It holds attempts back where that moment is at most two minutes away. Nothing is
+believed any more once a request is refused though more than two were left, once two probes were in
+vain, and where the quota comes back bit by bit: then it is a rate.
 
 Not here: the headers (``calls.answer``), and what is measured (``ratelimit.bucket``).
 """

@@ -3,6 +3,16 @@
 A log of departures is held against it: never more than ``worth`` within any ``span``. Windows that
 begin with the first request, windows of the server's clock and moving windows are then one case.
 
+The life of a window:
+
+1. A pause as a window's is lets one be supposed. What got through before is its worth.
+2. Where its end was guessed, a shorter span is tried, until that is refused.
+3. A refusal near its end shows that requests overtake each other: the margin grows, and after that
+   it is no window but a rate. A refusal far before its end makes it doubtful, and a probe that is
+   sent soon shows whether it is worth less, is longer, or is none.
+4. After 140 s without a refusal more than its worth is tried. What is accepted for a whole span
+   refutes it.
+
 Not here: the log (``ratelimit.departures``), and buckets (``ratelimit.bucket``).
 """
 
@@ -101,15 +111,19 @@ class LearnedWindow:
             self._failed += 1
             self._departures.drop(departure)
 
-    def due(self, now: float, after: float) -> float:
+    def due(self, after: float) -> float:
         """Return when the next attempt may leave, one having left at ``after``."""
-        free, spaced = self.free_at(), after + self.span / _USED_UP / self.worth
-        if now < free <= now + self.span and now > self.refused_at + _PATIENT and not self.trying:
-            self.trying, self._tried_at = True, now
-        return spaced if self.trying else max(spaced, free)
+        spaced = after + self.span / _USED_UP / self.worth
+        return spaced if self.trying else max(spaced, self.free_at())
 
-    def is_refuted(self, now: float) -> bool:
-        """Tell whether the server accepted more than the worth, for a whole span."""
+    def begin_trial(self, now: float) -> None:
+        """Try for more, if the worth is used up and nothing was refused for long."""
+        used_up = now < self.free_at() <= now + self.span
+        if used_up and now > self.refused_at + _PATIENT and not self.trying:
+            self.trying, self._tried_at = True, now
+
+    def end_trial(self, now: float) -> bool:
+        """End a trial that lasted for a span; tell whether the server accepted much more."""
         if not self.trying or now < self._tried_at + self.span:
             return False
         self.trying, self.refused_at = False, now
@@ -137,6 +151,12 @@ class LearnedWindow:
 
     def correct(self, sent_at: float, vain: int, probe: float, *, told: bool) -> Finding:
         """Correct what is known by the last refusal, when all in flight came back.
+
+        The first of these that is true decides. The refusal was the answer to a shorter span: that
+        is taken back already. More was tried: the worth is what got through, if that is much more.
+        It came far too early: the window is longer, worth less, or a rate. It came early by more
+        than requests overtake each other: it is worth what got through. Else the margin grows,
+        once, and then it is a rate.
 
         ``vain``: how many probes were refused in the meantime, before the one at ``probe``;
         ``told``: the server said when that one would be let in.

@@ -47,7 +47,7 @@ def test_failures_take_no_place_until_refused() -> None:
     made = window(used=100, failed=3)
     made.failed(0.5)
     made.failed(0.6)
-    assert made.due(1.0, 1.0) < 2
+    assert made.due(1.0) < 2
     made.refuse(1.1)
     assert made.correct(1.1, vain=0, probe=10.1, told=False) is Finding.WINDOW
     assert (made.worth, made.doubted) == (103, False)
