@@ -57,7 +57,8 @@ class AttemptEnded:
 
     Attributes:
         number: 1 for the first attempt of the call.
-        outcome: the status (``"200"``) or the reason (``"timeout"``, ``"cancelled"``).
+        outcome: the status (``"200"``), the reason (``"timeout"``, ``"cancelled"``), or the name of
+            what else was raised, by a trace hook say.
     """
 
     call: int

@@ -28,7 +28,7 @@ def told(*replies: StubReply | ChatloomError, key: Any = KEY, left: bool = False
             async with asyncio.timeout(0.5 if left else None):
                 await chatloom.get_allowed_domains("agt 1")
 
-    with contextlib.suppress(ChatloomError, KeyError, TimeoutError):
+    with contextlib.suppress(ChatloomError, KeyError, TimeoutError, AssertionError):
         clock.run(call())
     return heard
 
@@ -58,6 +58,7 @@ def test_a_call_is_told_from_start_to_end() -> None:
         ([StubReply({"error": KEY}, status=404)], {}, ["404", "NotFoundError"]),
         ([StubReply(after=9.0)] * 2, {}, ["timeout", "timeout", "APITimeoutError"]),
         ([], {"key": unknown}, ["KeyError"]),
+        ([], {}, ["AssertionError", "AssertionError"]),  # of the transport's, as of a trace hook's
         ([StubReply(after=9.0)], {"left": True}, ["cancelled", "cancelled"]),
     ],
 )

@@ -376,7 +376,8 @@ class Caller:
             error = APITimeoutError(f"no answer within the {elapsed:.1f} s that the deadline left")
         if late:
             call.cut = _note(call, FailedAttempt(error), now)
-        call.attempt_ended(call.cut.outcome() if call.cut else "cancelled", now)
+        raised = type(ending).__name__ if isinstance(ending, Exception) else "cancelled"
+        call.attempt_ended(call.cut.outcome() if call.cut else raised, now)
         if call.limiter is None:
             return
         if late and not queued and elapsed >= _LEAST:
