@@ -10,11 +10,13 @@
    An attempt passes its own key's ``Schedule`` first and that of all keys after. The keys take
    turns, one attempt each. A refusal closes the gate for all.
 
-While it is closed, some keys send a trial now and then, first those that were not refused. Under
-one limit of all keys a trial is refused; where each key has its own, it is let in. If enough in a
-row are let in, the gate rests.
+While it is closed, some keys send a trial, first those that were not refused: once when a refusal
+closes it or a probe is in vain, and now and then where the server said how long to wait. Under one
+limit of all keys a trial is refused; where each key has its own, it is let in. If enough in a row
+are let in, the gate rests.
 
-What is in flight for long counts no more: no key that hangs holds up the others.
+What is in flight for long counts no more: no key that hangs holds up the others. The answer to a
+slow probe decides all the same, and no number in flight is learned any more.
 
 Not here: the limiter of a key (``ratelimit.limiter``), and which keys have a gate in common
 (``ratelimit.registry``).
@@ -112,6 +114,7 @@ class CommonGate:
     _timer: Timer = field(init=False)
     _suspicion: Suspicion = field(factory=Suspicion)
     _trials: set[tuple[str, float]] = field(init=False)  # in flight: keys and departures
+    _probes: set[float] = field(init=False)  # of this closing, also those taken as gone
     _let_in: int = field(init=False)  # of them, in a row
     _next_trial: float = field(init=False)
     _pause: float = field(init=False)  # between them, in seconds
@@ -124,11 +127,11 @@ class CommonGate:
         self._enter(self.stage)
 
     def join(self, member: Member) -> None:
-        """Take one more key in."""
+        """Take one more key in, or one more limit of a key."""
         self._members.add(member)
-        concurrency = self.schedule.concurrency
-        if self.stage is Stage.ALONE and len(self._members) > 1:
+        if self.stage is Stage.ALONE and len({one.name for one in self._members}) > 1:
             self._enter(Stage.COUNTING)
+        concurrency = self.schedule.concurrency
         if self.stage is not Stage.LIMITING:
             concurrency.room = max(concurrency.room, self._first_room)
 
@@ -144,8 +147,12 @@ class CommonGate:
 
     def leave(self, member: Member, departure: float) -> float:
         """Let an attempt leave; return when, which is ``departure`` or later. None may: a trial."""
-        if departure >= self.schedule.ready:
-            return self.schedule.leave(departure)
+        schedule = self.schedule
+        if departure >= schedule.ready:
+            departure = schedule.leave(departure)
+            if schedule.closed:
+                self._probes.add(departure)
+            return departure
         self._trials.add((member.name, departure))
         return departure
 
@@ -154,6 +161,7 @@ class CommonGate:
         now, schedule, trial = self.loop.time(), self.schedule, (member.name, departure)
         if self._rank.get(member.name, 0.0) <= 0:
             self._rank[member.name] = -now
+        self._recall_probe(departure)
         if trial in self._trials:
             self._trials.discard(trial)
             self._next_trial = now
@@ -162,12 +170,13 @@ class CommonGate:
                 self._suspicion.was_wrong(now)
                 self._rest()
         elif schedule.admitted(now, departure, member.name):
+            self._probes.clear()
             self.log.opened(now - schedule.closed_since)
         elif self.stage is Stage.COUNTING:
             schedule.concurrency.room += _GROWTH * self._first_room
             if schedule.concurrency.room > _ENOUGH * self._first_room:
                 self._rest()
-        self._give_turns(now)
+        self.give_turns(now)
 
     def judge_503(self, member: Member, departure: float, *, told: bool) -> bool:
         """Take note of a 503; tell whether it is a refusal of all keys."""
@@ -181,21 +190,23 @@ class CommonGate:
         retry_after: float | None,
         longest: float,
     ) -> Cost | None:
-        """Take note of a refusal; return what it costs, None if it is the key's own affair."""
+        """Take note of a refusal; return what it costs, None if it is the key's own affair.
+
+        The limiter calls ``give_turns`` when its own gate knows of the refusal too.
+        """
         now, schedule, trial = self.loop.time(), self.schedule, (member.name, departure)
         if trial in self._trials:
             self._trials.discard(trial)
             self._let_in = 0
             self._rank[member.name] = now
-            self._give_turns(now)
             return Cost.FREE
         if self.stage is not Stage.LIMITING:
             if not self._suspicion.add(now, member.name, member.accepted()):
                 schedule.excuse(now, departure)
-                self._give_turns(now)
                 return None
             self.stage, self.asked = Stage.LIMITING, True
         self._rank[member.name] = now
+        self._recall_probe(departure)
         probe = departure == schedule.probe
         schedule.refused(now, departure, retry_after, longest)
         if schedule.closed and (probe or self.log.error is None):
@@ -204,7 +215,6 @@ class CommonGate:
             self._send_trials(now)
         for other in list(self._queue):
             other.settle(schedule, error, probe=probe)
-        self._give_turns(now)
         over = probe and now - schedule.closed_since >= member.patience
         return Cost.FINAL if over else Cost.FREE
 
@@ -215,7 +225,17 @@ class CommonGate:
             self._trials.discard(trial)
         else:
             self.schedule.abandoned(now, departure)
-        self._give_turns(now)
+        self.give_turns(now)
+
+    def give_turns(self, now: float) -> None:
+        """Let the keys that wait send an attempt each, while attempts may leave, or a trial."""
+        while self._queue and now >= self.schedule.ready:
+            member = next(iter(self._queue))
+            del self._queue[member]
+            member.go_on(turn=True)
+        if self.schedule.not_before > now:
+            self._send_trials(now)
+        self._set_timer(now)
 
     @property
     def _first_room(self) -> float:
@@ -227,7 +247,7 @@ class CommonGate:
         self.stage, self.asked = stage, stage is Stage.COUNTING
         self.schedule = Schedule(RateLimit(per_minute=None), self.loop.time())
         self.schedule.concurrency = LearnedConcurrency(_AT_FIRST)
-        self._trials, self._rank, self._let_in = set(), {}, 0
+        self._trials, self._rank, self._let_in, self._probes = set(), {}, 0, set()
         self._next_trial, self._pause = -math.inf, _SOON
 
     def _rest(self) -> None:
@@ -236,16 +256,6 @@ class CommonGate:
         queue, self._queue = self._queue, {}
         for member in queue:
             member.go_on()
-
-    def _give_turns(self, now: float) -> None:
-        """Let the keys that wait send an attempt each, while attempts may leave, or a trial."""
-        while self._queue and now >= self.schedule.ready:
-            member = next(iter(self._queue))
-            del self._queue[member]
-            member.go_on(turn=True)
-        if self.schedule.not_before > now:
-            self._send_trials(now)
-        self._set_timer(now)
 
     def _send_trials(self, now: float) -> None:
         """Let keys ask though nobody may.
@@ -256,8 +266,11 @@ class CommonGate:
             return
         self._next_trial = now + self._pause
         ranked = sorted(self._queue, key=lambda one: self._rank.get(one.name, 0.0))
-        for member in ranked[:_TRIALS]:
+        for member in ranked:
+            del self._queue[member]  # it queues again if more of its calls wait
             member.go_on(turn=True)
+            if len(self._trials) >= _TRIALS:
+                break
         if self._trials:
             self._pause = min(_MORE * self._pause, _SELDOM)
 
@@ -275,5 +288,11 @@ class CommonGate:
         """Take those in flight for long as gone, and go on."""
         now = self.loop.time()
         for departure in [one for one in self.schedule.concurrency.out if one < now - _OLD]:
+            self.schedule.concurrency.acquit()  # it is not known how many are in flight
             self.schedule.abandoned(now, departure)
-        self._give_turns(now)
+        self.give_turns(now)
+
+    def _recall_probe(self, departure: float) -> None:
+        """Let the answer to a probe decide, though another one has left since it counts as gone."""
+        if departure in self._probes and self.schedule.closed:
+            self.schedule.probe = departure

@@ -207,11 +207,15 @@ class LearnedConcurrency:
         if self.most is not None:
             self.most = max(1, self.most - 1)
 
+    def acquit(self) -> None:
+        """Look for no number at most: it is not what is limited, or not known."""
+        self.most, self._acquitted = None, True
+
     def probe_refused(self) -> bool:
         """Take note that a probe was refused; tell whether those still in flight may be why."""
         others = len(self.out)
         if not others or self._acquitted or self._shrunk > _SHRUNK:
-            self.most, self._acquitted = None, True
+            self.acquit()
             return False
         self.most = min(others, self.most or others)
         self._shrunk += 1

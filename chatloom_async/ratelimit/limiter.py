@@ -9,6 +9,10 @@ A stranger's way through:
 - A closed gate lets one attempt out when the pause is over: the probe. It is the attempt of a call
   that waits, the one with the latest deadline. Its success opens the gate. If it is cancelled,
   another call sends the next probe at once; where none waits, the next call that comes does.
+- A path that is always refused keeps the gate closed: its call, at the head of the queue, sends
+  each probe, until its patience (120 s) ends it, and those who waited with it. The probe of a later
+  call opens the gate. Probes of other paths would open it earlier, but that call would close it
+  again and again and never end, and a tiny rate would be learned from it.
 - A Retry-After of 300 is longer than most calls accept (``RetryPolicy.max_retry_after``, 120 s).
   The refused call and those that wait end at once with the refusal as their error, and so do later
   calls. The gate itself waits no longer than the refused call's ``max_retry_after``. Then the next
@@ -151,7 +155,8 @@ class RateLimiter:
     def admitted(self, departure: float, resource: str) -> None:
         """Report an answer that is no refusal, or an error that waiting would not heal."""
         schedule = self._schedule
-        # Else a look at the clock is saved: the schedule has no use for the time.
+        # Else a look at the clock is saved: the schedule only reckons by the time how long this
+        # answer took, and too short does no harm.
         needed = math.inf in (schedule.ready, schedule.first_answer)
         now = self.loop.time() if needed else schedule.latest
         opened = schedule.admitted(now, departure, resource)
@@ -181,23 +186,27 @@ class RateLimiter:
         """Report a refusal; a probe waits for its ``retry_after``, for the ``longest`` at most."""
         self._refused += 1
         probe, now = departure == self._schedule.probe, self.loop.time()
-        if (common := self.common) is not None and common.stage is not Stage.ALONE:
+        common, cost = self.common, None
+        if common is not None and common.stage is not Stage.ALONE:
             cost = common.refused(self, departure, error, retry_after, longest)
-            if cost is not None:
-                self._schedule.excuse(now, departure)
-                self.go_on()
-                return cost
-        self._schedule.refused(now, departure, retry_after, longest)
-        return self._judge(now, error, Cost.FREE, probe=probe)
+        if cost is None:
+            self._schedule.refused(now, departure, retry_after, longest)
+            cost = self._judge(now, error, Cost.FREE, probe=probe)
+        else:
+            self._schedule.excuse(now, departure)
+            self.go_on()
+        if common is not None and common.stage is not Stage.ALONE:
+            common.give_turns(now)
+        return cost
 
     def failed(
         self, departure: float, resource: str, error: Exception, retry_after: float | None = None
     ) -> Cost:
         """Report a 5xx, a lost connection or a timeout."""
         probe, now = departure == self._schedule.probe, self.loop.time()
+        self._schedule.failed(now, departure, resource, retry_after)
         if (common := self._asked) is not None:
             common.admitted(self, departure)
-        self._schedule.failed(now, departure, resource, retry_after)
         return self._judge(now, error, Cost.COUNTED, probe=probe)
 
     def abandoned(self, departure: float) -> None:

@@ -11,6 +11,8 @@ from benchmarks.simulated_jobs import Job, Outcome, run
 from chatloom_async import AsyncChatloom, RateLimitError
 from chatloom_async.auth import ApiKey
 from chatloom_async.ratelimit.common import Suspicion
+from chatloom_async.ratelimit.registry import LimiterRegistry
+from chatloom_async.ratelimit.waiting import WaitLimits
 from chatloom_async.testing import Quota, StubReply, StubTransport
 from tests.virtual import now
 
@@ -104,6 +106,45 @@ async def test_a_key_with_room_goes_on_meanwhile() -> None:
     assert now() < 1.0
     address.full = range(0)
     await asyncio.gather(*waiting)
+
+
+@pytest.mark.parametrize("way", [0.75, 1.5])
+def test_slow_answers_open_the_gate_and_fill_it(way: float) -> None:
+    quota = Quota.fixed_window(60, 10).telling("silent").per_address()
+    job = Job(quota, 400, 400, Crew(keys=40), one_heap=False, latency=lambda _: (way, way))
+    assert run(job, "chatloom_async", 1).time < 1.5
+
+
+async def test_trials_are_of_keys_with_calls_that_wait() -> None:
+    address = Address()
+    address.full = range(3)
+    waiting = address.ask(range(3), times=2)
+    await asyncio.sleep(0.2)
+    await asyncio.gather(*address.ask(range(3, 11)))
+    assert now() < 1.0
+    for each in waiting:
+        each.cancel()
+
+
+@pytest.mark.parametrize(("failures", "next_in_turn"), [(0, 1), (9, 0)])
+async def test_a_key_sends_nothing_while_it_closes(failures: int, next_in_turn: int) -> None:
+    limiters, error = LimiterRegistry(), RateLimitError(429, "full")
+    gates = [limiters.get("https://a.example", ApiKey(f"clf_{n}"), NO_CEILING) for n in range(4)]
+    gate = gates[next_in_turn]
+    for _ in range(failures):
+        gate.failed(await gate.wait("/a", WaitLimits()), "/a", error)
+    turns = [asyncio.create_task(one.wait("/a", WaitLimits())) for one in gates for _ in range(6)]
+    await asyncio.sleep(0.1)  # as many as may be of all keys are in flight
+    sent, departure = gate.statistics().sent, turns[6 * next_in_turn].result()
+    if failures:
+        gate.failed(departure, "/a", error)
+    else:
+        gate.refused(departure, error, 30.0)
+    statistics = gate.statistics()
+    assert statistics.state != "open"
+    assert statistics.sent == sent
+    for turn in turns:
+        turn.cancel()
 
 
 async def test_a_call_held_back_by_all_says_so() -> None:
