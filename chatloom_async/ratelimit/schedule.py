@@ -290,7 +290,7 @@ class Schedule:
         told = self.told is not None and self.told.due(now) > now
         counted = self.concurrency.most is not None
         knows = self.closed or learned or counted or told or not self.ceiling.is_whole(now)
-        return not knows or self.latest < now - _OUTDATED
+        return not knows or (self.latest < now - _OUTDATED and self._due <= now)
 
     def restart(self, now: float) -> None:
         """Go on in another loop: no answer to what is in flight will come."""

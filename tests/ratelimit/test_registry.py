@@ -10,7 +10,7 @@ from chatloom_async import ApiKey, AsyncChatloom, RateLimit, RetryPolicy
 from chatloom_async.events import Event, LimiterClosed, LimiterOpened
 from chatloom_async.ratelimit.limiter import RateLimiter
 from chatloom_async.ratelimit.registry import LimiterRegistry
-from chatloom_async.ratelimit.values import ToldLimit
+from chatloom_async.ratelimit.values import Stage, ToldLimit
 from chatloom_async.ratelimit.waiting import WaitLimits
 from chatloom_async.testing import FakeClock, StubReply, StubTransport
 
@@ -79,6 +79,24 @@ async def test_a_quota_told_as_spent_is_remembered(registry: LimiterRegistry) ->
     del limiter
     await pass_time(registry, 5)
     assert get(registry).try_acquire() is None
+
+
+async def test_a_wait_of_an_hour_is_remembered(registry: LimiterRegistry) -> None:
+    limiter = get(registry)
+    limiter.refused(leave(limiter), REFUSAL, 3600, 3600)
+    del limiter
+    await pass_time(registry, 130)
+    assert get(registry).try_acquire() is None
+
+
+async def test_two_limits_of_one_key_are_one_key(registry: LimiterRegistry) -> None:
+    limiters, stages = list[RateLimiter](), list[Stage]()
+    for key, limit in (("a", FAIR), ("a", SLOW), ("b", FAIR)):
+        limiters.append(get(registry, key, limit))
+        common = limiters[0].common
+        assert common is not None
+        stages.append(common.stage)
+    assert stages == [Stage.ALONE, Stage.ALONE, Stage.COUNTING]
 
 
 async def test_a_closed_limiter_that_is_forgotten_opens_once(
