@@ -141,7 +141,7 @@ class Stage(Enum):
 @served
 @frozen(repr=False)
 class LimiterStatistics:
-    """One key's gate at one moment.
+    """The gate of one key, at a base URL and in an event loop, at one moment.
 
     Attributes:
         sent: attempts that left, whatever became of them.
