@@ -143,7 +143,7 @@ class Schedule:
         """Take note of an answer that is no refusal and no failure; True: it opens the gate."""
         opens = departure == self.probe
         if opens:
-            self._reopen(now)
+            self._reopen(now, departure)
         if self.first_answer == math.inf:
             self.first_answer = now
         self.concurrency.accepted(now, departure)
@@ -375,9 +375,9 @@ class Schedule:
             until = pause.next_probe(now, self._opened_at, late, window, troubled=troubled)
         self._hold(until + self.uniform(0, 0.05))
 
-    def _reopen(self, now: float) -> None:
-        """Open the gate: the probe was let through."""
-        probe, pause = self.latest, self._pause  # nothing has left after the probe
+    def _reopen(self, now: float, probe: float) -> None:
+        """Open the gate: this probe was let through."""
+        pause = self._pause
         if self.outage_backoff:
             self.bucket.stand_still(now - pause.closed_at)
             self.bucket.recover(now, probe)
