@@ -237,8 +237,8 @@ class AsyncChatloom:
         """Return another client on the same pool and base URL, with other options.
 
         With the same key and limit it shares this client's gate. With another limit it has a gate
-        of its own; with another key it shares no gate and no answers. Closing it leaves the pool
-        open; closing the owner of the pool closes both.
+        of its own; with another key it shares no answers, and only the gate of all keys. Closing it
+        leaves the pool open; closing the owner of the pool closes both.
 
         Raises:
             ConfigurationError: an option cannot work.

@@ -27,7 +27,7 @@ from chatloom_async.transport import Alarm, Ending, Request, Shared
 
 log: logging.Logger = logging.getLogger("chatloom_async")
 log.addHandler(logging.NullHandler())  # silent unless the application sets up logging
-_AGAIN = 0.2  # seconds: by then a leader with the same deadline has ended, however late its alarm
+_AGAIN = 0.2  # seconds: by then a leader with the same deadline has ended, in most cases
 
 
 class NextStep(Enum):

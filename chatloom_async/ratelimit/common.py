@@ -161,7 +161,8 @@ class CommonGate:
         now, schedule, trial = self.loop.time(), self.schedule, (member.name, departure)
         if self._rank.get(member.name, 0.0) <= 0:
             self._rank[member.name] = -now
-        self._recall_probe(departure)
+        if trial not in self._trials:
+            self._recall_probe(departure)
         if trial in self._trials:
             self._trials.discard(trial)
             self._next_trial = now
@@ -207,13 +208,17 @@ class CommonGate:
             self.stage, self.asked = Stage.LIMITING, True
         self._rank[member.name] = now
         self._recall_probe(departure)
+        # Those that left before a refused one prove nothing any more.
+        if departure in self._probes:
+            self._probes = {one for one in self._probes if one > departure}
         probe = departure == schedule.probe
         schedule.refused(now, departure, retry_after, longest)
+        waiting = list(self._queue)  # a trial takes its key out
         if schedule.closed and (probe or self.log.error is None):
             self.log.closed(error, schedule.opens_in(now))
             self.log.error = error
             self._send_trials(now)
-        for other in list(self._queue):
+        for other in waiting:
             other.settle(schedule, error, probe=probe)
         over = probe and now - schedule.closed_since >= member.patience
         return Cost.FINAL if over else Cost.FREE

@@ -9,10 +9,10 @@ A stranger's way through:
 - A closed gate lets one attempt out when the pause is over: the probe. It is the attempt of a call
   that waits, the one with the latest deadline. Its success opens the gate. If it is cancelled,
   another call sends the next probe at once; where none waits, the next call that comes does.
-- A path that is always refused keeps the gate closed: its call, at the head of the queue, sends
-  each probe, until its patience (120 s) ends it, and those who waited with it. The probe of a later
-  call opens the gate. Probes of other paths would open it earlier, but that call would close it
-  again and again and never end, and a tiny rate would be learned from it.
+- Without deadlines, a path that is always refused keeps the gate closed: its call, at the head of
+  the queue, sends each probe, until its patience (120 s) ends it, and those who waited with it. The
+  probe of a later call opens the gate. Probes of other paths would open it earlier, but that call
+  would close it again and again and never end, and a tiny rate would be learned from it.
 - A Retry-After of 300 is longer than most calls accept (``RetryPolicy.max_retry_after``, 120 s).
   The refused call and those that wait end at once with the refusal as their error, and so do later
   calls. The gate itself waits no longer than the refused call's ``max_retry_after``. Then the next

@@ -11,7 +11,7 @@ The life of a window:
    it is no window but a rate. A refusal far before its end makes it doubtful, and a probe that is
    sent soon shows whether it is worth less, is longer, or is none.
 4. After 140 s without a refusal more than its worth is tried. What is accepted for a whole span
-   refutes it.
+   refutes it, if it is much more.
 
 Not here: the log (``ratelimit.departures``), and buckets (``ratelimit.bucket``).
 """
@@ -152,11 +152,11 @@ class LearnedWindow:
     def correct(self, sent_at: float, vain: int, probe: float, *, told: bool) -> Finding:
         """Correct what is known by the last refusal, when all in flight came back.
 
-        The first of these that is true decides. The refusal was the answer to a shorter span: that
-        is taken back already. More was tried: the worth is what got through, if that is much more.
-        It came far too early: the window is longer, worth less, or a rate. It came early by more
-        than requests overtake each other: it is worth what got through. Else the margin grows,
-        once, and then it is a rate.
+        The first of these that is true decides. The refusal was the answer to a shorter span, or
+        showed that failures count: that is taken back already. More was tried: the worth is what
+        got through, if that is much more. It came far too early: the window is longer, worth less,
+        or a rate. It came early by more than requests overtake each other: it is worth what got
+        through. Else the margin grows, once, and then it is a rate.
 
         ``vain``: how many probes were refused in the meantime, before the one at ``probe``;
         ``told``: the server said when that one would be let in.

@@ -12,6 +12,7 @@ from chatloom_async import AsyncChatloom, RateLimitError
 from chatloom_async.auth import ApiKey
 from chatloom_async.ratelimit.common import Suspicion
 from chatloom_async.ratelimit.registry import LimiterRegistry
+from chatloom_async.ratelimit.values import Stage
 from chatloom_async.ratelimit.waiting import WaitLimits
 from chatloom_async.testing import Quota, StubReply, StubTransport
 from tests.virtual import now
@@ -166,6 +167,23 @@ async def test_all_keys_end_at_once_before_long_pauses() -> None:
         assert all(isinstance(outcome, RateLimitError) for outcome in outcomes)
     assert now() < 1.0
     assert len(address.transport.requests) < 80
+
+
+async def test_calls_behind_a_trial_do_not_wait_for_too_long() -> None:
+    limiters, limits = LimiterRegistry(), WaitLimits(max_retry_after=10)
+    first, second = (
+        limiters.get("https://a.example", ApiKey(f"clf_{n}"), NO_CEILING) for n in "12"
+    )
+    common = first.common
+    assert common is not None
+    common.stage, common.asked, common.schedule.concurrency.room = Stage.LIMITING, True, 1
+    second._schedule.concurrency.room = 1  # noqa: SLF001 - after its trial it has no room for more
+    departure = await first.wait("/a", limits)
+    behind = [asyncio.create_task(second.wait("/a", limits)) for _ in range(3)]
+    await asyncio.sleep(0)
+    first.refused(departure, RateLimitError(429, "full"), 300.0)
+    await asyncio.sleep(0.1)
+    assert [isinstance(each.exception(), RateLimitError) for each in behind] == [False, True, True]
 
 
 async def test_each_refused_trial_puts_off_the_next() -> None:
