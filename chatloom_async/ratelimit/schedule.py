@@ -25,15 +25,18 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from attrs import define, field
 
 from chatloom_async.ratelimit.bucket import LearnedBucket
 from chatloom_async.ratelimit.closings import OutageDetector, Pause
 from chatloom_async.ratelimit.departures import Ceiling, Departures, LearnedConcurrency
-from chatloom_async.ratelimit.told import ToldQuota
 from chatloom_async.ratelimit.values import RateLimit, ToldLimit
 from chatloom_async.ratelimit.window import SHORTEST, Finding, LearnedWindow, round_down
+
+if TYPE_CHECKING:
+    from chatloom_async.ratelimit.told import ToldQuota
 
 # In quotes beside a constant: the row of ``benchmarks.politeness`` that it decides.
 # Seconds of a Retry-After that are waited at most, unless a call accepts more ("an hour's quota").
@@ -225,7 +228,11 @@ class Schedule:
         """Take note of what an answer tells of the limit, before the answer itself."""
         self._nothing_known = False
         others = len(self.concurrency.out) - (departure in self.concurrency.out)
-        quota = self.told = self.told or ToldQuota(self._departures)
+        if (quota := self.told) is None:
+            # Not at import, where it would cost those who import much and call nothing.
+            from chatloom_async.ratelimit.told import ToldQuota  # noqa: PLC0415 - said above
+
+            quota = self.told = ToldQuota(self._departures)
         rate = quota.hear(now, departure, others, told)
         if quota.confirmed and quota.left < math.inf:
             self.concurrency.allow(quota.left)
