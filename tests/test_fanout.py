@@ -1,7 +1,6 @@
 """Many calls at once: their results as they finish, a flat window, and nothing left behind."""
 
 import asyncio
-import gc
 import weakref
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import suppress
@@ -11,6 +10,7 @@ import pytest
 
 from chatloom_async import ConfigurationError, Failure, FanOut, Success
 from chatloom_async.testing import FakeClock
+from tests.garbage import no_collector
 from tests.virtual import now
 
 pytestmark = pytest.mark.virtual
@@ -92,11 +92,8 @@ def test_a_failure_needs_no_garbage_collection() -> None:
                 del answer
         return alive
 
-    gc.disable()
-    try:
+    with no_collector():
         assert [alive() for alive in FakeClock().run(main())] == [None] * 3
-    finally:
-        gc.enable()
 
 
 def broken_items() -> Iterator[int]:

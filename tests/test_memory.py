@@ -29,6 +29,7 @@ from chatloom_async.network.bounds import Timeouts
 from tests.clients import KEY, client_at
 from tests.faults.case import answer, says
 from tests.faults.server import Close, Hang, Pause, Script, Server
+from tests.garbage import no_collector
 
 pytestmark = pytest.mark.looptime
 OUTAGE = says({"error": "down"}, status=503)
@@ -88,16 +89,13 @@ async def left(chatloom: AsyncChatloom) -> None:
 async def test_an_ended_call_is_gone_without_the_collector(
     scripts: list[Script], way: Callable[[AsyncChatloom], Awaitable[None]]
 ) -> None:
-    gc.disable()
-    try:
+    with no_collector():
         async with Server(scripts) as server, ConnectionPool() as pool:
             key = ApiKey(KEY)
             held = weakref.ref(key)
             await way(client_at(server.url, pool, key))
             del key
             assert held() is None
-    finally:
-        gc.enable()
 
 
 async def test_five_hundred_calls_queue_and_none_times_out() -> None:

@@ -161,8 +161,6 @@ class CommonGate:
         now, schedule, trial = self.loop.time(), self.schedule, (member.name, departure)
         if self._rank.get(member.name, 0.0) <= 0:
             self._rank[member.name] = -now
-        if trial not in self._trials:
-            self._recall_probe(departure)
         if trial in self._trials:
             self._trials.discard(trial)
             self._next_trial = now
@@ -170,13 +168,15 @@ class CommonGate:
             if self._let_in >= _SURE:
                 self._suspicion.was_wrong(now)
                 self._rest()
-        elif schedule.admitted(now, departure, member.name):
-            self._probes.clear()
-            self.log.opened(now - schedule.closed_since)
-        elif self.stage is Stage.COUNTING:
-            schedule.concurrency.room += _GROWTH * self._first_room
-            if schedule.concurrency.room > _ENOUGH * self._first_room:
-                self._rest()
+        else:
+            self._recall_probe(departure)
+            if schedule.admitted(now, departure, member.name):
+                self._probes.clear()
+                self.log.opened(now - schedule.closed_since)
+            elif self.stage is Stage.COUNTING:
+                schedule.concurrency.room += _GROWTH * self._first_room
+                if schedule.concurrency.room > _ENOUGH * self._first_room:
+                    self._rest()
         self.give_turns(now)
 
     def judge_503(self, member: Member, departure: float, *, told: bool) -> bool:

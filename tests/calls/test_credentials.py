@@ -20,6 +20,7 @@ from chatloom_async import (
 )
 from chatloom_async.testing import FakeClock, StubReply, StubTransport
 from tests.clients import outcomes, scripted
+from tests.garbage import no_collector
 from tests.virtual import now
 
 pytestmark = pytest.mark.virtual
@@ -128,11 +129,8 @@ def test_a_callables_error_needs_no_garbage_collection(options: Any) -> None:
             del call
         return alive
 
-    gc.disable()
-    try:
+    with no_collector():
         assert [alive() for alive in FakeClock().run(main())] == [None] * 3
-    finally:
-        gc.enable()
 
 
 async def test_a_slow_callable_outlives_calls_that_give_up() -> None:

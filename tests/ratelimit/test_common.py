@@ -10,7 +10,8 @@ from benchmarks.simulated_clients import NO_CEILING, Crew
 from benchmarks.simulated_jobs import Job, Outcome, run
 from chatloom_async import AsyncChatloom, RateLimitError
 from chatloom_async.auth import ApiKey
-from chatloom_async.ratelimit.common import Suspicion
+from chatloom_async.ratelimit.common import CommonGate, Suspicion
+from chatloom_async.ratelimit.limiter import RateLimiter
 from chatloom_async.ratelimit.registry import LimiterRegistry
 from chatloom_async.ratelimit.values import Stage
 from chatloom_async.ratelimit.waiting import WaitLimits
@@ -169,21 +170,36 @@ async def test_all_keys_end_at_once_before_long_pauses() -> None:
     assert len(address.transport.requests) < 80
 
 
-async def test_calls_behind_a_trial_do_not_wait_for_too_long() -> None:
-    limiters, limits = LimiterRegistry(), WaitLimits(max_retry_after=10)
-    first, second = (
-        limiters.get("https://a.example", ApiKey(f"clf_{n}"), NO_CEILING) for n in "12"
-    )
+def two_of_one_limit() -> tuple[RateLimiter, RateLimiter, CommonGate]:
+    limiters, url = LimiterRegistry(), "https://a.example"
+    first, second = (limiters.get(url, ApiKey(f"clf_{name}"), NO_CEILING) for name in "ab")
     common = first.common
     assert common is not None
-    common.stage, common.asked, common.schedule.concurrency.room = Stage.LIMITING, True, 1
+    common.stage, common.asked = Stage.LIMITING, True
+    return first, second, common
+
+
+async def test_calls_behind_a_trial_do_not_wait_for_too_long() -> None:
+    first, second, common = two_of_one_limit()
+    common.schedule.concurrency.room = 1
     second._schedule.concurrency.room = 1  # noqa: SLF001 - after its trial it has no room for more
+    limits = WaitLimits(max_retry_after=10)
     departure = await first.wait("/a", limits)
     behind = [asyncio.create_task(second.wait("/a", limits)) for _ in range(3)]
     await asyncio.sleep(0)
     first.refused(departure, RateLimitError(429, "full"), 300.0)
     await asyncio.sleep(0.1)
     assert [isinstance(each.exception(), RateLimitError) for each in behind] == [False, True, True]
+
+
+async def test_a_probe_of_before_a_refused_one_opens_nothing() -> None:
+    first, second, common = two_of_one_limit()
+    error = RateLimitError(429, "full")
+    first.refused(await first.wait("/a", WaitLimits()), error, None)
+    hanging = await first.wait("/a", WaitLimits())
+    second.refused(await second.wait("/a", WaitLimits()), error, None)  # it left as the other hung
+    first.failed(hanging, "/a", error)
+    assert common.schedule.closed
 
 
 async def test_each_refused_trial_puts_off_the_next() -> None:
