@@ -211,7 +211,7 @@ class Schedule:
         self._look(now)
 
     def excuse(self, now: float, departure: float) -> None:
-        """Take note of a refusal that concerns all keys, and is judged by their common gate."""
+        """Learn nothing from a refusal: it is an echo, or the common gate judges it for all."""
         self._departures.drop(departure)
         self.abandoned(now, departure)
 
